@@ -1,0 +1,13 @@
+"""Neural emulators of stellar spectra, and stars measured with them.
+
+`emulators` learn stellar parameters -> flux with the `networks`; `abundances` inverts
+any emulator to measure stars on `spectra`; `grids` and `datasets` hold what emulators
+are trained on; `inspection` draws what a fitted one does. `python -m sk_payne` runs
+the whole job.
+"""
+
+from sk_payne.emulators import SpectrumEmulator, load
+
+__version__ = "0.1.0"
+
+__all__ = ["SpectrumEmulator", "__version__", "load"]

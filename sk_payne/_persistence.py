@@ -1,0 +1,135 @@
+"""Files of tensors and JSON, whose reading executes nothing.
+
+It is here, below every room, so that each fitted thing is kept in the same format.
+
+A file is a safetensors file; its header holds one JSON text under "sk_payne": what the
+thing is, and a SHA-256 of its tensors.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from sk_payne.exceptions import FileFormatError
+
+__all__ = ["FORMAT_VERSION", "read_file", "write_file"]
+
+FORMAT_VERSION = 1
+_KEY = "sk_payne"
+
+
+def write_file(path, tensors, description):
+    """Write tensors and their description, in one go.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Replaced if it exists, and only when everything is written.
+    tensors : dict of str to ndarray
+        Numbers.
+    description : dict
+        What JSON can hold.
+    """
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "sha256": _digest(tensors),
+        **description,
+    }
+    content = save(tensors, metadata={_KEY: json.dumps(header, allow_nan=False)})
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        # mkstemp makes files private; a model is to be shared like any new file
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_file(path):
+    """Read what :func:`write_file` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    tensors : dict of str to ndarray
+        Numbers.
+    description : dict
+        As written, with the format version and the checksum.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        If the file is damaged, of another kind, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be a file of a model; got '{path}'.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise FileFormatError(
+            f"'{path}' is no safetensors file, or a truncated one ({error}). Copy it "
+            "again, or save the model again."
+        ) from error
+    description = _parse(path, metadata)
+    if _digest(tensors) != description.get("sha256"):
+        raise FileFormatError(
+            f"'{path}' is damaged: its tensors do not have the SHA-256 in its header. "
+            "Copy it again, or save the model again."
+        )
+    return tensors, description
+
+
+def _parse(path, metadata):
+    if _KEY not in metadata:
+        raise FileFormatError(
+            f"'{path}' is a safetensors file, but not one of sk_payne: its header has "
+            f"no entry {_KEY!r}. Pass a file that `save` wrote."
+        )
+    try:
+        description = json.loads(metadata[_KEY])
+        version = int(description["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(
+            f"'{path}' is damaged: its header cannot be read. Save the model again."
+        ) from error
+    if version > FORMAT_VERSION:
+        raise FileFormatError(
+            f"'{path}' has the format version {version}; this sk_payne reads up to "
+            f"{FORMAT_VERSION}. Install a newer sk_payne."
+        )
+    return description
+
+
+def _digest(tensors):
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

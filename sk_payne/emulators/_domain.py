@@ -1,0 +1,56 @@
+"""Whether stellar parameters lie inside the training box of an emulator.
+
+It is here so that extrapolation is never silent.
+"""
+
+import warnings
+
+import numpy as np
+
+from sk_payne.exceptions import ExtrapolationWarning
+
+__all__ = ["warn_outside"]
+
+
+def warn_outside(labels, low, high, names, *, stacklevel=3):
+    """Warn once about labels outside the training box.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_spectra, n_labels)
+        Stellar parameters.
+    low, high : ndarray of shape (n_labels,)
+        The box.
+    names : sequence of str
+        Of the labels.
+    stacklevel : int, default=3
+        Whose line the warning shows.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        Naming labels, ranges and rows.
+
+    Returns
+    -------
+    outside : ndarray of shape (n_spectra,), bool
+        Rows with any label outside.
+    """
+    # float32 labels of a float64 box miss its edge by rounding, not by intent
+    slack = 1e-6 * np.maximum(np.abs(low), np.abs(high))
+    beyond = (labels < low - slack) | (labels > high + slack)
+    outside = beyond.any(axis=1)
+    if outside.any():
+        ranges = ", ".join(
+            f"{names[i]} ({low[i]:g} to {high[i]:g})"
+            for i in np.flatnonzero(beyond.any(axis=0))
+        )
+        rows = np.flatnonzero(outside)
+        shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        warnings.warn(
+            f"{len(rows)} of {len(labels)} rows lie outside the training range of "
+            f"{ranges}: rows {shown}. The emulator extrapolates there.",
+            ExtrapolationWarning,
+            stacklevel=stacklevel,
+        )
+    return outside

@@ -1,0 +1,132 @@
+"""Loading of emulators: nothing in a file is executed.
+
+It is here, apart from saving, because it makes the estimator that saving only reads.
+"""
+
+import numpy as np
+import torch
+
+from sk_payne._persistence import read_file
+from sk_payne.emulators._emulator import SpectrumEmulator
+from sk_payne.emulators._grid import log_grid
+from sk_payne.emulators._recipe import Recipe
+from sk_payne.emulators._saving import ARRAYS, KIND
+from sk_payne.emulators._scaling import Scaling
+from sk_payne.emulators._torch import rebuild
+from sk_payne.exceptions import FileFormatError
+from sk_payne.networks import NETWORKS
+
+__all__ = ["load"]
+
+
+def load(path, *, arch=None):
+    """Read an emulator that :meth:`SpectrumEmulator.save` wrote.
+
+    Nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    arch : type, default=None
+        The ``nn.Module`` class of the network, if it was the user's own.
+
+    Returns
+    -------
+    emulator : SpectrumEmulator
+        Fitted, on the CPU; it predicts exactly what the saved one did. What was said
+        at saving is in its `provenance_`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        If the file is damaged, of another kind or of a newer format, or needs `arch`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import sk_payne
+    >>> from sk_payne import SpectrumEmulator
+    >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
+    >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     emulator.save(f"{folder}/tiny.safetensors", provenance={"grid": "by hand"})
+    ...     again = sk_payne.load(f"{folder}/tiny.safetensors")
+    >>> bool((again.predict([[0.3]]) == emulator.predict([[0.3]])).all())
+    True
+    >>> again.provenance_["grid"]
+    'by hand'
+    """
+    tensors, description = read_file(path)
+    if description.get("kind") != KIND:
+        raise FileFormatError(
+            f"'{path}' holds a {description.get('kind')!r}, not a {KIND!r}."
+        )
+    arch = _resolve_arch(path, description["arch"], arch)
+    try:
+        return _restore(tensors, description, arch)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"'{path}' describes a model that cannot be built here: {error}. Save it "
+            "again with this version, or install the one that wrote it: "
+            f"{description.get('attributes', {}).get('provenance_')}."
+        ) from error
+
+
+def _restore(tensors, description, arch):
+    attributes = dict(description["attributes"])
+    for name in ARRAYS:
+        attributes[name] = tensors.get(f"attribute.{name}")
+    names = attributes["label_names_"]
+    recipe = dict(description["recipe"])
+    if recipe["optimizer"] not in vars(torch.optim):
+        # a class of the user's own, which loading may not import
+        del recipe["optimizer"]
+    emulator = SpectrumEmulator(
+        arch=arch,
+        arch_params=attributes["arch_params_"],
+        wavelength=attributes["wavelength_"],
+        medium=attributes["medium_"],
+        label_names=names,
+        label_units=attributes["label_units_"],
+        recipe=recipe,
+        validation_fraction=description["validation_fraction"],
+        random_state=description["seed"],
+    )
+    for name, value in attributes.items():
+        setattr(emulator, name, value)
+    if description["dataframe"]:
+        emulator.feature_names_in_ = np.array(names, dtype=object)
+    scaling = Scaling(
+        label_low=tensors["scaling.label_low"],
+        label_high=tensors["scaling.label_high"],
+        flux_offset=tensors["scaling.flux_offset"],
+        flux_scale=description["flux_scale"],
+    )
+    emulator._scaling = scaling
+    emulator.label_low_, emulator.label_high_ = scaling.label_low, scaling.label_high
+    emulator.recipe_ = Recipe(**recipe)
+    emulator.device_ = "cpu"
+    prefix = "network."
+    emulator._module = rebuild(
+        arch,
+        emulator.arch_params_,
+        scaling,
+        emulator.wavelength_,
+        log_grid(emulator.wavelength_, emulator.n_outputs_),
+        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
+    )
+    return emulator
+
+
+def _resolve_arch(path, name, arch):
+    if arch is not None:
+        return arch
+    if name not in NETWORKS:
+        raise FileFormatError(
+            f"'{path}' holds a network of the class {name}, which loading may not "
+            f"import. Pass it: load(path, arch={name.rsplit('.', 1)[-1]})."
+        )
+    return name

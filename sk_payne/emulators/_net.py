@@ -1,0 +1,254 @@
+"""The skorch net that trains an emulator, and its callbacks.
+
+It is here, behind the estimator, because skorch owns the training loop.
+"""
+
+import contextlib
+import math
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    GradientNormClipping,
+    LRScheduler,
+)
+from skorch.helper import predefined_split
+from tqdm.auto import tqdm
+
+from sk_payne.emulators._batches import HeldOutBatches, RandomBatches
+
+__all__ = ["EmulatorNet", "make_net"]
+
+# Wavelengths of each held-out spectrum that are looked at during training.
+_N_HELD_OUT_WAVELENGTHS = 512
+
+
+class EmulatorNet(NeuralNet):
+    """A `skorch.NeuralNet` whose inputs are tuples and whose precision is chosen.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Of `skorch.NeuralNet`.
+    autocast : torch.dtype or None
+        Precision of the forward pass if not that of the weights.
+    """
+
+    def __init__(self, *args, autocast=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.autocast = autocast
+
+    def infer(self, x, **fit_params):
+        """Forward pass of the tuple that the iterators give."""
+        device = torch.device(self.device).type
+        precision = (
+            contextlib.nullcontext()
+            if self.autocast is None
+            else torch.autocast(device, dtype=self.autocast)
+        )
+        with precision:
+            output = self.module_(*x)
+        return output.float()
+
+
+class WarmupDecay:
+    """Factor of the learning rate: linear rise, then a fall to zero.
+
+    Parameters
+    ----------
+    max_steps : int
+        Steps of the whole training.
+    warmup : float
+        Part of it that rises.
+    decay : {"cosine", "linear", "constant"}
+        Shape of the fall.
+    """
+
+    def __init__(self, max_steps, warmup, decay):
+        self.max_steps = max_steps
+        self.rise = warmup * max_steps
+        self.decay = decay
+
+    def __call__(self, step):
+        """Factor at a step, counted from zero."""
+        if step < self.rise:
+            return (step + 1) / (self.rise + 1)
+        done = (step - self.rise) / max(self.max_steps - self.rise, 1)
+        done = min(done, 1.0)
+        if self.decay == "constant":
+            return 1.0
+        if self.decay == "linear":
+            return 1.0 - done
+        return (1 + math.cos(math.pi * done)) / 2
+
+
+class WeightAveraging(Callback):
+    """Exponential average of the weights, which replaces them at the end.
+
+    Parameters
+    ----------
+    n_steps : float
+        Steps that the average remembers.
+    """
+
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+
+    def on_train_begin(self, net, **kwargs):
+        """Start from the first weights."""
+        self.step_ = 0
+        self.average_ = [p.detach().clone() for p in net.module_.parameters()]
+
+    @torch.no_grad()
+    def on_batch_end(self, net, training, **kwargs):
+        """Take in the newest weights; early ones count as a plain mean."""
+        if not training:
+            return
+        self.step_ += 1
+        weight = 1 / min(self.step_, self.n_steps)
+        torch._foreach_lerp_(self.average_, list(net.module_.parameters()), weight)
+
+    @torch.no_grad()
+    def on_train_end(self, net, **kwargs):
+        """Hand the average to the network."""
+        for parameter, average in zip(
+            net.module_.parameters(), self.average_, strict=True
+        ):
+            parameter.copy_(average)
+
+
+class StepProgress(Callback):
+    """One progress bar over all optimisation steps, with the held-out loss.
+
+    Parameters
+    ----------
+    max_steps : int
+        Length of the bar.
+    """
+
+    def __init__(self, max_steps):
+        self.max_steps = max_steps
+
+    def on_train_begin(self, net, **kwargs):
+        """Open the bar."""
+        self.bar_ = tqdm(total=self.max_steps, unit="step", desc="training")
+
+    def on_batch_end(self, net, training, **kwargs):
+        """Advance it."""
+        if training:
+            self.bar_.update()
+
+    def on_epoch_end(self, net, **kwargs):
+        """Show the losses as relative root mean squares."""
+        shown = {
+            name: f"{math.sqrt(max(net.history[-1, name], 0)):.4f}"
+            for name in ("train_loss", "valid_loss")
+            if name in net.history[-1]
+        }
+        self.bar_.set_postfix(shown)
+
+    def on_train_end(self, net, **kwargs):
+        """Close it."""
+        self.bar_.close()
+
+
+def make_net(module, recipe, held_out, *, device, generator, callbacks, verbose):
+    """Put a skorch net together from a module and a recipe.
+
+    Parameters
+    ----------
+    module : nn.Module
+        With its first weights.
+    recipe : Recipe
+        Complete.
+    held_out : SpectrumDataset or None
+        Spectra to look at now and then.
+    device : str
+        Where to train.
+    generator : torch.Generator
+        Draws the batches.
+    callbacks : list
+        skorch callbacks of the user.
+    verbose : int
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    net : EmulatorNet
+        Initialised, not trained.
+    """
+    net = EmulatorNet(
+        module,
+        criterion=recipe.loss_class,
+        optimizer=recipe.optimizer_class,
+        optimizer__weight_decay=recipe.weight_decay,
+        optimizer__param_groups=_parameter_groups(module, recipe.lr),
+        lr=recipe.lr,
+        max_epochs=-(-recipe.max_steps // recipe.validate_every),
+        batch_size=recipe.batch_size,
+        iterator_train=RandomBatches,
+        iterator_train__n_steps=recipe.validate_every,
+        iterator_train__budget=recipe.max_steps,
+        iterator_train__n_wavelengths=recipe.n_wavelengths,
+        iterator_train__generator=generator,
+        iterator_valid=HeldOutBatches,
+        iterator_valid__n_wavelengths=_N_HELD_OUT_WAVELENGTHS,
+        train_split=None if held_out is None else predefined_split(held_out),
+        callbacks=[*_callbacks(recipe, held_out, verbose), *callbacks],
+        callbacks__print_log=None,
+        device=device,
+        compile=recipe.compile,
+        autocast=_autocast(recipe.precision, device),
+        verbose=0,
+    )
+    return net.initialize()
+
+
+def _parameter_groups(module, lr):
+    factors = getattr(module, "learning_rate_factors", list)()
+    return [(pattern, {"lr": lr * factor}) for pattern, factor in factors]
+
+
+def _autocast(precision, device):
+    if precision == "bfloat16":
+        return torch.bfloat16
+    if precision == "auto" and not device.startswith("cpu"):
+        return torch.bfloat16
+    return None
+
+
+def _callbacks(recipe, held_out, verbose):
+    schedule = WarmupDecay(recipe.max_steps, recipe.warmup, recipe.decay)
+    callbacks = [
+        (
+            "schedule",
+            LRScheduler(
+                torch.optim.lr_scheduler.LambdaLR,
+                lr_lambda=schedule,
+                step_every="batch",
+            ),
+        )
+    ]
+    if recipe.grad_clip is not None:
+        callbacks.append(("clip", GradientNormClipping(recipe.grad_clip)))
+    if recipe.average > 0:
+        remembered = max(1.0, recipe.average * recipe.max_steps)
+        callbacks.append(("average", WeightAveraging(remembered)))
+    if recipe.patience is not None and held_out is not None:
+        callbacks.append(
+            (
+                "early_stopping",
+                EarlyStopping(
+                    patience=recipe.patience, load_best=True, sink=_say_nothing
+                ),
+            )
+        )
+    if verbose:
+        callbacks.append(("progress", StepProgress(recipe.max_steps)))
+    return callbacks
+
+
+def _say_nothing(message):
+    pass

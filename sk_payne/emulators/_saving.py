@@ -1,0 +1,92 @@
+"""Saving of emulators: everything that a stranger needs.
+
+It is here to say what of an emulator is kept, in tensors and in words.
+"""
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from sk_payne._persistence import write_file
+
+__all__ = ["ARRAYS", "KIND", "save_emulator"]
+
+KIND = "SpectrumEmulator"
+_LIBRARIES = ("sk_payne", "torch", "numpy", "scikit-learn", "skorch")
+
+# Fitted attributes by how they are kept: as tensors (None where absent), or in JSON.
+ARRAYS = ("wavelength_", "held_out_mae_", "held_out_rms_")
+_VALUES = (
+    "arch_params_",
+    "label_names_",
+    "label_units_",
+    "medium_",
+    "n_features_in_",
+    "n_outputs_",
+    "n_training_",
+    "n_held_out_",
+    "n_steps_",
+    "history_",
+    "provenance_",
+)
+
+
+def save_emulator(emulator, path, provenance=None):
+    """Write a fitted emulator to a file.
+
+    Parameters
+    ----------
+    emulator : SpectrumEmulator
+        Fitted.
+    path : str or path-like
+        The file.
+    provenance : dict, default=None
+        What JSON can hold; "saved" and "versions" are added.
+    """
+    provenance = {
+        **(provenance or {}),
+        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in _LIBRARIES}
+        | {"python": platform.python_version()},
+    }
+    tensors = {
+        f"network.{name}": array for name, array in emulator._network_state().items()
+    }
+    scaling = emulator._scaling
+    for name in ("label_low", "label_high", "flux_offset"):
+        tensors[f"scaling.{name}"] = getattr(scaling, name)
+    for name in ARRAYS:
+        value = getattr(emulator, name)
+        if value is not None:
+            tensors[f"attribute.{name}"] = value
+    kept = {name: getattr(emulator, name) for name in _VALUES if name != "provenance_"}
+    description = {
+        "kind": KIND,
+        "arch": _arch_name(emulator.arch),
+        "attributes": _plain(kept | {"provenance_": _plain(provenance)}),
+        "dataframe": hasattr(emulator, "feature_names_in_"),
+        "flux_scale": scaling.flux_scale,
+        "recipe": emulator.recipe_.to_dict(),
+        "seed": _plain(emulator.random_state),
+        "validation_fraction": emulator.validation_fraction,
+    }
+    write_file(path, tensors, description)
+
+
+def _arch_name(arch):
+    return arch if isinstance(arch, str) else f"{arch.__module__}.{arch.__qualname__}"
+
+
+def _plain(value):
+    """Give a value in types that JSON has; None for what it cannot hold."""
+    return json.loads(json.dumps(value, default=_to_builtin))
+
+
+def _to_builtin(value):
+    if isinstance(value, np.generic | np.ndarray | torch.Tensor):
+        return value.tolist()
+    return None

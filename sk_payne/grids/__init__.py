@@ -1,0 +1,8 @@
+"""Training grids: the spectra an emulator learns from, and where they come from.
+
+They are here so that a grid made with any synthesis code can be used.
+"""
+
+from sk_payne.grids._read_grid import read_grid
+
+__all__ = ["read_grid"]

@@ -1,0 +1,27 @@
+"""Torch modules from stellar parameters (and wavelength) to flux, by name."""
+
+from sk_payne.networks._convolutional import Convolutional
+from sk_payne.networks._dense import BigPayne, Payne
+from sk_payne.networks._encoding import WavelengthEncoding
+from sk_payne.networks._evaluate import evaluate, pixel_blocks
+from sk_payne.networks._registry import (
+    NETWORKS,
+    build_network,
+    register_network,
+    resolve_network,
+)
+from sk_payne.networks._transformer import TransformerPayne
+
+__all__ = [
+    "NETWORKS",
+    "BigPayne",
+    "Convolutional",
+    "Payne",
+    "TransformerPayne",
+    "WavelengthEncoding",
+    "build_network",
+    "evaluate",
+    "pixel_blocks",
+    "register_network",
+    "resolve_network",
+]

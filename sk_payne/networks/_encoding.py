@@ -1,0 +1,60 @@
+"""The code of a wavelength: sines of its logarithm, of many periods.
+
+It is here, apart from the transformer, because it alone must work in float64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class WavelengthEncoding(nn.Module):
+    r"""Sines of log10 of the wavelength, with log-spaced periods.
+
+    .. math:: e_j = \sin(2\pi w / T_j), \qquad w = \log_{10}(\lambda / \mathrm{Å})
+
+    The number of turns :math:`w/T_j` reaches 10^6, so the phase is reduced to one turn
+    in float64 and only then given the precision of the network.
+
+    Parameters
+    ----------
+    width : int
+        Number of periods E.
+    shortest_period, longest_period : float
+        In units of w (dex of wavelength).
+
+    References
+    ----------
+    .. [1] Różański, Ting & Jabłońska, "TransformerPayne", arXiv:2407.05751.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.networks import WavelengthEncoding
+    >>> encoding = WavelengthEncoding(3, 1e-5, 1e-1)
+    >>> encoding(torch.tensor([3.65, 3.66], dtype=torch.float64)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, width: int, shortest_period: float, longest_period: float):
+        super().__init__()
+        if not 0 < shortest_period <= longest_period:
+            raise ValueError(
+                "`shortest_period` must be positive and not above `longest_period`; "
+                f"got {shortest_period} and {longest_period}."
+            )
+        ends = math.log(shortest_period), math.log(longest_period)
+        self.periods = torch.linspace(*ends, width, dtype=torch.float64).exp()
+        # only tells the device and the precision of the network
+        self.register_buffer("like", torch.zeros(()), persistent=False)
+
+    def forward(self, log_wavelength: Tensor) -> Tensor:
+        """Code of shape (..., E) of log10 wavelengths of shape (...), float64."""
+        turns = log_wavelength.double()[..., None] / self.periods.to(
+            log_wavelength.device
+        )
+        phase = (2 * math.pi) * (turns - turns.round())
+        return torch.sin(phase.to(self.like.dtype))

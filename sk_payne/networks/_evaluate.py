@@ -1,0 +1,90 @@
+"""Evaluation of a network at any number of wavelengths within bounded memory.
+
+It is here because predicting, validating and measuring stars all need the same loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+# Pixels (stars x wavelengths) in flight: activations that fit a CPU's cache, or
+# enough work for an accelerator.
+_PIXELS_CPU = 4096
+_PIXELS_ACCELERATOR = 2**18
+
+
+def evaluate(
+    network: nn.Module, labels: Tensor, log_wavelength: Tensor | None = None
+) -> Tensor:
+    """Scaled flux, block by block for networks that take the wavelength.
+
+    Parameters
+    ----------
+    network : nn.Module
+        An architecture of either kind.
+    labels : Tensor of shape (B, L)
+        Scaled stellar parameters.
+    log_wavelength : Tensor of shape (P,) or (B, P), float64, default=None
+        log10 of the wavelength in Å; ignored by networks on a fixed grid.
+
+    Returns
+    -------
+    flux : Tensor of shape (B, P)
+        Differentiable if gradients are enabled, but then every block is kept.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.networks import Payne, evaluate
+    >>> evaluate(Payne(3, 11), torch.zeros(2, 3)).shape
+    torch.Size([2, 11])
+    """
+    if not getattr(network, "takes_wavelength", False):
+        return network(labels)
+    if not hasattr(network, "context"):
+        return network(labels, log_wavelength)
+    shared = log_wavelength.ndim == 1
+    rows = []
+    for stars in pixel_blocks(len(labels), log_wavelength.shape[-1], labels.device):
+        context = network.context(labels[stars])
+        blocks = [
+            network.at(
+                context, log_wavelength[px] if shared else log_wavelength[stars, px]
+            )
+            for px in pixel_blocks(log_wavelength.shape[-1], 1, labels.device)
+        ]
+        rows.append(torch.cat(blocks, dim=-1))
+    return torch.cat(rows)
+
+
+def pixel_blocks(n: int, size: int, device: torch.device) -> Iterator[slice]:
+    """Cut n things of a given size in pixels into blocks that fit the device.
+
+    Parameters
+    ----------
+    n : int
+        How many there are.
+    size : int
+        Pixels of each.
+    device : torch.device
+        Where they will be worked on.
+
+    Yields
+    ------
+    block : slice
+        At least one thing each.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.networks import pixel_blocks
+    >>> list(pixel_blocks(5, 2048, torch.device("cpu")))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    pixels = _PIXELS_CPU if device.type == "cpu" else _PIXELS_ACCELERATOR
+    step = max(1, pixels // max(size, 1))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))

@@ -1,0 +1,263 @@
+"""TransformerPayne: flux at a wavelength, which attends to tokens of the star.
+
+It is here in both published forms: 2024, two residual streams; 2025, pre-norm and muP.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sk_payne.networks._attention import CrossAttention
+from sk_payne.networks._encoding import WavelengthEncoding
+from sk_payne.networks._registry import register_network
+
+# Where the muP factors are one: the smallest width and depth worth using.
+_REFERENCE_WIDTH = 64
+_REFERENCE_LAYERS = 4
+
+
+@register_network("transformer")
+class TransformerPayne(nn.Module):
+    r"""TransformerPayne [1]_.
+
+    The stellar parameters become a few tokens. A wavelength becomes a code of sines,
+    and every wavelength, on its own, attends to the tokens in each layer; the tokens
+    stay as they are. So flux is defined at any wavelength, and what the network
+    learns at one line serves all others.
+
+    Shape letters: B stars, L labels, P wavelengths, T tokens, E width.
+
+    Parameters
+    ----------
+    n_labels : int
+        Number of stellar parameters L.
+    n_wavelengths : int
+        Not used: the network takes any number of wavelengths.
+    residual : {"pre", "post"}, default="pre"
+        - "pre": the form of 2025. RMS norm without weights before each sub-layer,
+          logits q·k/D, no biases, sub-layers scaled by (layers/4)^-1/2, muP learning
+          rates. Trains at one learning rate whatever the width.
+        - "post": the form of February 2024, with two streams, LayerNorm and biases.
+    width : int, default=128
+        E. The released models have 128 or 256.
+    n_layers : int, default=4
+        Layers of attention and feed-forward. The released models have 8 or 16.
+    n_heads : int, default=None
+        Attention heads. If None, heads of 32 channels as in the released models
+        (one head if the width is not a multiple of 32).
+    n_tokens : int, default=16
+        T.
+    feed_forward : int, default=4
+        Width of the feed-forward layer in units of the width.
+    shortest_period, longest_period : float
+        Of the wavelength code, in dex of wavelength. :meth:`grid_params` sets them
+        from the training grid: two of its steps, and twice the range it covers. The
+        paper has 1e-6 and 10.
+    zero_init : bool, default=True
+        Only for "pre": start with queries and the last layers of attention,
+        feed-forward and head at zero, so that all wavelengths start alike.
+
+    References
+    ----------
+    .. [1] Różański, Ting & Jabłońska, "TransformerPayne: enhancing spectral emulation
+       accuracy and data efficiency by capturing long-range correlations",
+       arXiv:2407.05751.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.networks import TransformerPayne
+    >>> network = TransformerPayne(3, 11, width=8, shortest_period=1e-5,
+    ...                            longest_period=1e-2)
+    >>> wavelength = torch.linspace(4500, 4501, 7, dtype=torch.float64)
+    >>> network(torch.zeros(2, 3), wavelength.log10()).shape
+    torch.Size([2, 7])
+    """
+
+    takes_wavelength = True
+
+    def __init__(
+        self,
+        n_labels: int,
+        n_wavelengths: int,
+        *,
+        residual: str = "pre",
+        width: int = 128,
+        n_layers: int = 4,
+        n_heads: int | None = None,
+        n_tokens: int = 16,
+        feed_forward: int = 4,
+        shortest_period: float = 1e-6,
+        longest_period: float = 10.0,
+        zero_init: bool = True,
+    ):
+        super().__init__()
+        if residual not in ("pre", "post"):
+            raise ValueError(f"`residual` must be 'pre' or 'post'; got {residual!r}.")
+        if min(width, n_layers, n_tokens, feed_forward) < 1:
+            raise ValueError(
+                "`width`, `n_layers`, `n_tokens` and `feed_forward` must be at least "
+                f"1; got {width}, {n_layers}, {n_tokens} and {feed_forward}."
+            )
+        if n_heads is None:
+            n_heads = 1 if width % 32 else width // 32
+        self.residual = residual
+        self.width = width
+        self.n_layers = n_layers
+        pre = residual == "pre"
+        self.encoding = WavelengthEncoding(width, shortest_period, longest_period)
+        self.tokens = nn.Sequential(
+            nn.Linear(n_labels, width if pre else 4 * width, bias=not pre),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(width if pre else 4 * width, n_tokens * width, bias=not pre),
+            nn.Unflatten(-1, (n_tokens, width)),
+        )
+        layer = _PreNormLayer if pre else _TwoStreamLayer
+        self.layers = nn.ModuleList(
+            layer(width, n_heads, feed_forward, n_layers) for _ in range(n_layers)
+        )
+        if not pre:
+            self.head_norm = nn.LayerNorm(width)
+        self.head = nn.Sequential(
+            nn.Linear(width, width, bias=not pre),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(width, 1, bias=not pre),
+        )
+        self._initialize(zero=zero_init and pre)
+
+    def forward(self, labels: Tensor, log_wavelength: Tensor) -> Tensor:
+        """Scaled flux of shape (B, P).
+
+        Parameters
+        ----------
+        labels : Tensor of shape (B, L)
+            Scaled stellar parameters.
+        log_wavelength : Tensor of shape (P,) or (B, P), float64
+            log10 of the wavelength in Å.
+        """
+        return self.at(self.context(labels), log_wavelength)
+
+    def context(self, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of every layer, which depend on the star only."""
+        tokens_BTE = self.tokens(labels)
+        if self.residual == "pre":
+            tokens_BTE = _rms_norm(tokens_BTE)
+        return [layer.memory(tokens_BTE) for layer in self.layers]
+
+    def at(
+        self, context: list[tuple[Tensor, Tensor]], log_wavelength: Tensor
+    ) -> Tensor:
+        """Scaled flux of shape (B, P) at wavelengths of shape (P,) or (B, P)."""
+        if log_wavelength.ndim == 1:
+            log_wavelength = log_wavelength[None]
+        stream = self.encoding(log_wavelength)
+        n_stars = len(context[0][0])
+        stream = stream.expand(n_stars, -1, -1)
+        if self.residual == "pre":
+            for layer, memory in zip(self.layers, context, strict=True):
+                stream = layer(stream, memory)
+            return self.head(_rms_norm(stream)).squeeze(-1)
+        total = stream
+        for layer, memory in zip(self.layers, context, strict=True):
+            total, stream = layer(total, stream, memory)
+        return self.head(self.head_norm(total) + stream).squeeze(-1)
+
+    @classmethod
+    def grid_params(cls, log_wavelength: Tensor) -> dict:
+        """Periods that resolve a grid: two steps, and twice the range."""
+        if len(log_wavelength) < 2:
+            return {}
+        step = float(torch.diff(log_wavelength).median())
+        covered = float(log_wavelength[-1] - log_wavelength[0])
+        return {
+            "shortest_period": 2 * step,
+            "longest_period": 2 * max(covered, step),
+        }
+
+    def learning_rate_factors(self) -> list[tuple[str, float]]:
+        """Give the muP factors of the "pre" form; none for "post"."""
+        if self.residual == "post":
+            return []
+        w = self.width / _REFERENCE_WIDTH
+        depth = math.sqrt(self.n_layers / _REFERENCE_LAYERS)
+        return [
+            ("tokens.2.*", 1 / w),
+            ("layers.*", 1 / (w * depth)),
+            ("head.*", 1 / w),
+        ]
+
+    def _initialize(self, *, zero: bool) -> None:
+        """Draw weights, truncated normal of variance 1 / fan-in (LeCun); zero biases."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                # 0.8796 is the deviation of a unit normal cut at two sigma
+                std = module.in_features**-0.5 / 0.8796
+                nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if zero:
+            for layer in self.layers:
+                for linear in (
+                    layer.attention.query,
+                    layer.attention.out,
+                    layer.feed_forward[2],
+                ):
+                    nn.init.zeros_(linear.weight)
+            nn.init.zeros_(self.head[2].weight)
+
+
+class _PreNormLayer(nn.Module):
+    """h + c attention(norm h), then h + c feed-forward(norm h)."""
+
+    def __init__(self, width: int, n_heads: int, feed_forward: int, n_layers: int):
+        super().__init__()
+        self.attention = CrossAttention(width, n_heads, scale="linear", bias=False)
+        self.feed_forward = _feed_forward(width, feed_forward, bias=False)
+        self.factor = (n_layers / _REFERENCE_LAYERS) ** -0.5
+
+    def forward(self, h_BPE: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+        h_BPE = h_BPE + self.factor * self.attention(_rms_norm(h_BPE), memory)
+        return h_BPE + self.factor * self.feed_forward(_rms_norm(h_BPE))
+
+    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, Tensor]:
+        return self.attention.memory(tokens_BTE)
+
+
+class _TwoStreamLayer(nn.Module):
+    """A stream normalised after each sub-layer, and the sum of all before it."""
+
+    def __init__(self, width: int, n_heads: int, feed_forward: int, n_layers: int):
+        super().__init__()
+        self.attention = CrossAttention(width, n_heads, scale="sqrt", bias=True)
+        self.feed_forward = _feed_forward(width, feed_forward, bias=True)
+        self.token_norm = nn.LayerNorm(width)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+
+    def forward(
+        self, total_BPE: Tensor, h_BPE: Tensor, memory: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        a_BPE = h_BPE + self.attention(h_BPE, memory)
+        total_BPE = total_BPE + a_BPE
+        h_BPE = self.attention_norm(a_BPE)
+        a_BPE = h_BPE + self.feed_forward(h_BPE)
+        return total_BPE + a_BPE, self.feed_forward_norm(a_BPE)
+
+    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, Tensor]:
+        return self.attention.memory(self.token_norm(tokens_BTE))
+
+
+def _feed_forward(width: int, factor: int, *, bias: bool) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(width, factor * width, bias=bias),
+        nn.GELU(approximate="tanh"),
+        nn.Linear(factor * width, width, bias=bias),
+    )
+
+
+def _rms_norm(x: Tensor) -> Tensor:
+    return F.rms_norm(x, x.shape[-1:])

@@ -1,0 +1,309 @@
+"""SpectrumSet: n spectra as padded arrays that scikit-learn's splitters can index.
+
+Here because specutils' containers cannot be split by row, and models want arrays.
+"""
+
+import numpy as np
+
+from sk_payne.spectra._medium import check_medium
+
+
+class SpectrumSet:
+    """Spectra of n stars as arrays, one row each.
+
+    A set is meant to be read, never written to: methods return new sets.
+    Build one with `as_spectra` or `from_specutils` rather than by hand.
+
+    Parameters
+    ----------
+    flux : array-like of float, shape (n, p)
+        Flux, finite everywhere (0 at bad pixels and padding).
+    ivar : array-like of float, shape (n, p)
+        Inverse variance of the flux, finite and not negative. 0 means no
+        information: a bad pixel or padding. Rows without a known uncertainty hold 1
+        at their good pixels.
+    wavelength : None or array-like of float, shape (p,) or (n, p), default=None
+        Wavelengths in Å, strictly increasing along each row, shared or one row per
+        spectrum. None means the wavelengths of the model that reads the set.
+    medium : None, "air" or "vacuum", default=None
+        Medium of `wavelength`. None means unknown.
+    has_uncertainty : bool or array-like of bool, shape (n,), default=True
+        Whether the `ivar` of a row comes from a known uncertainty.
+    n_pixels : None or array-like of int, shape (n,), default=None
+        Number of pixels of each row before its padding. None means no padding.
+
+    Attributes
+    ----------
+    flux, ivar : ndarray of float64, shape (n, p)
+        As above.
+    wavelength : None or ndarray of float64, shape (p,) or (n, p)
+        As above.
+    medium : None or str
+        As above.
+    has_uncertainty : ndarray of bool, shape (n,)
+        As above.
+    n_pixels : ndarray of int, shape (n,)
+        As above.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, flux or ivar is not finite, ivar is negative, wavelengths
+        do not increase strictly, or the medium is unknown.
+
+    See Also
+    --------
+    as_spectra : Make a set from anything that holds spectra.
+
+    Notes
+    -----
+    Indexing always selects rows and gives a set: an int gives a set of one spectrum.
+    Arrays that are float64 already are kept without a copy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.spectra import SpectrumSet
+    >>> spectra = SpectrumSet(np.ones((5, 3)), np.full((5, 3), 1e4))
+    >>> spectra[[0, 2]].shape
+    (2, 3)
+    >>> spectra
+    SpectrumSet(5 spectra of 3 pixels on the model's own wavelengths)
+    """
+
+    def __init__(
+        self,
+        flux,
+        ivar,
+        *,
+        wavelength=None,
+        medium=None,
+        has_uncertainty=True,
+        n_pixels=None,
+    ):
+        self.flux = _rows(flux, "flux")
+        self.ivar = _rows(ivar, "ivar")
+        n, p = self.flux.shape
+        if self.ivar.shape != (n, p):
+            raise ValueError(
+                f"`ivar` must have the shape of `flux`, {(n, p)}; "
+                f"got {self.ivar.shape}. Pass one inverse variance per pixel."
+            )
+        if n and self.ivar.size and self.ivar.min() < 0:
+            raise ValueError(
+                f"`ivar` must not be negative; got {self.ivar.min()}. "
+                "Pass 0 where a pixel holds no information."
+            )
+        self.wavelength = _increasing(wavelength, n, p)
+        self.medium = None if medium is None else check_medium(medium)
+        self.has_uncertainty = np.array(np.broadcast_to(has_uncertainty, n), dtype=bool)
+        self.n_pixels = np.array(
+            np.broadcast_to(p if n_pixels is None else n_pixels, n), dtype=np.intp
+        )
+
+    @classmethod
+    def from_specutils(cls, spectra, *, medium=None):
+        """Make a set from specutils objects.
+
+        Parameters
+        ----------
+        spectra : specutils Spectrum, SpectrumList, SpectrumCollection or list
+            Spectra as `as_spectra` takes them, with or without uncertainties.
+        medium : None, "air" or "vacuum", default=None
+            Medium of their wavelengths, when ``meta["medium"]`` does not say it.
+
+        Returns
+        -------
+        spectra : SpectrumSet
+            The same spectra, on increasing wavelengths in Å.
+
+        Raises
+        ------
+        TypeError
+            If `spectra` holds no wavelengths.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astropy import units as u
+        >>> from specutils import Spectrum
+        >>> from sk_payne.spectra import SpectrumSet
+        >>> star = Spectrum(
+        ...     flux=np.ones(3) * u.dimensionless_unscaled,
+        ...     spectral_axis=[500.0, 500.1, 500.2] * u.nm,
+        ... )
+        >>> SpectrumSet.from_specutils([star], medium="air").wavelength
+        array([5000., 5001., 5002.])
+        """
+        # Imported here because as_spectra itself returns a SpectrumSet.
+        from sk_payne.spectra._as_spectra import as_spectra
+
+        found = as_spectra(spectra, medium=medium, require_uncertainty=False)
+        if found.wavelength is None:
+            raise TypeError(
+                "`spectra` must be specutils objects, which know their wavelengths; "
+                f"got {type(spectra).__name__}. Use as_spectra for plain arrays."
+            )
+        return found
+
+    def to_specutils(self, *, flux_unit=None):
+        """Return the spectra as a specutils SpectrumList.
+
+        Parameters
+        ----------
+        flux_unit : None, str or astropy unit, default=None
+            Unit of the flux. None means dimensionless: normalised flux.
+
+        Returns
+        -------
+        spectra : specutils.SpectrumList of 1-D Spectrum
+            One per row, without padding, with wavelengths in Å, `InverseVariance`
+            where the uncertainty is known, a mask (True = bad) and
+            ``meta["medium"]`` where the medium is known.
+
+        Raises
+        ------
+        ValueError
+            If the set has no wavelengths.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_payne.spectra import SpectrumSet
+        >>> spectra = SpectrumSet(
+        ...     np.ones((2, 3)), np.ones((2, 3)), wavelength=[5000.0, 5001.0, 5002.0]
+        ... )
+        >>> len(spectra.to_specutils())
+        2
+        """
+        if self.wavelength is None:
+            raise ValueError(
+                "The set has no wavelengths, which specutils needs. Build it with "
+                "`wavelength=`, for instance the wavelengths of the emulator."
+            )
+        from specutils import SpectrumList
+
+        return SpectrumList([self._to_spectrum(i, flux_unit) for i in range(len(self))])
+
+    @property
+    def shape(self):
+        """Number of spectra and of pixels, padding included: (n, p)."""
+        return self.flux.shape
+
+    def __len__(self):
+        return len(self.flux)
+
+    def __getitem__(self, key):
+        rows = _row_key(key, len(self))
+        return SpectrumSet(
+            self.flux[rows],
+            self.ivar[rows],
+            wavelength=(
+                self.wavelength
+                if self.wavelength is None or self.wavelength.ndim == 1
+                else self.wavelength[rows]
+            ),
+            medium=self.medium,
+            has_uncertainty=self.has_uncertainty[rows],
+            n_pixels=self.n_pixels[rows],
+        )
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError(
+            "A SpectrumSet is not one array: use its `flux` and `ivar`, or pass the "
+            "set to something that takes spectra."
+        )
+
+    def __repr__(self):
+        n, p = self.shape
+        where = (
+            "the model's own wavelengths"
+            if self.wavelength is None
+            else f"{self.wavelength.min():.1f}-{self.wavelength.max():.1f} Å"
+            if n and p
+            else "no wavelengths"
+        )
+        medium = f", {self.medium}" if self.medium else ""
+        return f"SpectrumSet({n} spectra of {p} pixels on {where}{medium})"
+
+    def _to_spectrum(self, row, flux_unit):
+        from astropy import units
+        from astropy.nddata import InverseVariance
+        from specutils import Spectrum
+
+        real = slice(0, self.n_pixels[row])
+        wavelength = self.wavelength if self.wavelength.ndim == 1 else None
+        if wavelength is None:
+            wavelength = self.wavelength[row]
+        unit = units.dimensionless_unscaled if flux_unit is None else flux_unit
+        ivar = self.ivar[row, real]
+        return Spectrum(
+            flux=units.Quantity(self.flux[row, real], unit),
+            spectral_axis=units.Quantity(wavelength[real], units.AA),
+            uncertainty=(
+                InverseVariance(ivar.copy()) if self.has_uncertainty[row] else None
+            ),
+            mask=ivar == 0,
+            meta={} if self.medium is None else {"medium": self.medium},
+        )
+
+
+def _rows(values, name):
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2:
+        raise ValueError(
+            f"`{name}` must have the shape (n_spectra, n_pixels); got {values.shape}. "
+            "Pass one row per spectrum."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"`{name}` must be finite; got {(~np.isfinite(values)).sum()} values that "
+            "are not. Pass 0 there, with an `ivar` of 0."
+        )
+    return values
+
+
+def _increasing(wavelength, n, p):
+    if wavelength is None:
+        return None
+    wavelength = np.asarray(wavelength, dtype=np.float64)
+    if wavelength.shape not in ((p,), (n, p)):
+        raise ValueError(
+            f"`wavelength` must have the shape {(p,)} or {(n, p)}; "
+            f"got {wavelength.shape}. Pass one wavelength per pixel of `flux`."
+        )
+    # Written so that NaN fails too.
+    steps_up = np.diff(wavelength, axis=-1) > 0
+    if not (steps_up.all() and np.isfinite(wavelength).all()):
+        raise ValueError(
+            "`wavelength` must be finite and increase strictly along each spectrum; "
+            f"{(~steps_up).sum()} steps do not. Sort the pixels and drop repeated ones."
+        )
+    return wavelength
+
+
+def _row_key(key, n):
+    # scikit-learn's _safe_indexing asks an array-like for X[indices, ...].
+    if isinstance(key, tuple):
+        if len(key) != 2 or key[1] is not Ellipsis:
+            raise IndexError(
+                f"A SpectrumSet is indexed by rows only; got {key!r}. "
+                "Index its `flux` and `ivar` to select pixels."
+            )
+        key = key[0]
+    if isinstance(key, slice):
+        return key
+    rows = np.asarray(key)
+    if rows.size == 0 and rows.dtype != bool:
+        rows = rows.astype(np.intp)
+    if rows.ndim > 1 or rows.dtype.kind not in "iub":
+        raise IndexError(
+            "Rows of a SpectrumSet are chosen by an int, a slice, or a 1-D array of "
+            f"ints or booleans; got {key!r}."
+        )
+    if rows.dtype == bool and rows.shape != (n,):
+        raise IndexError(
+            f"A boolean row mask must have one value per spectrum, {n}; "
+            f"got the shape {rows.shape}."
+        )
+    return np.atleast_1d(rows)

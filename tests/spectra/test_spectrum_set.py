@@ -1,0 +1,181 @@
+"""Tests of SpectrumSet: its rows in scikit-learn's splitters, its way to specutils."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import KFold, cross_val_predict, train_test_split
+
+from sk_payne.spectra import SpectrumSet, as_spectra
+
+N, P = 11, 7
+
+
+@pytest.fixture
+def spectra():
+    flux = np.arange(N * P, dtype=float).reshape(N, P)
+    wavelength = 5000.0 + np.arange(P) + 10.0 * np.arange(N)[:, None]
+    return SpectrumSet(
+        flux,
+        flux + 1.0,
+        wavelength=wavelength,
+        medium="air",
+        has_uncertainty=np.arange(N) % 2 == 0,
+    )
+
+
+class FirstPixel(RegressorMixin, BaseEstimator):
+    """Predicts the first pixel of each spectrum."""
+
+    def fit(self, X, y):
+        assert isinstance(X, SpectrumSet)
+        self.n_seen_ = len(X)
+        return self
+
+    def predict(self, X):
+        return X.flux[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("key", "rows"),
+    [
+        (np.array([3, 1]), [3, 1]),
+        ([0, 2], [0, 2]),
+        ([], []),
+        (slice(1, 8, 3), [1, 4, 7]),
+        (np.arange(N) > 8, [9, 10]),
+        (4, [4]),
+        (np.int64(-1), [10]),
+        ((np.array([5, 0]), Ellipsis), [5, 0]),
+        ((slice(0, 2), Ellipsis), [0, 1]),
+    ],
+)
+def test_getitem_picks_the_same_rows_of_everything(spectra, key, rows):
+    picked = spectra[key]
+    assert isinstance(picked, SpectrumSet)
+    for name in ("flux", "ivar", "wavelength", "has_uncertainty", "n_pixels"):
+        expected = getattr(spectra, name)[rows]
+        np.testing.assert_array_equal(getattr(picked, name), expected)
+    assert picked.medium == "air"
+    assert len(picked) == len(rows)
+
+
+def test_getitem_keeps_shared_wavelengths_whole():
+    spectra = SpectrumSet(
+        np.ones((3, 5)), np.ones((3, 5)), wavelength=np.arange(1.0, 6.0)
+    )
+    assert spectra[[0]].wavelength.shape == (5,)
+    assert SpectrumSet(np.ones((3, 5)), np.ones((3, 5)))[1].wavelength is None
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ((0, 1), "indexed by rows only"),
+        ("a", "chosen by an int"),
+        ([0.5], "chosen by an int"),
+        (np.ones(3, bool), "one value per spectrum, 11"),
+        (N, "out of bounds"),
+    ],
+)
+def test_getitem_refuses_what_is_not_rows(spectra, key, message):
+    with pytest.raises(IndexError, match=message):
+        spectra[key]
+
+
+def test_train_test_split_gives_two_sets_that_make_up_the_first(spectra):
+    y = spectra.flux[:, 0]
+    train, test, y_train, y_test = train_test_split(spectra, y, random_state=0)
+    assert len(train) + len(test) == N
+    np.testing.assert_array_equal(train.flux[:, 0], y_train)
+    np.testing.assert_array_equal(test.flux[:, 0], y_test)
+
+
+def test_cross_val_predict_returns_rows_in_their_order(spectra):
+    y = np.zeros(N)
+    folds = KFold(3, shuffle=True, random_state=0)
+    predicted = cross_val_predict(FirstPixel(), spectra, y, cv=folds)
+    np.testing.assert_array_equal(predicted, spectra.flux[:, 0])
+
+
+def test_iteration_gives_sets_of_one(spectra):
+    assert [len(star) for star in spectra] == [1] * N
+
+
+def test_asarray_is_refused_rather_than_losing_the_errors(spectra):
+    with pytest.raises(TypeError, match="use its `flux` and `ivar`"):
+        np.asarray(spectra)
+
+
+def test_pickle_keeps_everything(spectra):
+    again = pickle.loads(pickle.dumps(spectra))
+    np.testing.assert_array_equal(again.wavelength, spectra.wavelength)
+    assert again.medium == spectra.medium
+
+
+def test_repr_tells_size_range_and_medium(spectra):
+    assert (
+        repr(spectra) == "SpectrumSet(11 spectra of 7 pixels on 5000.0-5106.0 Å, air)"
+    )
+    assert (
+        repr(spectra[[]]) == "SpectrumSet(0 spectra of 7 pixels on no wavelengths, air)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"flux": np.ones(5)}, r"`flux` must have the shape"),
+        ({"flux": np.full((3, 5), np.nan)}, "`flux` must be finite; got 15"),
+        ({"ivar": np.full((3, 5), np.inf)}, "`ivar` must be finite"),
+        ({"ivar": np.full((3, 5), -1.0)}, "`ivar` must not be negative; got -1.0"),
+        ({"ivar": np.ones((3, 2))}, "`ivar` must have the shape of `flux`"),
+        ({"wavelength": np.ones(5)}, "`wavelength` must be finite and increase"),
+        ({"wavelength": [1, 2, np.nan, 4, 5]}, "`wavelength` must be finite"),
+        ({"wavelength": np.arange(3)}, r"`wavelength` must have the shape \(5,\)"),
+        ({"medium": "water"}, "`medium` must be 'air' or 'vacuum'"),
+    ],
+)
+def test_constructor_names_what_is_wrong(change, message):
+    arguments = {"flux": np.ones((3, 5)), "ivar": np.ones((3, 5)), **change}
+    with pytest.raises(ValueError, match=message):
+        SpectrumSet(**arguments)
+
+
+def test_to_specutils_and_back_changes_nothing(spectra):
+    listed = spectra.to_specutils()
+    again = SpectrumSet.from_specutils(listed)
+    for name in ("flux", "wavelength", "has_uncertainty"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(spectra, name))
+    known = spectra.has_uncertainty
+    np.testing.assert_array_equal(again.ivar[known], spectra.ivar[known])
+    assert again.medium == "air"
+    assert listed[0].meta["medium"] == "air"
+
+
+def test_to_specutils_drops_padding_and_masks_bad_pixels():
+    from specutils import SpectrumList
+
+    spectra = SpectrumSet(
+        [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]],
+        [[4.0, 0.0, 0.0], [4.0, 4.0, 4.0]],
+        wavelength=[1.0, 2.0, 3.0],
+        n_pixels=[2, 3],
+    )
+    listed = spectra.to_specutils(flux_unit="Jy")
+    assert isinstance(listed, SpectrumList)
+    assert [s.shape for s in listed] == [(2,), (3,)]
+    assert listed[0].mask.tolist() == [False, True]
+    assert str(listed[0].flux.unit) == "Jy"
+    assert listed[0].meta == {}
+
+
+def test_to_specutils_needs_wavelengths():
+    with pytest.raises(ValueError, match="`wavelength=`"):
+        as_spectra(np.ones((2, 3)), snr=10).to_specutils()
+
+
+def test_from_specutils_refuses_plain_arrays():
+    with pytest.raises(TypeError, match="Use as_spectra for plain arrays"):
+        SpectrumSet.from_specutils(np.ones((2, 3)))
