@@ -6,8 +6,9 @@ are trained on; `inspection` draws what a fitted one does. `python -m sk_payne` 
 the whole job.
 """
 
+from sk_payne.abundances import AbundanceRegressor
 from sk_payne.emulators import SpectrumEmulator, load
 
 __version__ = "0.1.0"
 
-__all__ = ["SpectrumEmulator", "__version__", "load"]
+__all__ = ["AbundanceRegressor", "SpectrumEmulator", "__version__", "load"]

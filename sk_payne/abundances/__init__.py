@@ -1,0 +1,6 @@
+"""Stellar parameters and abundances of stars, from spectra and any emulator."""
+
+from sk_payne.abundances._regressor import AbundanceRegressor
+from sk_payne.abundances._results import FLAGS
+
+__all__ = ["FLAGS", "AbundanceRegressor"]

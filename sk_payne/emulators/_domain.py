@@ -26,15 +26,23 @@ def warn_outside(labels, low, high, names, *, stacklevel=3):
     stacklevel : int, default=3
         Whose line the warning shows.
 
+    Returns
+    -------
+    outside : ndarray of shape (n_spectra,), bool
+        Rows with any label outside.
+
     Warns
     -----
     ExtrapolationWarning
         Naming labels, ranges and rows.
 
-    Returns
-    -------
-    outside : ndarray of shape (n_spectra,), bool
-        Rows with any label outside.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.emulators import warn_outside
+    >>> low, high = np.array([4000.0]), np.array([6000.0])
+    >>> warn_outside(np.array([[4500.0], [6000.0]]), low, high, ["teff"])
+    array([False, False])
     """
     # float32 labels of a float64 box miss its edge by rounding, not by intent
     slack = 1e-6 * np.maximum(np.abs(low), np.abs(high))

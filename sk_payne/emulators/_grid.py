@@ -142,7 +142,8 @@ def log_grid(wavelength, n_wavelengths):
     tensor([3., 4.], dtype=torch.float64)
     """
     if wavelength is None:
-        return torch.arange(n_wavelengths, dtype=torch.float64) * _PIXEL_DEX
+        # from one: at zero all sines vanish, and a zero code starts without gradients
+        return torch.arange(1, n_wavelengths + 1, dtype=torch.float64) * _PIXEL_DEX
     return torch.from_numpy(np.log10(wavelength))
 
 

@@ -26,6 +26,15 @@ class TorchEmulator(torch.nn.Module):
         The training grid in Å; None if it is just a number of pixels.
     log_wavelength : Tensor of shape (n_wavelengths,), float64
         What the network takes for the training grid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne import SpectrumEmulator
+    >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
+    >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+    >>> emulator.to_torch()(torch.tensor([[0.3]])).shape
+    torch.Size([1, 2])
     """
 
     def __init__(self, network, scaling, wavelength, log_wavelength):
@@ -66,14 +75,31 @@ class TorchEmulator(torch.nn.Module):
         scaled = (labels.to(self.label_center) - self.label_center) / (
             self.label_half_width
         )
+        return self.from_scaled(scaled, wavelength)
+
+    def from_scaled(self, labels, wavelength=None):
+        """Flux of labels in units of the training box, -1 to 1.
+
+        Parameters
+        ----------
+        labels : Tensor of shape (n_spectra, n_labels)
+            In the precision of the module.
+        wavelength : Tensor of shape (n,) or (n_spectra, n), default=None
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        flux : Tensor of shape (n_spectra, n_wavelengths)
+            Physical flux.
+        """
         if self.takes_wavelength:
             log_wavelength = (
                 self.log_wavelength.to(labels.device)
                 if wavelength is None
                 else torch.log10(wavelength.to(torch.float64))
             )
-            return self.unscale(evaluate(self.network, scaled, log_wavelength))
-        flux = self.unscale(self.network(scaled))
+            return self.unscale(evaluate(self.network, labels, log_wavelength))
+        flux = self.unscale(self.network(labels))
         if wavelength is None:
             return flux
         return self.interpolator(flux, wavelength)

@@ -4,6 +4,7 @@ from sk_payne.networks._convolutional import Convolutional
 from sk_payne.networks._dense import BigPayne, Payne
 from sk_payne.networks._encoding import WavelengthEncoding
 from sk_payne.networks._evaluate import evaluate, pixel_blocks
+from sk_payne.networks._jacobian import evaluate_with_jacobian
 from sk_payne.networks._registry import (
     NETWORKS,
     build_network,
@@ -21,6 +22,7 @@ __all__ = [
     "WavelengthEncoding",
     "build_network",
     "evaluate",
+    "evaluate_with_jacobian",
     "pixel_blocks",
     "register_network",
     "resolve_network",

@@ -5,6 +5,7 @@ They are here as the published baselines, and because nothing predicts faster.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from sk_payne.networks._registry import register_network
@@ -68,6 +69,10 @@ class Payne(nn.Module):
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
         return self.layers(labels)
 
+    def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels."""
+        return _dense_jacobian(self.layers, labels)
+
 
 @register_network("bigpayne")
 class BigPayne(nn.Module):
@@ -121,6 +126,10 @@ class BigPayne(nn.Module):
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
         return self.layers(labels)
 
+    def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels."""
+        return _dense_jacobian(self.layers, labels)
+
 
 def _dense_layers(
     n_labels: int, n_wavelengths: int, n_hidden: int, n_layers: int, activation: str
@@ -140,3 +149,26 @@ def _dense_layers(
         layers += [nn.Linear(width, n_hidden), _ACTIVATIONS[activation]()]
         width = n_hidden
     return nn.Sequential(*layers, nn.Linear(width, n_wavelengths))
+
+
+def _dense_jacobian(layers: nn.Sequential, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Push the tangents of all labels through linear layers and activations.
+
+    The derivative of an activation is computed once for all labels, which torch's
+    forward mode does not see.
+    """
+    n_labels = labels.shape[1]
+    unit = torch.eye(n_labels, dtype=labels.dtype, device=labels.device)
+    tangents = unit.expand(len(labels), -1, -1)
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            labels = layer(labels)
+            tangents = tangents @ layer.weight.T
+        else:
+            with torch.enable_grad():
+                before = labels.detach().requires_grad_()
+                after = layer(before)
+                (slope,) = torch.autograd.grad(after.sum(), before)
+            labels = after.detach()
+            tangents = tangents * slope[:, None]
+    return labels, tangents

@@ -1,0 +1,320 @@
+"""From spectra and an emulator to measurements: prepare, start, fit, report.
+
+It is here to do for many stars, in batches that fit memory, what one star needs.
+"""
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from sk_payne.abundances._least_squares import (
+    fit_least_squares,
+    invert_normal_matrix,
+)
+from sk_payne.abundances._results import Measurements, set_flags
+from sk_payne.abundances._start import (
+    best_templates,
+    scan_velocity,
+    template_parameters,
+)
+from sk_payne.exceptions import WavelengthMismatchError
+from sk_payne.spectra import C_KMS, check_medium, convert_medium
+
+__all__ = ["fit_stars"]
+
+_N_TEMPLATES = 64
+
+# Derivatives held at a time, in numbers: 256 MB in float64.
+_MEMORY = 2**25
+
+# Steps of the velocity scan that the fit may move away from its start.
+_VELOCITY_STEPS = 5
+
+
+def fit_stars(
+    inverted, spectra, *, velocity_range, emulator_error, max_iterations, verbose=0
+):
+    """Measure stars.
+
+    Parameters
+    ----------
+    inverted : Inverted
+        The emulator.
+    spectra : SpectrumSet
+        Of n stars, with errors.
+    velocity_range : tuple of float or None
+        km/s; None fits no velocity.
+    emulator_error : bool
+        Whether the error of the emulator counts.
+    max_iterations : int
+        Of each star.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    results : Measurements
+        Of all stars, those without data flagged.
+
+    Raises
+    ------
+    ValueError
+        If the spectra cannot belong to the emulator, or an argument is not allowed.
+    WavelengthMismatchError
+        If no star shares wavelengths with the emulator.
+    """
+    if max_iterations < 1:
+        raise ValueError(f"`max_iterations` must be at least 1; got {max_iterations}.")
+    wavelength = _observed_wavelength(inverted, spectra)
+    with_velocity = inverted.wavelength is not None and velocity_range is not None
+    if with_velocity:
+        _check_velocity_range(velocity_range)
+        if wavelength is None:
+            wavelength = inverted.wavelength
+    _require_overlap(inverted, spectra, wavelength, velocity_range)
+    results = Measurements.empty(len(spectra), len(inverted.low), with_velocity)
+    at_edge = np.zeros(len(spectra), dtype=bool)
+    templates = _Templates(inverted)
+    step = max(1, _MEMORY // (results.n_parameters * max(spectra.shape[1], 1)))
+    with tqdm(total=len(spectra), unit="star", disable=not verbose) as bar:
+        for first in range(0, len(spectra), step):
+            rows = np.arange(first, min(first + step, len(spectra)))
+            batch = _Batch(inverted, spectra, wavelength, rows)
+            if with_velocity:
+                batch.find_velocity(templates, velocity_range)
+            elif wavelength is not None:
+                batch.keep_covered(velocity=0.0, margin=0.0)
+            if emulator_error and inverted.error is not None:
+                batch.add_error()
+            batch.fit(templates, results, at_edge, max_iterations)
+            bar.update(len(rows))
+    set_flags(results, low=inverted.low, high=inverted.high, velocity_at_edge=at_edge)
+    return results
+
+
+class _Templates:
+    """Spectra of the emulator spread over the box, from which stars start."""
+
+    def __init__(self, inverted):
+        low = (inverted.low - inverted.center) / inverted.half_width
+        high = (inverted.high - inverted.center) / inverted.half_width
+        unit = template_parameters(len(low), _N_TEMPLATES)
+        self.parameters = torch.from_numpy((low + high) / 2 + unit * (high - low) / 2)
+        self.parameters = self.parameters.to(inverted.device)
+        with torch.no_grad():
+            self.flux = inverted.model().flux(None, self.parameters)
+
+    def nearest(self, batch):
+        """Parameters of the best template of every star."""
+        flux = self.flux
+        if batch.wavelength is not None:
+            # nearest pixels will do to tell templates apart
+            rest = batch.wavelength / (1 + batch.velocity[:, None] / C_KMS)
+            place = np.searchsorted(batch.inverted.wavelength, rest)
+            place = torch.from_numpy(np.minimum(place, flux.shape[1] - 1))
+            best = [
+                best_templates(f[None], i[None], flux[:, p.to(flux.device)])
+                for f, i, p in zip(batch.flux, batch.ivar, place, strict=True)
+            ]
+            return self.parameters[torch.cat(best)]
+        return self.parameters[best_templates(batch.flux, batch.ivar, flux)]
+
+
+class _Batch:
+    """Stars that are fitted together."""
+
+    def __init__(self, inverted, spectra, wavelength, rows):
+        self.inverted = inverted
+        self.rows = rows
+        self.raw_flux = spectra.flux[rows]
+        self.raw_ivar = spectra.ivar[rows]
+        self.wavelength = None
+        if wavelength is not None:
+            per_star = wavelength[rows] if wavelength.ndim == 2 else wavelength
+            self.wavelength = np.broadcast_to(per_star, self.raw_flux.shape)
+        self.velocity = np.zeros(len(rows))
+        self.velocity_step = None
+        self.start = None
+
+    @property
+    def flux(self):
+        """Flux as a tensor."""
+        return self._tensor(self.raw_flux)
+
+    @property
+    def ivar(self):
+        """Inverse variance as a tensor."""
+        return self._tensor(self.raw_ivar)
+
+    def find_velocity(self, templates, velocity_range):
+        """Take template and velocity from a scan; keep pixels that the fit can see."""
+        best, self.velocity, step = scan_velocity(
+            self.wavelength,
+            self.raw_flux,
+            self.raw_ivar,
+            self.inverted.wavelength,
+            templates.flux.double().cpu().numpy(),
+            velocity_range,
+        )
+        self.velocity_step = _VELOCITY_STEPS * step
+        self.start = templates.parameters[
+            torch.from_numpy(best).to(templates.parameters.device)
+        ]
+        self.keep_covered(self.velocity, margin=self.velocity_step)
+
+    def keep_covered(self, velocity, margin):
+        """Give no weight to pixels that may leave the range of the emulator."""
+        grid = self.inverted.wavelength
+        z_low = (np.asarray(velocity) - margin) / C_KMS
+        z_high = (np.asarray(velocity) + margin) / C_KMS
+        lowest = grid[0] * np.sqrt((1 + z_high) / (1 - z_high))
+        highest = grid[-1] * np.sqrt((1 + z_low) / (1 - z_low))
+        covered = (self.wavelength.T >= lowest) & (self.wavelength.T <= highest)
+        self.raw_ivar = np.where(covered.T, self.raw_ivar, 0.0)
+
+    def add_error(self):
+        """Add the error of the emulator to that of the pixels, in quadrature."""
+        error = self.inverted.error
+        if self.wavelength is not None:
+            rest = self.wavelength / (1 + self.velocity[:, None] / C_KMS)
+            error = np.interp(rest, self.inverted.wavelength, error)
+        self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * error**2)
+
+    def fit(self, templates, results, at_edge, max_iterations):
+        """Fit the stars that have data, and write down what came out."""
+        n_pixels = (self.raw_ivar > 0).sum(axis=1)
+        results.n_pixels[self.rows] = n_pixels
+        good = np.flatnonzero(n_pixels)
+        if not len(good):
+            return
+        self._keep(good)
+        low, high, start = self._problem(templates)
+        fit = fit_least_squares(
+            self._model(),
+            self.flux.to(self.inverted.dtype),
+            self.ivar.to(self.inverted.dtype),
+            start,
+            low,
+            high,
+            max_iterations=max_iterations,
+        )
+        self._report(fit, results)
+        if self.velocity_step is not None:
+            velocity = fit.parameters[:, -1]
+            edge = (velocity <= low[:, -1]) | (velocity >= high[:, -1])
+            at_edge[self.rows] = edge.cpu().numpy()
+
+    def _keep(self, good):
+        for name in ("rows", "raw_flux", "raw_ivar", "velocity"):
+            setattr(self, name, getattr(self, name)[good])
+        if self.wavelength is not None:
+            self.wavelength = self.wavelength[good]
+        if self.start is not None:
+            self.start = self.start[torch.from_numpy(good).to(self.start.device)]
+
+    def _model(self):
+        on_grid = self.velocity_step is None and (
+            self.wavelength is None
+            or (
+                self.wavelength.shape[1] == self.inverted.n_pixels
+                and (self.wavelength == self.inverted.wavelength).all()
+            )
+        )
+        return self.inverted.model(
+            None if on_grid else self._tensor(self.wavelength),
+            with_velocity=self.velocity_step is not None,
+        )
+
+    def _problem(self, templates):
+        """Bounds and start of every star, in the parameters of the model."""
+        start = templates.nearest(self) if self.start is None else self.start
+        inverted, n = self.inverted, len(self.rows)
+        low = np.tile((inverted.low - inverted.center) / inverted.half_width, (n, 1))
+        high = np.tile((inverted.high - inverted.center) / inverted.half_width, (n, 1))
+        if self.velocity_step is not None:
+            near = self.velocity[:, None]
+            low = np.hstack([low, near - self.velocity_step])
+            high = np.hstack([high, near + self.velocity_step])
+            start = torch.hstack([start, self._tensor(near)])
+        return self._tensor(low), self._tensor(high), start
+
+    def _report(self, fit, results):
+        rows, inverted = self.rows, self.inverted
+        covariance = invert_normal_matrix(fit.normal_matrix).cpu().numpy()
+        parameters = fit.parameters.cpu().numpy()
+        n_labels = len(inverted.low)
+        scale = inverted.half_width
+        results.labels[rows] = inverted.center + scale * parameters[:, :n_labels]
+        results.covariance[rows] = (
+            covariance[:, :n_labels, :n_labels] * scale[:, None] * scale
+        )
+        if self.velocity_step is not None:
+            results.velocity[rows] = parameters[:, -1]
+            results.velocity_error[rows] = np.sqrt(covariance[:, -1, -1])
+        results.chi2[rows] = fit.chi2.cpu().numpy()
+        results.n_iterations[rows] = fit.n_iterations.cpu().numpy()
+        results.converged[rows] = fit.converged.cpu().numpy()
+
+    def _tensor(self, array):
+        array = torch.from_numpy(np.ascontiguousarray(array))
+        return array.to(self.inverted.device)
+
+
+def _observed_wavelength(inverted, spectra):
+    """Wavelengths in the medium of the emulator, or None for flux on its grid."""
+    n_pixels = spectra.shape[1]
+    if spectra.wavelength is None:
+        if inverted.n_pixels is not None and n_pixels != inverted.n_pixels:
+            raise ValueError(
+                f"`X` must have the {inverted.n_pixels} pixels of the emulator; got "
+                f"{n_pixels}. Pass spectra with their wavelengths, as specutils "
+                "Spectrum objects."
+            )
+        return None
+    if inverted.wavelength is None:
+        if inverted.n_pixels in (None, n_pixels) and spectra.wavelength.ndim == 1:
+            return None
+        raise ValueError(
+            "`X` has wavelengths, but the emulator was trained without. Pass "
+            "`wavelength=` and `medium=` to SpectrumEmulator and train it again."
+        )
+    if spectra.medium is None:
+        raise ValueError(
+            "`medium` of the spectra is not known. Pass "
+            "AbundanceRegressor(..., medium='air') or 'vacuum', or set "
+            'spectrum.meta["medium"]: they differ by 80 km/s.'
+        )
+    check_medium(inverted.medium)
+    return convert_medium(spectra.wavelength, spectra.medium, inverted.medium)
+
+
+def _check_velocity_range(velocity_range):
+    good = np.shape(velocity_range) == (2,) and (
+        -C_KMS < velocity_range[0] <= velocity_range[1] < C_KMS
+    )
+    if not good:
+        raise ValueError(
+            "`velocity_range` must be a smallest and a largest velocity in km/s, or "
+            f"None; got {velocity_range!r}."
+        )
+
+
+def _require_overlap(inverted, spectra, wavelength, velocity_range):
+    """Stars may miss the emulator one by one, but not all of them."""
+    if wavelength is None or not len(spectra):
+        return
+    grid = inverted.wavelength
+    reach = 0.0 if velocity_range is None else np.abs(velocity_range).max() / C_KMS
+    near = (wavelength >= grid[0] * (1 - reach)) & (
+        wavelength <= grid[-1] * (1 + reach)
+    )
+    has_data = (spectra.ivar > 0).any()
+    if (
+        has_data
+        and not (np.broadcast_to(near, spectra.shape) & (spectra.ivar > 0)).any()
+    ):
+        raise WavelengthMismatchError(
+            f"`X` covers {wavelength.min():.1f}-{wavelength.max():.1f} Å, but the "
+            f"emulator knows {grid[0]:.1f}-{grid[-1]:.1f} Å. Pass spectra of that "
+            "range, or an emulator of theirs."
+        )

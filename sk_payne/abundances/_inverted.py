@@ -1,0 +1,158 @@
+"""An emulator as the fit sees it: a box of labels, names, a grid, and a flux.
+
+It is here so that our emulators and any other regressor are inverted by one code.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.frozen import FrozenEstimator
+
+from sk_payne.abundances._models import EmulatorModel, PredictModel
+
+__all__ = ["Inverted", "as_inverted"]
+
+
+@dataclass
+class Inverted:
+    """What the fit needs to know of an emulator.
+
+    Attributes
+    ----------
+    center, half_width : ndarray of shape (n_labels,)
+        Labels are ``center + half_width * parameters``.
+    low, high : ndarray of shape (n_labels,)
+        Bounds of the labels, in their units.
+    label_names, label_units : list of str
+        Of the labels.
+    n_pixels : int or None
+        Wavelengths of the emulator, if known.
+    wavelength : ndarray of shape (n_pixels,) or None
+        In Å.
+    medium : str or None
+        Of the wavelengths.
+    error : ndarray of shape (n_pixels,) or None
+        Held-out error of the flux at each wavelength.
+    source : TorchEmulator or estimator
+        What gives flux.
+    """
+
+    center: np.ndarray
+    half_width: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    label_names: list
+    label_units: list
+    n_pixels: int | None
+    wavelength: np.ndarray | None
+    medium: str | None
+    error: np.ndarray | None
+    source: Any
+
+    @property
+    def device(self):
+        """Where to compute."""
+        if isinstance(self.source, torch.nn.Module):
+            return self.source.label_center.device
+        return torch.device("cpu")
+
+    @property
+    def dtype(self):
+        """Precision of flux: float64 wherever it is fast enough."""
+        return torch.float64 if self.device.type == "cpu" else torch.float32
+
+    def model(self, wavelength=None, *, with_velocity=False):
+        """Flux as a function of parameters, for stars at their own wavelengths.
+
+        Parameters
+        ----------
+        wavelength : Tensor of shape (B, P), float64, default=None
+            In Å and in the medium of the emulator; None for its own grid.
+        with_velocity : bool, default=False
+            Whether velocity is the last parameter.
+
+        Returns
+        -------
+        model : EmulatorModel or PredictModel
+            For `fit_least_squares`.
+        """
+        if isinstance(self.source, torch.nn.Module):
+            return EmulatorModel(
+                self.source, self.wavelength, wavelength, with_velocity
+            )
+        return PredictModel(self.source, self.center, self.half_width)
+
+
+def as_inverted(emulator, bounds=None):
+    """Look at a fitted emulator, ours or another, the way the fit does.
+
+    Parameters
+    ----------
+    emulator : estimator
+        Fitted; a `FrozenEstimator` is opened.
+    bounds : array-like of shape (n_labels, 2), default=None
+        Smallest and largest label values. If None, those the emulator knows.
+
+    Returns
+    -------
+    inverted : Inverted
+        The view.
+
+    Raises
+    ------
+    ValueError
+        If bounds are needed but not given, or are of another shape or order.
+    """
+    while isinstance(emulator, FrozenEstimator):
+        emulator = emulator.estimator
+    own = hasattr(emulator, "to_torch")
+    low, high = _box(emulator, bounds)
+    names = getattr(emulator, "label_names_", [f"label_{i}" for i in range(len(low))])
+    if own:
+        source = emulator.to_torch()
+        if emulator.device_ == "cpu":
+            source = source.double()
+        center, half_width = (
+            source.scaling.label_center,
+            source.scaling.label_half_width,
+        )
+    else:
+        source = emulator
+        center, half_width = (high + low) / 2, (high - low) / 2
+    return Inverted(
+        center=center,
+        half_width=half_width,
+        low=low,
+        high=high,
+        label_names=list(names),
+        label_units=list(getattr(emulator, "label_units_", [""] * len(low))),
+        n_pixels=emulator.n_outputs_ if own else None,
+        wavelength=emulator.wavelength_ if own else None,
+        medium=emulator.medium_ if own else None,
+        error=emulator.held_out_rms_ if own else None,
+        source=source,
+    )
+
+
+def _box(emulator, bounds):
+    known = (
+        getattr(emulator, "label_low_", None),
+        getattr(emulator, "label_high_", None),
+    )
+    if bounds is None:
+        if known[0] is None:
+            raise ValueError(
+                f"`bounds` must be given: {type(emulator).__name__} does not know the "
+                "range of its labels. Pass an array of shape (n_labels, 2)."
+            )
+        return known
+    bounds = np.array(bounds, dtype=np.float64)
+    n_labels = getattr(emulator, "n_features_in_", len(bounds))
+    if bounds.shape != (n_labels, 2) or not (bounds[:, 0] <= bounds[:, 1]).all():
+        raise ValueError(
+            f"`bounds` must have the shape ({n_labels}, 2), smallest and largest value "
+            f"of each label; got {bounds.tolist()}."
+        )
+    return bounds[:, 0], bounds[:, 1]

@@ -1,0 +1,218 @@
+r"""Damped least squares of many stars at once, within bounds.
+
+It is here, apart from any spectrum, as pure numerics: each star is a problem of its
+own, and what happens to one does not touch the others.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["LeastSquaresFit", "fit_least_squares", "invert_normal_matrix"]
+
+# Expected fall of chi2 below which a step is no longer worth taking, 1e-3 sigma; in
+# single precision chi2 itself is not known better than 0.1 sigma.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
+_FIRST_DAMPING = 1e-3
+_LARGEST_DAMPING = 1e10
+
+
+@dataclass
+class LeastSquaresFit:
+    """Solutions of all stars.
+
+    Attributes
+    ----------
+    parameters : Tensor of shape (B, K)
+        Where chi2 is smallest.
+    normal_matrix : Tensor of shape (B, K, K)
+        J W J^T there; its inverse is the covariance.
+    chi2 : Tensor of shape (B,)
+        Sum of squared residuals over variances.
+    n_iterations : Tensor of shape (B,), int64
+        Steps tried.
+    converged : Tensor of shape (B,), bool
+        Whether the next step would lower chi2 by less than 1e-6 (1e-2 in float32).
+    """
+
+    parameters: torch.Tensor
+    normal_matrix: torch.Tensor
+    chi2: torch.Tensor
+    n_iterations: torch.Tensor
+    converged: torch.Tensor
+
+
+@torch.no_grad()
+def fit_least_squares(model, flux, ivar, start, low, high, *, max_iterations):
+    """Fit a model to many spectra by a bounded Levenberg-Marquardt method.
+
+    Steps are damped by the diagonal of the normal matrix [1]_, the damping follows
+    the gain of each step [2]_, steps are projected on the bounds, and parameters held
+    at a bound by the gradient are left out of the step.
+
+    Parameters
+    ----------
+    model : object
+        ``model.flux(rows, parameters)`` gives flux (n, P) of the stars `rows`, and
+        ``model.linearize(rows, parameters)`` also its derivatives (n, K, P).
+    flux, ivar : Tensor of shape (B, P)
+        Observations and inverse variances, 0 for pixels to ignore.
+    start : Tensor of shape (B, K), float64
+        First guess.
+    low, high : Tensor of shape (B, K), float64
+        Bounds.
+    max_iterations : int
+        Steps tried at most.
+
+    Returns
+    -------
+    fit : LeastSquaresFit
+        Float64, whatever the precision of the model.
+
+    References
+    ----------
+    .. [1] Marquardt, SIAM J. Appl. Math. 11, 431, 1963.
+    .. [2] Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05.
+    """
+    state = _State(start.clamp(low, high), max_iterations, _TOLERANCE[flux.dtype])
+    rows = torch.arange(len(start), device=start.device)
+    state.refresh(model, flux, ivar, rows)
+    while len(rows):
+        step, promised = _damped_step(
+            state.normal[rows],
+            state.gradient[rows],
+            state.damping[rows],
+            state.parameters[rows],
+            low[rows],
+            high[rows],
+        )
+        trial = state.parameters[rows] + step
+        residual = flux[rows] - model.flux(rows, trial)
+        chi2 = _chi2(residual, ivar[rows])
+        accepted = state.judge(rows, trial, chi2, promised)
+        going = ~(state.converged[rows] | state.exhausted[rows])
+        # the normal matrix of a star that stops is that of where it stops
+        state.refresh(model, flux, ivar, rows[accepted])
+        rows = rows[going]
+    return LeastSquaresFit(
+        state.parameters, state.normal, state.chi2, state.n_iterations, state.converged
+    )
+
+
+class _State:
+    """What is known of every star between two steps."""
+
+    def __init__(self, parameters, max_iterations, tolerance):
+        n, n_parameters = parameters.shape
+        like = {"dtype": torch.float64, "device": parameters.device}
+        self.max_iterations = max_iterations
+        self.tolerance = tolerance
+        self.parameters = parameters.clone()
+        self.chi2 = torch.zeros(n, **like)
+        self.normal = torch.zeros(n, n_parameters, n_parameters, **like)
+        self.gradient = torch.zeros(n, n_parameters, **like)
+        self.damping = torch.full((n,), _FIRST_DAMPING, **like)
+        self.growth = torch.full((n,), 2.0, **like)
+        self.n_iterations = torch.zeros(n, dtype=torch.int64, device=parameters.device)
+        self.converged = torch.zeros(n, dtype=torch.bool, device=parameters.device)
+        self.exhausted = self.converged.clone()
+
+    def refresh(self, model, flux, ivar, rows):
+        """Compute chi2, gradient and normal matrix where the stars now are."""
+        if not len(rows):
+            return
+        predicted, jacobian = model.linearize(rows, self.parameters[rows])
+        residual = flux[rows] - predicted
+        weighted = jacobian * ivar[rows][:, None]
+        self.chi2[rows] = _chi2(residual, ivar[rows])
+        self.gradient[rows] = torch.einsum("bkp,bp->bk", weighted, residual).double()
+        self.normal[rows] = (weighted @ jacobian.mT).double()
+
+    def judge(self, rows, trial, chi2, promised):
+        """Take steps that lower chi2; adapt the damping; see who has arrived."""
+        gain = (self.chi2[rows] - chi2) / promised.clamp_min(1e-300)
+        # a step made small by damping says nothing about the distance to go
+        arrived = (promised < self.tolerance) & (self.damping[rows] <= 1)
+        accepted = torch.isfinite(chi2) & (gain > 1e-4) & ~arrived
+        self.parameters[rows[accepted]] = trial[accepted]
+        self.n_iterations[rows] += 1
+        better = (1 - (2 * gain - 1) ** 3).clamp(1 / 3, 2.0)
+        growth = self.growth[rows]
+        damping = self.damping[rows] * torch.where(accepted, better, growth)
+        self.damping[rows] = damping.clamp(1e-12, _LARGEST_DAMPING)
+        self.growth[rows] = torch.where(
+            accepted, torch.full_like(growth, 2), 2 * growth
+        )
+        self.converged[rows] = arrived
+        self.exhausted[rows] = (self.n_iterations[rows] >= self.max_iterations) | (
+            damping >= _LARGEST_DAMPING
+        )
+        return accepted
+
+
+def _damped_step(normal, gradient, damping, parameters, low, high):
+    """Solve for the step, and tell by how much a linear model would lower chi2."""
+    held = ((parameters <= low) & (gradient <= 0)) | (
+        (parameters >= high) & (gradient >= 0)
+    )
+    free = (~held).to(normal)
+    scale = _scale(normal)
+    scaled = normal / (scale[:, :, None] * scale[:, None, :])
+    scaled = scaled * free[:, :, None] * free[:, None, :]
+    diagonal = torch.diagonal(scaled, dim1=1, dim2=2)
+    # a held parameter, or one without any effect, gets a row of the unit matrix
+    filling = torch.where(diagonal > 0, damping[:, None] * diagonal, 1.0)
+    solution, _ = torch.linalg.solve_ex(
+        scaled + torch.diag_embed(filling), (free * gradient / scale)[..., None]
+    )
+    step = solution[..., 0] * free / scale
+    step = torch.nan_to_num(step)
+    step = (parameters + step).clamp(low, high) - parameters
+    promised = 2 * (step * gradient).sum(1) - torch.einsum(
+        "bi,bij,bj->b", step, normal, step
+    )
+    return step, promised
+
+
+def invert_normal_matrix(normal):
+    """Covariance of parameters, infinite for those the data do not see.
+
+    Parameters
+    ----------
+    normal : Tensor of shape (B, K, K), float64
+        J W J^T.
+
+    Returns
+    -------
+    covariance : Tensor of shape (B, K, K)
+        Its inverse.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.abundances._least_squares import invert_normal_matrix
+    >>> normal = torch.tensor([[[4.0, 0.0], [0.0, 0.0]]], dtype=torch.float64)
+    >>> invert_normal_matrix(normal)
+    tensor([[[0.2500, 0.0000],
+             [0.0000,    inf]]], dtype=torch.float64)
+    """
+    blind = torch.diagonal(normal, dim1=1, dim2=2) <= 0
+    scale = _scale(normal)
+    scaled = normal / (scale[:, :, None] * scale[:, None, :])
+    scaled = scaled + torch.diag_embed(blind.to(scaled))
+    inverse, info = torch.linalg.inv_ex(scaled)
+    covariance = inverse / (scale[:, :, None] * scale[:, None, :])
+    variance = torch.diagonal(covariance, dim1=1, dim2=2)
+    # rounding can make the inverse of a singular matrix negative
+    lost = blind | (variance <= 0) | ~torch.isfinite(variance) | (info[:, None] != 0)
+    variance.masked_fill_(lost, torch.inf)
+    return covariance
+
+
+def _scale(normal):
+    diagonal = torch.diagonal(normal, dim1=1, dim2=2)
+    return torch.where(diagonal > 0, diagonal.clamp_min(1e-300).sqrt(), 1.0)
+
+
+def _chi2(residual, ivar):
+    return (residual.double() ** 2 * ivar).sum(1)

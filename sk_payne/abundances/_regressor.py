@@ -1,0 +1,376 @@
+"""AbundanceRegressor: stars out of spectra, with any emulator.
+
+It is here as the door of inference: it validates, fits all stars, and reports.
+"""
+
+import warnings
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    MetaEstimatorMixin,
+    MultiOutputMixin,
+    RegressorMixin,
+    clone,
+)
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sk_payne.abundances._fitting import fit_stars
+from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._results import FLAGS, make_table
+from sk_payne.spectra import SpectrumSet, as_spectra
+
+
+class AbundanceRegressor(
+    MetaEstimatorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator
+):
+    r"""Stellar parameters, abundances and radial velocity of observed stars.
+
+    Inverts an emulator: finds, for many stars at once, the labels whose spectrum
+    matches the observed one, by bounded damped least squares with the exact
+    derivatives of the emulator. Two ways to use it:
+
+    - with a fitted emulator, ``AbundanceRegressor(emulator).predict(spectra)``;
+      inside cross-validation as ``AbundanceRegressor(FrozenEstimator(emulator))``,
+      since cloning would empty it otherwise;
+    - with an emulator to be trained, ``AbundanceRegressor(SpectrumEmulator(...))
+      .fit(spectra, labels)``: it learns labels to spectra and is inverted from
+      spectra to labels, so that cross-validation judges the whole chain.
+
+    Parameters
+    ----------
+    emulator : estimator
+        A :class:`SpectrumEmulator`, or any multi-output regressor from labels to flux,
+        which is inverted with numerical derivatives.
+    snr : float or array-like of shape (n_stars,), default=None
+        Signal-to-noise ratio per pixel of spectra that come without uncertainty;
+        right for continuum-normalised flux only.
+    medium : {"air", "vacuum"}, default=None
+        What the wavelengths of the spectra are measured in, if their
+        ``meta["medium"]`` does not say. They are converted to that of the emulator.
+    velocity_range : tuple of float or None, default=(-500.0, 500.0)
+        Radial velocities in km/s among which to look. If None, spectra are taken to
+        be at rest and no velocity is fitted.
+    bounds : array-like of shape (n_labels, 2), default=None
+        Smallest and largest value of each label. If None, the range the emulator was
+        trained on; must be given for a fitted regressor that does not know it.
+    emulator_error : bool, default=True
+        Whether the emulator's own held-out error at each wavelength is added to the
+        errors of the pixels, in quadrature.
+    max_iterations : int, default=100
+        Steps of the fit of a star.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    emulator_ : estimator
+        The emulator that :meth:`fit` trained.
+    label_names_ : list of str
+        Of the columns of the result.
+    n_features_in_ : int
+        Pixels of the training spectra, if they were an array.
+
+    See Also
+    --------
+    SpectrumEmulator : What is inverted.
+
+    Notes
+    -----
+    chi2 is minimised by the Levenberg-Marquardt method; the start is the best of 64
+    spectra of the emulator spread over the box, at the velocity where it correlates
+    best. The covariance of a star is the inverse of
+    :math:`J W J^T` at the minimum, where J are all derivatives, of velocity too, and
+    W the inverse variances: errors include those from every other parameter being
+    free. They hold for Gaussian noise, independent from pixel to pixel.
+
+    Examples
+    --------
+    >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
+    >>> from sk_payne.datasets import make_spectra
+    >>> grid = make_spectra(300, random_state=0)
+    >>> emulator = SpectrumEmulator(
+    ...     arch="payne", wavelength=grid.wavelength, medium=grid.medium,
+    ...     label_names=grid.label_names, label_units=grid.label_units,
+    ...     max_steps=400, random_state=0,
+    ... ).fit(grid.data, grid.target)
+    >>> regressor = AbundanceRegressor(emulator, snr=100)
+    >>> table = regressor.measure(emulator.to_spectra(grid.data[:2]))
+    >>> table["teff"].unit, table["radial_velocity"].unit
+    (Unit("K"), Unit("km / s"))
+    """
+
+    def __init__(
+        self,
+        emulator,
+        *,
+        snr=None,
+        medium=None,
+        velocity_range=(-500.0, 500.0),
+        bounds=None,
+        emulator_error=True,
+        max_iterations=100,
+        verbose=0,
+    ):
+        self.emulator = emulator
+        self.snr = snr
+        self.medium = medium
+        self.velocity_range = velocity_range
+        self.bounds = bounds
+        self.emulator_error = emulator_error
+        self.max_iterations = max_iterations
+        self.verbose = verbose
+
+    def fit(self, X, y, **fit_params):
+        """Train the emulator from labels to spectra.
+
+        Parameters
+        ----------
+        X : spectra, or array-like of shape (n_stars, n_pixels)
+            Training spectra on one wavelength grid, without bad pixels: a 2-D
+            ``Spectrum``, a list of spectra or ``SpectrumList``, or plain flux.
+        y : array-like of shape (n_stars, n_labels) or (n_stars,)
+            Their labels.
+        **fit_params : dict
+            Routed to the emulator, if metadata routing is enabled.
+
+        Returns
+        -------
+        self : AbundanceRegressor
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If the spectra differ in wavelengths or have bad pixels.
+        """
+        spectra, y = self._validate_training(X, y)
+        self._one_label = y.ndim == 1
+        labels = y.reshape(len(y), -1)
+        emulator = _with_grid(clone(self.emulator), spectra)
+        routed = process_routing(self, "fit", **fit_params)
+        self.emulator_ = emulator.fit(labels, spectra.flux, **routed.emulator.fit)
+        self._box = np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1)
+        self.label_names_ = as_inverted(self.emulator_, self._box).label_names
+        return self
+
+    def predict(
+        self, X, *, uncertainty=None, mask=None, return_std=False, return_cov=False
+    ):
+        """Labels of observed stars.
+
+        Parameters
+        ----------
+        X : spectra, or array-like of shape (n_stars, n_pixels)
+            A ``Spectrum`` (1-D or 2-D), a list of spectra or ``SpectrumList`` on any
+            wavelength grids, a ``SpectrumCollection``, or plain flux on the grid of
+            the emulator. NaN and masked pixels are ignored.
+        uncertainty : array-like of shape (n_stars, n_pixels), default=None
+            Standard deviation of plain flux; spectra bring their own.
+        mask : array-like of shape (n_stars, n_pixels), default=None
+            True for bad pixels of plain flux.
+        return_std : bool, default=False
+            Whether to return standard deviations.
+        return_cov : bool, default=False
+            Whether to return covariances.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_stars, n_labels)
+            NaN for stars without a good pixel. Of shape (n_stars,) if :meth:`fit` was
+            given a single label so.
+        std : ndarray of shape (n_stars, n_labels)
+            Only if `return_std`.
+        cov : ndarray of shape (n_stars, n_labels, n_labels)
+            Only if `return_cov`.
+
+        Raises
+        ------
+        NotFittedError
+            If the emulator is not fitted.
+        ValueError
+            If there is no uncertainty, or an argument is not allowed.
+        WavelengthMismatchError
+            If no spectrum shares wavelengths with the emulator.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If stars could not be measured, or not to the end; naming the rows.
+        """
+        if return_std and return_cov:
+            raise ValueError(
+                "`return_std` and `return_cov` must not both be True; the standard "
+                "deviations are the roots of the diagonals of the covariances."
+            )
+        results, _ = self._measure(X, uncertainty, mask)
+        _warn_unmeasured(results)
+        labels, std = results.labels, results.errors
+        if getattr(self, "_one_label", False):
+            labels, std = labels[:, 0], std[:, 0]
+        if return_std:
+            return labels, std
+        if return_cov:
+            return labels, results.covariance
+        return labels
+
+    def measure(self, X, *, uncertainty=None, mask=None):
+        """Measure stars, and tell all about it.
+
+        Parameters
+        ----------
+        X : spectra, or array-like of shape (n_stars, n_pixels)
+            As in :meth:`predict`.
+        uncertainty : array-like of shape (n_stars, n_pixels), default=None
+            As in :meth:`predict`.
+        mask : array-like of shape (n_stars, n_pixels), default=None
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        table : astropy.table.QTable
+            One row per star: each label and its error (`<name>_error`) with units,
+            `radial_velocity` and its error in km/s if fitted, `chi2`, `dof`,
+            `n_pixels`, `n_iterations`, `converged` and `flags`;
+            ``table.meta["flags"]`` explains the bits.
+
+        Raises
+        ------
+        NotFittedError, ValueError, WavelengthMismatchError
+            As in :meth:`predict`.
+        """
+        results, inverted = self._measure(X, uncertainty, mask)
+        return make_table(results, inverted.label_names, inverted.label_units)
+
+    def get_metadata_routing(self):
+        """Route metadata of `fit` to the emulator.
+
+        Returns
+        -------
+        router : MetadataRouter
+            What scikit-learn asks for.
+        """
+        return MetadataRouter(owner=self).add(
+            emulator=self.emulator,
+            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "emulator_") or _is_fitted(self.emulator)
+
+    def _validate_training(self, X, y):
+        if _is_plain(X):
+            X, y = validate_data(
+                self, X, y, multi_output=True, y_numeric=True, dtype=np.float64
+            )
+        spectra = as_spectra(X, medium=self.medium, require_uncertainty=False)
+        y = np.asarray(y, dtype=np.float64)
+        if len(spectra) != len(y):
+            raise ValueError(
+                f"`y` must have one row of labels for each of the {len(spectra)} "
+                f"spectra; got {len(y)}."
+            )
+        if spectra.wavelength is not None and spectra.wavelength.ndim == 2:
+            spectra = _on_one_grid(spectra)
+        if (spectra.ivar == 0).any():
+            bad = np.flatnonzero((spectra.ivar == 0).any(axis=1))
+            raise ValueError(
+                f"`X` must have no bad pixels in training; {len(bad)} spectra have, "
+                f"the first is row {bad[0]}. Leave them out or fill the pixels."
+            )
+        return spectra, y
+
+    def _measure(self, X, uncertainty, mask):
+        check_is_fitted(self)
+        emulator = getattr(self, "emulator_", self.emulator)
+        box = self.bounds if self.bounds is not None else getattr(self, "_box", None)
+        inverted = as_inverted(emulator, box)
+        if _is_plain(X):
+            X = validate_data(
+                self, X, reset=False, dtype=np.float64, ensure_all_finite=False
+            )
+        spectra = as_spectra(
+            X, medium=self.medium, uncertainty=uncertainty, mask=mask, snr=self.snr
+        )
+        results = fit_stars(
+            inverted,
+            spectra,
+            velocity_range=self.velocity_range,
+            emulator_error=self.emulator_error,
+            max_iterations=self.max_iterations,
+            verbose=self.verbose,
+        )
+        return results, inverted
+
+
+def _is_plain(X):
+    """Whether X is for scikit-learn's own checks, and not a container of spectra."""
+    if isinstance(X, SpectrumSet):
+        return False
+    module = type(X).__module__
+    if isinstance(X, list | tuple) and len(X):
+        module = type(X[0]).__module__
+    if isinstance(X, np.ndarray) and X.dtype == object and X.size:
+        module = type(X.flat[0]).__module__
+    return not module.startswith("specutils")
+
+
+def _is_fitted(estimator):
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True
+
+
+def _with_grid(emulator, spectra):
+    """Tell an emulator the wavelengths of its training spectra, unless it was told."""
+    params = emulator.get_params(deep=False)
+    if spectra.wavelength is None or params.get("wavelength", 0) is not None:
+        return emulator
+    medium = params.get("medium") or spectra.medium
+    return emulator.set_params(wavelength=spectra.wavelength, medium=medium)
+
+
+def _on_one_grid(spectra):
+    if not np.all(spectra.wavelength == spectra.wavelength[0]):
+        raise ValueError(
+            "`X` must be on one wavelength grid in training; the spectra differ. "
+            "Resample them, for instance with specutils' FluxConservingResampler."
+        )
+    return SpectrumSet(
+        spectra.flux,
+        spectra.ivar,
+        wavelength=spectra.wavelength[0],
+        medium=spectra.medium,
+        has_uncertainty=spectra.has_uncertainty,
+    )
+
+
+def _warn_unmeasured(results):
+    for name, doing in (
+        ("NO_DATA", "have no good pixel and get NaN"),
+        ("NOT_CONVERGED", "did not converge"),
+    ):
+        rows = np.flatnonzero(results.flags & FLAGS[name][0])
+        if name == "NOT_CONVERGED":
+            rows = rows[results.n_pixels[rows] > 0]
+        if len(rows):
+            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+            warnings.warn(
+                f"{len(rows)} of {len(results.flags)} stars {doing}: rows {shown}. "
+                "`measure` tells more.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,163 @@
+"""Where a fit starts: the best of many model spectra, at the best velocity.
+
+It is here because least squares only finds the bottom of the valley it starts in.
+"""
+
+import numpy as np
+import torch
+from scipy.stats import qmc
+
+from sk_payne.spectra import C_KMS
+
+__all__ = ["best_templates", "scan_velocity", "template_parameters"]
+
+# Shifts that leave less than this part of a star's information are not believed.
+_SMALLEST_OVERLAP = 0.5
+
+# Numbers held at a time while correlating.
+_MEMORY = 2**24
+
+
+def template_parameters(n_labels, n_templates, *, seed=0):
+    """Labels of the templates: the middle of the box, and a Sobol sequence in it.
+
+    Parameters
+    ----------
+    n_labels : int
+        Dimensions.
+    n_templates : int
+        How many.
+    seed : int, default=0
+        Scrambles the sequence, the same way every time.
+
+    Returns
+    -------
+    parameters : ndarray of shape (n_templates, n_labels)
+        Between -0.9 and 0.9 of the box.
+
+    Examples
+    --------
+    >>> from sk_payne.abundances._start import template_parameters
+    >>> template_parameters(3, 8).shape
+    (8, 3)
+    """
+    # Sobol points are balanced in powers of two only
+    n_points = 1 << max(n_templates - 1, 1).bit_length()
+    points = qmc.Sobol(n_labels, rng=np.random.default_rng(seed)).random(n_points)
+    spread = 0.9 * (2 * points[: n_templates - 1] - 1)
+    return np.concatenate([np.zeros((1, n_labels)), spread])
+
+
+def best_templates(flux, ivar, templates):
+    """Find the template with the smallest chi2, for spectra on its own pixels.
+
+    Parameters
+    ----------
+    flux, ivar : Tensor of shape (B, P)
+        Observations.
+    templates : Tensor of shape (M, P)
+        Model spectra.
+
+    Returns
+    -------
+    best : Tensor of shape (B,), int64
+        Rows of `templates`.
+    """
+    cross = (flux * ivar) @ templates.mT
+    return (ivar @ (templates**2).mT - 2 * cross).argmin(dim=1)
+
+
+def scan_velocity(wavelength, flux, ivar, grid, templates, velocity_range):
+    """Find template and radial velocity with the smallest chi2.
+
+    Data and templates are brought to one logarithmic grid, for this scan only, and
+    chi2 at every shift follows from three correlations [1]_. A shift moves pixels out
+    of the range of the emulator; chi2 counts per unit of information that stays.
+
+    Parameters
+    ----------
+    wavelength, flux, ivar : ndarray of shape (B, P)
+        Observations; Å in the medium of the emulator.
+    grid : ndarray of shape (n_grid,)
+        Wavelengths of the templates in Å.
+    templates : ndarray of shape (M, n_grid)
+        Model spectra.
+    velocity_range : tuple of float
+        Smallest and largest velocity in km/s.
+
+    Returns
+    -------
+    best : ndarray of shape (B,), int
+        Rows of `templates`.
+    velocity : ndarray of shape (B,)
+        km/s, to about half a pixel of the grid.
+    step : float
+        Step of the scan in km/s.
+
+    References
+    ----------
+    .. [1] Tonry & Davis, "A survey of galaxy redshifts", AJ 84, 1511, 1979.
+    """
+    log_step = float(np.median(np.diff(np.log(grid))))
+    shifts = _allowed_shifts(velocity_range, log_step)
+    first = np.log(grid[0]) + shifts[0] * log_step
+    n_model = int(np.floor(np.log(grid[-1] / grid[0]) / log_step)) + 1
+    n_data = n_model + len(shifts) - 1
+    model_grid = grid[0] * np.exp(log_step * np.arange(n_model))
+    data_grid = np.exp(first + log_step * np.arange(n_data))
+    models = np.stack([np.interp(model_grid, grid, row) for row in templates])
+    best = np.empty(len(flux), dtype=np.int64)
+    place = np.empty(len(flux), dtype=np.int64)
+    block = max(1, _MEMORY // (len(models) * 2 * n_data))
+    for start in range(0, len(flux), block):
+        rows = slice(start, start + block)
+        data, weight = _resample(wavelength[rows], flux[rows], ivar[rows], data_grid)
+        best[rows], place[rows] = _best_shift(data, weight, models, len(shifts))
+    velocity = C_KMS * np.tanh(shifts[place] * log_step)
+    return best, velocity, C_KMS * log_step
+
+
+def _allowed_shifts(velocity_range, log_step):
+    """Whole steps of the grid; at velocity v, ln(1 + z) = artanh(v / c)."""
+    low, high = np.arctanh(np.asarray(velocity_range) / C_KMS) / log_step
+    shifts = np.arange(np.ceil(low), np.floor(high) + 1)
+    return shifts if len(shifts) else np.array([np.round((low + high) / 2)])
+
+
+def _resample(wavelength, flux, ivar, grid):
+    """Spectra on the grid of the scan; a pixel next to a bad one is bad."""
+    data = np.stack(
+        [np.interp(grid, w, f) for w, f in zip(wavelength, flux, strict=True)]
+    )
+    weight = np.stack(
+        [
+            np.interp(grid, w, i, left=0, right=0) * (np.interp(grid, w, i <= 0) == 0)
+            for w, i in zip(wavelength, ivar, strict=True)
+        ]
+    )
+    return torch.from_numpy(data), torch.from_numpy(weight)
+
+
+def _best_shift(data, weight, models, n_shifts):
+    """Template and shift of the smallest chi2 per unit of information."""
+    n_fft = 2 ** int(np.ceil(np.log2(data.shape[1])))
+    # relative to the continuum level, sums lose less to rounding
+    models = torch.from_numpy(models)
+    model_f = torch.fft.rfft(models, n_fft).conj()
+    square_f = torch.fft.rfft(models**2, n_fft).conj()
+    inside_f = torch.fft.rfft(torch.ones_like(models[:1]), n_fft).conj()
+
+    def correlate(series, kernel):
+        series = torch.fft.rfft(series, n_fft)
+        return torch.fft.irfft(series[:, None] * kernel, n_fft)[..., :n_shifts]
+
+    information = correlate(weight, inside_f)
+    chi2 = (
+        correlate(weight * data**2, inside_f)
+        - 2 * correlate(weight * data, model_f)
+        + correlate(weight, square_f)
+    )
+    enough = information >= _SMALLEST_OVERLAP * information.amax(2, keepdim=True)
+    chi2 = torch.where(enough, chi2 / information.clamp_min(1e-300), torch.inf)
+    flat = chi2.flatten(1).argmin(1)
+    return (flat // n_shifts).numpy(), (flat % n_shifts).numpy()

@@ -1,0 +1,118 @@
+"""Flux together with its exact derivatives by the labels and by wavelength.
+
+It is here for measuring stars, which asks for all derivatives at every step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import jvp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from sk_payne.networks._evaluate import pixel_blocks
+
+
+def evaluate_with_jacobian(
+    network: nn.Module,
+    labels: Tensor,
+    log_wavelength: Tensor | None = None,
+    *,
+    by_wavelength: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Scaled flux and its derivatives.
+
+    Networks with a method ``jacobian(labels)`` use it; others go through torch's
+    forward mode, all labels at once.
+
+    Parameters
+    ----------
+    network : nn.Module
+        An architecture of either kind.
+    labels : Tensor of shape (B, L)
+        Scaled stellar parameters.
+    log_wavelength : Tensor of shape (P,) or (B, P), float64, default=None
+        log10 of the wavelength in Å, for networks that take it.
+    by_wavelength : bool, default=False
+        Whether the derivative by `log_wavelength` is asked for, too.
+
+    Returns
+    -------
+    flux : Tensor of shape (B, P)
+        Scaled flux, without gradients.
+    jacobian : Tensor of shape (B, L, P) or (B, L + 1, P)
+        Derivatives by each label, and last by log10 of the wavelength.
+
+    Raises
+    ------
+    ValueError
+        If a network on a fixed grid is asked for the derivative by wavelength.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.networks import Payne, evaluate_with_jacobian
+    >>> flux, jacobian = evaluate_with_jacobian(Payne(3, 11), torch.zeros(2, 3))
+    >>> flux.shape, jacobian.shape
+    (torch.Size([2, 11]), torch.Size([2, 3, 11]))
+    """
+    takes_wavelength = getattr(network, "takes_wavelength", False)
+    if by_wavelength and not takes_wavelength:
+        raise ValueError(
+            "`by_wavelength` must be False for a network on a fixed grid; interpolate "
+            "its flux instead."
+        )
+    with torch.no_grad():
+        if takes_wavelength:
+            return _at_wavelengths(network, labels, log_wavelength, by_wavelength)
+        if hasattr(network, "jacobian"):
+            return network.jacobian(labels)
+        return _forward_mode(network, (labels,), _label_tangents(labels))
+
+
+def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
+    log_wavelength = log_wavelength.expand(len(labels), -1)
+    # a tangent is as large as the flux, so blocks shrink by their number
+    n_tangents = labels.shape[1] + by_wavelength
+    rows = []
+    for stars in pixel_blocks(
+        len(labels), n_tangents * log_wavelength.shape[1], labels.device
+    ):
+        blocks = []
+        for px in pixel_blocks(log_wavelength.shape[1], n_tangents, labels.device):
+            inputs = labels[stars], log_wavelength[stars, px].contiguous()
+            tangents = _joint_tangents(*inputs, by_wavelength)
+            blocks.append(_forward_mode(network, inputs, tangents))
+        rows.append([torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)])
+    flux, jacobian = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    return flux, jacobian
+
+
+def _forward_mode(network, inputs, tangents):
+    """Push all tangents through the network; the flux itself is computed once."""
+    # torch's fused attention has no forward mode
+    with sdpa_kernel(SDPBackend.MATH):
+        flux, derivatives = vmap(
+            lambda *tangent: jvp(network, inputs, tangent), out_dims=(None, 1)
+        )(*tangents)
+    return flux, derivatives
+
+
+def _label_tangents(labels):
+    n_labels = labels.shape[1]
+    unit = torch.eye(n_labels, dtype=labels.dtype, device=labels.device)
+    return (unit[:, None].expand(-1, len(labels), -1),)
+
+
+def _joint_tangents(labels, log_wavelength, by_wavelength):
+    (by_label,) = _label_tangents(labels)
+    wave = torch.zeros(
+        len(by_label) + by_wavelength,
+        *log_wavelength.shape,
+        dtype=log_wavelength.dtype,
+        device=log_wavelength.device,
+    )
+    if by_wavelength:
+        wave[-1] = 1
+        by_label = torch.cat([by_label, torch.zeros_like(by_label[:1])])
+    return by_label, wave

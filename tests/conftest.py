@@ -1,0 +1,71 @@
+"""Fixtures of all tests: tiny emulators that are fitted once, and figures."""
+
+import pytest
+import torch
+
+from sk_payne import SpectrumEmulator
+from sk_payne.datasets import make_spectra
+
+# Tiny networks are slower on two threads than on one.
+torch.set_num_threads(1)
+
+# One of each architecture, as small as still learns something in a few steps.
+TINY_ARCH_PARAMS = {
+    "payne": {"n_hidden": 23},
+    "bigpayne": {"n_hidden": 17},
+    "convolutional": {"n_channels": 7, "n_hidden": 13},
+    "transformer": {"width": 16, "n_layers": 2, "n_tokens": 3},
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_grid():
+    """101 analytic spectra at 61 wavelengths; don't write into them."""
+    grid = make_spectra(101, n_wavelengths=61, random_state=0)
+    grid.data.flags.writeable = grid.target.flags.writeable = False
+    return grid
+
+
+@pytest.fixture(scope="session")
+def make_tiny(tiny_grid):
+    """Give a function that makes unfitted tiny emulators of the tiny grid."""
+
+    def make(arch="payne", **changes):
+        recipe = {"lr": 1e-2, "batch_size": 31, **changes.pop("recipe", {})}
+        arguments = {
+            "arch": arch,
+            "arch_params": TINY_ARCH_PARAMS.get(arch),
+            "wavelength": tiny_grid.wavelength,
+            "medium": tiny_grid.medium,
+            "label_names": tiny_grid.label_names,
+            "label_units": tiny_grid.label_units,
+            "max_steps": 53,
+            "recipe": recipe,
+            "device": "cpu",
+            "random_state": 0,
+        }
+        return SpectrumEmulator(**(arguments | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fitted(tiny_grid, make_tiny):
+    """One fitted tiny emulator per architecture; don't fit or change them."""
+    return {
+        arch: make_tiny(arch).fit(tiny_grid.data, tiny_grid.target)
+        for arch in TINY_ARCH_PARAMS
+    }
+
+
+@pytest.fixture
+def pyplot():
+    """Pyplot without a screen, which starts and ends without figures."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+    yield pyplot
+    pyplot.close("all")

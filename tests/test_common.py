@@ -1,0 +1,52 @@
+"""Tests of every estimator by scikit-learn's own checks."""
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from sk_payne import SpectrumEmulator
+
+
+class OneHiddenLayer(nn.Module):
+    """An architecture of a user's own."""
+
+    def __init__(self, n_labels, n_wavelengths, n_hidden=13):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(n_labels, n_hidden), nn.GELU(), nn.Linear(n_hidden, n_wavelengths)
+        )
+
+    def forward(self, labels):
+        return self.layers(labels)
+
+
+def emulator(arch, lr=3e-2, **arch_params):
+    # steps and rate with which R² passes 0.5, as check_regressors_train wants
+    return SpectrumEmulator(
+        arch=arch,
+        arch_params=arch_params,
+        max_steps=101,
+        recipe={"lr": lr},
+        device="cpu",
+        random_state=0,
+    )
+
+
+ESTIMATORS = [
+    emulator("payne", n_hidden=13),
+    emulator("bigpayne", n_hidden=13),
+    emulator("convolutional", n_channels=7, n_hidden=13),
+    emulator("transformer", lr=1e-2, width=32, n_layers=1, n_tokens=2),
+    emulator("transformer", residual="post", width=8, n_layers=1, n_tokens=3),
+    emulator(OneHiddenLayer),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_estimator_passes_the_check_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_every_registered_architecture_is_checked():
+    from sk_payne.networks import NETWORKS
+
+    assert set(NETWORKS) <= {getattr(one, "arch", None) for one in ESTIMATORS}
