@@ -88,7 +88,9 @@ def is_method_of_a_module(name):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_docstring_is_valid_and_agrees_with_the_signature(name):
     checked = FORM if is_method_of_a_module(name) else FORM | CONTENT
-    problems = [problem for problem in validate(name)["errors"] if problem[0] in checked]
+    problems = [
+        problem for problem in validate(name)["errors"] if problem[0] in checked
+    ]
     assert problems == []
 
 

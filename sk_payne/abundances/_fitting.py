@@ -13,7 +13,8 @@ from sk_payne.abundances._least_squares import (
 )
 from sk_payne.abundances._results import Measurements, set_flags
 from sk_payne.abundances._start import (
-    best_templates,
+    LabelGuess,
+    resample_roughly,
     scan_velocity,
     template_parameters,
 )
@@ -22,7 +23,10 @@ from sk_payne.spectra import C_KMS, check_medium, convert_medium
 
 __all__ = ["fit_stars"]
 
-_N_TEMPLATES = 64
+# Model spectra from which starts are guessed, and the first of them, with which
+# velocities are sought.
+_N_TEMPLATES = 256
+_N_VELOCITY_TEMPLATES = 32
 
 # Derivatives held at a time, in numbers: 256 MB in float64.
 _MEMORY = 2**25
@@ -74,50 +78,43 @@ def fit_stars(
     _require_overlap(inverted, spectra, wavelength, velocity_range)
     results = Measurements.empty(len(spectra), len(inverted.low), with_velocity)
     at_edge = np.zeros(len(spectra), dtype=bool)
-    templates = _Templates(inverted)
+    start = _Start(inverted)
     step = max(1, _MEMORY // (results.n_parameters * max(spectra.shape[1], 1)))
     with tqdm(total=len(spectra), unit="star", disable=not verbose) as bar:
         for first in range(0, len(spectra), step):
             rows = np.arange(first, min(first + step, len(spectra)))
             batch = _Batch(inverted, spectra, wavelength, rows)
             if with_velocity:
-                batch.find_velocity(templates, velocity_range)
+                batch.find_velocity(start.velocity_templates, velocity_range)
             elif wavelength is not None:
                 batch.keep_covered(velocity=0.0, margin=0.0)
             if emulator_error and inverted.error is not None:
                 batch.add_error()
-            batch.fit(templates, results, at_edge, max_iterations)
+            batch.fit(start, results, at_edge, max_iterations)
             bar.update(len(rows))
     set_flags(results, low=inverted.low, high=inverted.high, velocity_at_edge=at_edge)
     return results
 
 
-class _Templates:
-    """Spectra of the emulator spread over the box, from which stars start."""
+class _Start:
+    """What every batch of stars starts from."""
 
     def __init__(self, inverted):
         low = (inverted.low - inverted.center) / inverted.half_width
         high = (inverted.high - inverted.center) / inverted.half_width
-        unit = template_parameters(len(low), _N_TEMPLATES)
-        self.parameters = torch.from_numpy((low + high) / 2 + unit * (high - low) / 2)
-        self.parameters = self.parameters.to(inverted.device)
+        self.middle = torch.from_numpy((low + high) / 2)
+        self.half_width = torch.from_numpy((high - low) / 2)
+        unit = torch.from_numpy(template_parameters(len(low), _N_TEMPLATES))
+        parameters = self.middle + unit * self.half_width
         with torch.no_grad():
-            self.flux = inverted.model().flux(None, self.parameters)
+            flux = inverted.model().flux(None, parameters.to(inverted.device))
+        flux = flux.double().cpu()
+        self.velocity_templates = flux[:_N_VELOCITY_TEMPLATES].numpy()
+        self.guess = LabelGuess(unit, flux)
 
-    def nearest(self, batch):
-        """Parameters of the best template of every star."""
-        flux = self.flux
-        if batch.wavelength is not None:
-            # nearest pixels will do to tell templates apart
-            rest = batch.wavelength / (1 + batch.velocity[:, None] / C_KMS)
-            place = np.searchsorted(batch.inverted.wavelength, rest)
-            place = torch.from_numpy(np.minimum(place, flux.shape[1] - 1))
-            best = [
-                best_templates(f[None], i[None], flux[:, p.to(flux.device)])
-                for f, i, p in zip(batch.flux, batch.ivar, place, strict=True)
-            ]
-            return self.parameters[torch.cat(best)]
-        return self.parameters[best_templates(batch.flux, batch.ivar, flux)]
+    def parameters(self, flux, ivar):
+        """First parameters of stars on the grid of the emulator and at rest."""
+        return self.middle + self.half_width * self.guess(flux, ivar)
 
 
 class _Batch:
@@ -134,7 +131,6 @@ class _Batch:
             self.wavelength = np.broadcast_to(per_star, self.raw_flux.shape)
         self.velocity = np.zeros(len(rows))
         self.velocity_step = None
-        self.start = None
 
     @property
     def flux(self):
@@ -147,19 +143,16 @@ class _Batch:
         return self._tensor(self.raw_ivar)
 
     def find_velocity(self, templates, velocity_range):
-        """Take template and velocity from a scan; keep pixels that the fit can see."""
-        best, self.velocity, step = scan_velocity(
+        """Scan for the velocity; keep the pixels that the fit can see around it."""
+        self.velocity, step = scan_velocity(
             self.wavelength,
             self.raw_flux,
             self.raw_ivar,
             self.inverted.wavelength,
-            templates.flux.double().cpu().numpy(),
+            templates,
             velocity_range,
         )
         self.velocity_step = _VELOCITY_STEPS * step
-        self.start = templates.parameters[
-            torch.from_numpy(best).to(templates.parameters.device)
-        ]
         self.keep_covered(self.velocity, margin=self.velocity_step)
 
     def keep_covered(self, velocity, margin):
@@ -180,7 +173,7 @@ class _Batch:
             error = np.interp(rest, self.inverted.wavelength, error)
         self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * error**2)
 
-    def fit(self, templates, results, at_edge, max_iterations):
+    def fit(self, first_guess, results, at_edge, max_iterations):
         """Fit the stars that have data, and write down what came out."""
         n_pixels = (self.raw_ivar > 0).sum(axis=1)
         results.n_pixels[self.rows] = n_pixels
@@ -188,7 +181,7 @@ class _Batch:
         if not len(good):
             return
         self._keep(good)
-        low, high, start = self._problem(templates)
+        low, high, start = self._problem(first_guess)
         fit = fit_least_squares(
             self._model(),
             self.flux.to(self.inverted.dtype),
@@ -209,8 +202,6 @@ class _Batch:
             setattr(self, name, getattr(self, name)[good])
         if self.wavelength is not None:
             self.wavelength = self.wavelength[good]
-        if self.start is not None:
-            self.start = self.start[torch.from_numpy(good).to(self.start.device)]
 
     def _model(self):
         on_grid = self.velocity_step is None and (
@@ -225,9 +216,9 @@ class _Batch:
             with_velocity=self.velocity_step is not None,
         )
 
-    def _problem(self, templates):
+    def _problem(self, first_guess):
         """Bounds and start of every star, in the parameters of the model."""
-        start = templates.nearest(self) if self.start is None else self.start
+        start = first_guess.parameters(*self._at_rest())
         inverted, n = self.inverted, len(self.rows)
         low = np.tile((inverted.low - inverted.center) / inverted.half_width, (n, 1))
         high = np.tile((inverted.high - inverted.center) / inverted.half_width, (n, 1))
@@ -235,8 +226,16 @@ class _Batch:
             near = self.velocity[:, None]
             low = np.hstack([low, near - self.velocity_step])
             high = np.hstack([high, near + self.velocity_step])
-            start = torch.hstack([start, self._tensor(near)])
-        return self._tensor(low), self._tensor(high), start
+            start = torch.hstack([start, torch.from_numpy(near)])
+        return self._tensor(low), self._tensor(high), start.to(inverted.device)
+
+    def _at_rest(self):
+        """Flux and ivar on the grid of the emulator, good enough for a first guess."""
+        if self.wavelength is None:
+            return torch.from_numpy(self.raw_flux), torch.from_numpy(self.raw_ivar)
+        rest = self.wavelength / (1 + self.velocity[:, None] / C_KMS)
+        grid = self.inverted.wavelength
+        return resample_roughly(rest, self.raw_flux, self.raw_ivar, grid)
 
     def _report(self, fit, results):
         rows, inverted = self.rows, self.inverted

@@ -13,7 +13,7 @@ __all__ = ["LeastSquaresFit", "fit_least_squares", "invert_normal_matrix"]
 # Expected fall of chi2 below which a step is no longer worth taking, 1e-3 sigma; in
 # single precision chi2 itself is not known better than 0.1 sigma.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
-_FIRST_DAMPING = 1e-3
+_FIRST_DAMPING = 1e-2
 _LARGEST_DAMPING = 1e10
 
 
@@ -151,27 +151,45 @@ class _State:
 
 
 def _damped_step(normal, gradient, damping, parameters, low, high):
-    """Solve for the step, and tell by how much a linear model would lower chi2."""
-    held = ((parameters <= low) & (gradient <= 0)) | (
+    """Solve for the step within the bounds, and tell by how much chi2 should fall.
+
+    A parameter that would cross its bound stops there, and the others are solved for
+    again: a step that is merely cut would leave them where they made up for it.
+    """
+    fixed = ((parameters <= low) & (gradient <= 0)) | (
         (parameters >= high) & (gradient >= 0)
     )
-    free = (~held).to(normal)
     scale = _scale(normal)
     scaled = normal / (scale[:, :, None] * scale[:, None, :])
-    scaled = scaled * free[:, :, None] * free[:, None, :]
+    slope = gradient / scale
+    lowest, highest = (low - parameters) * scale, (high - parameters) * scale
+    step = torch.zeros_like(slope)
+    for _ in range(slope.shape[1]):
+        step = _solve_free(scaled, slope, damping, step, ~fixed)
+        crossing = ~fixed & ((step < lowest) | (step > highest))
+        if not crossing.any():
+            break
+        step = torch.where(crossing, step.clamp(lowest, highest), step)
+        fixed = fixed | crossing
+    step = step.clamp(lowest, highest)
+    promised = 2 * (step * slope).sum(1) - torch.einsum(
+        "bi,bij,bj->b", step, scaled, step
+    )
+    return step / scale, promised
+
+
+def _solve_free(scaled, slope, damping, step, free):
+    """Solve for the free part of a step, the rest of which is given."""
+    step = torch.where(free, 0.0, step)
+    right = (slope - torch.einsum("bij,bj->bi", scaled, step)) * free
+    both = (free[:, :, None] & free[:, None, :]).to(scaled)
     diagonal = torch.diagonal(scaled, dim1=1, dim2=2)
-    # a held parameter, or one without any effect, gets a row of the unit matrix
-    filling = torch.where(diagonal > 0, damping[:, None] * diagonal, 1.0)
+    # a fixed parameter, or one without any effect, gets a row of the unit matrix
+    filling = torch.where(free & (diagonal > 0), damping[:, None] * diagonal, 1.0)
     solution, _ = torch.linalg.solve_ex(
-        scaled + torch.diag_embed(filling), (free * gradient / scale)[..., None]
+        scaled * both + torch.diag_embed(filling), right[..., None]
     )
-    step = solution[..., 0] * free / scale
-    step = torch.nan_to_num(step)
-    step = (parameters + step).clamp(low, high) - parameters
-    promised = 2 * (step * gradient).sum(1) - torch.einsum(
-        "bi,bij,bj->b", step, normal, step
-    )
-    return step, promised
+    return torch.where(free, torch.nan_to_num(solution[..., 0]), step)
 
 
 def invert_normal_matrix(normal):

@@ -83,9 +83,9 @@ class AbundanceRegressor(
 
     Notes
     -----
-    chi2 is minimised by the Levenberg-Marquardt method; the start is the best of 64
-    spectra of the emulator spread over the box, at the velocity where it correlates
-    best. The covariance of a star is the inverse of
+    chi2 is minimised by the Levenberg-Marquardt method. It starts at the velocity where
+    model spectra spread over the box correlate best, and at labels that a linear
+    regression on such spectra guesses. The covariance of a star is the inverse of
     :math:`J W J^T` at the minimum, where J are all derivatives, of velocity too, and
     W the inverse variances: errors include those from every other parameter being
     free. They hold for Gaussian noise, independent from pixel to pixel.

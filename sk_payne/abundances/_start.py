@@ -1,4 +1,4 @@
-"""Where a fit starts: the best of many model spectra, at the best velocity.
+"""Where a fit starts: a velocity from correlation, labels from regression.
 
 It is here because least squares only finds the bottom of the valley it starts in.
 """
@@ -9,7 +9,10 @@ from scipy.stats import qmc
 
 from sk_payne.spectra import C_KMS
 
-__all__ = ["best_templates", "scan_velocity", "template_parameters"]
+__all__ = ["LabelGuess", "resample_roughly", "scan_velocity", "template_parameters"]
+
+# Ridge of the regression from flux to labels, per template and pixel variance.
+_RIDGE = 0.01
 
 # Shifts that leave less than this part of a star's information are not believed.
 _SMALLEST_OVERLAP = 0.5
@@ -48,27 +51,56 @@ def template_parameters(n_labels, n_templates, *, seed=0):
     return np.concatenate([np.zeros((1, n_labels)), spread])
 
 
-def best_templates(flux, ivar, templates):
-    """Find the template with the smallest chi2, for spectra on its own pixels.
+class LabelGuess:
+    """Labels of spectra on the grid of the emulator, guessed by linear regression.
+
+    A ridge regression of the labels of the templates on their flux. It is rough, but
+    from there least squares finds the right valley more often, and in fewer steps,
+    than from the best template.
 
     Parameters
     ----------
-    flux, ivar : Tensor of shape (B, P)
-        Observations.
-    templates : Tensor of shape (M, P)
-        Model spectra.
-
-    Returns
-    -------
-    best : Tensor of shape (B,), int64
-        Rows of `templates`.
+    parameters : Tensor of shape (M, n_labels)
+        Of the templates, in units of the box.
+    flux : Tensor of shape (M, P)
+        Of the templates.
     """
-    cross = (flux * ivar) @ templates.mT
-    return (ivar @ (templates**2).mT - 2 * cross).argmin(dim=1)
+
+    def __init__(self, parameters, flux):
+        self.flux = flux
+        self.mean_flux = flux.mean(0)
+        self.mean_parameters = parameters.mean(0)
+        centred = flux - self.mean_flux
+        # with fewer templates than pixels, the dual form solves the smaller system
+        kernel = centred @ centred.mT
+        kernel.diagonal().add_(_RIDGE * len(flux))
+        self.weights = centred.mT @ torch.linalg.solve(
+            kernel, parameters - self.mean_parameters
+        )
+
+    def __call__(self, flux, ivar):
+        """Guess the labels of stars.
+
+        Parameters
+        ----------
+        flux, ivar : Tensor of shape (B, P)
+            Observations; pixels without information are taken from the template that
+            fits best elsewhere.
+
+        Returns
+        -------
+        parameters : Tensor of shape (B, n_labels)
+            Not farther out than 0.95 of the box.
+        """
+        cross = (flux * ivar) @ self.flux.mT
+        best = (ivar @ (self.flux**2).mT - 2 * cross).argmin(dim=1)
+        filled = torch.where(ivar > 0, flux, self.flux[best])
+        guess = self.mean_parameters + (filled - self.mean_flux) @ self.weights
+        return guess.clamp(-0.95, 0.95)
 
 
 def scan_velocity(wavelength, flux, ivar, grid, templates, velocity_range):
-    """Find template and radial velocity with the smallest chi2.
+    """Find the radial velocity at which some template has the smallest chi2.
 
     Data and templates are brought to one logarithmic grid, for this scan only, and
     chi2 at every shift follows from three correlations [1]_. A shift moves pixels out
@@ -87,8 +119,6 @@ def scan_velocity(wavelength, flux, ivar, grid, templates, velocity_range):
 
     Returns
     -------
-    best : ndarray of shape (B,), int
-        Rows of `templates`.
     velocity : ndarray of shape (B,)
         km/s, to about half a pixel of the grid.
     step : float
@@ -106,15 +136,16 @@ def scan_velocity(wavelength, flux, ivar, grid, templates, velocity_range):
     model_grid = grid[0] * np.exp(log_step * np.arange(n_model))
     data_grid = np.exp(first + log_step * np.arange(n_data))
     models = np.stack([np.interp(model_grid, grid, row) for row in templates])
-    best = np.empty(len(flux), dtype=np.int64)
     place = np.empty(len(flux), dtype=np.int64)
     block = max(1, _MEMORY // (len(models) * 2 * n_data))
     for start in range(0, len(flux), block):
         rows = slice(start, start + block)
-        data, weight = _resample(wavelength[rows], flux[rows], ivar[rows], data_grid)
-        best[rows], place[rows] = _best_shift(data, weight, models, len(shifts))
+        data, weight = resample_roughly(
+            wavelength[rows], flux[rows], ivar[rows], data_grid
+        )
+        place[rows] = _best_shift(data, weight, models, len(shifts))
     velocity = C_KMS * np.tanh(shifts[place] * log_step)
-    return best, velocity, C_KMS * log_step
+    return velocity, C_KMS * log_step
 
 
 def _allowed_shifts(velocity_range, log_step):
@@ -124,22 +155,30 @@ def _allowed_shifts(velocity_range, log_step):
     return shifts if len(shifts) else np.array([np.round((low + high) / 2)])
 
 
-def _resample(wavelength, flux, ivar, grid):
-    """Spectra on the grid of the scan; a pixel next to a bad one is bad."""
-    data = np.stack(
-        [np.interp(grid, w, f) for w, f in zip(wavelength, flux, strict=True)]
-    )
-    weight = np.stack(
-        [
-            np.interp(grid, w, i, left=0, right=0) * (np.interp(grid, w, i <= 0) == 0)
-            for w, i in zip(wavelength, ivar, strict=True)
-        ]
-    )
-    return torch.from_numpy(data), torch.from_numpy(weight)
+def resample_roughly(wavelength, flux, ivar, grid):
+    """Bring spectra to a common grid, by linear interpolation, to start from.
+
+    Parameters
+    ----------
+    wavelength, flux, ivar : ndarray of shape (B, P)
+        Observations.
+    grid : ndarray of shape (n_grid,)
+        Wavelengths wanted.
+
+    Returns
+    -------
+    flux, ivar : Tensor of shape (B, n_grid)
+        Without information outside, and next to pixels without.
+    """
+    stars = list(zip(wavelength, flux, ivar, strict=True))
+    flux = np.stack([np.interp(grid, w, f) for w, f, _ in stars])
+    bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
+    ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])
+    return torch.from_numpy(flux), torch.from_numpy(np.where(bad == 0, ivar, 0.0))
 
 
 def _best_shift(data, weight, models, n_shifts):
-    """Template and shift of the smallest chi2 per unit of information."""
+    """Shift of the smallest chi2 per unit of information, of any template."""
     n_fft = 2 ** int(np.ceil(np.log2(data.shape[1])))
     # relative to the continuum level, sums lose less to rounding
     models = torch.from_numpy(models)
@@ -159,5 +198,4 @@ def _best_shift(data, weight, models, n_shifts):
     )
     enough = information >= _SMALLEST_OVERLAP * information.amax(2, keepdim=True)
     chi2 = torch.where(enough, chi2 / information.clamp_min(1e-300), torch.inf)
-    flat = chi2.flatten(1).argmin(1)
-    return (flat // n_shifts).numpy(), (flat % n_shifts).numpy()
+    return chi2.amin(1).argmin(1).numpy()

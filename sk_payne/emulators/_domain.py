@@ -54,7 +54,9 @@ def warn_outside(labels, low, high, names, *, stacklevel=3):
             for i in np.flatnonzero(beyond.any(axis=0))
         )
         rows = np.flatnonzero(outside)
-        shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        shown = ", ".join(map(str, rows[:5]))
+        if len(rows) > 5:
+            shown += f" and {len(rows) - 5} more"
         warnings.warn(
             f"{len(rows)} of {len(labels)} rows lie outside the training range of "
             f"{ranges}: rows {shown}. The emulator extrapolates there.",

@@ -19,7 +19,7 @@ from sk_payne.emulators._device import cuda_devices, fits_on, resolve_device
 from sk_payne.emulators._domain import warn_outside
 from sk_payne.emulators._grid import check_grid, check_query, log_grid
 from sk_payne.emulators._labels import resolve_label_names, resolve_label_units
-from sk_payne.emulators._net import make_net
+from sk_payne.emulators._net import has_stopped_early, make_net
 from sk_payne.emulators._recipe import resolve_recipe
 from sk_payne.emulators._saving import save_emulator
 from sk_payne.emulators._scaling import Scaling
@@ -458,8 +458,8 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.n_steps_ += steps
             kept = {k: epoch[k] for k in ("train_loss", "valid_loss") if k in epoch}
             self.history_.append({"step": self.n_steps_, **kept})
-        stopped = self.recipe_.patience is not None and self.n_held_out_
-        if self.n_steps_ < self.recipe_.max_steps and not stopped:
+        unfinished = self.n_steps_ < self.recipe_.max_steps
+        if unfinished and not has_stopped_early(self.net_):
             warnings.warn(
                 f"Training was stopped after {self.n_steps_} of "
                 f"{self.recipe_.max_steps} steps; the emulator is less accurate than "
@@ -492,7 +492,8 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             n_wavelengths = len(wavelength)
         flux = np.empty((len(X), n_wavelengths), X.dtype)
         for rows in _row_blocks(*flux.shape):
-            labels = torch.as_tensor(X[rows], device=self.device_)
+            # a copy, as tensors may not share read-only memory
+            labels = torch.tensor(X[rows], device=self.device_)
             flux[rows] = module(labels, wavelength).cpu().numpy()
         return flux
 

@@ -4,12 +4,11 @@ It is here, apart from saving, because it makes the estimator that saving only r
 """
 
 import numpy as np
-import torch
 
 from sk_payne._persistence import read_file
 from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.emulators._grid import log_grid
-from sk_payne.emulators._recipe import Recipe
+from sk_payne.emulators._recipe import OPTIMIZERS, Recipe
 from sk_payne.emulators._saving import ARRAYS, KIND
 from sk_payne.emulators._scaling import Scaling
 from sk_payne.emulators._torch import rebuild
@@ -81,7 +80,7 @@ def _restore(tensors, description, arch):
         attributes[name] = tensors.get(f"attribute.{name}")
     names = attributes["label_names_"]
     recipe = dict(description["recipe"])
-    if recipe["optimizer"] not in vars(torch.optim):
+    if recipe["optimizer"] not in OPTIMIZERS:
         # a class of the user's own, which loading may not import
         del recipe["optimizer"]
     emulator = SpectrumEmulator(

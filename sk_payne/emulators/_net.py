@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from sk_payne.emulators._batches import HeldOutBatches, RandomBatches
 
-__all__ = ["EmulatorNet", "make_net"]
+__all__ = ["EmulatorNet", "has_stopped_early", "make_net"]
 
 # Wavelengths of each held-out spectrum that are looked at during training.
 _N_HELD_OUT_WAVELENGTHS = 512
@@ -204,6 +204,25 @@ def make_net(module, recipe, held_out, *, device, generator, callbacks, verbose)
         verbose=0,
     )
     return net.initialize()
+
+
+def has_stopped_early(net):
+    """Whether a callback for early stopping, ours or the user's, ended the training.
+
+    Parameters
+    ----------
+    net : EmulatorNet
+        Trained.
+
+    Returns
+    -------
+    stopped : bool
+        False also if somebody pressed Ctrl-C, which skorch does not tell apart.
+    """
+    return any(
+        isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
+        for _, callback in net.callbacks_
+    )
 
 
 def _parameter_groups(module, lr):

@@ -10,15 +10,17 @@ from numbers import Integral
 
 import torch
 
-__all__ = ["RECIPES", "Recipe", "resolve_recipe"]
+__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "resolve_recipe"]
 
-_OPTIMIZERS = {
+# LBFGS needs a closure that computes the loss several times a step, Muon takes
+# matrices only, and the other two know no weight decay.
+_UNFIT = ("LBFGS", "Muon", "Rprop", "SparseAdam", "Optimizer")
+OPTIMIZERS = {
     name: value
     for name, value in vars(torch.optim).items()
     if isinstance(value, type)
     and issubclass(value, torch.optim.Optimizer)
-    # it needs a closure that computes the loss several times a step
-    and name not in ("Optimizer", "LBFGS")
+    and name not in _UNFIT
 }
 _LOSSES = {
     "mse": torch.nn.MSELoss,
@@ -123,12 +125,12 @@ class Recipe:
         self._require("loss", self.loss in _LOSSES, f"one of {sorted(_LOSSES)}")
         self._require(
             "optimizer",
-            self.optimizer in _OPTIMIZERS
+            self.optimizer in OPTIMIZERS
             or (
                 isinstance(self.optimizer, type)
                 and issubclass(self.optimizer, torch.optim.Optimizer)
             ),
-            f"one of {sorted(_OPTIMIZERS)} or a torch.optim.Optimizer class",
+            f"one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class",
         )
         self._require(
             "decay",
@@ -142,7 +144,7 @@ class Recipe:
     @property
     def optimizer_class(self):
         """The class that `optimizer` stands for."""
-        return _OPTIMIZERS.get(self.optimizer, self.optimizer)
+        return OPTIMIZERS.get(self.optimizer, self.optimizer)
 
     @property
     def loss_class(self):

@@ -1,0 +1,167 @@
+"""Tests of recipes: defaults, how the user changes them, and what is refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sk_payne import SpectrumEmulator
+from sk_payne.emulators import RECIPES, Recipe, resolve_recipe
+from sk_payne.emulators._recipe import OPTIMIZERS
+from sk_payne.networks import NETWORKS, Payne, TransformerPayne
+
+
+class OwnOptimizer(torch.optim.SGD):
+    """An optimiser of a user's own."""
+
+
+class Plain(nn.Module):
+    """A module that does not say whether it takes the wavelength."""
+
+
+def test_every_architecture_has_a_recipe():
+    assert set(RECIPES) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("arch", sorted(RECIPES))
+def test_default_of_an_architecture_is_its_recipe(arch):
+    assert resolve_recipe(arch, NETWORKS[arch]) is not None
+    assert resolve_recipe(arch, NETWORKS[arch]) == RECIPES[arch]
+
+
+@pytest.mark.parametrize(
+    ("network", "like"),
+    [(Payne, "bigpayne"), (TransformerPayne, "transformer"), (Plain, "bigpayne")],
+)
+def test_default_of_a_class_is_that_of_its_kind(network, like):
+    assert resolve_recipe(network, network) == RECIPES[like]
+
+
+def test_dict_changes_the_entries_that_it_names():
+    given = {"lr": 0.1, "loss": "mae"}
+    found = resolve_recipe("payne", Payne, given)
+    assert found == dataclasses.replace(RECIPES["payne"], lr=0.1, loss="mae")
+    assert given == {"lr": 0.1, "loss": "mae"}
+
+
+def test_recipe_replaces_the_default_as_a_whole():
+    recipe = Recipe(lr=0.1)
+    assert resolve_recipe("payne", Payne, recipe) is recipe
+
+
+@pytest.mark.parametrize("recipe", [None, {"max_steps": 5}, Recipe(max_steps=5)])
+def test_max_steps_of_the_emulator_comes_last(recipe):
+    assert resolve_recipe("payne", Payne, recipe, max_steps=7).max_steps == 7
+
+
+def test_recipe_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe().lr = 1.0
+
+
+def test_unknown_entry_lists_all_and_says_what_was_meant():
+    with pytest.raises(
+        ValueError,
+        match=r"entries \['max_steps', .*'compile'\]; got 'weightdecay'. Did you mean "
+        "'weight_decay'",
+    ):
+        resolve_recipe("payne", Payne, {"weightdecay": 0.1})
+
+
+def test_unknown_entry_unlike_any_guesses_nothing():
+    with pytest.raises(ValueError, match=r"got 'zzz'\.$"):
+        resolve_recipe("payne", Payne, {"zzz": 0.1})
+
+
+@pytest.mark.parametrize("recipe", ["fast", ["lr"], 0.1])
+def test_recipe_of_another_type_is_an_error(recipe):
+    with pytest.raises(TypeError, match=f"or a Recipe; got {type(recipe).__name__}"):
+        resolve_recipe("payne", Payne, recipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("max_steps", 0, "an integer >= 1"),
+        ("batch_size", 2.5, "an integer >= 1"),
+        ("validate_every", -1, "an integer >= 1"),
+        ("n_wavelengths", 0, "an integer >= 1 or None"),
+        ("patience", 0, "an integer >= 1 or None"),
+        ("lr", 0.0, "positive"),
+        ("lr", float("nan"), "positive"),
+        ("weight_decay", -1e-3, "at least 0"),
+        ("warmup", 1.1, "between 0 and 1"),
+        ("average", -0.1, "between 0 and 1"),
+        ("grad_clip", 0.0, "positive"),
+        ("loss", "rms", r"one of \['huber', 'mae', 'mse'\]"),
+        ("optimizer", "Adm", r"one of \['ASGD', .*\] or a torch.optim.Optimizer class"),
+        ("optimizer", Payne, r"one of \[.*\] or a torch.optim.Optimizer class"),
+        ("decay", "steps", "'cosine', 'linear' or 'constant'"),
+        ("precision", "float16", r"one of \('auto', 'float32', 'bfloat16'\)"),
+    ],
+)
+def test_bad_value_is_an_error_that_names_entry_rule_and_value(name, value, rule):
+    with pytest.raises(
+        ValueError, match=rf"`recipe` entry '{name}' must be {rule}; got"
+    ):
+        Recipe(**{name: value})
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        resolve_recipe("payne", Payne, {name: value})
+
+
+@pytest.mark.parametrize("value", [7, np.int64(7)])
+def test_counts_may_be_integers_of_numpy(value):
+    assert Recipe(max_steps=value, patience=value, n_wavelengths=value).patience == 7
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Adam", "SGD", "RMSprop"])
+def test_optimizer_by_name_is_that_of_torch(name):
+    assert Recipe(optimizer=name).optimizer_class is getattr(torch.optim, name)
+
+
+def test_optimizer_may_be_a_class():
+    assert Recipe(optimizer=OwnOptimizer).optimizer_class is OwnOptimizer
+
+
+@pytest.mark.parametrize(
+    "name", ["LBFGS", "Muon", "Rprop", "SparseAdam", "Optimizer", "lr_scheduler"]
+)
+def test_optimizer_that_cannot_train_here_is_not_offered(name):
+    with pytest.raises(ValueError, match="'optimizer' must be one of"):
+        Recipe(optimizer=name)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_optimizer_that_is_offered_can_train(name):
+    emulator = SpectrumEmulator(
+        arch="payne",
+        arch_params={"n_hidden": 5},
+        recipe={"optimizer": name, "weight_decay": 0.1},
+        max_steps=3,
+        device="cpu",
+        random_state=0,
+    ).fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+    assert type(emulator.net_.optimizer_) is getattr(torch.optim, name)
+    assert np.isfinite(emulator.predict([[0.5]])).all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "residual", "expected"),
+    [("mse", 3.0, 9.0), ("mae", 3.0, 3.0), ("huber", 3.0, 2.5), ("huber", 0.5, 0.125)],
+)
+def test_loss_is_the_one_of_its_name(loss, residual, expected):
+    criterion = Recipe(loss=loss).loss_class()
+    assert float(criterion(torch.tensor(residual), torch.tensor(0.0))) == expected
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_to_dict_is_plain_and_gives_the_recipe_back(recipe):
+    entries = json.loads(json.dumps(recipe.to_dict()))
+    assert Recipe(**entries) == recipe
+
+
+def test_to_dict_names_a_class():
+    assert Recipe(optimizer=OwnOptimizer).to_dict()["optimizer"] == "OwnOptimizer"
