@@ -28,8 +28,10 @@ __all__ = ["fit_stars"]
 _N_TEMPLATES = 256
 _N_VELOCITY_TEMPLATES = 32
 
-# Derivatives held at a time, in numbers: 256 MB in float64.
+# Derivatives held at a time, in numbers: 256 MB in float64. More stars at a time than
+# this only make the progress bar jump, on a CPU.
 _MEMORY = 2**25
+_STARS_CPU = 32
 
 # Steps of the velocity scan that the fit may move away from its start.
 _VELOCITY_STEPS = 5
@@ -80,6 +82,8 @@ def fit_stars(
     at_edge = np.zeros(len(spectra), dtype=bool)
     start = _Start(inverted)
     step = max(1, _MEMORY // (results.n_parameters * max(spectra.shape[1], 1)))
+    if inverted.device.type == "cpu":
+        step = min(step, _STARS_CPU)
     with tqdm(total=len(spectra), unit="star", disable=not verbose) as bar:
         for first in range(0, len(spectra), step):
             rows = np.arange(first, min(first + step, len(spectra)))

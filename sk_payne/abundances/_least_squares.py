@@ -15,6 +15,11 @@ __all__ = ["LeastSquaresFit", "fit_least_squares", "invert_normal_matrix"]
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _FIRST_DAMPING = 1e-2
 _LARGEST_DAMPING = 1e10
+# Steps that had to be damped more than this say nothing about the way to go.
+_BELIEVED_DAMPING = 1e3
+# So little that the step is the full one, unless rounding has made the normal matrix
+# singular.
+_LEAST_DAMPING = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 
 @dataclass
@@ -32,7 +37,8 @@ class LeastSquaresFit:
     n_iterations : Tensor of shape (B,), int64
         Steps tried.
     converged : Tensor of shape (B,), bool
-        Whether the next step would lower chi2 by less than 1e-6 (1e-2 in float32).
+        Whether no step that could be taken would lower chi2 by more than 1e-6 (1e-2
+        in float32), the undamped one included.
     """
 
     parameters: torch.Tensor
@@ -74,18 +80,11 @@ def fit_least_squares(model, flux, ivar, start, low, high, *, max_iterations):
     .. [1] Marquardt, SIAM J. Appl. Math. 11, 431, 1963.
     .. [2] Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05.
     """
-    state = _State(start.clamp(low, high), max_iterations, _TOLERANCE[flux.dtype])
+    state = _State(start.clamp(low, high), max_iterations, flux.dtype)
     rows = torch.arange(len(start), device=start.device)
     state.refresh(model, flux, ivar, rows)
     while len(rows):
-        step, promised = _damped_step(
-            state.normal[rows],
-            state.gradient[rows],
-            state.damping[rows],
-            state.parameters[rows],
-            low[rows],
-            high[rows],
-        )
+        step, promised = state.step(rows, low, high)
         trial = state.parameters[rows] + step
         residual = flux[rows] - model.flux(rows, trial)
         chi2 = _chi2(residual, ivar[rows])
@@ -102,11 +101,12 @@ def fit_least_squares(model, flux, ivar, start, low, high, *, max_iterations):
 class _State:
     """What is known of every star between two steps."""
 
-    def __init__(self, parameters, max_iterations, tolerance):
+    def __init__(self, parameters, max_iterations, dtype):
         n, n_parameters = parameters.shape
         like = {"dtype": torch.float64, "device": parameters.device}
         self.max_iterations = max_iterations
-        self.tolerance = tolerance
+        self.tolerance = _TOLERANCE[dtype]
+        self.least_damping = _LEAST_DAMPING[dtype]
         self.parameters = parameters.clone()
         self.chi2 = torch.zeros(n, **like)
         self.normal = torch.zeros(n, n_parameters, n_parameters, **like)
@@ -116,6 +116,7 @@ class _State:
         self.n_iterations = torch.zeros(n, dtype=torch.int64, device=parameters.device)
         self.converged = torch.zeros(n, dtype=torch.bool, device=parameters.device)
         self.exhausted = self.converged.clone()
+        self.searched = self.converged.clone()
 
     def refresh(self, model, flux, ivar, rows):
         """Compute chi2, gradient and normal matrix where the stars now are."""
@@ -128,18 +129,42 @@ class _State:
         self.gradient[rows] = torch.einsum("bkp,bp->bk", weighted, residual).double()
         self.normal[rows] = (weighted @ jacobian.mT).double()
 
+    def step(self, rows, low, high):
+        """Next step of the stars, and by how much chi2 should fall."""
+        problem = (
+            self.normal[rows],
+            self.gradient[rows],
+            self.parameters[rows],
+            low[rows],
+            high[rows],
+        )
+        step, promised = _damped_step(*problem, self.damping[rows])
+        # damping may have made the step small, for instance along a valley: once at
+        # every place, all dampings are tried anew from the least
+        again = (promised < self.tolerance) & ~self.searched[rows]
+        if again.any():
+            self.searched[rows[again]] = True
+            self.damping[rows[again]] = self.least_damping
+            self.growth[rows[again]] = 2.0
+            step[again], promised[again] = _damped_step(
+                *(part[again] for part in problem), self.damping[rows[again]]
+            )
+        return step, promised
+
     def judge(self, rows, trial, chi2, promised):
         """Take steps that lower chi2; adapt the damping; see who has arrived."""
         gain = (self.chi2[rows] - chi2) / promised.clamp_min(1e-300)
-        # a step made small by damping says nothing about the distance to go
-        arrived = (promised < self.tolerance) & (self.damping[rows] <= 1)
+        arrived = (promised < self.tolerance) & (
+            self.damping[rows] <= _BELIEVED_DAMPING
+        )
         accepted = torch.isfinite(chi2) & (gain > 1e-4) & ~arrived
         self.parameters[rows[accepted]] = trial[accepted]
+        self.searched[rows[accepted]] = False
         self.n_iterations[rows] += 1
         better = (1 - (2 * gain - 1) ** 3).clamp(1 / 3, 2.0)
         growth = self.growth[rows]
         damping = self.damping[rows] * torch.where(accepted, better, growth)
-        self.damping[rows] = damping.clamp(1e-12, _LARGEST_DAMPING)
+        self.damping[rows] = damping.clamp(self.least_damping, _LARGEST_DAMPING)
         self.growth[rows] = torch.where(
             accepted, torch.full_like(growth, 2), 2 * growth
         )
@@ -150,7 +175,7 @@ class _State:
         return accepted
 
 
-def _damped_step(normal, gradient, damping, parameters, low, high):
+def _damped_step(normal, gradient, parameters, low, high, damping):
     """Solve for the step within the bounds, and tell by how much chi2 should fall.
 
     A parameter that would cross its bound stops there, and the others are solved for

@@ -191,7 +191,7 @@ class TransformerPayne(nn.Module):
         ]
 
     def _initialize(self, *, zero: bool) -> None:
-        """Draw weights, truncated normal of variance 1 / fan-in (LeCun); zero biases."""
+        """Draw truncated normal weights of variance 1 / fan-in (LeCun); zero biases."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 # 0.8796 is the deviation of a unit normal cut at two sigma

@@ -148,6 +148,21 @@ def test_fit_does_not_depend_on_the_unit_of_the_flux(make_tiny, tiny_grid, scale
     )
 
 
+@pytest.mark.parametrize("n_pixels", [1, 2, 7])
+def test_fit_of_a_transformer_without_wavelengths_learns_the_first_pixel(
+    make_tiny, tiny_grid, n_pixels
+):
+    # the code of a first pixel at zero would be zero, and so would be all gradients
+    deepest_first = tiny_grid.target.var(axis=0).argsort()[::-1]
+    F = tiny_grid.target[:, deepest_first[:n_pixels]]
+    emulator = make_tiny(
+        "transformer", wavelength=None, medium=None, max_steps=211
+    ).fit(tiny_grid.data, F)
+    error = emulator.predict(tiny_grid.data) - F
+    ratio = (error**2).mean(axis=0) / F.var(axis=0)
+    assert ratio[0] < 0.5
+
+
 def test_fit_accepts_an_architecture_of_the_user(make_tiny, tiny_grid):
     emulator = make_tiny(Linear, max_steps=211).fit(tiny_grid.data, tiny_grid.target)
     assert isinstance(emulator.net_.module_, Linear)

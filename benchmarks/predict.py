@@ -1,0 +1,120 @@
+"""Speed of predicting at 22 315 wavelengths, and what the estimator adds to torch.
+
+Each architecture, with weights as first drawn, 30 labels, in float32; one star and 64
+at a time. Beside the estimator runs the same network in plain torch, scaled and moved
+to numpy alike, and, for batches of 64, as the peak of memory beyond what was in use.
+
+    python benchmarks/predict.py [--arch payne ...] [--repeat 7] [--device cpu]
+"""
+
+import argparse
+import threading
+import time
+
+import numpy as np
+import torch
+from record import table, write
+
+from sk_payne import SpectrumEmulator
+from sk_payne.networks import NETWORKS, evaluate
+
+N_LABELS, N_WAVELENGTHS = 30, 22_315
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    rows = []
+    for arch in arguments.arch:
+        emulator = untrained(arch, arguments.device)
+        for n in (1, 64):
+            rows.append({"arch": arch, "batch": n, **compare(emulator, n, arguments)})
+            table(rows[-1:])
+    print()
+    table(rows)
+    write(
+        "predict", {"n_labels": N_LABELS, "n_wavelengths": N_WAVELENGTHS, "rows": rows}
+    )
+
+
+def untrained(arch, device):
+    """An emulator after a single step: speed does not depend on the weights."""
+    rng = np.random.default_rng(0)
+    return SpectrumEmulator(
+        arch=arch,
+        wavelength=4000 * np.exp(1e-5 * np.arange(N_WAVELENGTHS)),
+        medium="air",
+        max_steps=1,
+        validation_fraction=0,
+        device=device,
+        random_state=0,
+    ).fit(
+        rng.uniform(-1, 1, (4, N_LABELS)),
+        rng.uniform(0, 1, (4, N_WAVELENGTHS)).astype(np.float32),
+    )
+
+
+def compare(emulator, n, arguments):
+    """Time estimator and plain torch by turns; take the best of each."""
+    rng = np.random.default_rng(1)
+    low, high = emulator.label_low_, emulator.label_high_
+    P = rng.uniform(low, high, (n, N_LABELS)).astype(np.float32)
+    module = emulator.to_torch()
+    center, half = module.label_center.cpu(), module.label_half_width.cpu()
+
+    @torch.inference_mode()
+    def plain():
+        scaled = ((torch.from_numpy(P) - center) / half).to(arguments.device)
+        wave = module.log_wavelength.to(arguments.device)
+        flux = evaluate(module.network, scaled, wave)
+        return (module.flux_offset + module.flux_scale * flux).cpu().numpy()
+
+    ours, theirs = [], []
+    for _ in range(arguments.repeat):
+        theirs.append(seconds(plain))
+        ours.append(seconds(lambda: emulator.predict(P)))
+    np.testing.assert_allclose(emulator.predict(P), plain(), rtol=1e-4, atol=1e-5)
+    return {
+        "spectra/s": n / min(ours),
+        "plain torch": n / min(theirs),
+        "added": f"{100 * (min(ours) / min(theirs) - 1):.1f} %",
+        "peak MB": peak_memory(lambda: emulator.predict(P)),
+    }
+
+
+def seconds(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def peak_memory(call):
+    """Largest growth of the resident memory while a call runs, in MB."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    before, peak, done = resident(), [0], threading.Event()
+
+    def watch():
+        while not done.wait(0.001):
+            peak[0] = max(peak[0], resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    call()
+    done.set()
+    watcher.join()
+    return round(max(peak[0] - before, 0) / 2**20, 1)
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""An observed spectrum, the model that fits it best, and what is left.
+
+It is here because nobody believes a number without having seen its fit.
+"""
+
+import numpy as np
+
+from sk_payne.inspection._axes import import_pyplot, wavelength_label
+
+__all__ = ["SpectrumFitDisplay"]
+
+
+class SpectrumFitDisplay:
+    """One star: data, model, and residuals in units of the error.
+
+    Parameters
+    ----------
+    wavelength : ndarray of shape (n_pixels,)
+        Å, or pixel numbers.
+    flux, error, model : ndarray of shape (n_pixels,)
+        Observed flux, its standard deviation, and the fit.
+    mask : ndarray of shape (n_pixels,), bool, default=None
+        True for pixels that were not used.
+    medium : {"air", "vacuum"} or None
+        Of the wavelengths; None for pixels.
+    title : str, default=""
+        Shown above.
+
+    Attributes
+    ----------
+    ax_ : tuple of matplotlib Axes
+        Of the spectra and of the residuals.
+    figure_ : matplotlib Figure
+        Both are set by :meth:`plot`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.inspection import SpectrumFitDisplay
+    >>> display = SpectrumFitDisplay(
+    ...     wavelength=np.arange(3), flux=np.array([1.0, 0.5, 1.1]),
+    ...     error=np.full(3, 0.1), model=np.ones(3),
+    ... )
+    >>> display.residual
+    array([ 0., -5.,  1.])
+    """
+
+    def __init__(
+        self, *, wavelength, flux, error, model, mask=None, medium=None, title=""
+    ):
+        self.wavelength = wavelength
+        self.flux = flux
+        self.error = error
+        self.model = model
+        self.mask = np.zeros(len(flux), dtype=bool) if mask is None else mask
+        self.medium = medium
+        self.title = title
+
+    @property
+    def residual(self):
+        """Data minus model in units of the error, NaN where masked."""
+        residual = (self.flux - self.model) / self.error
+        return np.where(self.mask, np.nan, np.round(residual, 12))
+
+    def plot(self, ax=None, *, data_kwargs=None, model_kwargs=None):
+        """Draw data and model and, below, residuals.
+
+        Parameters
+        ----------
+        ax : sequence of two matplotlib Axes, default=None
+            If None, a new figure.
+        data_kwargs, model_kwargs : dict, default=None
+            For the lines of data and model.
+
+        Returns
+        -------
+        display : SpectrumFitDisplay
+            Itself.
+        """
+        if ax is None:
+            _, ax = import_pyplot().subplots(
+                2,
+                1,
+                sharex=True,
+                figsize=(9, 4.5),
+                height_ratios=(3, 1),
+                layout="constrained",
+            )
+        above, below = self.ax_ = tuple(ax)
+        self.figure_ = above.figure
+        above.plot(
+            self.wavelength,
+            np.where(self.mask, np.nan, self.flux),
+            **{"color": "0.65", "lw": 1.8, "label": "observed"} | (data_kwargs or {}),
+        )
+        above.plot(
+            self.wavelength,
+            self.model,
+            **{"color": "C3", "lw": 0.6, "label": "fit"} | (model_kwargs or {}),
+        )
+        above.set(ylabel="flux", title=self.title)
+        above.margins(x=0)
+        above.legend(loc="lower right", ncols=2)
+        below.axhline(0, color="C3", lw=0.7)
+        below.plot(self.wavelength, self.residual, color="0.2", lw=0.5)
+        below.set(xlabel=wavelength_label(self.medium), ylabel="residual [σ]")
+        below.margins(x=0)
+        return self
