@@ -24,7 +24,7 @@ LEVELS = {
     "datasets": 2,
     "abundances": 3,
     "inspection": 4,
-    "__main__": 4,
+    "__main__": 5,  # draws, with inspection
     "__init__": 4,
 }
 # What only some rooms may import, anywhere.

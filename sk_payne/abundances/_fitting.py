@@ -267,15 +267,15 @@ def _observed_wavelength(inverted, spectra):
     """Wavelengths in the medium of the emulator, or None for flux on its grid."""
     n_pixels = spectra.shape[1]
     if spectra.wavelength is None:
-        if inverted.n_pixels is not None and n_pixels != inverted.n_pixels:
+        if n_pixels != inverted.n_pixels:
             raise ValueError(
                 f"`X` must have the {inverted.n_pixels} pixels of the emulator; got "
-                f"{n_pixels}. Pass spectra with their wavelengths, as specutils "
-                "Spectrum objects."
+                f"{n_pixels}. Spectra on other wavelengths go in as specutils Spectrum "
+                "objects, if the emulator was trained with wavelengths."
             )
         return None
     if inverted.wavelength is None:
-        if inverted.n_pixels in (None, n_pixels) and spectra.wavelength.ndim == 1:
+        if inverted.n_pixels == n_pixels and spectra.wavelength.ndim == 1:
             return None
         raise ValueError(
             "`X` has wavelengths, but the emulator was trained without. Pass "

@@ -27,8 +27,8 @@ class Inverted:
         Bounds of the labels, in their units.
     label_names, label_units : list of str
         Of the labels.
-    n_pixels : int or None
-        Wavelengths of the emulator, if known.
+    n_pixels : int
+        Wavelengths of the emulator.
     wavelength : ndarray of shape (n_pixels,) or None
         In Å.
     medium : str or None
@@ -45,7 +45,7 @@ class Inverted:
     high: np.ndarray
     label_names: list
     label_units: list
-    n_pixels: int | None
+    n_pixels: int
     wavelength: np.ndarray | None
     medium: str | None
     error: np.ndarray | None
@@ -85,7 +85,7 @@ class Inverted:
         return PredictModel(self.source, self.center, self.half_width)
 
 
-def as_inverted(emulator, bounds=None):
+def as_inverted(emulator, bounds=None, *, training_box=None):
     """Look at a fitted emulator, ours or another, the way the fit does.
 
     Parameters
@@ -94,6 +94,8 @@ def as_inverted(emulator, bounds=None):
         Fitted; a `FrozenEstimator` is opened.
     bounds : array-like of shape (n_labels, 2), default=None
         Smallest and largest label values. If None, those the emulator knows.
+    training_box : array-like of shape (n_labels, 2), default=None
+        What stands for them if the emulator knows none.
 
     Returns
     -------
@@ -108,19 +110,20 @@ def as_inverted(emulator, bounds=None):
     while isinstance(emulator, FrozenEstimator):
         emulator = emulator.estimator
     own = hasattr(emulator, "to_torch")
-    low, high = _box(emulator, bounds)
+    low, high = _box(emulator, bounds, training_box)
     names = getattr(emulator, "label_names_", [f"label_{i}" for i in range(len(low))])
     if own:
         source = emulator.to_torch()
         if emulator.device_ == "cpu":
             source = source.double()
-        center, half_width = (
-            source.scaling.label_center,
-            source.scaling.label_half_width,
-        )
+        center = source.scaling.label_center
+        half_width = source.scaling.label_half_width
+        n_pixels = emulator.n_outputs_
     else:
         source = emulator
-        center, half_width = (high + low) / 2, (high - low) / 2
+        center = (high + low) / 2
+        half_width = np.where(high > low, (high - low) / 2, 1.0)
+        n_pixels = np.size(emulator.predict(center[None]))
     return Inverted(
         center=center,
         half_width=half_width,
@@ -128,7 +131,7 @@ def as_inverted(emulator, bounds=None):
         high=high,
         label_names=list(names),
         label_units=list(getattr(emulator, "label_units_", [""] * len(low))),
-        n_pixels=emulator.n_outputs_ if own else None,
+        n_pixels=n_pixels,
         wavelength=emulator.wavelength_ if own else None,
         medium=emulator.medium_ if own else None,
         error=emulator.held_out_rms_ if own else None,
@@ -136,23 +139,22 @@ def as_inverted(emulator, bounds=None):
     )
 
 
-def _box(emulator, bounds):
-    known = (
-        getattr(emulator, "label_low_", None),
-        getattr(emulator, "label_high_", None),
-    )
+def _box(emulator, bounds, training_box):
     if bounds is None:
-        if known[0] is None:
-            raise ValueError(
-                f"`bounds` must be given: {type(emulator).__name__} does not know the "
-                "range of its labels. Pass an array of shape (n_labels, 2)."
-            )
-        return known
+        if hasattr(emulator, "label_low_"):
+            return emulator.label_low_, emulator.label_high_
+        bounds = training_box
+    if bounds is None:
+        raise ValueError(
+            f"`bounds` must be given: {type(emulator).__name__} does not know the "
+            "range of its labels. Pass an array of shape (n_labels, 2)."
+        )
     bounds = np.array(bounds, dtype=np.float64)
     n_labels = getattr(emulator, "n_features_in_", len(bounds))
-    if bounds.shape != (n_labels, 2) or not (bounds[:, 0] <= bounds[:, 1]).all():
+    good = bounds.shape == (n_labels, 2) and np.isfinite(bounds).all()
+    if not good or (bounds[:, 0] > bounds[:, 1]).any():
         raise ValueError(
             f"`bounds` must have the shape ({n_labels}, 2), smallest and largest value "
-            f"of each label; got {bounds.tolist()}."
+            f"of each label, both finite; got {bounds.tolist()}."
         )
     return bounds[:, 0], bounds[:, 1]

@@ -26,6 +26,10 @@ from sk_payne.abundances._inverted import as_inverted
 from sk_payne.abundances._results import FLAGS, make_table
 from sk_payne.spectra import SpectrumSet, as_spectra
 
+# Rounds of filling bad pixels; each brings a pixel that is good in most spectra nearer
+# to its fit by a factor of several.
+_FILLING_STEPS = 10
+
 
 class AbundanceRegressor(
     MetaEstimatorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator
@@ -133,8 +137,9 @@ class AbundanceRegressor(
         Parameters
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
-            Training spectra on one wavelength grid, without bad pixels: a 2-D
-            ``Spectrum``, a list of spectra or ``SpectrumList``, or plain flux.
+            Training spectra on one wavelength grid: a 2-D ``Spectrum``, a list of
+            spectra or ``SpectrumList``, or plain flux. Bad pixels are filled by a
+            linear fit on the labels.
         y : array-like of shape (n_stars, n_labels) or (n_stars,)
             Their labels.
         **fit_params : dict
@@ -148,16 +153,24 @@ class AbundanceRegressor(
         Raises
         ------
         ValueError
-            If the spectra differ in wavelengths or have bad pixels.
+            If the spectra differ in wavelengths, or a pixel is bad in all of them.
+
+        Warns
+        -----
+        UserWarning
+            If there are bad pixels.
         """
         spectra, y = self._validate_training(X, y)
         self._one_label = y.ndim == 1
         labels = y.reshape(len(y), -1)
+        flux = _fill_bad_pixels(spectra.flux, spectra.ivar == 0, labels)
         emulator = _with_grid(clone(self.emulator), spectra)
         routed = process_routing(self, "fit", **fit_params)
-        self.emulator_ = emulator.fit(labels, spectra.flux, **routed.emulator.fit)
+        self.emulator_ = emulator.fit(labels, flux, **routed.emulator.fit)
         self._box = np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1)
-        self.label_names_ = as_inverted(self.emulator_, self._box).label_names
+        self.label_names_ = as_inverted(
+            self.emulator_, training_box=self._box
+        ).label_names
         return self
 
     def predict(
@@ -272,7 +285,13 @@ class AbundanceRegressor(
     def _validate_training(self, X, y):
         if _is_plain(X):
             X, y = validate_data(
-                self, X, y, multi_output=True, y_numeric=True, dtype=np.float64
+                self,
+                _without_mask(X),
+                y,
+                multi_output=True,
+                y_numeric=True,
+                dtype=np.float64,
+                ensure_all_finite=False,
             )
         spectra = as_spectra(X, medium=self.medium, require_uncertainty=False)
         y = np.asarray(y, dtype=np.float64)
@@ -283,22 +302,21 @@ class AbundanceRegressor(
             )
         if spectra.wavelength is not None and spectra.wavelength.ndim == 2:
             spectra = _on_one_grid(spectra)
-        if (spectra.ivar == 0).any():
-            bad = np.flatnonzero((spectra.ivar == 0).any(axis=1))
-            raise ValueError(
-                f"`X` must have no bad pixels in training; {len(bad)} spectra have, "
-                f"the first is row {bad[0]}. Leave them out or fill the pixels."
-            )
         return spectra, y
 
     def _measure(self, X, uncertainty, mask):
         check_is_fitted(self)
         emulator = getattr(self, "emulator_", self.emulator)
-        box = self.bounds if self.bounds is not None else getattr(self, "_box", None)
-        inverted = as_inverted(emulator, box)
+        inverted = as_inverted(
+            emulator, self.bounds, training_box=getattr(self, "_box", None)
+        )
         if _is_plain(X):
             X = validate_data(
-                self, X, reset=False, dtype=np.float64, ensure_all_finite=False
+                self,
+                _without_mask(X),
+                reset=False,
+                dtype=np.float64,
+                ensure_all_finite=False,
             )
         spectra = as_spectra(
             X, medium=self.medium, uncertainty=uncertainty, mask=mask, snr=self.snr
@@ -318,12 +336,19 @@ def _is_plain(X):
     """Whether X is for scikit-learn's own checks, and not a container of spectra."""
     if isinstance(X, SpectrumSet):
         return False
-    module = type(X).__module__
     if isinstance(X, list | tuple) and len(X):
-        module = type(X[0]).__module__
-    if isinstance(X, np.ndarray) and X.dtype == object and X.size:
-        module = type(X.flat[0]).__module__
-    return not module.startswith("specutils")
+        X = X[0]
+    elif isinstance(X, np.ndarray) and X.dtype == object and X.size:
+        X = X.flat[0]
+    # a user's class may derive from one of theirs
+    return not any(cls.__module__.startswith("specutils") for cls in type(X).__mro__)
+
+
+def _without_mask(X):
+    """Give a masked array with NaN at bad pixels: validation would drop the mask."""
+    if isinstance(X, np.ma.MaskedArray):
+        return X.astype(np.float64).filled(np.nan)
+    return X
 
 
 def _is_fitted(estimator):
@@ -356,6 +381,35 @@ def _on_one_grid(spectra):
         medium=spectra.medium,
         has_uncertainty=spectra.has_uncertainty,
     )
+
+
+def _fill_bad_pixels(flux, bad, labels):
+    """Replace bad pixels by a linear fit of the flux on the labels, and warn."""
+    if not bad.any():
+        return flux
+    n_good = (~bad).sum(axis=0)
+    if not n_good.all():
+        lost = np.flatnonzero(n_good == 0)
+        raise ValueError(
+            "`X` must have a good value of every pixel in some training spectrum; "
+            f"{len(lost)} pixels have none, the first is pixel {lost[0]}. Leave those "
+            "wavelengths out."
+        )
+    warnings.warn(
+        f"{bad.any(axis=1).sum()} of {len(bad)} training spectra have bad pixels, "
+        f"{bad.mean():.2%} of all; they are filled by a linear fit on the labels.",
+        stacklevel=3,
+    )
+    spread = labels.std(axis=0)
+    scaled = (labels - labels.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    design = np.column_stack([np.ones(len(labels)), scaled])
+    inverse = np.linalg.pinv(design)
+    flux = np.where(bad, 0.0, flux)
+    flux = np.where(bad, flux.sum(axis=0) / n_good, flux)
+    # fitting all pixels by one matrix, and again once the bad ones are better
+    for _ in range(_FILLING_STEPS):
+        flux = np.where(bad, design @ (inverse @ flux), flux)
+    return flux
 
 
 def _warn_unmeasured(results):

@@ -12,7 +12,7 @@ from sk_payne.exceptions import ExtrapolationWarning
 __all__ = ["warn_outside"]
 
 
-def warn_outside(labels, low, high, names, *, stacklevel=3):
+def warn_outside(labels, low, high, names, *, n_training, stacklevel=3):
     """Warn once about labels outside the training box.
 
     Parameters
@@ -23,6 +23,11 @@ def warn_outside(labels, low, high, names, *, stacklevel=3):
         The box.
     names : sequence of str
         Of the labels.
+    n_training : int
+        Spectra that the box was taken from. If they are drawn uniformly, the range
+        they are drawn from is larger than the one they fill, by at most
+        ``ln(100) / n_training`` of it at each end with 99 % confidence: labels within
+        that margin are inside.
     stacklevel : int, default=3
         Whose line the warning shows.
 
@@ -41,12 +46,14 @@ def warn_outside(labels, low, high, names, *, stacklevel=3):
     >>> import numpy as np
     >>> from sk_payne.emulators import warn_outside
     >>> low, high = np.array([4000.0]), np.array([6000.0])
-    >>> warn_outside(np.array([[4500.0], [6000.0]]), low, high, ["teff"])
+    >>> labels = np.array([[4500.0], [6001.0]])
+    >>> warn_outside(labels, low, high, ["teff"], n_training=1000)
     array([False, False])
     """
     # float32 labels of a float64 box miss its edge by rounding, not by intent
-    slack = 1e-6 * np.maximum(np.abs(low), np.abs(high))
-    beyond = (labels < low - slack) | (labels > high + slack)
+    rounding = 1e-6 * np.maximum(np.abs(low), np.abs(high))
+    margin = np.log(100) / n_training * (high - low) + rounding
+    beyond = (labels < low - margin) | (labels > high + margin)
     outside = beyond.any(axis=1)
     if outside.any():
         ranges = ", ".join(

@@ -245,11 +245,18 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Warns
         -----
         ExtrapolationWarning
-            If rows of `X` are outside the training box.
+            If rows of `X` are outside the training box, by more than the margin that
+            its being known from a sample leaves.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
-        warn_outside(X, self.label_low_, self.label_high_, self.label_names_)
+        warn_outside(
+            X,
+            self.label_low_,
+            self.label_high_,
+            self.label_names_,
+            n_training=self.n_training_ + self.n_held_out_,
+        )
         if wavelength is not None:
             wavelength = check_query(wavelength, self.wavelength_)
         return self._predict(X, wavelength)
