@@ -35,6 +35,11 @@ def write_file(path, tensors, description):
         Numbers.
     description : dict
         What JSON can hold.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
     """
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     header = {
@@ -44,6 +49,11 @@ def write_file(path, tensors, description):
     }
     content = save(tensors, metadata={_KEY: json.dumps(header, allow_nan=False)})
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"`path` must lie in a folder that exists; got '{path}'. Make the folder "
+            f"'{path.parent}' first."
+        )
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -3,7 +3,6 @@
 It is here as the door to every network: it validates, scales, trains and predicts.
 """
 
-import threading
 import warnings
 import weakref
 
@@ -14,28 +13,27 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_payne.emulators._batches import SpectrumDataset
-from sk_payne.emulators._device import cuda_devices, fits_on, resolve_device
+from sk_payne.emulators._device import resolve_device
 from sk_payne.emulators._domain import warn_outside
 from sk_payne.emulators._grid import check_grid, check_query, log_grid
 from sk_payne.emulators._labels import resolve_label_names, resolve_label_units
-from sk_payne.emulators._net import has_stopped_early, make_net
+from sk_payne.emulators._net import has_stopped_early
 from sk_payne.emulators._recipe import resolve_recipe
 from sk_payne.emulators._saving import save_emulator
 from sk_payne.emulators._scaling import Scaling
-from sk_payne.emulators._torch import TorchEmulator, rebuild
+from sk_payne.emulators._torch import rebuild
+from sk_payne.emulators._training import (
+    choose_held_out,
+    read_history,
+    row_blocks,
+    train_network,
+)
 from sk_payne.exceptions import TrainingInterruptedWarning
-from sk_payne.networks import build_network, resolve_network
+from sk_payne.networks import resolve_network
 from sk_payne.spectra import to_spectrum
-
-# Flux values computed at a time when predicting.
-_FLUX_BLOCK = 2**23
 
 # The float64 twins of trained modules, made when first needed.
 _DOUBLE = weakref.WeakKeyDictionary()
-
-# torch's global generator seeds the first weights: one fit at a time may hold it.
-_SEEDING = threading.Lock()
 
 
 class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -193,7 +191,7 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ------
         ValueError
             If shapes do not fit, values are not finite, there are fewer than two
-            spectra, or a constructor argument is not allowed.
+            spectra, a constructor argument is not allowed, or training diverges.
 
         Warns
         -----
@@ -206,14 +204,15 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.device_ = resolve_device(self.device)
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(2**31 - 1))
-        held_out = self._choose_held_out(len(X), random_state)
+        held_out = choose_held_out(
+            len(X), self.validation_fraction, random_state, self.recipe_
+        )
         takes_wavelength = getattr(network, "takes_wavelength", False)
         self._scaling = Scaling.from_training(X, y, per_wavelength=not takes_wavelength)
         self.label_low_ = self._scaling.label_low
         self.label_high_ = self._scaling.label_high
         self.n_training_, self.n_held_out_ = len(X) - len(held_out), len(held_out)
-        with torch.random.fork_rng(devices=cuda_devices(self.device_)):
-            self._train(X, y, held_out, seed)
+        self._train(X, y, held_out, seed)
         self._measure_held_out(X[held_out], y, held_out)
         return self
 
@@ -310,7 +309,11 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If the emulator knows no wavelengths.
         """
         check_is_fitted(self)
-        self._require_wavelength("to_spectra")
+        if self.wavelength_ is None:
+            raise ValueError(
+                "`to_spectra` needs wavelengths, but the emulator was trained without; "
+                "pass `wavelength=` and `medium=` to SpectrumEmulator."
+            )
         flux = self.predict(X, wavelength=wavelength)
         grid = self.wavelength_ if wavelength is None else np.asarray(wavelength)
         return to_spectrum(flux, grid, self.medium_)
@@ -412,59 +415,22 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.label_units_ = resolve_label_units(self.label_units, self.label_names_)
         return X, y
 
-    def _choose_held_out(self, n, random_state):
-        """Rows that are not trained on, in increasing order."""
-        fraction = self.validation_fraction
-        if not 0 <= fraction < 1:
-            raise ValueError(
-                "`validation_fraction` must be at least 0 and below 1; got "
-                f"{fraction!r}. Pass 0 to train on every spectrum."
-            )
-        return np.sort(random_state.permutation(n)[: int(n * fraction)])
-
     def _train(self, X, y, held_out, seed):
-        log_wavelength = log_grid(self.wavelength_, self.n_outputs_)
-        with _SEEDING:
-            torch.manual_seed(seed)
-            network, self.arch_params_ = build_network(
-                self.arch, X.shape[1], log_wavelength, self.arch_params
-            )
-        module = TorchEmulator(network, self._scaling, self.wavelength_, log_wavelength)
-        trained = np.setdiff1d(np.arange(len(X)), held_out, assume_unique=True)
-        train_set = self._make_dataset(X, y, trained, module)
-        self.net_ = make_net(
-            network,
-            self.recipe_,
-            self._make_dataset(X, y, held_out, module) if len(held_out) else None,
+        self._module, self.arch_params_, self.net_ = train_network(
+            self.arch,
+            self.arch_params,
+            X,
+            y,
+            held_out,
+            scaling=self._scaling,
+            wavelength=self.wavelength_,
+            recipe=self.recipe_,
+            seed=seed,
             device=self.device_,
-            generator=torch.Generator().manual_seed(seed),
             callbacks=list(self.callbacks or []),
             verbose=self.verbose,
         )
-        self.net_.partial_fit(train_set, None)
-        self._module = module.requires_grad_(False).eval().to(self.device_)
-        self._take_history()
-
-    def _make_dataset(self, X, y, rows, module):
-        """Scaled tensors of some rows, on the device at once if they fit."""
-        labels = self._scaling.scale_labels(X[rows]).astype(np.float32)
-        flux = np.empty((len(rows), self.n_outputs_), np.float32)
-        for block in _row_blocks(*flux.shape):
-            flux[block] = self._scaling.scale_flux(y[rows[block]])
-        home = self.device_ if fits_on(self.device_, flux.nbytes) else "cpu"
-        return SpectrumDataset(
-            torch.from_numpy(labels).to(home),
-            torch.from_numpy(flux).to(home),
-            module.log_wavelength.to(home) if module.takes_wavelength else None,
-        )
-
-    def _take_history(self):
-        self.history_, self.n_steps_ = [], 0
-        for epoch in self.net_.history:
-            steps = sum("train_loss" in batch for batch in epoch["batches"])
-            self.n_steps_ += steps
-            kept = {k: epoch[k] for k in ("train_loss", "valid_loss") if k in epoch}
-            self.history_.append({"step": self.n_steps_, **kept})
+        self.history_, self.n_steps_ = read_history(self.net_)
         unfinished = self.n_steps_ < self.recipe_.max_steps
         if unfinished and not has_stopped_early(self.net_):
             warnings.warn(
@@ -472,7 +438,7 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"{self.recipe_.max_steps} steps; the emulator is less accurate than "
                 "it could be.",
                 TrainingInterruptedWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def _measure_held_out(self, labels, y, rows):
@@ -481,7 +447,7 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return
         absolute = np.zeros(y.shape[1])
         square = np.zeros(y.shape[1])
-        for block in _row_blocks(len(rows), y.shape[1]):
+        for block in row_blocks(len(rows), y.shape[1]):
             predicted = self._predict(labels[block].astype(np.float32), None)
             error = predicted - y[rows[block]].astype(np.float64)
             absolute += np.abs(error).sum(axis=0)
@@ -498,7 +464,7 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             wavelength = torch.from_numpy(wavelength).to(self.device_)
             n_wavelengths = len(wavelength)
         flux = np.empty((len(X), n_wavelengths), X.dtype)
-        for rows in _row_blocks(*flux.shape):
+        for rows in row_blocks(*flux.shape):
             # a copy, as tensors may not share read-only memory
             labels = torch.tensor(X[rows], device=self.device_)
             flux[rows] = module(labels, wavelength).cpu().numpy()
@@ -528,13 +494,6 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             network_state,
         )
 
-    def _require_wavelength(self, method):
-        if self.wavelength_ is None:
-            raise ValueError(
-                f"`{method}` needs wavelengths, but the emulator was trained without; "
-                "pass `wavelength=` and `medium=` to SpectrumEmulator."
-            )
-
 
 def _reject_one_dimension(y):
     if y.ndim == 1:
@@ -542,8 +501,3 @@ def _reject_one_dimension(y):
             "`y` (flux F) must have the shape (n_spectra, n_wavelengths); got "
             f"{y.shape}. Reshape a single wavelength with y.reshape(-1, 1)."
         )
-
-
-def _row_blocks(n, n_wavelengths):
-    step = max(1, _FLUX_BLOCK // max(n_wavelengths, 1))
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]

@@ -46,6 +46,11 @@ def save_emulator(emulator, path, provenance=None):
         The file.
     provenance : dict, default=None
         What JSON can hold; "saved" and "versions" are added.
+
+    Raises
+    ------
+    TypeError
+        If the provenance is not plain values.
     """
     provenance = {
         **(provenance or {}),
@@ -67,7 +72,7 @@ def save_emulator(emulator, path, provenance=None):
     description = {
         "kind": KIND,
         "arch": _arch_name(emulator.arch),
-        "attributes": _plain(kept | {"provenance_": _plain(provenance)}),
+        "attributes": _plain(kept) | {"provenance_": _checked(provenance)},
         "dataframe": hasattr(emulator, "feature_names_in_"),
         "flux_scale": scaling.flux_scale,
         "recipe": emulator.recipe_.to_dict(),
@@ -81,12 +86,25 @@ def _arch_name(arch):
     return arch if isinstance(arch, str) else f"{arch.__module__}.{arch.__qualname__}"
 
 
+def _checked(provenance):
+    try:
+        return json.loads(json.dumps(provenance, default=_to_builtin, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "`provenance` must be a dict of strings, finite numbers, lists and dicts; "
+            f"got {provenance!r}. Turn other things into text."
+        ) from error
+
+
 def _plain(value):
     """Give a value in types that JSON has; None for what it cannot hold."""
-    return json.loads(json.dumps(value, default=_to_builtin))
+    try:
+        return json.loads(json.dumps(value, default=_to_builtin))
+    except TypeError:
+        return None
 
 
 def _to_builtin(value):
     if isinstance(value, np.generic | np.ndarray | torch.Tensor):
         return value.tolist()
-    return None
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,180 @@
+"""Tests of what is reported: flags, table, units, and the way to a file and back."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable
+
+from sk_payne.abundances import FLAGS
+from sk_payne.abundances._results import Measurements, make_table, set_flags
+
+LOW, HIGH = np.array([4000.0, -2.0]), np.array([6000.0, 1.0])
+
+
+def good_results(n=3, *, with_velocity=True):
+    """Results of stars to whom nothing happened."""
+    results = Measurements.empty(n, 2, with_velocity)
+    results.labels[:] = [5000.0, -0.3]
+    results.covariance[:] = [[400.0, 0.2], [0.2, 0.01]]
+    if with_velocity:
+        results.velocity[:] = 17.0
+        results.velocity_error[:] = 0.3
+    results.chi2[:] = 101.0
+    results.n_pixels[:] = 127
+    results.n_iterations[:] = 5
+    results.converged[:] = True
+    return results
+
+
+def flags_of(results, *, velocity_at_edge=None):
+    if velocity_at_edge is None:
+        velocity_at_edge = np.zeros(len(results.chi2), dtype=bool)
+    set_flags(results, low=LOW, high=HIGH, velocity_at_edge=velocity_at_edge)
+    return [
+        {name for name, (bit, _) in FLAGS.items() if flag & bit}
+        for flag in results.flags
+    ]
+
+
+def test_bits_of_the_flags_are_distinct_powers_of_two():
+    bits = [bit for bit, _ in FLAGS.values()]
+    assert sorted(bits) == [2**i for i in range(len(bits))]
+    assert all(meaning for _, meaning in FLAGS.values())
+
+
+def test_good_star_has_no_flag():
+    results = good_results()
+    assert flags_of(results) == [set(), set(), set()]
+    assert (results.flags == 0).all()
+
+
+def _no_data(results):
+    empty = Measurements.empty(3, 2, True)
+    for name in vars(results):
+        getattr(results, name)[1] = getattr(empty, name)[1]
+
+
+def _few_pixels(results):
+    results.n_pixels[1] = 10 * 3 - 1
+
+
+def _not_converged(results):
+    results.converged[1] = False
+
+
+def _at_low_edge(results):
+    results.labels[1, 0] = 4000.0 + 1e-9
+
+
+def _at_high_edge(results):
+    results.labels[1, 1] = 1.0 - 1e-12
+
+
+def _unconstrained(results):
+    results.covariance[1, 1, 1] = 1.51**2
+
+
+def _blind(results):
+    results.covariance[1, 0, 0] = np.inf
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_no_data, {"NO_DATA", "FEW_PIXELS", "NOT_CONVERGED"}),
+        (_few_pixels, {"FEW_PIXELS"}),
+        (_not_converged, {"NOT_CONVERGED"}),
+        (_at_low_edge, {"LABEL_AT_EDGE"}),
+        (_at_high_edge, {"LABEL_AT_EDGE"}),
+        (_unconstrained, {"UNCONSTRAINED"}),
+        (_blind, {"UNCONSTRAINED"}),
+    ],
+)
+def test_flag_is_set_for_its_star_only(spoil, expected):
+    results = good_results()
+    spoil(results)
+    assert flags_of(results) == [set(), expected, set()]
+
+
+def test_flag_of_the_velocity_is_that_of_the_fit():
+    found = flags_of(good_results(), velocity_at_edge=np.array([True, False, True]))
+    assert found == [{"VELOCITY_AT_EDGE"}, set(), {"VELOCITY_AT_EDGE"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_flagged"),
+    [({"n_pixels": 30}, False), ({"labels": [4000.1, 0.0]}, False)],
+    ids=["just enough pixels", "just inside the box"],
+)
+def test_limits_of_the_flags_are_not_flagged(change, is_flagged):
+    results = good_results()
+    for name, value in change.items():
+        getattr(results, name)[:] = value
+    assert any(flags_of(results)) == is_flagged
+
+
+def test_number_of_parameters_counts_the_velocity():
+    assert good_results().n_parameters == 3
+    assert good_results(with_velocity=False).n_parameters == 2
+
+
+def test_table_has_values_errors_and_units():
+    results = good_results()
+    flags_of(results)
+    table = make_table(results, ["teff", "Fe_H"], ["K", "dex"])
+    assert isinstance(table, QTable)
+    assert table.colnames == [
+        "teff",
+        "teff_error",
+        "Fe_H",
+        "Fe_H_error",
+        "radial_velocity",
+        "radial_velocity_error",
+        "chi2",
+        "dof",
+        "n_pixels",
+        "n_iterations",
+        "converged",
+        "flags",
+    ]
+    assert table["teff"].unit == table["teff_error"].unit == u.K
+    assert table["Fe_H"].unit == table["Fe_H_error"].unit == u.dex
+    assert table["radial_velocity"].unit == u.km / u.s
+    assert table["radial_velocity_error"].unit == u.km / u.s
+    np.testing.assert_allclose(table["teff_error"].value, 20.0)
+    np.testing.assert_allclose(table["Fe_H_error"].value, 0.1)
+    assert (table["dof"] == 127 - 3).all()
+    assert table["converged"].dtype == bool
+    assert table["flags"].dtype.kind == "i"
+
+
+def test_table_without_velocity_has_no_such_columns():
+    table = make_table(good_results(with_velocity=False), ["teff", "Fe_H"], ["K", ""])
+    assert not any("velocity" in name for name in table.colnames)
+    assert (table["dof"] == 127 - 2).all()
+    assert table["Fe_H"].unit == u.dimensionless_unscaled
+
+
+def test_meta_explains_every_flag():
+    meta = make_table(good_results(), ["teff", "Fe_H"], ["K", "dex"]).meta["flags"]
+    assert set(meta) == set(FLAGS)
+    for name, (bit, meaning) in FLAGS.items():
+        assert meta[name] == f"{bit}: {meaning}"
+
+
+def test_table_survives_the_way_to_an_ecsv_file_and_back(tmp_path):
+    results = good_results()
+    _no_data(results)
+    results.covariance[2, 0, 0] = np.inf
+    flags_of(results)
+    table = make_table(results, ["teff", "Fe_H"], ["K", "dex"])
+    table.write(tmp_path / "stars.ecsv")
+    back = QTable.read(tmp_path / "stars.ecsv")
+    assert back.colnames == table.colnames
+    assert back.meta["flags"] == table.meta["flags"]
+    for name in table.colnames:
+        assert back[name].dtype == table[name].dtype
+        assert getattr(back[name], "unit", None) == getattr(table[name], "unit", None)
+        np.testing.assert_array_equal(
+            np.asarray(back[name]), np.asarray(table[name]), err_msg=name
+        )
