@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_payne.emulators._device import resolve_device
 from sk_payne.emulators._domain import warn_outside
-from sk_payne.emulators._grid import check_grid, check_query, log_grid
+from sk_payne.emulators._grid import check_flux, check_grid, check_query, log_grid
 from sk_payne.emulators._labels import resolve_label_names, resolve_label_units
 from sk_payne.emulators._net import has_stopped_early
 from sk_payne.emulators._recipe import resolve_recipe
@@ -403,7 +403,7 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             ensure_min_samples=2,
             dtype=(np.float64, np.float32),
         )
-        _reject_one_dimension(y)
+        check_flux(y)
         if y.dtype not in (np.float32, np.float64):
             y = y.astype(np.float64)
         self.n_outputs_ = y.shape[1]
@@ -492,12 +492,4 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.wavelength_,
             log_grid(self.wavelength_, self.n_outputs_),
             network_state,
-        )
-
-
-def _reject_one_dimension(y):
-    if y.ndim == 1:
-        raise ValueError(
-            "`y` (flux F) must have the shape (n_spectra, n_wavelengths); got "
-            f"{y.shape}. Reshape a single wavelength with y.reshape(-1, 1)."
         )

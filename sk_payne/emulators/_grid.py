@@ -9,13 +9,33 @@ import torch
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.spectra import check_medium
 
-__all__ = ["check_grid", "check_query", "log_grid"]
+__all__ = ["check_flux", "check_grid", "check_query", "log_grid"]
 
 # Stellar photospheres are dark below the Lyman limit; nm and µm are small numbers.
 _SHORTEST = 900.0
 
 # Without wavelengths, pixels are taken to sample R = 100 000: steps of 1e-5 in ln.
 _PIXEL_DEX = 1e-5 / np.log(10)
+
+
+def check_flux(flux):
+    """Check that flux has a column for each wavelength.
+
+    Parameters
+    ----------
+    flux : ndarray
+        The argument `y`.
+
+    Raises
+    ------
+    ValueError
+        If it is one-dimensional.
+    """
+    if flux.ndim == 1:
+        raise ValueError(
+            "`y` (flux F) must have the shape (n_spectra, n_wavelengths); got "
+            f"{flux.shape}. Reshape a single wavelength with y.reshape(-1, 1)."
+        )
 
 
 def check_grid(wavelength, medium, n_wavelengths):
