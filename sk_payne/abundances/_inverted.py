@@ -116,8 +116,9 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
         source = emulator.to_torch()
         if emulator.device_ == "cpu":
             source = source.double()
-        center = source.scaling.label_center
-        half_width = source.scaling.label_half_width
+        # as the module itself rounds them
+        center = source.label_center.double().cpu().numpy()
+        half_width = source.label_half_width.double().cpu().numpy()
         n_pixels = emulator.n_outputs_
     else:
         source = emulator

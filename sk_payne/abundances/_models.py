@@ -59,7 +59,13 @@ class EmulatorModel:
         """Flux of shape (n, P) and derivatives of shape (n, K, P)."""
         labels, velocity = self._split(parameters)
         if self.wavelength is None:
-            return self._scale(*evaluate_with_jacobian(self.module.network, labels))
+            return self._scale(
+                *evaluate_with_jacobian(
+                    self.module.network,
+                    labels,
+                    self.module.log_wavelength.to(labels.device),
+                )
+            )
         rest = self._rest_wavelength(rows, velocity)
         # rest wavelengths fall with velocity: d ln(rest) / dv
         fall = -1 / (C_KMS * (1 - (velocity / C_KMS) ** 2))

@@ -88,7 +88,9 @@ def by_reverse_mode(network, labels, *wavelength):
     return torch.stack(
         [
             torch.autograd.functional.jacobian(
-                lambda x, row=row: network(x[None], *(w[row : row + 1] for w in wavelength))[0],
+                lambda x, row=row: network(
+                    x[None], *(w[row : row + 1] for w in wavelength)
+                )[0],
                 labels[row],
             ).T
             for row in range(len(labels))
@@ -128,7 +130,9 @@ def test_derivatives_at_wavelengths_equal_those_of_autograd(name, by_wavelength)
 @pytest.mark.parametrize("name", AT_WAVELENGTHS)
 def test_derivative_by_wavelength_equals_differences(name):
     network, labels, wavelength = build(name), stars(), wavelengths(N_STARS)
-    _, jacobian = evaluate_with_jacobian(network, labels, wavelength, by_wavelength=True)
+    _, jacobian = evaluate_with_jacobian(
+        network, labels, wavelength, by_wavelength=True
+    )
     # the shortest period is 1e-4 dex, 6e4 radians per dex: with this step the third
     # derivative leaves (6e4 * 1e-8)**2 / 6 = 6e-8, rounding 1e-16 / 1e-8
     step = 1e-8
@@ -168,7 +172,9 @@ def test_blocks_are_put_together_in_order(n_stars, n_wavelengths):
 
 @pytest.mark.parametrize("name", ON_A_GRID)
 def test_network_on_a_fixed_grid_has_no_derivative_by_wavelength(name):
-    with pytest.raises(ValueError, match="`by_wavelength` must be False .* interpolate"):
+    with pytest.raises(
+        ValueError, match=r"`by_wavelength` must be False .* interpolate"
+    ):
         evaluate_with_jacobian(build(name), stars(), wavelengths(), by_wavelength=True)
 
 
