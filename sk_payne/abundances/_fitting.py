@@ -19,7 +19,12 @@ from sk_payne.abundances._start import (
     template_parameters,
 )
 from sk_payne.exceptions import WavelengthMismatchError
-from sk_payne.spectra import C_KMS, check_medium, convert_medium
+from sk_payne.spectra import (
+    C_KMS,
+    check_medium,
+    convert_medium,
+    doppler_factor,
+)
 
 __all__ = ["fit_stars"]
 
@@ -91,7 +96,7 @@ def fit_stars(
             if with_velocity:
                 batch.find_velocity(start.velocity_templates, velocity_range)
             elif wavelength is not None:
-                batch.keep_covered(velocity=0.0, margin=0.0)
+                batch.keep_covered(0.0, 0.0)
             if emulator_error and inverted.error is not None:
                 batch.add_error()
             batch.fit(start, results, at_edge, max_iterations)
@@ -134,7 +139,8 @@ class _Batch:
             per_star = wavelength[rows] if wavelength.ndim == 2 else wavelength
             self.wavelength = np.broadcast_to(per_star, self.raw_flux.shape)
         self.velocity = np.zeros(len(rows))
-        self.velocity_step = None
+        # of the fit; without one, no velocity is fitted
+        self.velocity_limits = None
 
     @property
     def flux(self):
@@ -156,16 +162,17 @@ class _Batch:
             templates,
             velocity_range,
         )
-        self.velocity_step = _VELOCITY_STEPS * step
-        self.keep_covered(self.velocity, margin=self.velocity_step)
+        margin = _VELOCITY_STEPS * step
+        self.velocity_limits = np.clip(
+            self.velocity[:, None] + [-margin, margin], *velocity_range
+        )
+        self.keep_covered(*self.velocity_limits.T)
 
-    def keep_covered(self, velocity, margin):
+    def keep_covered(self, slowest, fastest):
         """Give no weight to pixels that may leave the range of the emulator."""
         grid = self.inverted.wavelength
-        z_low = (np.asarray(velocity) - margin) / C_KMS
-        z_high = (np.asarray(velocity) + margin) / C_KMS
-        lowest = grid[0] * np.sqrt((1 + z_high) / (1 - z_high))
-        highest = grid[-1] * np.sqrt((1 + z_low) / (1 - z_low))
+        lowest = grid[0] * doppler_factor(fastest)
+        highest = grid[-1] * doppler_factor(slowest)
         covered = (self.wavelength.T >= lowest) & (self.wavelength.T <= highest)
         self.raw_ivar = np.where(covered.T, self.raw_ivar, 0.0)
 
@@ -173,7 +180,7 @@ class _Batch:
         """Add the error of the emulator to that of the pixels, in quadrature."""
         error = self.inverted.error
         if self.wavelength is not None:
-            rest = self.wavelength / (1 + self.velocity[:, None] / C_KMS)
+            rest = self.wavelength / doppler_factor(self.velocity)[:, None]
             error = np.interp(rest, self.inverted.wavelength, error)
         self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * error**2)
 
@@ -196,7 +203,7 @@ class _Batch:
             max_iterations=max_iterations,
         )
         self._report(fit, results)
-        if self.velocity_step is not None:
+        if self.velocity_limits is not None:
             velocity = fit.parameters[:, -1]
             edge = (velocity <= low[:, -1]) | (velocity >= high[:, -1])
             at_edge[self.rows] = edge.cpu().numpy()
@@ -204,11 +211,12 @@ class _Batch:
     def _keep(self, good):
         for name in ("rows", "raw_flux", "raw_ivar", "velocity"):
             setattr(self, name, getattr(self, name)[good])
-        if self.wavelength is not None:
-            self.wavelength = self.wavelength[good]
+        for name in ("wavelength", "velocity_limits"):
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name)[good])
 
     def _model(self):
-        on_grid = self.velocity_step is None and (
+        on_grid = self.velocity_limits is None and (
             self.wavelength is None
             or (
                 self.wavelength.shape[1] == self.inverted.n_pixels
@@ -217,7 +225,7 @@ class _Batch:
         )
         return self.inverted.model(
             None if on_grid else self._tensor(self.wavelength),
-            with_velocity=self.velocity_step is not None,
+            with_velocity=self.velocity_limits is not None,
         )
 
     def _problem(self, first_guess):
@@ -226,18 +234,17 @@ class _Batch:
         inverted, n = self.inverted, len(self.rows)
         low = np.tile((inverted.low - inverted.center) / inverted.half_width, (n, 1))
         high = np.tile((inverted.high - inverted.center) / inverted.half_width, (n, 1))
-        if self.velocity_step is not None:
-            near = self.velocity[:, None]
-            low = np.hstack([low, near - self.velocity_step])
-            high = np.hstack([high, near + self.velocity_step])
-            start = torch.hstack([start, torch.from_numpy(near)])
+        if self.velocity_limits is not None:
+            low = np.hstack([low, self.velocity_limits[:, :1]])
+            high = np.hstack([high, self.velocity_limits[:, 1:]])
+            start = torch.hstack([start, torch.from_numpy(self.velocity[:, None])])
         return self._tensor(low), self._tensor(high), start.to(inverted.device)
 
     def _at_rest(self):
         """Flux and ivar on the grid of the emulator, good enough for a first guess."""
         if self.wavelength is None:
             return torch.from_numpy(self.raw_flux), torch.from_numpy(self.raw_ivar)
-        rest = self.wavelength / (1 + self.velocity[:, None] / C_KMS)
+        rest = self.wavelength / doppler_factor(self.velocity)[:, None]
         grid = self.inverted.wavelength
         return resample_roughly(rest, self.raw_flux, self.raw_ivar, grid)
 
@@ -251,7 +258,7 @@ class _Batch:
         results.covariance[rows] = (
             covariance[:, :n_labels, :n_labels] * scale[:, None] * scale
         )
-        if self.velocity_step is not None:
+        if self.velocity_limits is not None:
             results.velocity[rows] = parameters[:, -1]
             results.velocity_error[rows] = np.sqrt(covariance[:, -1, -1])
         results.chi2[rows] = fit.chi2.cpu().numpy()

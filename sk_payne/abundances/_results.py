@@ -16,6 +16,7 @@ FLAGS = {
     "LABEL_AT_EDGE": (8, "a label is at the edge of the training box"),
     "VELOCITY_AT_EDGE": (16, "the velocity is at the edge of where it was sought"),
     "UNCONSTRAINED": (32, "the error of a label exceeds half of the training box"),
+    "BAD_FIT": (64, "chi2 per degree of freedom above 3: not such a star, or velocity"),
 }
 """Names of the quality flags, with their bits and what they mean."""
 
@@ -80,6 +81,11 @@ class Measurements:
         """Parameters fitted to each star."""
         return self.labels.shape[1] + (self.velocity is not None)
 
+    @property
+    def dof(self):
+        """Degrees of freedom, of shape (n,)."""
+        return self.n_pixels - self.n_parameters
+
 
 def set_flags(results, *, low, high, velocity_at_edge):
     """Set the flags of measured stars.
@@ -103,6 +109,7 @@ def set_flags(results, *, low, high, velocity_at_edge):
             (results.labels <= low + slack) | (results.labels >= high - slack)
         ).any(axis=1),
         "VELOCITY_AT_EDGE": velocity_at_edge,
+        "BAD_FIT": results.chi2 > 3 * np.maximum(results.dof, 1),
         "UNCONSTRAINED": (results.errors > (high - low) / 2).any(axis=1),
     }
     for name, where in found.items():
@@ -140,7 +147,7 @@ def make_table(results, names, units):
         table["radial_velocity"] = results.velocity * u.km / u.s
         table["radial_velocity_error"] = results.velocity_error * u.km / u.s
     table["chi2"] = results.chi2
-    table["dof"] = results.n_pixels - results.n_parameters
+    table["dof"] = results.dof
     table["n_pixels"] = results.n_pixels
     table["n_iterations"] = results.n_iterations
     table["converged"] = results.converged

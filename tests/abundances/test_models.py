@@ -9,11 +9,6 @@ from sk_payne.abundances._inverted import as_inverted
 from sk_payne.abundances._models import PredictModel
 from sk_payne.spectra import doppler_factor
 
-# torch's forward mode compiles some of its own functions when it is first used
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 ARCHS = ["payne", "convolutional", "transformer"]
 N_STARS = 3
 

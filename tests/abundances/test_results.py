@@ -56,6 +56,7 @@ def _no_data(results):
 
 def _few_pixels(results):
     results.n_pixels[1] = 10 * 3 - 1
+    results.chi2[1] = 29.0
 
 
 def _not_converged(results):
@@ -74,6 +75,10 @@ def _unconstrained(results):
     results.covariance[1, 1, 1] = 1.51**2
 
 
+def _bad_fit(results):
+    results.chi2[1] = 3.01 * (127 - 3)
+
+
 def _blind(results):
     results.covariance[1, 0, 0] = np.inf
 
@@ -88,6 +93,7 @@ def _blind(results):
         (_at_high_edge, {"LABEL_AT_EDGE"}),
         (_unconstrained, {"UNCONSTRAINED"}),
         (_blind, {"UNCONSTRAINED"}),
+        (_bad_fit, {"BAD_FIT"}),
     ],
 )
 def test_flag_is_set_for_its_star_only(spoil, expected):
@@ -103,8 +109,12 @@ def test_flag_of_the_velocity_is_that_of_the_fit():
 
 @pytest.mark.parametrize(
     ("change", "is_flagged"),
-    [({"n_pixels": 30}, False), ({"labels": [4000.1, 0.0]}, False)],
-    ids=["just enough pixels", "just inside the box"],
+    [
+        ({"n_pixels": 30, "chi2": 29.0}, False),
+        ({"labels": [4000.1, 0.0]}, False),
+        ({"chi2": 2.99 * (127 - 3)}, False),
+    ],
+    ids=["just enough pixels", "just inside the box", "just good enough"],
 )
 def test_limits_of_the_flags_are_not_flagged(change, is_flagged):
     results = good_results()

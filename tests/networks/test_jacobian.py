@@ -6,11 +6,6 @@ from torch import nn
 
 from sk_payne.networks import NETWORKS, evaluate, evaluate_with_jacobian
 
-# torch's forward mode compiles some of its own functions when it is first used
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 N_LABELS, N_WAVELENGTHS, N_STARS = 5, 37, 3
 PERIODS = {"shortest_period": 1e-4, "longest_period": 1e-2}
 

@@ -171,8 +171,6 @@ def test_gradients_reach_values_and_wavelengths():
     assert torch.autograd.gradcheck(interpolate, (values, wavelength))
 
 
-# torch itself warns when its forward mode is first used.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_forward_mode_and_vmap_give_the_derivative():
     interpolate = GridInterpolator(GRIDS["log"])
     values = torch.tensor(RNG.normal(size=(3, P)))
