@@ -40,7 +40,7 @@ class RecoveryDisplay:
     >>> display = RecoveryDisplay(true=true, measured=measured, error=np.ones((3, 1)),
     ...                           label_names=["Fe_H"])
     >>> display.summary()["scatter"]
-    array([1.4826])
+    array([2.9652])
     """
 
     def __init__(self, *, true, measured, error, label_names, label_units=None):

@@ -1,0 +1,131 @@
+"""Tests of the displays, on the numbers and artists that they hold."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable
+
+from sk_payne.inspection import (
+    EmulationErrorDisplay,
+    RecoveryDisplay,
+    SpectrumFitDisplay,
+)
+
+
+def recovery(**changes):
+    true = np.array([[5000.0, 0.0], [5100.0, -1.0], [5200.0, 0.5]])
+    measured = true + np.array([[10.0, 0.1], [-20.0, -0.2], [30.0, 0.05]])
+    arguments = {
+        "true": true,
+        "measured": measured,
+        "error": np.tile([10.0, 0.1], (3, 1)),
+        "label_names": ["teff", "Fe_H"],
+        "label_units": ["K", "dex"],
+    }
+    return RecoveryDisplay(**(arguments | changes))
+
+
+def test_emulation_error_is_that_of_predict(fitted, tiny_grid):
+    emulator = fitted["payne"]
+    display = EmulationErrorDisplay.from_estimator(
+        emulator, tiny_grid.data, tiny_grid.target, plot=False
+    )
+    error = np.abs(emulator.predict(tiny_grid.data) - tiny_grid.target)
+    assert display.mae == pytest.approx(error.mean())
+    np.testing.assert_allclose(display.median_error, np.median(error, axis=0))
+    np.testing.assert_allclose(display.high_error, np.quantile(error, 0.95, axis=0))
+
+
+def test_emulation_error_draws_its_numbers(fitted, tiny_grid, pyplot):
+    display = EmulationErrorDisplay.from_estimator(
+        fitted["payne"], tiny_grid.data, tiny_grid.target
+    )
+    (mean_line,) = display.ax_[0].lines
+    (error_line,) = display.ax_[1].lines
+    np.testing.assert_array_equal(mean_line.get_ydata(), display.mean_flux)
+    np.testing.assert_array_equal(error_line.get_ydata(), display.median_error)
+    np.testing.assert_array_equal(error_line.get_xdata(), tiny_grid.wavelength)
+    assert display.ax_[1].get_xlabel() == "wavelength in air [Å]"
+    assert f"{display.mae:.4f}" in display.ax_[1].get_legend().get_title().get_text()
+
+
+def test_emulation_error_without_wavelengths_counts_pixels(
+    make_tiny, tiny_grid, pyplot
+):
+    emulator = make_tiny(wavelength=None, medium=None)
+    emulator.fit(tiny_grid.data, tiny_grid.target)
+    display = EmulationErrorDisplay.from_estimator(
+        emulator, tiny_grid.data, tiny_grid.target
+    )
+    assert display.ax_[1].get_xlabel() == "pixel"
+    np.testing.assert_array_equal(display.wavelength, np.arange(61))
+
+
+def test_recovery_summary_equals_hand_computed_statistics():
+    summary = recovery().summary()
+    # differences of Teff: 10, -20, 30 with errors of 10
+    assert summary["bias"][0] == 10
+    assert summary["scatter"][0] == pytest.approx(1.4826 * 20)
+    assert summary["error"][0] == 10
+    assert summary["pull_mean"][0] == pytest.approx(2 / 3)
+    assert summary["pull_std"][0] == pytest.approx(np.std([1, -2, 3]))
+    assert summary["within_1_sigma"][0] == pytest.approx(1 / 3)
+
+
+def test_recovery_leaves_out_stars_that_were_not_measured():
+    display = recovery()
+    display.measured[1] = np.nan
+    summary = display.summary()
+    assert summary["bias"][0] == 20
+    assert summary["within_1_sigma"][0] == pytest.approx(1 / 2)
+
+
+def test_recovery_of_a_table_takes_values_errors_and_units():
+    table = QTable(
+        {
+            "teff": [5000.0, 5100.0] * u.K,
+            "teff_error": [10.0, 20.0] * u.K,
+            "Fe_H": [0.0, 0.1],
+            "Fe_H_error": [0.01, 0.02],
+        }
+    )
+    true = np.array([[5010.0, 0.0], [5100.0, 0.0]])
+    display = RecoveryDisplay.from_table(table, true, ["teff", "Fe_H"])
+    np.testing.assert_allclose(display.pulls, [[-1, 0], [0, 5]])
+    assert display.label_units[0] == "K"
+
+
+def test_recovery_draws_one_panel_for_each_chosen_label(pyplot):
+    display = recovery().plot(labels=["Fe_H"])
+    assert len(display.ax_) == 1
+    assert display.ax_[0].get_title() == "Fe_H [dex]"
+    (container,) = display.ax_[0].containers
+    np.testing.assert_array_equal(container[0].get_ydata(), display.measured[:, 1])
+
+
+def test_spectrum_fit_draws_residuals_in_sigma_and_hides_masked_pixels(pyplot):
+    flux = np.array([1.0, 0.8, 9.9, 1.1, 1.0])
+    display = SpectrumFitDisplay(
+        wavelength=np.linspace(5000, 5001, 5),
+        flux=flux,
+        error=np.full(5, 0.1),
+        model=np.ones(5),
+        mask=np.array([False, False, True, False, False]),
+        medium="vacuum",
+        title="a star",
+    ).plot(model_kwargs={"color": "k"})
+    observed, model = display.ax_[0].lines
+    np.testing.assert_array_equal(
+        observed.get_ydata(), np.where(display.mask, np.nan, flux)
+    )
+    assert model.get_color() == "k"
+    np.testing.assert_allclose(
+        display.ax_[1].lines[-1].get_ydata(), [0, -2, np.nan, 1, 0]
+    )
+    assert display.ax_[1].get_xlabel() == "wavelength in vacuum [Å]"
+
+
+def test_plotting_without_matplotlib_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'sk_payne\[plot\]'"):
+        recovery().plot()

@@ -1,0 +1,119 @@
+"""Tests of the command, on grids of the user's own and on the shipped one."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.table import QTable
+
+from sk_payne import load
+from sk_payne.__main__ import main
+from sk_payne.datasets import make_spectra
+
+
+@pytest.fixture
+def grid_file(tmp_path):
+    """A grid as a user may have it, without its medium."""
+    grid = make_spectra(211, n_wavelengths=67, random_state=0)
+    path = tmp_path / "grid.npz"
+    np.savez(
+        path,
+        labels=grid.data,
+        flux=grid.target,
+        wavelength=grid.wavelength,
+        label_names=np.array(grid.label_names),
+        label_units=np.array(grid.label_units),
+    )
+    return path
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def test_command_on_a_users_grid_trains_measures_and_writes(
+    grid_file, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    status = run(
+        *("--grid", grid_file, "--medium", "air", "--arch", "payne"),
+        *("--max-steps", 101, "--stars", 7, "--out", out),
+    )
+    assert status == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"Mean absolute error .* on the 21 test spectra: 0\.\d+", printed)
+    assert "Measured 7 test spectra" in printed
+    table = QTable.read(out / "stars.ecsv")
+    assert len(table) == 7
+    assert table["teff"].unit == table["teff_error"].unit == table["teff_true"].unit
+    assert (out / "result.png").stat().st_size > 10_000
+    assert load(out / "emulator.safetensors").n_training_ == 171
+
+
+def test_command_takes_an_emulator_that_was_saved(grid_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    common = ("--grid", grid_file, "--medium", "air", "--stars", 3, "--out", out)
+    assert run(*common, "--arch", "payne", "--max-steps", 51) == 0
+    first = QTable.read(out / "stars.ecsv")
+    assert run(*common, "--emulator", out / "emulator.safetensors") == 0
+    again = QTable.read(out / "stars.ecsv")
+    np.testing.assert_array_equal(first["teff"], again["teff"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--grid", "missing.npz"), "missing.npz"),
+        (("--snr", 0), "--snr must be positive"),
+        (("--stars", 0), "--stars must be at least 1"),
+        (("--emulator", "missing.safetensors"), "missing.safetensors"),
+    ],
+)
+def test_command_says_what_is_wrong_with_its_input(
+    arguments, message, tmp_path, capsys
+):
+    assert run(*arguments, "--out", tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_command_wants_to_know_the_medium(grid_file, tmp_path, capsys):
+    assert run("--grid", grid_file, "--out", tmp_path / "out") == 1
+    assert "Pass --medium" in capsys.readouterr().err
+
+
+def test_command_can_be_interrupted(grid_file, tmp_path, capsys, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sk_payne.__main__._measure", interrupt)
+    status = run(
+        *("--grid", grid_file, "--medium", "air", "--arch", "payne"),
+        *("--max-steps", 11, "--out", tmp_path / "out"),
+    )
+    assert status == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_command_runs_as_a_module_on_the_shipped_grid(tmp_path):
+    options = f"--arch payne --max-steps 20 --stars 2 --out {tmp_path}"
+    done = subprocess.run(
+        [sys.executable, "-m", "sk_payne", *options.split()],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3425 spectra to learn from and 300 to judge by" in done.stdout
+    assert (tmp_path / "stars.ecsv").exists()
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    for option in ("--arch", "--grid", "--out", "--device", "--emulator", "--medium"):
+        assert option in printed
