@@ -141,9 +141,9 @@ class StepProgress(Callback):
             self.bar_.update()
 
     def on_epoch_end(self, net, **kwargs):
-        """Show the losses as relative root mean squares."""
+        """Show the losses, of scaled flux."""
         shown = {
-            name: f"{math.sqrt(max(net.history[-1, name], 0)):.4f}"
+            name: f"{net.history[-1, name]:.2e}"
             for name in ("train_loss", "valid_loss")
             if name in net.history[-1]
         }

@@ -42,7 +42,7 @@ class TransformerPayne(nn.Module):
           logits q·k/D, no biases, sub-layers scaled by (layers/4)^-1/2, muP learning
           rates. Trains at one learning rate whatever the width.
         - "post": the form of February 2024, with two streams, LayerNorm and biases.
-    width : int, default=128
+    width : int, default=64
         E. The released models have 128 or 256.
     n_layers : int, default=4
         Layers of attention and feed-forward. The released models have 8 or 16.
@@ -86,7 +86,7 @@ class TransformerPayne(nn.Module):
         n_wavelengths: int,
         *,
         residual: str = "pre",
-        width: int = 128,
+        width: int = 64,
         n_layers: int = 4,
         n_heads: int | None = None,
         n_tokens: int = 16,
