@@ -13,8 +13,67 @@ from sk_payne.networks._registry import register_network
 _ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "leaky_relu": nn.LeakyReLU}
 
 
+class _Dense(nn.Module):
+    """Linear layers with activations between them; what the published ones share."""
+
+    takes_wavelength = False
+
+    def __init__(
+        self,
+        n_labels: int,
+        n_wavelengths: int,
+        n_hidden: int,
+        n_layers: int,
+        activation: str,
+    ):
+        super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"`activation` must be one of {sorted(_ACTIVATIONS)}; got "
+                f"{activation!r}."
+            )
+        if n_hidden < 1 or n_layers < 1:
+            raise ValueError(
+                f"`n_hidden` and `n_layers` must be at least 1; got {n_hidden} and "
+                f"{n_layers}."
+            )
+        layers: list[nn.Module] = []
+        width = n_labels
+        for _ in range(n_layers):
+            layers += [nn.Linear(width, n_hidden), _ACTIVATIONS[activation]()]
+            width = n_hidden
+        self.layers = nn.Sequential(*layers, nn.Linear(width, n_wavelengths))
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
+        return self.layers(labels)
+
+    def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels.
+
+        Tangents of all labels are pushed through the layers. The derivative of an
+        activation is computed once for all labels, which torch's forward mode does
+        not see.
+        """
+        n_labels = labels.shape[1]
+        unit = torch.eye(n_labels, dtype=labels.dtype, device=labels.device)
+        tangents = unit.expand(len(labels), -1, -1)
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                labels = layer(labels)
+                tangents = tangents @ layer.weight.T
+            else:
+                with torch.enable_grad():
+                    before = labels.detach().requires_grad_()
+                    after = layer(before)
+                    (slope,) = torch.autograd.grad(after.sum(), before)
+                labels = after.detach()
+                tangents = tangents * slope[:, None]
+        return labels, tangents
+
+
 @register_network("payne")
-class Payne(nn.Module):
+class Payne(_Dense):
     r"""The Payne: a dense network with two hidden layers.
 
     .. math:: f = W_3\,g(W_2\,g(W_1 p + b_1) + b_2) + b_3
@@ -49,8 +108,6 @@ class Payne(nn.Module):
     torch.Size([2, 11])
     """
 
-    takes_wavelength = False
-
     def __init__(
         self,
         n_labels: int,
@@ -60,26 +117,15 @@ class Payne(nn.Module):
         n_layers: int = 2,
         activation: str = "gelu",
     ):
-        super().__init__()
-        self.layers = _dense_layers(
-            n_labels, n_wavelengths, n_hidden, n_layers, activation
-        )
-
-    def forward(self, labels: Tensor) -> Tensor:
-        """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
-        return self.layers(labels)
-
-    def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels."""
-        return _dense_jacobian(self.layers, labels)
+        super().__init__(n_labels, n_wavelengths, n_hidden, n_layers, activation)
 
 
 @register_network("bigpayne")
-class BigPayne(nn.Module):
+class BigPayne(_Dense):
     """BigPayne: The Payne with more layers and more neurons.
 
     The paper [1]_ does not publish its sizes. Four hidden layers of 1024 neurons are
-    where held-out error stopped falling on the shipped grid.
+    ours: three of 2048 did worse on held-out spectra of the shipped grid.
 
     Parameters
     ----------
@@ -106,8 +152,6 @@ class BigPayne(nn.Module):
     torch.Size([2, 11])
     """
 
-    takes_wavelength = False
-
     def __init__(
         self,
         n_labels: int,
@@ -117,58 +161,4 @@ class BigPayne(nn.Module):
         n_layers: int = 4,
         activation: str = "gelu",
     ):
-        super().__init__()
-        self.layers = _dense_layers(
-            n_labels, n_wavelengths, n_hidden, n_layers, activation
-        )
-
-    def forward(self, labels: Tensor) -> Tensor:
-        """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
-        return self.layers(labels)
-
-    def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels."""
-        return _dense_jacobian(self.layers, labels)
-
-
-def _dense_layers(
-    n_labels: int, n_wavelengths: int, n_hidden: int, n_layers: int, activation: str
-) -> nn.Sequential:
-    if activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"`activation` must be one of {sorted(_ACTIVATIONS)}; got {activation!r}."
-        )
-    if n_hidden < 1 or n_layers < 1:
-        raise ValueError(
-            f"`n_hidden` and `n_layers` must be at least 1; got {n_hidden} and "
-            f"{n_layers}."
-        )
-    layers: list[nn.Module] = []
-    width = n_labels
-    for _ in range(n_layers):
-        layers += [nn.Linear(width, n_hidden), _ACTIVATIONS[activation]()]
-        width = n_hidden
-    return nn.Sequential(*layers, nn.Linear(width, n_wavelengths))
-
-
-def _dense_jacobian(layers: nn.Sequential, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Push the tangents of all labels through linear layers and activations.
-
-    The derivative of an activation is computed once for all labels, which torch's
-    forward mode does not see.
-    """
-    n_labels = labels.shape[1]
-    unit = torch.eye(n_labels, dtype=labels.dtype, device=labels.device)
-    tangents = unit.expand(len(labels), -1, -1)
-    for layer in layers:
-        if isinstance(layer, nn.Linear):
-            labels = layer(labels)
-            tangents = tangents @ layer.weight.T
-        else:
-            with torch.enable_grad():
-                before = labels.detach().requires_grad_()
-                after = layer(before)
-                (slope,) = torch.autograd.grad(after.sum(), before)
-            labels = after.detach()
-            tangents = tangents * slope[:, None]
-    return labels, tangents
+        super().__init__(n_labels, n_wavelengths, n_hidden, n_layers, activation)
