@@ -75,6 +75,7 @@ def measure(name, emulator, P, flux, emulator_error, arguments):
             ),
             "pull_mean": float(pull.mean()),
             "pull_std": float(pull.std()),
+            "pull_spread": float(1.4826 * np.median(np.abs(pull - np.median(pull)))),
             "within_1_sigma": float(np.mean(np.abs(pull) <= 1)),
         }
     )

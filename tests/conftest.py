@@ -31,7 +31,8 @@ def make_tiny(tiny_grid):
     """Give a function that makes unfitted tiny emulators of the tiny grid."""
 
     def make(arch="payne", **changes):
-        recipe = {"lr": 1e-2, "batch_size": 31, **changes.pop("recipe", {})}
+        defaults = {"lr": 1e-2, "loss": "mse", "batch_size": 31}
+        recipe = defaults | changes.pop("recipe", {})
         arguments = {
             "arch": arch,
             "arch_params": TINY_ARCH_PARAMS.get(arch),

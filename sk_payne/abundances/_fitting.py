@@ -38,6 +38,11 @@ _N_VELOCITY_TEMPLATES = 32
 _MEMORY = 2**25
 _STARS_CPU = 32
 
+# Standard deviations by which chi2 may exceed its expectation before a star is fitted
+# again from elsewhere, and by which another fit must be better, with errors scaled to a
+# reduced chi2 of one.
+_POOR = 5
+
 # Steps of the velocity scan that the fit may move away from its start.
 _VELOCITY_STEPS = 5
 
@@ -125,6 +130,12 @@ class _Start:
         """First parameters of stars on the grid of the emulator and at rest."""
         return self.middle + self.half_width * self.guess(flux, ivar)
 
+    def others(self, flux, ivar, found):
+        """Further starts of stars whose fit is poor."""
+        found = (found - self.middle) / self.half_width
+        for unit in self.guess.others(flux, ivar, found):
+            yield self.middle + self.half_width * unit
+
 
 class _Batch:
     """Stars that are fitted together."""
@@ -192,21 +203,47 @@ class _Batch:
         if not len(good):
             return
         self._keep(good)
-        low, high, start = self._problem(first_guess)
-        fit = fit_least_squares(
-            self._model(),
-            self.flux.to(self.inverted.dtype),
-            self.ivar.to(self.inverted.dtype),
-            start,
-            low,
-            high,
-            max_iterations=max_iterations,
-        )
+        fit, low, high = self._fit(first_guess, max_iterations)
         self._report(fit, results)
         if self.velocity_limits is not None:
             velocity = fit.parameters[:, -1]
             edge = (velocity <= low[:, -1]) | (velocity >= high[:, -1])
             at_edge[self.rows] = edge.cpu().numpy()
+
+    def _fit(self, first_guess, max_iterations):
+        """Fit all stars; those whose fit is poor again, from elsewhere."""
+        at_rest = self._at_rest()
+        low, high = self._bounds()
+        problem = (
+            self._model(),
+            self.flux.to(self.inverted.dtype),
+            self.ivar.to(self.inverted.dtype),
+        )
+        start = self._with_velocity(first_guess.parameters(*at_rest))
+        fit = fit_least_squares(
+            *problem, start, low, high, max_iterations=max_iterations
+        )
+        n_labels = len(self.inverted.low)
+        dof = (problem[2] > 0).sum(1) - fit.parameters.shape[1]
+        found = fit.parameters[:, :n_labels].cpu()
+        for start in first_guess.others(*at_rest, found):
+            # chi2 of a good fit has the mean dof and the variance 2 dof
+            poor = fit.chi2 > dof + _POOR * (2 * dof.clamp_min(1)).sqrt()
+            rows = torch.nonzero(poor)[:, 0]
+            if not len(rows):
+                break
+            again = fit_least_squares(
+                *problem,
+                self._with_velocity(start),
+                low,
+                high,
+                max_iterations=max_iterations,
+                rows=rows,
+            )
+            # where the model is wrong, chi2 differs that much between good fits, too
+            margin = _POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
+            fit.take_better(again, rows, margin)
+        return fit, low, high
 
     def _keep(self, good):
         for name in ("rows", "raw_flux", "raw_ivar", "velocity"):
@@ -228,17 +265,22 @@ class _Batch:
             with_velocity=self.velocity_limits is not None,
         )
 
-    def _problem(self, first_guess):
-        """Bounds and start of every star, in the parameters of the model."""
-        start = first_guess.parameters(*self._at_rest())
+    def _bounds(self):
+        """Bounds of every star, in the parameters of the model."""
         inverted, n = self.inverted, len(self.rows)
         low = np.tile((inverted.low - inverted.center) / inverted.half_width, (n, 1))
         high = np.tile((inverted.high - inverted.center) / inverted.half_width, (n, 1))
         if self.velocity_limits is not None:
             low = np.hstack([low, self.velocity_limits[:, :1]])
             high = np.hstack([high, self.velocity_limits[:, 1:]])
-            start = torch.hstack([start, torch.from_numpy(self.velocity[:, None])])
-        return self._tensor(low), self._tensor(high), start.to(inverted.device)
+        return self._tensor(low), self._tensor(high)
+
+    def _with_velocity(self, labels):
+        """Labels to start from, and the velocity of the scan."""
+        if self.velocity_limits is not None:
+            velocity = torch.from_numpy(self.velocity[:, None])
+            labels = torch.hstack([labels, velocity])
+        return labels.to(self.inverted.device)
 
     def _at_rest(self):
         """Flux and ivar on the grid of the emulator, good enough for a first guess."""

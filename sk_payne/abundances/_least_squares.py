@@ -47,9 +47,29 @@ class LeastSquaresFit:
     n_iterations: torch.Tensor
     converged: torch.Tensor
 
+    def take_better(self, other, rows, margin):
+        """Take over the stars that another fit brought to a clearly smaller chi2.
+
+        Parameters
+        ----------
+        other : LeastSquaresFit
+            Of the same stars; what did not converge is not taken.
+        rows : Tensor of int
+            Stars that it fitted; its steps are counted, too.
+        margin : Tensor of shape (B,)
+            By how much chi2 must be smaller.
+        """
+        self.n_iterations[rows] += other.n_iterations[rows]
+        better = other.converged & (other.chi2 < self.chi2 - margin)
+        rows = rows[better[rows]]
+        for name in ("parameters", "normal_matrix", "chi2", "converged"):
+            getattr(self, name)[rows] = getattr(other, name)[rows]
+
 
 @torch.no_grad()
-def fit_least_squares(model, flux, ivar, start, low, high, *, max_iterations):
+def fit_least_squares(
+    model, flux, ivar, start, low, high, *, max_iterations, rows=None
+):
     """Fit a model to many spectra by a bounded Levenberg-Marquardt method.
 
     Steps are damped by the diagonal of the normal matrix [1]_, the damping follows
@@ -69,11 +89,14 @@ def fit_least_squares(model, flux, ivar, start, low, high, *, max_iterations):
         Bounds.
     max_iterations : int
         Steps tried at most.
+    rows : Tensor of int, default=None
+        Stars to fit, if not all.
 
     Returns
     -------
     fit : LeastSquaresFit
-        Float64, whatever the precision of the model.
+        Float64, whatever the precision of the model; where they started for stars
+        that are not fitted.
 
     References
     ----------
@@ -81,7 +104,8 @@ def fit_least_squares(model, flux, ivar, start, low, high, *, max_iterations):
     .. [2] Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05.
     """
     state = _State(start.clamp(low, high), max_iterations, flux.dtype)
-    rows = torch.arange(len(start), device=start.device)
+    if rows is None:
+        rows = torch.arange(len(start), device=start.device)
     state.refresh(model, flux, ivar, rows)
     while len(rows):
         step, promised = state.step(rows, low, high)

@@ -14,6 +14,9 @@ __all__ = ["LabelGuess", "resample_roughly", "scan_velocity", "template_paramete
 # Ridge of the regression from flux to labels, per template and pixel variance.
 _RIDGE = 0.01
 
+# Starts stay off the edges of the box by this much.
+_FARTHEST = 0.95
+
 # Shifts that leave less than this part of a star's information are not believed.
 _SMALLEST_OVERLAP = 0.5
 
@@ -67,6 +70,7 @@ class LabelGuess:
     """
 
     def __init__(self, parameters, flux):
+        self.parameters = parameters
         self.flux = flux
         self.mean_flux = flux.mean(0)
         self.mean_parameters = parameters.mean(0)
@@ -92,11 +96,36 @@ class LabelGuess:
         parameters : Tensor of shape (B, n_labels)
             Not farther out than 0.95 of the box.
         """
-        cross = (flux * ivar) @ self.flux.mT
-        best = (ivar @ (self.flux**2).mT - 2 * cross).argmin(dim=1)
-        filled = torch.where(ivar > 0, flux, self.flux[best])
+        template = self.flux[self.nearest(flux, ivar, 1)[:, 0]]
+        filled = torch.where(ivar > 0, flux, template)
         guess = self.mean_parameters + (filled - self.mean_flux) @ self.weights
-        return guess.clamp(-0.95, 0.95)
+        return guess.clamp(-_FARTHEST, _FARTHEST)
+
+    def nearest(self, flux, ivar, n):
+        """Rows of the n templates with the smallest chi2, of shape (B, n)."""
+        cross = (flux * ivar) @ self.flux.mT
+        chi2 = ivar @ (self.flux**2).mT - 2 * cross
+        return chi2.topk(n, dim=1, largest=False).indices
+
+    def others(self, flux, ivar, found):
+        """Give starts for stars that were led astray from the guess.
+
+        Parameters
+        ----------
+        flux, ivar : Tensor of shape (B, P)
+            Observations.
+        found : Tensor of shape (B, n_labels)
+            Where the guess led to.
+
+        Yields
+        ------
+        parameters : Tensor of shape (B, n_labels)
+            The two templates with the smallest chi2; then what lies opposite to
+            `found`, as seen from the guess.
+        """
+        for nearest in self.nearest(flux, ivar, 2).T:
+            yield self.parameters[nearest]
+        yield (2 * self(flux, ivar) - found).clamp(-_FARTHEST, _FARTHEST)
 
 
 def scan_velocity(wavelength, flux, ivar, grid, templates, velocity_range):

@@ -96,6 +96,8 @@ class RecoveryDisplay:
             - "bias": median of measured - true;
             - "scatter": 1.4826 times the median absolute deviation of it;
             - "pull_mean", "pull_std": mean and standard deviation of the pulls;
+            - "pull_spread": 1.4826 times their median absolute deviation, which a few
+              stars in a wrong valley do not change;
             - "within_1_sigma": part of the stars within one error of the truth.
         """
         difference = self.measured - self.true
@@ -109,6 +111,8 @@ class RecoveryDisplay:
             "scatter": 1.4826 * np.nanmedian(np.abs(difference - bias), axis=0),
             "pull_mean": np.nanmean(pulls, axis=0),
             "pull_std": np.nanstd(pulls, axis=0),
+            "pull_spread": 1.4826
+            * np.nanmedian(np.abs(pulls - np.nanmedian(pulls, axis=0)), axis=0),
             "within_1_sigma": within.sum(axis=0)
             / np.maximum(np.isfinite(difference).sum(axis=0), 1),
         }

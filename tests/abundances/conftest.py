@@ -36,7 +36,7 @@ def make_emulator(grid):
             "label_names": grid.label_names,
             "label_units": grid.label_units,
             "max_steps": 607,
-            "recipe": {"lr": 5e-3},
+            "recipe": {"lr": 5e-3, "loss": "mse"},
             "device": "cpu",
             "random_state": 0,
         }

@@ -11,7 +11,7 @@ ESTIMATORS = [
             arch="payne",
             arch_params={"n_hidden": 17},
             max_steps=150,
-            recipe={"lr": 3e-2},
+            recipe={"lr": 3e-2, "loss": "mse"},
             device="cpu",
             random_state=0,
         ),

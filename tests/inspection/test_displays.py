@@ -69,6 +69,7 @@ def test_recovery_summary_equals_hand_computed_statistics():
     assert summary["error"][0] == 10
     assert summary["pull_mean"][0] == pytest.approx(2 / 3)
     assert summary["pull_std"][0] == pytest.approx(np.std([1, -2, 3]))
+    assert summary["pull_spread"][0] == pytest.approx(1.4826 * 2)
     assert summary["within_1_sigma"][0] == pytest.approx(1 / 3)
 
 
