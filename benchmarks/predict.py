@@ -2,12 +2,15 @@
 
 Each architecture, with weights as first drawn, 30 labels, in float32; one star and 64
 at a time. Beside the estimator runs the same network in plain torch, scaled and moved
-to numpy alike, and, for batches of 64, as the peak of memory beyond what was in use.
+to numpy alike. The peak of memory is that of a fresh process, beyond what it had before
+it predicted.
 
     python benchmarks/predict.py [--arch payne ...] [--repeat 7] [--device cpu]
 """
 
 import argparse
+import subprocess
+import sys
 import threading
 import time
 
@@ -26,12 +29,17 @@ def main():
     parser.add_argument("--arch", nargs="+", default=list(NETWORKS))
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only-memory", type=int, metavar="BATCH")
     arguments = parser.parse_args()
+    if arguments.only_memory:
+        print(peak_memory(untrained(arguments.arch[0], arguments.device), arguments))
+        return
     rows = []
     for arch in arguments.arch:
         emulator = untrained(arch, arguments.device)
         for n in (1, 64):
             rows.append({"arch": arch, "batch": n, **compare(emulator, n, arguments)})
+            rows[-1]["peak MB"] = memory_of_a_fresh_process(arch, n, arguments.device)
             table(rows[-1:])
     print()
     table(rows)
@@ -81,7 +89,6 @@ def compare(emulator, n, arguments):
         "spectra/s": n / min(ours),
         "plain torch": n / min(theirs),
         "added": f"{100 * (min(ours) / min(theirs) - 1):.1f} %",
-        "peak MB": peak_memory(lambda: emulator.predict(P)),
     }
 
 
@@ -91,21 +98,34 @@ def seconds(call):
     return time.perf_counter() - start
 
 
-def peak_memory(call):
-    """Largest growth of the resident memory while a call runs, in MB."""
+def memory_of_a_fresh_process(arch, n, device):
+    command = [sys.executable, __file__, "--arch", arch, "--device", device]
+    done = subprocess.run(
+        [*command, "--only-memory", str(n)], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def peak_memory(emulator, arguments):
+    """Largest growth of memory while a batch is predicted, in MB."""
+    rng = np.random.default_rng(1)
+    shape = (arguments.only_memory, N_LABELS)
+    P = rng.uniform(emulator.label_low_, emulator.label_high_, shape)
+    P = P.astype(np.float32)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-        call()
+        emulator.predict(P)
         return round(torch.cuda.max_memory_allocated() / 2**20, 1)
     before, peak, done = resident(), [0], threading.Event()
 
     def watch():
-        while not done.wait(0.001):
+        while not done.wait(0.0005):
             peak[0] = max(peak[0], resident())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    call()
+    emulator.predict(P)
+    peak[0] = max(peak[0], resident())
     done.set()
     watcher.join()
     return round(max(peak[0] - before, 0) / 2**20, 1)

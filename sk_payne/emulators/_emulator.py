@@ -4,7 +4,6 @@ It is here as the door to every network: it validates, scales, trains and predic
 """
 
 import warnings
-import weakref
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from sk_payne.emulators._net import has_stopped_early
 from sk_payne.emulators._recipe import resolve_recipe
 from sk_payne.emulators._saving import save_emulator
 from sk_payne.emulators._scaling import Scaling
-from sk_payne.emulators._torch import rebuild
+from sk_payne.emulators._torch import double_twin, rebuild
 from sk_payne.emulators._training import (
     choose_held_out,
     read_history,
@@ -31,9 +30,6 @@ from sk_payne.emulators._training import (
 from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.networks import resolve_network
 from sk_payne.spectra import to_spectrum
-
-# The float64 twins of trained modules, made when first needed.
-_DOUBLE = weakref.WeakKeyDictionary()
 
 
 class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -457,28 +453,28 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     @torch.inference_mode()
     def _predict(self, X, wavelength):
-        module = self._module_for(X.dtype)
+        single = X.dtype == np.float32 or self.device_ != "cpu"
+        module = self._module if single else double_twin(self._module)
         if wavelength is None:
             n_wavelengths = len(module.log_wavelength)
         else:
             wavelength = torch.from_numpy(wavelength).to(self.device_)
             n_wavelengths = len(wavelength)
-        flux = np.empty((len(X), n_wavelengths), X.dtype)
-        for rows in row_blocks(*flux.shape):
+        blocks = row_blocks(len(X), n_wavelengths)
+
+        def flux_of(rows):
             # a copy, as tensors may not share read-only memory
             labels = torch.tensor(X[rows], device=self.device_)
-            flux[rows] = module(labels, wavelength).cpu().numpy()
-        return flux
+            return module(labels, wavelength).cpu().numpy()
 
-    def _module_for(self, dtype):
-        """Give the module in a precision; its float64 twin is made when needed."""
-        if dtype == np.float32 or self.device_ != "cpu":
-            return self._module
-        twin = _DOUBLE.get(self._module)
-        if twin is None:
-            twin = self._new_module(self._network_state()).double()
-            _DOUBLE[self._module] = twin
-        return twin
+        blocks = row_blocks(len(X), n_wavelengths)
+        if len(blocks) == 1:
+            # copying would cost as much as a small network
+            return flux_of(blocks[0]).astype(X.dtype, copy=False)
+        flux = np.empty((len(X), n_wavelengths), X.dtype)
+        for rows in blocks:
+            flux[rows] = flux_of(rows)
+        return flux
 
     def _network_state(self):
         state = self._module.network.state_dict()

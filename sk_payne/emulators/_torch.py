@@ -3,12 +3,18 @@
 It is here for predicting, for measuring stars, and for users' own likelihoods.
 """
 
+import copy
+import weakref
+
 import torch
 
 from sk_payne.networks import build_network, evaluate
 from sk_payne.spectra import GridInterpolator
 
-__all__ = ["TorchEmulator", "rebuild"]
+__all__ = ["TorchEmulator", "double_twin", "rebuild"]
+
+# The float64 twins of modules, as long as these live.
+_TWINS = weakref.WeakKeyDictionary()
 
 
 class TorchEmulator(torch.nn.Module):
@@ -99,7 +105,7 @@ class TorchEmulator(torch.nn.Module):
                 else torch.log10(wavelength.to(torch.float64))
             )
             return self.unscale(evaluate(self.network, labels, log_wavelength))
-        flux = self.unscale(self.network(labels))
+        flux = self.unscale(evaluate(self.network, labels))
         if wavelength is None:
             return flux
         return self.interpolator(flux, wavelength)
@@ -107,6 +113,25 @@ class TorchEmulator(torch.nn.Module):
     def unscale(self, scaled_flux):
         """Physical flux of what the network gives."""
         return self.flux_offset + self.flux_scale * scaled_flux
+
+
+def double_twin(module):
+    """Give a trained module in float64, made when first needed.
+
+    Parameters
+    ----------
+    module : TorchEmulator
+        In float32.
+
+    Returns
+    -------
+    twin : TorchEmulator
+        The same one every time.
+    """
+    if module not in _TWINS:
+        with torch.inference_mode(False):
+            _TWINS[module] = copy.deepcopy(module).double()
+    return _TWINS[module]
 
 
 def rebuild(arch, arch_params, scaling, wavelength, log_wavelength, network_state):

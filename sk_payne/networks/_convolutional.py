@@ -47,6 +47,7 @@ class Convolutional(nn.Module):
     """
 
     takes_wavelength = False
+    blockwise = True
     stride = 3
 
     def __init__(

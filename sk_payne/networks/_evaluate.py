@@ -19,7 +19,7 @@ _PIXELS_ACCELERATOR = 2**18
 def evaluate(
     network: nn.Module, labels: Tensor, log_wavelength: Tensor | None = None
 ) -> Tensor:
-    """Scaled flux, block by block for networks that take the wavelength.
+    """Scaled flux, in blocks for networks that hold much for each pixel.
 
     Parameters
     ----------
@@ -43,7 +43,10 @@ def evaluate(
     torch.Size([2, 11])
     """
     if not getattr(network, "takes_wavelength", False):
-        return network(labels)
+        if not getattr(network, "blockwise", False):
+            return network(labels)
+        blocks = pixel_blocks(len(labels), network.n_wavelengths, labels.device)
+        return torch.cat([network(labels[stars]) for stars in blocks])
     if not hasattr(network, "context"):
         return network(labels, log_wavelength)
     shared = log_wavelength.ndim == 1

@@ -67,12 +67,22 @@ def evaluate_with_jacobian(
             return _at_wavelengths(network, labels, log_wavelength, by_wavelength)
         if hasattr(network, "jacobian"):
             return network.jacobian(labels)
-        return _forward_mode(network, (labels,), _label_tangents(labels))
+        return _on_grid(network, labels)
+
+
+def _on_grid(network, labels):
+    # a tangent is as large as the flux, so blocks shrink by their number
+    size = labels.shape[1] * getattr(network, "n_wavelengths", 1)
+    blocks = [
+        _forward_mode(network, (labels[stars],), _label_tangents(labels[stars]))
+        for stars in pixel_blocks(len(labels), size, labels.device)
+    ]
+    flux, jacobian = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    return flux, jacobian
 
 
 def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
     log_wavelength = log_wavelength.expand(len(labels), -1)
-    # a tangent is as large as the flux, so blocks shrink by their number
     n_tangents = labels.shape[1] + by_wavelength
     rows = []
     for stars in pixel_blocks(

@@ -15,9 +15,12 @@ to scaled flux. It is of one of two kinds:
   ``grid_params(log_wavelength)`` that returns the arch_params that follow from the
   training grid, for those the user left out.
 
-A network of the first kind may have a method ``jacobian(labels)`` that returns flux
-(B, P) and its derivatives (B, L, P), if it knows a faster way than torch's forward
-mode. A method ``learning_rate_factors()`` may return pairs (pattern of parameter names,
+A network of the first kind that holds many numbers for each pixel says ``blockwise =
+True`` and has an attribute ``n_wavelengths``: it is then given few stars at a time. It
+may have a method ``jacobian(labels)`` that returns flux (B, P) and its derivatives (B,
+L, P), if it knows a faster way than torch's forward mode.
+
+A method ``learning_rate_factors()`` may return pairs (pattern of parameter names,
 factor) by which the learning rate of these parameters is multiplied.
 """
 
