@@ -21,7 +21,6 @@ from sk_payne.abundances._start import (
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.spectra import (
     C_KMS,
-    check_medium,
     convert_medium,
     doppler_factor,
 )
@@ -226,11 +225,10 @@ class _Batch:
         n_labels = len(self.inverted.low)
         dof = (problem[2] > 0).sum(1) - fit.parameters.shape[1]
         found = fit.parameters[:, :n_labels].cpu()
-        for start in first_guess.others(*at_rest, found):
-            # chi2 of a good fit has the mean dof and the variance 2 dof
-            poor = fit.chi2 > dof + _POOR * (2 * dof.clamp_min(1)).sqrt()
-            rows = torch.nonzero(poor)[:, 0]
-            if not len(rows):
+        others = first_guess.others(*at_rest, found)
+        while len(rows := _poor_fits(fit.chi2, dof)):
+            start = next(others, None)
+            if start is None:
                 break
             again = fit_least_squares(
                 *problem,
@@ -312,6 +310,13 @@ class _Batch:
         return array.to(self.inverted.device)
 
 
+def _poor_fits(chi2, dof):
+    """Rows of the stars whose chi2 noise does not explain."""
+    # chi2 of a good fit has the mean dof and the variance 2 dof
+    poor = chi2 > dof + _POOR * (2 * dof.clamp_min(1)).sqrt()
+    return torch.nonzero(poor)[:, 0]
+
+
 def _observed_wavelength(inverted, spectra):
     """Wavelengths in the medium of the emulator, or None for flux on its grid."""
     n_pixels = spectra.shape[1]
@@ -336,7 +341,6 @@ def _observed_wavelength(inverted, spectra):
             "AbundanceRegressor(..., medium='air') or 'vacuum', or set "
             'spectrum.meta["medium"]: they differ by 80 km/s.'
         )
-    check_medium(inverted.medium)
     return convert_medium(spectra.wavelength, spectra.medium, inverted.medium)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sk_payne.networks import evaluate_with_jacobian
-from sk_payne.spectra import C_KMS, GridInterpolator, doppler_factor
+from sk_payne.spectra import C_KMS, doppler_factor
 
 __all__ = ["EmulatorModel", "PredictModel"]
 
@@ -40,9 +40,7 @@ class EmulatorModel:
         self.wavelength = wavelength
         self.with_velocity = with_velocity
         self.limits = None if grid is None else (float(grid[0]), float(grid[-1]))
-        self.interpolator = None
-        if wavelength is not None and not module.takes_wavelength:
-            self.interpolator = GridInterpolator(grid)
+        self.interpolator = module.interpolator
 
     def flux(self, rows, parameters):
         """Flux of shape (n, P) of the stars `rows`."""

@@ -209,7 +209,6 @@ def resample_roughly(wavelength, flux, ivar, grid):
 def _best_shift(data, weight, models, n_shifts):
     """Shift of the smallest chi2 per unit of information, of any template."""
     n_fft = 2 ** int(np.ceil(np.log2(data.shape[1])))
-    # relative to the continuum level, sums lose less to rounding
     models = torch.from_numpy(models)
     model_f = torch.fft.rfft(models, n_fft).conj()
     square_f = torch.fft.rfft(models**2, n_fft).conj()

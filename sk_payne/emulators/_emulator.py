@@ -3,6 +3,7 @@
 It is here as the door to every network: it validates, scales, trains and predicts.
 """
 
+import copy
 import warnings
 
 import numpy as np
@@ -342,7 +343,7 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         torch.Size([1, 1])
         """
         check_is_fitted(self)
-        module = self._new_module(self._network_state())
+        module = copy.deepcopy(self._module)
         return module.to(device=device or self.device_, dtype=dtype)
 
     def save(self, path, *, provenance=None):
@@ -387,7 +388,14 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         network_state = state.pop("_network_state", None)
         super().__setstate__(state)
         if network_state is not None:
-            self._module = self._new_module(network_state)
+            self._module = rebuild(
+                self.arch,
+                self.arch_params_,
+                self._scaling,
+                self.wavelength_,
+                log_grid(self.wavelength_, self.n_outputs_),
+                network_state,
+            )
 
     def _validate(self, X, y):
         X, y = validate_data(
@@ -479,13 +487,3 @@ class SpectrumEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _network_state(self):
         state = self._module.network.state_dict()
         return {name: tensor.cpu().numpy().copy() for name, tensor in state.items()}
-
-    def _new_module(self, network_state):
-        return rebuild(
-            self.arch,
-            self.arch_params_,
-            self._scaling,
-            self.wavelength_,
-            log_grid(self.wavelength_, self.n_outputs_),
-            network_state,
-        )

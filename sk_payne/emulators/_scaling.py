@@ -50,16 +50,14 @@ class Scaling:
             as much as a good emulator.
         """
         offset = flux.mean(axis=0, dtype=np.float64)
-        square = np.mean(
-            [np.mean((block - offset) ** 2) for block in _blocks(flux)]
-            if per_wavelength
-            else [np.mean((block - offset.mean()) ** 2) for block in _blocks(flux)]
-        )
+        if not per_wavelength:
+            offset = offset.mean(keepdims=True)
+        square = np.mean([np.mean((block - offset) ** 2) for block in _blocks(flux)])
         scale = float(np.sqrt(square))
         return cls(
             label_low=labels.min(axis=0).astype(np.float64),
             label_high=labels.max(axis=0).astype(np.float64),
-            flux_offset=offset if per_wavelength else offset.mean(keepdims=True),
+            flux_offset=offset,
             flux_scale=scale if scale > 0 else 1.0,
         )
 
