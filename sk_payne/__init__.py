@@ -7,8 +7,14 @@ the whole job.
 """
 
 from sk_payne.abundances import AbundanceRegressor
-from sk_payne.emulators import SpectrumEmulator, load
+from sk_payne.emulators import FineTunedEmulator, SpectrumEmulator, load
 
 __version__ = "0.1.0"
 
-__all__ = ["AbundanceRegressor", "SpectrumEmulator", "__version__", "load"]
+__all__ = [
+    "AbundanceRegressor",
+    "FineTunedEmulator",
+    "SpectrumEmulator",
+    "__version__",
+    "load",
+]

@@ -1,9 +1,10 @@
 """Tests of every estimator by scikit-learn's own checks."""
 
+import numpy as np
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
-from sk_payne import SpectrumEmulator
+from sk_payne import FineTunedEmulator, SpectrumEmulator
 
 
 class OneHiddenLayer(nn.Module):
@@ -31,13 +32,28 @@ def emulator(arch, lr=3e-2, **arch_params):
     )
 
 
+def fine_tuned(n_labels, lr=1e-2, **arch_params):
+    # a base without names or wavelengths, which takes any number of either
+    P = np.random.default_rng(0).uniform(-1, 1, (31, n_labels))
+    base = emulator("transformer", width=32, n_layers=1, **arch_params)
+    return FineTunedEmulator(
+        base.set_params(max_steps=11).fit(P, P[:, :1] + [0.0, 1.0, 2.0]),
+        max_steps=101,
+        recipe={"lr": lr},
+        device="cpu",
+        random_state=0,
+    )
+
+
 ESTIMATORS = [
     emulator("payne", n_hidden=13),
     emulator("bigpayne", n_hidden=13),
     emulator("convolutional", n_channels=7, n_hidden=13),
+    emulator("opacity", lr=1e-2, n_populations=13, n_hidden=13, width=7),
     emulator("transformer", lr=1e-2, width=32, n_layers=1, n_tokens=2),
     emulator("transformer", residual="post", width=8, n_layers=1, n_tokens=3),
     emulator(OneHiddenLayer),
+    fine_tuned(1, n_tokens=2),
 ]
 
 

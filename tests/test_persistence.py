@@ -338,7 +338,7 @@ def test_load_of_another_kind_of_thing_is_an_error(rewrite):
 
 
 @pytest.mark.parametrize(
-    "name", ["network.layers.0.weight", "scaling.label_low", "scaling.flux_offset"]
+    "name", ["network.layers.0.weight", "scaling.label_center", "scaling.flux_offset"]
 )
 def test_load_without_some_tensor_is_an_error_that_names_it(rewrite, name):
     path = rewrite(lambda tensors, _: tensors.pop(name))

@@ -1,17 +1,17 @@
 """Stellar parameters to flux, as scikit-learn estimators."""
 
-from sk_payne.emulators._domain import warn_outside
 from sk_payne.emulators._emulator import SpectrumEmulator
+from sk_payne.emulators._fine_tuned import FineTunedEmulator
 from sk_payne.emulators._loading import load
 from sk_payne.emulators._recipe import RECIPES, Recipe, resolve_recipe
 from sk_payne.emulators._torch import TorchEmulator
 
 __all__ = [
     "RECIPES",
+    "FineTunedEmulator",
     "Recipe",
     "SpectrumEmulator",
     "TorchEmulator",
     "load",
     "resolve_recipe",
-    "warn_outside",
 ]

@@ -8,7 +8,7 @@ import torch
 
 from sk_payne.networks import pixel_blocks
 
-__all__ = ["HeldOutBatches", "RandomBatches", "SpectrumDataset"]
+__all__ = ["HeldOutBatches", "RandomBatches", "RandomOrder", "SpectrumDataset"]
 
 
 class SpectrumDataset(torch.utils.data.Dataset):
@@ -46,8 +46,39 @@ class SpectrumDataset(torch.utils.data.Dataset):
         return (self.labels[rows], self.log_wavelength[columns]), flux
 
 
+class RandomOrder:
+    """A random order without end: every spectrum once before any comes again.
+
+    Parameters
+    ----------
+    seed : int
+        Drawn from on the CPU, so that a seed gives the same order on every device.
+    """
+
+    def __init__(self, seed):
+        self.generator = torch.Generator().manual_seed(seed)
+        self.waiting = torch.empty(0, dtype=torch.int64)
+
+    def next_rows(self, size, n_spectra):
+        """Give the next `size` of `n_spectra` rows."""
+        while len(self.waiting) < size:
+            shuffled = torch.randperm(n_spectra, generator=self.generator)
+            self.waiting = torch.cat([self.waiting, shuffled])
+        rows, self.waiting = self.waiting.tensor_split([size])
+        return rows
+
+    def state_dict(self):
+        """Give what decides all that is yet to come."""
+        return {"generator": self.generator.get_state(), "waiting": self.waiting}
+
+    def load_state_dict(self, state):
+        """Go on from there."""
+        self.generator.set_state(state["generator"])
+        self.waiting = state["waiting"]
+
+
 class RandomBatches:
-    """A fixed number of random batches: every spectrum once before any comes again.
+    """A fixed number of random batches.
 
     Parameters
     ----------
@@ -61,43 +92,36 @@ class RandomBatches:
         Batches in all iterations together.
     n_wavelengths : int or None
         Wavelengths drawn for each spectrum, if the network takes the wavelength.
-    generator : torch.Generator
-        On the CPU, so that a seed gives the same batches on every device.
+    order : RandomOrder
+        Of the spectra; its generator draws the wavelengths, too.
     """
 
-    def __init__(self, dataset, batch_size, n_steps, budget, n_wavelengths, generator):
+    def __init__(self, dataset, batch_size, n_steps, budget, n_wavelengths, order):
         self.dataset = dataset
         self.batch_size = min(batch_size, len(dataset))
         self.n_steps = n_steps
         self.budget = budget
-        self.generator = generator
+        self.order = order
         self.n_wavelengths = None
         grid = dataset.log_wavelength
         if grid is not None and n_wavelengths is not None and n_wavelengths < len(grid):
             self.n_wavelengths = n_wavelengths
-        self._waiting = torch.empty(0, dtype=torch.int64)
 
     def __iter__(self):
         device = self.dataset.labels.device
         for _ in range(min(self.n_steps, self.budget)):
             self.budget -= 1
-            rows = self._next_rows().to(device)
+            rows = self.order.next_rows(self.batch_size, len(self.dataset))
+            rows = rows.to(device)
             if self.n_wavelengths is None:
                 yield self.dataset[rows]
                 continue
             columns = torch.randint(
                 self.dataset.flux.shape[1],
                 (len(rows), self.n_wavelengths),
-                generator=self.generator,
+                generator=self.order.generator,
             )
             yield self.dataset.at(rows, columns.to(device))
-
-    def _next_rows(self):
-        while len(self._waiting) < self.batch_size:
-            shuffled = torch.randperm(len(self.dataset), generator=self.generator)
-            self._waiting = torch.cat([self._waiting, shuffled])
-        rows, self._waiting = self._waiting.tensor_split([self.batch_size])
-        return rows
 
 
 class HeldOutBatches:

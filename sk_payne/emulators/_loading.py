@@ -6,7 +6,9 @@ It is here, apart from saving, because it makes the estimator that saving only r
 import numpy as np
 
 from sk_payne._persistence import read_file
+from sk_payne.emulators._domain import Domain
 from sk_payne.emulators._emulator import SpectrumEmulator
+from sk_payne.emulators._errors import ErrorModel
 from sk_payne.emulators._grid import log_grid
 from sk_payne.emulators._recipe import OPTIMIZERS, Recipe
 from sk_payne.emulators._saving import ARRAYS, KIND
@@ -98,26 +100,33 @@ def _restore(tensors, description, arch):
         setattr(emulator, name, value)
     if description["dataframe"]:
         emulator.feature_names_in_ = np.array(names, dtype=object)
-    scaling = Scaling(
-        label_low=tensors["scaling.label_low"],
-        label_high=tensors["scaling.label_high"],
-        flux_offset=tensors["scaling.flux_offset"],
-        flux_scale=description["flux_scale"],
-    )
+    scaling = Scaling(**_part(tensors, "scaling"), flux_scale=description["flux_scale"])
     emulator._scaling = scaling
-    emulator.label_low_, emulator.label_high_ = scaling.label_low, scaling.label_high
+    emulator._training = None
+    emulator.arch_ = arch
+    emulator._domain = Domain(tuple(names), **_part(tensors, "domain"))
+    emulator.label_low_ = emulator._domain.low
+    emulator.label_high_ = emulator._domain.high
+    errors = _part(tensors, "errors")
+    emulator._errors = ErrorModel(**errors) if errors else None
     emulator.recipe_ = Recipe(**recipe)
     emulator.device_ = "cpu"
-    prefix = "network."
     emulator._module = rebuild(
         arch,
         emulator.arch_params_,
         scaling,
         emulator.wavelength_,
         log_grid(emulator.wavelength_, emulator.n_outputs_),
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
+        _part(tensors, "network"),
     )
     return emulator
+
+
+def _part(tensors, name):
+    prefix = f"{name}."
+    return {
+        k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+    }
 
 
 def _resolve_arch(path, name, arch):

@@ -4,6 +4,7 @@ It is here, behind the estimator, because skorch owns the training loop.
 """
 
 import contextlib
+import inspect
 import math
 
 import torch
@@ -17,16 +18,20 @@ from skorch.callbacks import (
 from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
-from sk_payne.emulators._batches import HeldOutBatches, RandomBatches
+from sk_payne.emulators._batches import HeldOutBatches, RandomBatches, RandomOrder
+from sk_payne.emulators._state import capture, restore, write_state
 
-__all__ = ["EmulatorNet", "has_stopped_early", "make_net"]
+__all__ = ["EmulatorNet", "make_net"]
 
 # Wavelengths of each held-out spectrum that are looked at during training.
 _N_HELD_OUT_WAVELENGTHS = 512
 
 
 class EmulatorNet(NeuralNet):
-    """A `skorch.NeuralNet` whose inputs are tuples and whose precision is chosen.
+    """A `skorch.NeuralNet` that can be stopped and goes on as if it had not been.
+
+    Its inputs are tuples, and its precision is chosen. After every epoch it remembers
+    its state; a training that is interrupted falls back to the last one.
 
     Parameters
     ----------
@@ -34,11 +39,55 @@ class EmulatorNet(NeuralNet):
         Of `skorch.NeuralNet`.
     autocast : torch.dtype or None
         Precision of the forward pass if not that of the weights.
+    order : RandomOrder
+        Of the spectra.
+    max_steps : int
+        Steps of the whole training.
+    start : dict
+        Of the training: its "seed" and whatever else is to be kept with every state;
+        or the state in which an earlier one stopped.
+    checkpoint : path-like or None
+        File that is given every state.
+
+    Attributes
+    ----------
+    state_ : dict
+        The last state.
     """
 
-    def __init__(self, *args, autocast=None, **kwargs):
+    def __init__(
+        self,
+        *args,
+        autocast=None,
+        order=None,
+        max_steps=None,
+        start=None,
+        checkpoint=None,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
         self.autocast = autocast
+        self.order = order
+        self.max_steps = max_steps
+        self.start = start
+        self.checkpoint = checkpoint
+
+    @property
+    def n_steps(self):
+        """Steps taken so far."""
+        return sum("train_loss" in b for e in self.history for b in e["batches"])
+
+    @property
+    def is_interrupted(self):
+        """Whether the last state is not the end, and no early stopping is why.
+
+        skorch does not tell early stopping, ours or not, from Ctrl-C.
+        """
+        return self.state_["n_steps"] < self.max_steps and not any(
+            isinstance(callback, EarlyStopping)
+            and callback.misses_ == callback.patience
+            for _, callback in self.callbacks_
+        )
 
     def infer(self, x, **fit_params):
         """Forward pass of the tuple that the iterators give."""
@@ -51,6 +100,31 @@ class EmulatorNet(NeuralNet):
         with precision:
             output = self.module_(*x)
         return output.float()
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Go on from where an earlier training stopped."""
+        if "network" in self.start:
+            restore(self, self.start)
+        self.state_ = self.start | capture(self)
+        return super().fit_loop(X, y, self.max_epochs - len(self.history), **fit_params)
+
+    def notify(self, method_name, **cb_kwargs):
+        """Remember the state once all callbacks have seen the end of an epoch."""
+        super().notify(method_name, **cb_kwargs)
+        if method_name == "on_epoch_end":
+            self.state_ = self.start | capture(self)
+            if self.checkpoint is not None:
+                write_state(self.checkpoint, self.state_)
+        first = method_name == "on_train_end" and not self.state_["history"]
+        if first and self.is_interrupted:
+            # not earlier: callbacks look at the last epoch, and here is none
+            restore(self, self.state_)
+
+    def on_train_end(self, net, X=None, y=None, **kwargs):
+        """Fall back to the last state if this one is half of a step or of an epoch."""
+        super().on_train_end(net, X=X, y=y, **kwargs)
+        if self.is_interrupted and self.state_["history"]:
+            restore(self, self.state_)
 
 
 class WarmupDecay:
@@ -92,6 +166,8 @@ class WeightAveraging(Callback):
     n_steps : float
         Steps that the average remembers.
     """
+
+    remembered = ("step_", "average_")
 
     def __init__(self, n_steps):
         self.n_steps = n_steps
@@ -135,6 +211,10 @@ class StepProgress(Callback):
         """Open the bar."""
         self.bar_ = tqdm(total=self.max_steps, unit="step", desc="training")
 
+    def on_epoch_begin(self, net, **kwargs):
+        """Count steps that were taken before, too."""
+        self.bar_.n = net.n_steps
+
     def on_batch_end(self, net, training, **kwargs):
         """Advance it."""
         if training:
@@ -154,7 +234,17 @@ class StepProgress(Callback):
         self.bar_.close()
 
 
-def make_net(module, recipe, held_out, *, device, generator, callbacks, verbose):
+def make_net(
+    module,
+    recipe,
+    held_out,
+    *,
+    device,
+    start,
+    callbacks=(),
+    verbose=0,
+    checkpoint=None,
+):
     """Put a skorch net together from a module and a recipe.
 
     Parameters
@@ -167,32 +257,36 @@ def make_net(module, recipe, held_out, *, device, generator, callbacks, verbose)
         Spectra to look at now and then.
     device : str
         Where to train.
-    generator : torch.Generator
-        Draws the batches.
-    callbacks : list
+    start : dict
+        With the "seed" of the batches, or the state of an earlier training.
+    callbacks : list, default=()
         skorch callbacks of the user.
-    verbose : int
+    verbose : int, default=0
         Whether to show a progress bar.
+    checkpoint : path-like, default=None
+        File that is given every state.
 
     Returns
     -------
     net : EmulatorNet
         Initialised, not trained.
     """
+    order = RandomOrder(start["seed"])
     net = EmulatorNet(
         module,
         criterion=recipe.loss_class,
         optimizer=recipe.optimizer_class,
         optimizer__weight_decay=recipe.weight_decay,
-        optimizer__param_groups=_parameter_groups(module, recipe.lr),
+        **_fused(recipe.optimizer_class),
+        optimizer__param_groups=_parameter_groups(module, recipe),
         lr=recipe.lr,
         max_epochs=-(-recipe.max_steps // recipe.validate_every),
         batch_size=recipe.batch_size,
         iterator_train=RandomBatches,
         iterator_train__n_steps=recipe.validate_every,
-        iterator_train__budget=recipe.max_steps,
+        iterator_train__budget=recipe.max_steps - start.get("n_steps", 0),
         iterator_train__n_wavelengths=recipe.n_wavelengths,
-        iterator_train__generator=generator,
+        iterator_train__order=order,
         iterator_valid=HeldOutBatches,
         iterator_valid__n_wavelengths=_N_HELD_OUT_WAVELENGTHS,
         train_split=None if held_out is None else predefined_split(held_out),
@@ -201,33 +295,31 @@ def make_net(module, recipe, held_out, *, device, generator, callbacks, verbose)
         device=device,
         compile=recipe.compile,
         autocast=_autocast(recipe.precision, device),
+        order=order,
+        max_steps=recipe.max_steps,
+        start=start,
+        checkpoint=checkpoint,
         verbose=0,
     )
     return net.initialize()
 
 
-def has_stopped_early(net):
-    """Whether a callback for early stopping, ours or the user's, ended the training.
-
-    Parameters
-    ----------
-    net : EmulatorNet
-        Trained.
-
-    Returns
-    -------
-    stopped : bool
-        False also if somebody pressed Ctrl-C, which skorch does not tell apart.
-    """
-    return any(
-        isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
-        for _, callback in net.callbacks_
-    )
+def _parameter_groups(module, recipe):
+    """Patterns of names, and the options in which their weights are special."""
+    groups = {
+        pattern: {"lr": recipe.lr * factor}
+        for pattern, factor in getattr(module, "learning_rate_factors", list)()
+    }
+    for pattern in getattr(module, "undecayed", ()):
+        groups.setdefault(pattern, {})["weight_decay"] = 0.0
+    return list(groups.items())
 
 
-def _parameter_groups(module, lr):
-    factors = getattr(module, "learning_rate_factors", list)()
-    return [(pattern, {"lr": lr * factor}) for pattern, factor in factors]
+def _fused(optimizer_class):
+    """Update all weights in one kernel, if the optimiser has one."""
+    if "fused" in inspect.signature(optimizer_class).parameters:
+        return {"optimizer__fused": True}
+    return {}
 
 
 def _autocast(precision, device):

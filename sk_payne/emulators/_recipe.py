@@ -10,7 +10,7 @@ from numbers import Integral
 
 import torch
 
-__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "resolve_recipe"]
+__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "gentle_recipe", "resolve_recipe"]
 
 # LBFGS needs a closure that computes the loss several times a step, Muon takes
 # matrices only, and the other two know no weight decay.
@@ -177,13 +177,36 @@ RECIPES = {
     "payne": Recipe(max_steps=6000, loss="mae", lr=3e-3, weight_decay=1e-2),
     "bigpayne": Recipe(max_steps=4000, loss="mae", lr=2e-3, weight_decay=0.1),
     "convolutional": Recipe(max_steps=3000, batch_size=32, loss="mae", lr=3e-3),
+    "opacity": Recipe(
+        max_steps=6000, batch_size=32, loss="mae", lr=5e-3, weight_decay=0.1
+    ),
     "transformer": Recipe(
         max_steps=10_000, n_wavelengths=64, lr=6e-3, weight_decay=1e-5
     ),
 }
 
 
-def resolve_recipe(arch, network, recipe=None, max_steps=None):
+def gentle_recipe(arch, network):
+    """Recipe for an architecture whose weights are already good.
+
+    Parameters
+    ----------
+    arch : str or type
+        As given to the emulator.
+    network : type
+        The class that `arch` stands for.
+
+    Returns
+    -------
+    recipe : Recipe
+        That of training from scratch with a third of its learning rate and half of
+        its steps.
+    """
+    recipe = _default_recipe(arch, network)
+    return replace(recipe, lr=recipe.lr / 3, max_steps=max(1, recipe.max_steps // 2))
+
+
+def resolve_recipe(arch, network, recipe=None, max_steps=None, *, default=None):
     """Combine the default recipe of an architecture with the user's wishes.
 
     Parameters
@@ -196,6 +219,8 @@ def resolve_recipe(arch, network, recipe=None, max_steps=None):
         Replaces the default as a whole, or the entries that it names.
     max_steps : int, default=None
         Replaces the entry `max_steps`.
+    default : Recipe, default=None
+        If None, that of the architecture.
 
     Returns
     -------
@@ -218,10 +243,8 @@ def resolve_recipe(arch, network, recipe=None, max_steps=None):
     """
     if isinstance(recipe, Recipe):
         return recipe if max_steps is None else replace(recipe, max_steps=max_steps)
-    fallback = (
-        "transformer" if getattr(network, "takes_wavelength", False) else "bigpayne"
-    )
-    default = RECIPES.get(arch if isinstance(arch, str) else None, RECIPES[fallback])
+    if default is None:
+        default = _default_recipe(arch, network)
     if recipe is None:
         recipe = {}
     if not isinstance(recipe, Mapping):
@@ -241,3 +264,10 @@ def resolve_recipe(arch, network, recipe=None, max_steps=None):
     if max_steps is not None:
         changes["max_steps"] = max_steps
     return replace(default, **changes)
+
+
+def _default_recipe(arch, network):
+    fallback = (
+        "transformer" if getattr(network, "takes_wavelength", False) else "bigpayne"
+    )
+    return RECIPES.get(arch if isinstance(arch, str) else None, RECIPES[fallback])

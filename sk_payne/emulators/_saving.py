@@ -13,7 +13,7 @@ import torch
 
 from sk_payne._persistence import write_file
 
-__all__ = ["ARRAYS", "KIND", "save_emulator"]
+__all__ = ["ARRAYS", "KIND", "arch_name", "save_emulator"]
 
 KIND = "SpectrumEmulator"
 _LIBRARIES = ("sk_payne", "torch", "numpy", "scikit-learn", "skorch")
@@ -40,7 +40,7 @@ def save_emulator(emulator, path, provenance=None):
 
     Parameters
     ----------
-    emulator : SpectrumEmulator
+    emulator : BaseEmulator
         Fitted.
     path : str or path-like
         The file.
@@ -62,16 +62,20 @@ def save_emulator(emulator, path, provenance=None):
         f"network.{name}": array for name, array in emulator._network_state().items()
     }
     scaling = emulator._scaling
-    for name in ("label_low", "label_high", "flux_offset"):
+    for name in ("label_center", "label_half_width", "flux_offset"):
         tensors[f"scaling.{name}"] = getattr(scaling, name)
     for name in ARRAYS:
         value = getattr(emulator, name)
         if value is not None:
             tensors[f"attribute.{name}"] = value
+    for name, part in (("domain", emulator._domain), ("errors", emulator._errors)):
+        for key, value in vars(part).items() if part is not None else ():
+            if isinstance(value, np.ndarray):
+                tensors[f"{name}.{key}"] = value
     kept = {name: getattr(emulator, name) for name in _VALUES if name != "provenance_"}
     description = {
         "kind": KIND,
-        "arch": _arch_name(emulator.arch),
+        "arch": arch_name(emulator.arch_),
         "attributes": _plain(kept) | {"provenance_": _checked(provenance)},
         "dataframe": hasattr(emulator, "feature_names_in_"),
         "flux_scale": scaling.flux_scale,
@@ -82,7 +86,19 @@ def save_emulator(emulator, path, provenance=None):
     write_file(path, tensors, description)
 
 
-def _arch_name(arch):
+def arch_name(arch):
+    """Name of an architecture in a file.
+
+    Parameters
+    ----------
+    arch : str or type
+        Registered, or a class of the user's own.
+
+    Returns
+    -------
+    name : str
+        Of the class with its module, if it is one.
+    """
     return arch if isinstance(arch, str) else f"{arch.__module__}.{arch.__qualname__}"
 
 

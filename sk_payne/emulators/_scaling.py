@@ -16,8 +16,10 @@ class Scaling:
 
     Attributes
     ----------
-    label_low, label_high : ndarray of shape (n_labels,)
-        The training box, in the units of the labels.
+    label_center : ndarray of shape (n_labels,)
+        Middle of the training box, in the units of the labels.
+    label_half_width : ndarray of shape (n_labels,)
+        Half of its range, or one for a label that does not vary.
     flux_offset : ndarray of shape (n_wavelengths,) or (1,)
         Mean flux, per wavelength for networks on a fixed grid, over all for those
         that take the wavelength.
@@ -25,8 +27,8 @@ class Scaling:
         Scatter of the flux about that mean.
     """
 
-    label_low: np.ndarray
-    label_high: np.ndarray
+    label_center: np.ndarray
+    label_half_width: np.ndarray
     flux_offset: np.ndarray
     flux_scale: float
 
@@ -54,23 +56,18 @@ class Scaling:
             offset = offset.mean(keepdims=True)
         square = np.mean([np.mean((block - offset) ** 2) for block in _blocks(flux)])
         scale = float(np.sqrt(square))
+        low = labels.min(axis=0).astype(np.float64)
+        high = labels.max(axis=0).astype(np.float64)
         return cls(
-            label_low=labels.min(axis=0).astype(np.float64),
-            label_high=labels.max(axis=0).astype(np.float64),
+            label_center=(low + high) / 2,
+            label_half_width=np.where(high > low, (high - low) / 2, 1.0),
             flux_offset=offset,
             flux_scale=scale if scale > 0 else 1.0,
         )
 
-    @property
-    def label_center(self):
-        """Middle of the box, of shape (n_labels,)."""
-        return (self.label_low + self.label_high) / 2
-
-    @property
-    def label_half_width(self):
-        """Half of the range, or one for a label that does not vary."""
-        half = (self.label_high - self.label_low) / 2
-        return np.where(half > 0, half, 1.0)
+    def describe_labels(self, names):
+        """Names, centres and half widths of labels, as `build_network` takes them."""
+        return names, self.label_center.tolist(), self.label_half_width.tolist()
 
     def scale_labels(self, labels):
         """Labels in units of the box."""

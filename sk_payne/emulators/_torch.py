@@ -157,7 +157,7 @@ def rebuild(arch, arch_params, scaling, wavelength, log_wavelength, network_stat
     module : TorchEmulator
         On the CPU, without gradients on its weights.
     """
-    n_labels = len(scaling.label_low)
+    n_labels = len(scaling.label_center)
     with torch.random.fork_rng(devices=[]):
         network, _ = build_network(arch, n_labels, log_wavelength, arch_params)
     network.load_state_dict(

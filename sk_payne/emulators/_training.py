@@ -13,7 +13,6 @@ from sk_payne.emulators._device import cuda_devices, fits_on
 from sk_payne.emulators._grid import log_grid
 from sk_payne.emulators._net import make_net
 from sk_payne.emulators._torch import TorchEmulator
-from sk_payne.networks import build_network
 
 __all__ = ["choose_held_out", "read_history", "row_blocks", "train_network"]
 
@@ -64,48 +63,47 @@ def choose_held_out(n, fraction, random_state, recipe):
 
 
 def train_network(
-    arch,
-    arch_params,
+    build,
     X,
     y,
-    held_out,
+    start,
     *,
     scaling,
     wavelength,
     recipe,
-    seed,
     device,
     callbacks,
     verbose,
+    checkpoint,
 ):
     """Build and train a network.
 
     Parameters
     ----------
-    arch : str or type
-        Of the network.
-    arch_params : dict or None
-        Its options.
+    build : callable
+        Given the number of labels and log10 of the wavelengths, returns a network with
+        its first weights, and all of its options.
     X : ndarray of shape (n_spectra, n_labels)
         Stellar parameters.
     y : ndarray of shape (n_spectra, n_wavelengths)
         Flux.
-    held_out : ndarray of int
-        Rows to look at, not to train on.
+    start : dict
+        The "seed" of weights and batches, and rows that are "held_out", to look at and
+        not to train on; or the whole state of an earlier training.
     scaling : Scaling
         Of labels and flux.
     wavelength : ndarray of shape (n_wavelengths,) or None
         Å.
     recipe : Recipe
         How to train.
-    seed : int
-        Of weights and batches; torch's own random state is left as it was.
     device : str
         Where to train.
     callbacks : list
         skorch callbacks of the user.
     verbose : int
         Whether to show a progress bar.
+    checkpoint : path-like or None
+        File that is given every state.
 
     Returns
     -------
@@ -122,22 +120,23 @@ def train_network(
         If training diverges.
     """
     log_wavelength = log_grid(wavelength, y.shape[1])
+    held_out = np.array(start["held_out"], dtype=np.int64)
+    trained = np.setdiff1d(np.arange(len(X)), held_out, assume_unique=True)
+    # torch's own random state is left as it was
     with torch.random.fork_rng(devices=cuda_devices(device)):
         with _SEEDING:
-            torch.manual_seed(seed)
-            network, arch_params = build_network(
-                arch, X.shape[1], log_wavelength, arch_params
-            )
+            torch.manual_seed(start["seed"])
+            network, arch_params = build(X.shape[1], log_wavelength)
         module = TorchEmulator(network, scaling, wavelength, log_wavelength)
-        trained = np.setdiff1d(np.arange(len(X)), held_out, assume_unique=True)
         net = make_net(
             network,
             recipe,
             _make_dataset(X, y, held_out, module, device) if len(held_out) else None,
             device=device,
-            generator=torch.Generator().manual_seed(seed),
+            start=start,
             callbacks=callbacks,
             verbose=verbose,
+            checkpoint=checkpoint,
         )
         net.partial_fit(_make_dataset(X, y, trained, module, device), None)
     if not all(torch.isfinite(weight).all() for weight in network.parameters()):
@@ -149,7 +148,7 @@ def train_network(
 
 
 def read_history(net):
-    """Read losses after every epoch of a net, and the number of steps it took.
+    """Read the losses after every epoch of a net.
 
     Parameters
     ----------
@@ -160,8 +159,6 @@ def read_history(net):
     -------
     history : list of dict
         "step", "train_loss" and, with held-out spectra, "valid_loss".
-    n_steps : int
-        All steps.
     """
     history, n_steps = [], 0
     for epoch in net.history:
@@ -169,7 +166,7 @@ def read_history(net):
         losses = ("train_loss", "valid_loss")
         kept = {name: float(epoch[name]) for name in losses if name in epoch}
         history.append({"step": n_steps, **kept})
-    return history, n_steps
+    return history
 
 
 def row_blocks(n, n_wavelengths):

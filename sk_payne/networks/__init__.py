@@ -5,6 +5,7 @@ from sk_payne.networks._dense import BigPayne, Payne
 from sk_payne.networks._encoding import WavelengthEncoding
 from sk_payne.networks._evaluate import evaluate, pixel_blocks
 from sk_payne.networks._jacobian import evaluate_with_jacobian
+from sk_payne.networks._opacity import OpacityPayne
 from sk_payne.networks._registry import (
     NETWORKS,
     build_network,
@@ -17,6 +18,7 @@ __all__ = [
     "NETWORKS",
     "BigPayne",
     "Convolutional",
+    "OpacityPayne",
     "Payne",
     "TransformerPayne",
     "WavelengthEncoding",

@@ -48,6 +48,7 @@ class Convolutional(nn.Module):
 
     takes_wavelength = False
     blockwise = True
+    label_layers = ("stem.0",)
     stride = 3
 
     def __init__(

@@ -17,6 +17,7 @@ class _Dense(nn.Module):
     """Linear layers with activations between them; what the published ones share."""
 
     takes_wavelength = False
+    label_layers = ("layers.0",)
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class _Dense(nn.Module):
             layers += [nn.Linear(width, n_hidden), _ACTIVATIONS[activation]()]
             width = n_hidden
         self.layers = nn.Sequential(*layers, nn.Linear(width, n_wavelengths))
+        self.flux_layer = f"layers.{2 * n_layers}"
 
     def forward(self, labels: Tensor) -> Tensor:
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""

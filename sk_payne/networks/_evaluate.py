@@ -45,7 +45,12 @@ def evaluate(
     if not getattr(network, "takes_wavelength", False):
         if not getattr(network, "blockwise", False):
             return network(labels)
-        blocks = pixel_blocks(len(labels), network.n_wavelengths, labels.device)
+        blocks = pixel_blocks(
+            len(labels),
+            network.n_wavelengths,
+            labels.device,
+            at_least=getattr(network, "stars_at_once", 1),
+        )
         return torch.cat([network(labels[stars]) for stars in blocks])
     if not hasattr(network, "context"):
         return network(labels, log_wavelength)
@@ -63,7 +68,9 @@ def evaluate(
     return torch.cat(rows)
 
 
-def pixel_blocks(n: int, size: int, device: torch.device) -> Iterator[slice]:
+def pixel_blocks(
+    n: int, size: int, device: torch.device, *, at_least: int = 1
+) -> Iterator[slice]:
     """Cut n things of a given size in pixels into blocks that fit the device.
 
     Parameters
@@ -74,11 +81,13 @@ def pixel_blocks(n: int, size: int, device: torch.device) -> Iterator[slice]:
         Pixels of each.
     device : torch.device
         Where they will be worked on.
+    at_least : int, default=1
+        Things in a block, however large they are.
 
     Yields
     ------
     block : slice
-        At least one thing each.
+        Of that many, but for the last.
 
     Examples
     --------
@@ -88,6 +97,6 @@ def pixel_blocks(n: int, size: int, device: torch.device) -> Iterator[slice]:
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     pixels = _PIXELS_CPU if device.type == "cpu" else _PIXELS_ACCELERATOR
-    step = max(1, pixels // max(size, 1))
+    step = max(at_least, pixels // max(size, 1))
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))

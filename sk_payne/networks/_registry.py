@@ -16,12 +16,21 @@ to scaled flux. It is of one of two kinds:
   training grid, for those the user left out.
 
 A network of the first kind that holds many numbers for each pixel says ``blockwise =
-True`` and has an attribute ``n_wavelengths``: it is then given few stars at a time. It
-may have a method ``jacobian(labels)`` that returns flux (B, P) and its derivatives (B,
-L, P), if it knows a faster way than torch's forward mode.
+True`` and has an attribute ``n_wavelengths``: it is then given few stars at a time, but
+not fewer than its attribute ``stars_at_once``, if it has one. It may have a method
+``jacobian(labels)`` that returns flux (B, P) and its derivatives (B, L, P), if it knows
+a faster way than torch's forward mode.
+
+A class method ``label_params(label_names, center, half_width)`` may return the
+arch_params that follow from the names of the labels and the scale they are given in.
+
+For fine-tuning on other labels, ``label_layers`` are the names of all ``nn.Linear``
+that take them; on other wavelengths, ``flux_layer`` is that of the ``nn.Linear`` with
+an output for each.
 
 A method ``learning_rate_factors()`` may return pairs (pattern of parameter names,
-factor) by which the learning rate of these parameters is multiplied.
+factor) by which the learning rate of these parameters is multiplied, and ``undecayed``
+are patterns of parameters without weight decay.
 """
 
 from __future__ import annotations
@@ -126,6 +135,7 @@ def build_network(
     n_labels: int,
     log_wavelength: Tensor,
     arch_params: Mapping | None = None,
+    label_scale: tuple | None = None,
 ) -> tuple[nn.Module, dict]:
     """Construct a network for a grid of wavelengths.
 
@@ -140,6 +150,8 @@ def build_network(
     arch_params : mapping, default=None
         Options of the architecture; those left out follow from the grid or are the
         defaults of the class.
+    label_scale : tuple, default=None
+        Names of the labels, their centres and half widths.
 
     Returns
     -------
@@ -167,6 +179,8 @@ def build_network(
     _check_options(network, given)
     if hasattr(network, "grid_params"):
         given = network.grid_params(log_wavelength) | given
+    if label_scale is not None and hasattr(network, "label_params"):
+        given = network.label_params(*label_scale) | given
     return network(n_labels, len(log_wavelength), **given), given
 
 

@@ -79,6 +79,7 @@ class TransformerPayne(nn.Module):
     """
 
     takes_wavelength = True
+    label_layers = ("tokens.0",)
 
     def __init__(
         self,

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from sk_payne.emulators._batches import HeldOutBatches, RandomBatches, SpectrumDataset
+from sk_payne.emulators._batches import (
+    HeldOutBatches,
+    RandomBatches,
+    RandomOrder,
+    SpectrumDataset,
+)
 
 N_SPECTRA, N_WAVELENGTHS = 17, 11
 GRID = torch.linspace(3.65, 3.66, N_WAVELENGTHS, dtype=torch.float64)
@@ -23,7 +28,7 @@ def make_batches(dataset, **changes):
         "n_steps": 7,
         "budget": 1000,
         "n_wavelengths": None,
-        "generator": torch.Generator().manual_seed(0),
+        "order": RandomOrder(0),
     }
     return RandomBatches(dataset, **(arguments | changes))
 
@@ -80,12 +85,33 @@ def test_same_seed_gives_the_same_batches_and_another_seed_others():
             for batch in make_batches(
                 make_dataset(),
                 n_wavelengths=3,
-                generator=torch.Generator().manual_seed(seed),
+                order=RandomOrder(seed),
             )
         ]
         for seed in (3, 3, 4)
     ]
     assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 3, 4])
+@pytest.mark.parametrize("n_wavelengths", [None, 3])
+def test_order_goes_on_from_its_state_as_if_it_had_not_stopped(n_before, n_wavelengths):
+    # batches of 5 of 17 spectra: the fourth one begins a second round
+    def batches(order, n_steps):
+        found = make_batches(
+            make_dataset(), order=order, n_steps=n_steps, n_wavelengths=n_wavelengths
+        )
+        return [flux.tolist() for _, flux in found]
+
+    whole = batches(RandomOrder(0), 9)
+    order = RandomOrder(0)
+    assert batches(order, n_before) == whole[:n_before]
+    state = order.state_dict()
+    again = RandomOrder(1)
+    again.load_state_dict(state)
+    assert batches(again, 9 - n_before) == whole[n_before:]
+    # and of the order that was asked, too
+    assert batches(order, 9 - n_before) == whole[n_before:]
 
 
 def test_wavelengths_are_drawn_for_each_spectrum_and_belong_to_its_flux():

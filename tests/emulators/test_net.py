@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.utils import noop
 from torch import nn
 
 from sk_payne.emulators import Recipe
@@ -32,6 +33,17 @@ class Diary(Callback):
             self.weights_.append(weights_of(net))
 
 
+class Stop(Callback):
+    """Presses Ctrl-C after some steps."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training and net.n_steps == self.after:
+            raise KeyboardInterrupt
+
+
 def weights_of(net):
     return torch.cat([p.detach().flatten().clone() for p in net.module_.parameters()])
 
@@ -43,7 +55,7 @@ def make_dataset(n=N_SPECTRA):
     return SpectrumDataset(labels, flux, None)
 
 
-def make(recipe, *, module=None, held_out=None, callbacks=(), verbose=0):
+def make(recipe, *, module=None, held_out=None, callbacks=(), verbose=0, start=None):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = module or Payne(3, N_WAVELENGTHS, n_hidden=5)
@@ -52,7 +64,7 @@ def make(recipe, *, module=None, held_out=None, callbacks=(), verbose=0):
         recipe,
         held_out,
         device="cpu",
-        generator=torch.Generator().manual_seed(0),
+        start=start or {"seed": 0},
         callbacks=list(callbacks),
         verbose=verbose,
     )
@@ -241,3 +253,77 @@ def test_average_of_less_than_a_step_is_the_last_weights():
 def test_average_is_a_callback_only_if_asked_for(average):
     callbacks = [c for _, c in make(Recipe(average=average)).callbacks_]
     assert any(isinstance(c, WeightAveraging) for c in callbacks) == (average > 0)
+
+
+# interruptions
+
+
+@pytest.mark.parametrize(
+    ("after", "n_steps"), [(1, 0), (3, 0), (4, 3), (7, 6), (10, 9), (11, 9)]
+)
+def test_net_that_is_stopped_is_interrupted_and_knows_its_last_whole_epoch(
+    after, n_steps
+):
+    # stopped before the last epoch of two steps came to its end, even at its last step
+    recipe = Recipe(max_steps=11, validate_every=3)
+    net = make(recipe, callbacks=[Stop(after)]).partial_fit(make_dataset(), None)
+    assert net.is_interrupted
+    assert net.n_steps == net.state_["n_steps"] == n_steps
+    assert len(net.history) == n_steps // 3
+
+
+@pytest.mark.parametrize("max_steps", [1, 9, 11])
+def test_net_that_took_all_steps_is_not_interrupted(max_steps):
+    net = make(Recipe(max_steps=max_steps, validate_every=3))
+    net.partial_fit(make_dataset(), None)
+    assert not net.is_interrupted
+    assert net.n_steps == max_steps
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_net_that_early_stopping_ended_is_not_interrupted(ours):
+    recipe = {"max_steps": 1009, "validate_every": 3, "lr": 1.0, "decay": "constant"}
+    callbacks = []
+    if ours:
+        recipe["patience"] = 2
+    else:
+        callbacks.append(EarlyStopping(patience=2, sink=noop))
+    net = make(Recipe(**recipe), held_out=make_dataset(5), callbacks=callbacks)
+    net.partial_fit(make_dataset(), None)
+    assert net.n_steps < 1009
+    assert not net.is_interrupted
+
+
+def test_net_that_falls_back_drops_the_weights_of_half_an_epoch():
+    diary = Diary()
+    recipe = Recipe(max_steps=11, validate_every=3)
+    net = make(recipe, callbacks=[diary, Stop(8)]).partial_fit(make_dataset(), None)
+    assert len(diary.weights_) == 1 + 8
+    assert torch.equal(weights_of(net), diary.weights_[6])
+
+
+def test_net_goes_on_from_a_state_without_changing_it():
+    recipe = Recipe(max_steps=11, validate_every=3, average=0.5)
+    whole, first, second = Diary(), Diary(), Diary()
+    expected = make(recipe, callbacks=[whole]).partial_fit(make_dataset(), None)
+    stopped = make(recipe, callbacks=[first, Stop(8)])
+    state = stopped.partial_fit(make_dataset(), None).state_
+    for _ in range(2):  # from the same state, so it must have stayed as it was
+        net = make(recipe, callbacks=[second], start=state)
+        net.partial_fit(make_dataset(), None)
+        assert torch.equal(weights_of(net), weights_of(expected))
+        assert second.rates_ == whole.rates_[6:]
+    for before, after in zip(whole.weights_[7:], second.weights_[1:], strict=True):
+        assert torch.equal(before, after)
+
+
+def test_callbacks_find_a_last_epoch_also_if_the_first_was_interrupted():
+    class Reader(Callback):
+        def on_train_end(self, net, **kwargs):
+            self.epoch_ = net.history[-1, "epoch"]
+
+    reader = Reader()
+    recipe = Recipe(max_steps=11, validate_every=3)
+    net = make(recipe, callbacks=[reader, Stop(2)]).partial_fit(make_dataset(), None)
+    assert reader.epoch_ == 1
+    assert len(net.history) == 0

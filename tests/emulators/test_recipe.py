@@ -10,7 +10,7 @@ from torch import nn
 
 from sk_payne import SpectrumEmulator
 from sk_payne.emulators import RECIPES, Recipe, resolve_recipe
-from sk_payne.emulators._recipe import OPTIMIZERS
+from sk_payne.emulators._recipe import OPTIMIZERS, gentle_recipe
 from sk_payne.networks import NETWORKS, Payne, TransformerPayne
 
 
@@ -38,6 +38,29 @@ def test_default_of_an_architecture_is_its_recipe(arch):
 )
 def test_default_of_a_class_is_that_of_its_kind(network, like):
     assert resolve_recipe(network, network) == RECIPES[like]
+
+
+@pytest.mark.parametrize("arch", sorted(RECIPES))
+def test_gentle_recipe_has_a_third_of_the_rate_and_half_of_the_steps(arch):
+    usual = RECIPES[arch]
+    expected = dataclasses.replace(
+        usual, lr=usual.lr / 3, max_steps=usual.max_steps // 2
+    )
+    assert gentle_recipe(arch, NETWORKS[arch]) == expected
+
+
+@pytest.mark.parametrize(
+    ("network", "like"), [(TransformerPayne, "transformer"), (Plain, "bigpayne")]
+)
+def test_gentle_recipe_of_a_class_is_that_of_its_kind(network, like):
+    assert gentle_recipe(network, network) == gentle_recipe(like, NETWORKS[like])
+
+
+def test_wishes_change_the_default_that_is_given():
+    gentle = gentle_recipe("payne", Payne)
+    found = resolve_recipe("payne", Payne, {"loss": "mse"}, 7, default=gentle)
+    assert found == dataclasses.replace(gentle, loss="mse", max_steps=7)
+    assert resolve_recipe("payne", Payne, default=gentle) == gentle
 
 
 def test_dict_changes_the_entries_that_it_names():

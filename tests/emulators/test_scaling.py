@@ -80,8 +80,10 @@ def test_flux_that_does_not_vary_keeps_its_unit(data):
 def test_box_is_float64_also_for_float32_labels(data):
     labels = data[0].astype(np.float32)
     scaling = Scaling.from_training(labels, data[1], per_wavelength=True)
-    assert scaling.label_low.dtype == scaling.label_high.dtype == np.float64
-    np.testing.assert_array_equal(scaling.label_low, labels.min(axis=0))
+    assert scaling.label_center.dtype == scaling.label_half_width.dtype == np.float64
+    np.testing.assert_array_equal(
+        scaling.label_center - scaling.label_half_width, labels.min(axis=0)
+    )
 
 
 def test_from_training_leaves_the_arrays_of_the_caller_alone(data):

@@ -43,6 +43,7 @@ CASES = {
     "payne, leaky_relu": ("payne", {"n_hidden": 13, "activation": "leaky_relu"}),
     "bigpayne": ("bigpayne", {"n_hidden": 13}),
     "convolutional": ("convolutional", {"n_channels": 5, "n_hidden": 7}),
+    "opacity": ("opacity", {"n_populations": 7, "n_hidden": 5, "width": 3}),
     "transformer, pre": (
         "transformer",
         {"width": 16, "n_layers": 2, "n_tokens": 3, "zero_init": False, **PERIODS},

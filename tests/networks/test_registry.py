@@ -8,6 +8,7 @@ from sk_payne.networks import (
     NETWORKS,
     BigPayne,
     Convolutional,
+    OpacityPayne,
     Payne,
     TransformerPayne,
     build_network,
@@ -42,11 +43,12 @@ def name():
     NETWORKS.pop(name, None)
 
 
-def test_networks_holds_the_four_architectures():
+def test_networks_holds_the_published_architectures_and_ours():
     assert NETWORKS == {
         "payne": Payne,
         "bigpayne": BigPayne,
         "convolutional": Convolutional,
+        "opacity": OpacityPayne,
         "transformer": TransformerPayne,
     }
 

@@ -1,0 +1,255 @@
+"""Error against the number of training spectra, from scratch and fine-tuned.
+
+scikit-learn's `learning_curve` over nested subsets of the training split of the shipped
+grid, judged on its test split. Fine-tuned emulators start from one that was trained on
+the pre-training grid (Teff 5000 K and log g 4.5 fixed), window_pretraining.npz in the
+folder that the environment variable SK_PAYNE_DATA names. All given spectra are trained
+on, none is held out; the recipes are the defaults of sk_payne, of which --budget takes
+a part of the steps. Seeds change subsets, weights and batches.
+
+Every training is a line of results/data_efficiency.jsonl and is not repeated: after an
+interruption, the same command goes on. At the end it writes a table and a figure.
+
+    python benchmarks/data_efficiency.py             # everything: hours on a CPU
+    python benchmarks/data_efficiency.py --reduced   # below 20 minutes on two cores
+    python benchmarks/data_efficiency.py --arch bigpayne opacity --sizes 300 1000
+"""
+
+import argparse
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from record import RESULTS, machine, table
+from sklearn.model_selection import learning_curve
+
+from sk_payne import FineTunedEmulator, SpectrumEmulator
+from sk_payne.datasets import load_sme_grid
+from sk_payne.emulators import RECIPES
+from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.grids import read_grid
+from sk_payne.networks import NETWORKS
+
+warnings.simplefilter("ignore", ExtrapolationWarning)
+
+# What tells one training from another.
+KEYS = ("arch", "start", "budget", "n", "seed")
+STARTS = ("scratch", "fine-tuned")
+
+
+def main():
+    arguments = parse()
+    path = RESULTS / f"{arguments.name}.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines]
+    done = {tuple(row[key] for key in KEYS) for row in rows}
+    grid = load_sme_grid()
+    for job in jobs(arguments):
+        if tuple(job[key] for key in KEYS) in done:
+            continue
+        row = job | run(grid, **job)
+        rows.append(row)
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print({key: row[key] for key in (*KEYS, "mae", "seconds")}, flush=True)
+    rows = [row for row in rows if row["budget"] == arguments.budget]
+    summary = summarise(rows)
+    table(summary)
+    (RESULTS / f"{arguments.name}.json").write_text(json.dumps(summary, indent=1))
+    draw(summary, RESULTS / f"{arguments.name}.png")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--start", nargs="+", default=list(STARTS), choices=STARTS)
+    parser.add_argument("--sizes", nargs="+", type=int)
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--budget", type=float)
+    parser.add_argument("--reduced", action="store_true")
+    arguments = parser.parse_args()
+    full = {"sizes": [100, 300, 1000, 2000, 3425], "seeds": [0, 1, 2], "budget": 1.0}
+    reduced = {"sizes": [100, 300, 1000], "seeds": [0], "budget": 0.1}
+    for name, value in (reduced if arguments.reduced else full).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+    reduced = "_reduced" if arguments.reduced else ""
+    arguments.name = f"data_efficiency{reduced}"
+    return arguments
+
+
+def jobs(arguments):
+    """All trainings, the quick architectures of every seed first."""
+    for arch in arguments.arch:
+        for seed in arguments.seeds:
+            for start in arguments.start:
+                for n in arguments.sizes:
+                    yield {
+                        "arch": arch,
+                        "start": start,
+                        "budget": arguments.budget,
+                        "n": n,
+                        "seed": seed,
+                    }
+
+
+def run(grid, *, arch, start, budget, n, seed):
+    """Train one emulator on n spectra by `learning_curve`; judge on the test split."""
+    emulator = make(arch, start, budget, seed, grid)
+    metrics = Metrics()
+    started, cpu = time.perf_counter(), time.process_time()
+    learning_curve(
+        emulator,
+        grid.data,
+        grid.target,
+        train_sizes=[n],
+        cv=[(grid.train_indices, grid.test_indices)],
+        scoring=metrics,
+        shuffle=True,
+        random_state=seed,
+    )
+    return {
+        **metrics.test,
+        "train_mae": metrics.train["mae"],
+        "steps": metrics.steps,
+        "n_weights": metrics.n_weights,
+        "seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        **{key: machine()[key] for key in ("date", "cpu", "torch_threads", "torch")},
+    }
+
+
+def make(arch, start, budget, seed, grid):
+    """Give an emulator with a part of the steps of its default recipe."""
+    common = {"validation_fraction": 0, "random_state": seed, "verbose": 1}
+    if start == "scratch":
+        return SpectrumEmulator(
+            arch=arch,
+            wavelength=grid.wavelength,
+            medium=grid.medium,
+            label_names=grid.label_names,
+            label_units=grid.label_units,
+            max_steps=n_steps(arch, budget),
+            **common,
+        )
+    tuned = FineTunedEmulator(pretrained(arch, budget), **common)
+    return tuned.set_params(max_steps=n_steps(arch, budget) // 2)
+
+
+def n_steps(arch, budget):
+    return max(1, round(budget * RECIPES[arch].max_steps))
+
+
+def pretrained(arch, budget):
+    """Path of the emulator of the pre-training grid, trained if there is none yet."""
+    path = RESULTS / f"pretrained_{arch}_{budget:g}.safetensors"
+    if path.exists():
+        return path
+    folder = os.environ.get("SK_PAYNE_DATA")
+    if not folder:
+        raise SystemExit("Set SK_PAYNE_DATA to the folder of window_pretraining.npz.")
+    grid = read_grid(Path(folder) / "window_pretraining.npz")
+    emulator = SpectrumEmulator(
+        arch=arch,
+        wavelength=grid.wavelength,
+        medium=grid.medium,
+        label_names=grid.label_names,
+        label_units=["K"] + ["dex"] * (len(grid.label_names) - 1),
+        max_steps=n_steps(arch, budget),
+        random_state=0,
+        verbose=1,
+    ).fit(grid.data, grid.target)
+    emulator.save(path, provenance={"grid": "window_pretraining.npz"})
+    return path
+
+
+class Metrics:
+    """A scorer that returns minus the mean absolute error, and keeps the rest."""
+
+    def __call__(self, emulator, P, F):
+        error = np.abs(emulator.predict(P.astype(np.float32)) - F)
+        found = {
+            "mae": float(error.mean(dtype=np.float64)),
+            "rmse": float(np.sqrt(np.mean(error**2, dtype=np.float64))),
+            "p99": float(np.quantile(error, 0.99)),
+        }
+        # the test split is scored first
+        if not hasattr(self, "test"):
+            self.test = found
+        self.train = found
+        self.steps = emulator.n_steps_
+        self.n_weights = sum(p.numel() for p in emulator.to_torch().parameters())
+        return -found["mae"]
+
+
+def summarise(rows):
+    """Mean and extremes over seeds, one line per architecture, start and size."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["arch"], row["start"], row["n"]), []).append(row)
+    lines = []
+    for (arch, start, n), group in groups.items():
+        mae = [row["mae"] for row in group]
+        lines.append(
+            {
+                "arch": arch,
+                "start": start,
+                "n": n,
+                "seeds": len(group),
+                "mae": float(np.mean(mae)),
+                "mae_low": min(mae),
+                "mae_high": max(mae),
+                "rmse": float(np.mean([row["rmse"] for row in group])),
+                "p99": float(np.mean([row["p99"] for row in group])),
+                "train_mae": float(np.mean([row["train_mae"] for row in group])),
+                "cpu_seconds": float(np.mean([row["cpu_seconds"] for row in group])),
+            }
+        )
+    return sorted(lines, key=lambda line: (line["arch"], line["start"], line["n"]))
+
+
+def draw(summary, path):
+    """Learning curves: solid from scratch, dashed fine-tuned, bars over the seeds."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.8), layout="constrained")
+    archs = [arch for arch in NETWORKS if any(line["arch"] == arch for line in summary)]
+    for arch, color in zip(archs, pyplot.cm.tab10.colors, strict=False):
+        for start, style in zip(STARTS, ("-", "--"), strict=True):
+            lines = [r for r in summary if (r["arch"], r["start"]) == (arch, start)]
+            if not lines:
+                continue
+            n, mae, low, high = (
+                np.array([line[key] for line in lines])
+                for key in ("n", "mae", "mae_low", "mae_high")
+            )
+            axes.errorbar(
+                n,
+                mae,
+                (mae - low, high - mae),
+                color=color,
+                linestyle=style,
+                marker="o" if style == "-" else "s",
+                markersize=4,
+                capsize=2,
+                label=f"{arch}, {start}",
+            )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="number of training spectra",
+        ylabel="mean absolute error of test spectra [continuum]",
+    )
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

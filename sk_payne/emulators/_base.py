@@ -1,0 +1,500 @@
+"""What every emulator of spectra does, however it was trained.
+
+It is here as the door to every network: it validates, scales, trains and predicts.
+"""
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sk_payne.emulators._device import resolve_device
+from sk_payne.emulators._domain import CATEGORIES, Domain, warn_outside
+from sk_payne.emulators._errors import ErrorModel
+from sk_payne.emulators._grid import check_flux, check_query, log_grid
+from sk_payne.emulators._saving import arch_name, save_emulator
+from sk_payne.emulators._state import fingerprint, read_state, to_cpu
+from sk_payne.emulators._torch import double_twin, rebuild
+from sk_payne.emulators._training import (
+    choose_held_out,
+    read_history,
+    row_blocks,
+    train_network,
+)
+from sk_payne.exceptions import TrainingInterruptedWarning
+from sk_payne.spectra import to_spectrum
+
+
+class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Stellar parameters P to flux F: all but where the training starts from.
+
+    A subclass has a constructor and a method ``_plan(X, y)``, which sets `wavelength_`,
+    `medium_`, `label_names_`, `label_units_`, `arch_`, `arch_params_`, `recipe_` and
+    `_scaling`. It returns a function from number of labels and log10 of the
+    wavelengths to the network to train, and all options of that.
+    """
+
+    def fit(self, X, y):
+        """Train the emulator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_labels)
+            Stellar parameters P.
+        y : array-like of shape (n_spectra, n_wavelengths)
+            Flux F, normalised or not; float32 is neither copied nor converted.
+
+        Returns
+        -------
+        self : estimator
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, values are not finite, there are fewer than two
+            spectra, a constructor argument is not allowed, training diverges, or the
+            checkpoint is of another training.
+
+        Warns
+        -----
+        TrainingInterruptedWarning
+            If training was stopped by Ctrl-C; :meth:`partial_fit` goes on.
+        """
+        X, y = self._validate(X, y, reset=True)
+        build = self._plan(X, y)
+        start = self._read_checkpoint(X, y) or self._draw(len(X))
+        return self._train(build, X, y, start)
+
+    def partial_fit(self, X, y):
+        """Go on with a training that was interrupted, as if it had not been.
+
+        On a CPU, the result is the same to the last bit. Callbacks of your own start
+        anew; early stopping goes on. An emulator that is not fitted is fitted; one
+        whose training is finished stays as it is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_labels)
+            The same stellar parameters.
+        y : array-like of shape (n_spectra, n_wavelengths)
+            The same flux.
+
+        Returns
+        -------
+        self : estimator
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If spectra, recipe or network are not those of the training before.
+        """
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X, y)
+        kept = dict(vars(self))
+        try:
+            X, y = self._validate(X, y, reset=False)
+            if self._training is None:
+                raise ValueError(
+                    "`partial_fit` goes on with an interrupted training, but a loaded "
+                    "emulator knows of none. Use FineTunedEmulator to train on, or "
+                    "`fit` to start again."
+                )
+            build = self._plan(X, y)
+            interrupted = "network" in self._training
+            what = "interrupted" if interrupted else "finished"
+            self._check_same(self._training, X, y, f"the {what} training")
+        except Exception:
+            # the emulator predicts as before, so it must describe itself as before
+            vars(self).clear()
+            vars(self).update(kept)
+            raise
+        if not interrupted:
+            vars(self).update(kept)
+            return self
+        return self._train(build, X, y, self._training)
+
+    def predict(self, X, *, wavelength=None, return_std=False):
+        """Flux of stars.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_labels)
+            Stellar parameters P.
+        wavelength : array-like of shape (n,), default=None
+            Å, in the medium of the emulator and within its range. If None, the
+            training grid. A transformer is evaluated there; the flux of the other
+            networks is interpolated by the spline of
+            :class:`sk_payne.spectra.GridInterpolator`.
+        return_std : bool, default=False
+            Whether to return the error of the flux, too.
+
+        Returns
+        -------
+        F : ndarray of shape (n_spectra, n_wavelengths)
+            Flux, in the precision of `X` (see Notes of the class).
+        std : ndarray of shape (n_spectra, n_wavelengths)
+            Only if `return_std`: what 68 % of the errors of the flux lie within. It
+            was learned from the held-out spectra, as an error of each wavelength
+            times a factor of each star, which grows towards the edges of the box and
+            wherever else spectra are hard to emulate.
+
+        Raises
+        ------
+        NotFittedError
+            If the emulator is not fitted.
+        ValueError
+            If `return_std` and no spectra were held out.
+        WavelengthMismatchError
+            If a wavelength is outside the range of the emulator.
+
+        Warns
+        -----
+        ExtrapolationWarning
+            If rows of `X` are outside the domain, see :meth:`domain`.
+        """
+        X = self._check_labels(X)
+        if return_std and self._errors is None:
+            raise ValueError(
+                "`return_std` must be False for an emulator that was trained with "
+                "`validation_fraction`=0 or on too few spectra: it does not know its "
+                "error. Hold some spectra out."
+            )
+        warn_outside(X, self._domain)
+        if wavelength is not None:
+            wavelength = check_query(wavelength, self.wavelength_)
+        flux = self._predict(X, wavelength)
+        if not return_std:
+            return flux
+        return flux, self._errors.std(X, self.wavelength_, wavelength)
+
+    def domain(self, X):
+        """Say whether stars are among those that the emulator was trained on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_labels)
+            Stellar parameters P.
+
+        Returns
+        -------
+        category : ndarray of shape (n_spectra,), str
+            - "inside": in the training box, and for each pair of labels near training
+              spectra;
+            - "edge": just beyond the outermost spectra, or at the rim of a corner of
+              the box that holds none for some pair of labels;
+            - "outside": farther out, or in such a corner. `predict` warns.
+
+        Raises
+        ------
+        NotFittedError
+            If the emulator is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_payne import SpectrumEmulator
+        >>> from sk_payne.datasets import make_spectra
+        >>> grid = make_spectra(1000, random_state=0)
+        >>> seen = grid.data[:, 0] / 1000 + grid.data[:, 1] < 10  # no hot compact stars
+        >>> emulator = SpectrumEmulator(arch="payne", max_steps=10, random_state=0)
+        >>> emulator = emulator.fit(grid.data[seen], grid.target[seen])
+        >>> P = [[5000, 4.4, 0, 0, 0], [5900, 4.9, 0, 0, 0], [5000, 6, 0, 0, 0]]
+        >>> emulator.domain(P)
+        array(['inside', 'outside', 'outside'], dtype='<U7')
+        """
+        return np.array(CATEGORIES)[self._domain.classify(self._check_labels(X))]
+
+    def score(self, X, y, sample_weight=None):
+        """R² of all flux values together.
+
+        The mean R² of single wavelengths, scikit-learn's default, is ruled by
+        continuum pixels that hardly vary; here each wavelength counts by its variance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_labels)
+            Stellar parameters P.
+        y : array-like of shape (n_spectra, n_wavelengths)
+            True flux.
+        sample_weight : array-like of shape (n_spectra,), default=None
+            Weights of the spectra.
+
+        Returns
+        -------
+        score : float
+            1 is perfect, 0 is as good as the mean spectrum.
+        """
+        return r2_score(
+            y,
+            self.predict(X),
+            sample_weight=sample_weight,
+            multioutput="variance_weighted",
+        )
+
+    def to_spectra(self, X, *, wavelength=None):
+        """Flux of stars as a specutils spectrum.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_labels)
+            Stellar parameters P.
+        wavelength : array-like of shape (n,), default=None
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        spectra : specutils.Spectrum
+            Dimensionless flux of shape (n_spectra, n_wavelengths) on one spectral
+            axis in Å, with ``meta["medium"]``.
+
+        Raises
+        ------
+        ValueError
+            If the emulator knows no wavelengths.
+        """
+        check_is_fitted(self)
+        if self.wavelength_ is None:
+            raise ValueError(
+                "`to_spectra` needs wavelengths, but the emulator was trained without; "
+                "pass `wavelength=` and `medium=` to SpectrumEmulator."
+            )
+        flux = self.predict(X, wavelength=wavelength)
+        grid = self.wavelength_ if wavelength is None else np.asarray(wavelength)
+        return to_spectrum(flux, grid, self.medium_)
+
+    def to_torch(self, *, dtype=torch.float32, device=None):
+        """Give the emulator as a differentiable torch module.
+
+        Parameters
+        ----------
+        dtype : torch.dtype, default=torch.float32
+            Precision.
+        device : str or torch.device, default=None
+            If None, where the emulator is.
+
+        Returns
+        -------
+        module : TorchEmulator
+            An independent copy without gradients on its weights:
+            ``module(P, wavelength=None)`` is the flux, differentiable in both.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sk_payne import SpectrumEmulator
+        >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
+        >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+        >>> P = torch.tensor([[0.3]], requires_grad=True)
+        >>> emulator.to_torch()(P).sum().backward()
+        >>> P.grad.shape
+        torch.Size([1, 1])
+        """
+        check_is_fitted(self)
+        module = copy.deepcopy(self._module)
+        return module.to(device=device or self.device_, dtype=dtype)
+
+    def save(self, path, *, provenance=None):
+        """Write the emulator to a file that :func:`sk_payne.load` reads.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A safetensors file: tensors, and JSON in its header. Replaced if it
+            exists, once the new one is complete.
+        provenance : dict, default=None
+            What a stranger should know of the training grid; plain values. The date
+            and the versions of the libraries are added.
+
+        Raises
+        ------
+        NotFittedError
+            If the emulator is not fitted.
+        """
+        check_is_fitted(self)
+        save_emulator(self, path, provenance)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.single_output = False
+        tags.target_tags.two_d_labels = True
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_module")
+
+    def __getstate__(self):
+        """Weights as plain arrays; neither optimiser nor device."""
+        state = dict(super().__getstate__())
+        state.pop("net_", None)
+        if state.pop("_module", None) is not None:
+            state["_network_state"] = self._network_state()
+            state["_training"] = to_cpu(self._training)
+            state["device_"] = "cpu"
+        return state
+
+    def __setstate__(self, state):
+        network_state = state.pop("_network_state", None)
+        super().__setstate__(state)
+        if network_state is not None:
+            self._module = rebuild(
+                self.arch_,
+                self.arch_params_,
+                self._scaling,
+                self.wavelength_,
+                log_grid(self.wavelength_, self.n_outputs_),
+                network_state,
+            )
+
+    def _check_labels(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+
+    def _validate(self, X, y, *, reset):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=reset,
+            multi_output=True,
+            y_numeric=True,
+            ensure_min_samples=2,
+            dtype=(np.float64, np.float32),
+        )
+        check_flux(y)
+        if y.dtype not in (np.float32, np.float64):
+            y = y.astype(np.float64)
+        self.n_outputs_ = y.shape[1]
+        return X, y
+
+    def _draw(self, n_spectra):
+        """Draw the seed of the training and the held-out spectra."""
+        random_state = check_random_state(self.random_state)
+        seed = int(random_state.randint(2**31 - 1))
+        held_out = choose_held_out(
+            n_spectra, self.validation_fraction, random_state, self.recipe_
+        )
+        return {"seed": seed, "held_out": held_out.tolist()}
+
+    def _read_checkpoint(self, X, y):
+        if self.checkpoint is None or not Path(self.checkpoint).exists():
+            return None
+        state = read_state(self.checkpoint)
+        self._check_same(state, X, y, f"the training in '{self.checkpoint}'")
+        return state
+
+    def _check_same(self, state, X, y, what):
+        """Raise unless a state belongs to the training that is asked for."""
+        before, now = state["settings"], self._settings()
+        if state["spectra"] != fingerprint(X, y):
+            others = ["`X` and `y`"]
+        else:
+            others = [
+                "`recipe` and `max_steps`" if name == "recipe" else f"`{name}`"
+                for name in now
+                if before.get(name) != now[name]
+            ]
+        if others:
+            raise ValueError(
+                f"{', '.join(others)} must be those of {what}, which took "
+                f"{state['n_steps']} steps; got others. Use the same again, start anew "
+                "with `fit` and no old checkpoint, or train on with FineTunedEmulator."
+            )
+
+    def _settings(self):
+        wavelength = () if self.wavelength_ is None else self.wavelength_
+        return {
+            "arch": arch_name(self.arch_),
+            "arch_params": repr(self.arch_params_),
+            "recipe": repr(self.recipe_),
+            "wavelength": fingerprint(np.asarray(wavelength)),
+        }
+
+    def _train(self, build, X, y, start):
+        """Train from a start: a seed and held-out rows, or a whole state."""
+        self.device_ = resolve_device(self.device)
+        self._domain = Domain.from_training(X, self.label_names_)
+        self.label_low_, self.label_high_ = self._domain.low, self._domain.high
+        identity = {"spectra": fingerprint(X, y), "settings": self._settings()}
+        start = start | identity
+        held_out = np.array(start["held_out"], dtype=np.int64)
+        self.n_training_, self.n_held_out_ = len(X) - len(held_out), len(held_out)
+        self._module, self.arch_params_, self.net_ = train_network(
+            build,
+            X,
+            y,
+            start,
+            scaling=self._scaling,
+            wavelength=self.wavelength_,
+            recipe=self.recipe_,
+            device=self.device_,
+            callbacks=list(self.callbacks or []),
+            verbose=self.verbose,
+            checkpoint=self.checkpoint,
+        )
+        self.history_, self.n_steps_ = read_history(self.net_), self.net_.n_steps
+        self._measure_held_out(X[held_out], y, held_out)
+        self._training = identity | {"n_steps": self.n_steps_}
+        if self.net_.is_interrupted:
+            self._training = self.net_.state_
+            warnings.warn(
+                f"Training was stopped after {self.n_steps_} of "
+                f"{self.recipe_.max_steps} steps; the emulator is less accurate than "
+                "it could be. `partial_fit` with the same spectra goes on.",
+                TrainingInterruptedWarning,
+                stacklevel=3,
+            )
+        elif self.checkpoint is not None:
+            Path(self.checkpoint).unlink(missing_ok=True)
+        return self
+
+    def _measure_held_out(self, labels, y, rows):
+        """Learn from the held-out spectra how large errors are."""
+        self.held_out_mae_ = self.held_out_rms_ = self._errors = None
+        if not len(rows):
+            return
+        residuals = np.empty((len(rows), y.shape[1]), np.float32)
+        for block in row_blocks(*residuals.shape):
+            flux = self._predict(labels[block].astype(np.float32), None)
+            residuals[block] = flux - y[rows[block]]
+        self.held_out_mae_ = np.abs(residuals).mean(axis=0, dtype=np.float64)
+        self.held_out_rms_ = np.sqrt(np.mean(residuals**2, axis=0, dtype=np.float64))
+        self._errors = ErrorModel.from_held_out(
+            labels, residuals, self.label_low_, self.label_high_
+        )
+
+    @torch.inference_mode()
+    def _predict(self, X, wavelength):
+        single = X.dtype == np.float32 or self.device_ != "cpu"
+        module = self._module if single else double_twin(self._module)
+        if wavelength is None:
+            n_wavelengths = len(module.log_wavelength)
+        else:
+            wavelength = torch.from_numpy(wavelength).to(self.device_)
+            n_wavelengths = len(wavelength)
+        blocks = row_blocks(len(X), n_wavelengths)
+
+        def flux_of(rows):
+            # a copy, as tensors may not share read-only memory
+            labels = torch.tensor(X[rows], device=self.device_)
+            return module(labels, wavelength).cpu().numpy()
+
+        blocks = row_blocks(len(X), n_wavelengths)
+        if len(blocks) == 1:
+            # copying would cost as much as a small network
+            return flux_of(blocks[0]).astype(X.dtype, copy=False)
+        flux = np.empty((len(X), n_wavelengths), X.dtype)
+        for rows in blocks:
+            flux[rows] = flux_of(rows)
+        return flux
+
+    def _network_state(self):
+        state = self._module.network.state_dict()
+        return {name: tensor.cpu().numpy().copy() for name, tensor in state.items()}
