@@ -180,8 +180,7 @@ class FineTunedEmulator(BaseEmulator):
                 base.arch_,
                 n_labels,
                 log_wavelength,
-                transfer_options(base),
-                self._scaling.describe_labels(self.label_names_),
+                *transfer_options(base, self._scaling, self.label_names_),
             )
             transfer_weights(network, base, source, self.wavelength_)
             freeze(network, self.freeze)

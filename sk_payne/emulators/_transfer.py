@@ -65,29 +65,36 @@ def match_labels(base, label_names):
     return np.array([known.index(n) if n in known else -1 for n in label_names])
 
 
-def transfer_options(base):
-    """Give the options of a base's network but for those that follow from its labels.
+def transfer_options(base, scaling, label_names):
+    """Give the options of a base's network, for other labels.
 
     Parameters
     ----------
     base : BaseEmulator
         Fitted.
+    scaling : Scaling
+        Of the new emulator.
+    label_names : list of str
+        Of the new emulator.
 
     Returns
     -------
     arch_params : dict
-        For `build_network`.
+        Those of the base, but for those that follow from its labels.
+    label_scale : tuple or None
+        What these are to follow from, for `build_network`.
     """
     network = resolve_network(base.arch_)
-    if not hasattr(network, "label_params"):
-        return base.arch_params_
-    scale = base._scaling.describe_labels(base.label_names_)
-    following = network.label_params(*scale)
-    return {
-        name: value
-        for name, value in base.arch_params_.items()
-        if name not in following or value != following[name]
+    followed = {}
+    if hasattr(network, "label_params"):
+        followed = network.label_params(
+            *base._scaling.describe_labels(base.label_names_)
+        )
+    following = {
+        name for name in followed if base.arch_params_.get(name) == followed[name]
     }
+    kept = {k: v for k, v in base.arch_params_.items() if k not in following}
+    return kept, scaling.describe_labels(label_names) if following else None
 
 
 def transfer_scaling(base, labels, source, wavelength):

@@ -7,20 +7,14 @@ a fraction of the spectra that networks without that knowledge take.
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sk_payne.networks._chemistry import Chemistry, find_abundances
 from sk_payne.networks._registry import register_network
-
-# log10 of the solar number abundances of Asplund et al. 2009, hydrogen = 12.
-_SOLAR = {"C": 8.43, "O": 8.69}
-
-# Number abundance (hydrogen = 12) of an element that half of another can bind, if that
-# is plenty: from bonds that break in hot stars to those that hold in cool ones.
-_BONDS = (9.0, 7.0, 5.0)
 
 # Scaled labels span -1 to 1; abundances of grids span about 3 dex.
 _RATE = 1.5 * math.log(10)
@@ -45,8 +39,9 @@ class OpacityPayne(nn.Module):
     a curve of growth, which a code of the star and one of the wavelength bend.
 
     What g is given are the labels, their exponentials (abundances as numbers) and, if
-    both C and O are among the labels, what carbon monoxide leaves of each: it locks up
-    the scarcer of the two, so that molecules appear and vanish where C = O.
+    the names of the labels tell of abundances, the :class:`Chemistry` of the star: what
+    carbon monoxide leaves of carbon and of oxygen, and how many electrons the metals
+    give, which rule the opacity of the continuum.
 
     Parameters
     ----------
@@ -62,15 +57,9 @@ class OpacityPayne(nn.Module):
         Neurons in each of the two layers of g.
     width : int, default=32
         Neurons in each of the two layers of the curve of growth.
-    carbon, oxygen : sequence of float, default=None
-        Number abundance (log10, hydrogen = 12) at the centre of the training box, and
-        its change with each scaled label. :meth:`label_params` finds them.
-
-    Notes
-    -----
-    With b the number of bonds that are broken when half of the molecules are, what is
-    left of c carbon atoms by o oxygen atoms is the positive root of
-    :math:`x^2 + (o - c + b)\,x - b c = 0` (law of mass action).
+    abundances : mapping of str to sequence of float, default=None
+        How the abundance of each element follows from the labels, see
+        :class:`Chemistry`. :meth:`label_params` finds it from their names.
 
     Examples
     --------
@@ -95,16 +84,18 @@ class OpacityPayne(nn.Module):
         n_sums: int = 4,
         n_hidden: int = 256,
         width: int = 32,
-        carbon: list[float] | None = None,
-        oxygen: list[float] | None = None,
+        abundances: Mapping[str, Sequence[float]] | None = None,
     ):
         super().__init__()
         self.n_wavelengths = n_wavelengths
-        self.bonds = None
-        if carbon is not None and oxygen is not None:
-            self.bonds = _CarbonMonoxide(carbon, oxygen, n_hidden)
         self.from_labels = nn.Linear(n_labels, n_hidden)
         self.from_exponentials = nn.Linear(n_labels, n_hidden, bias=False)
+        first = [self.from_labels, self.from_exponentials]
+        self.chemistry = None
+        if abundances:
+            self.chemistry = Chemistry(abundances)
+            self.from_chemistry = nn.Linear(Chemistry.n_features, n_hidden, bias=False)
+            first.append(self.from_chemistry)
         self.hidden = nn.Linear(n_hidden, n_hidden)
         self.powers = nn.Linear(n_labels, n_populations, bias=False)
         self.populations = nn.Linear(n_hidden, n_populations)
@@ -122,7 +113,7 @@ class OpacityPayne(nn.Module):
             labels = torch.arange(n_populations) % n_labels
             self.powers.weight.copy_(_RATE * F.one_hot(labels, n_labels))
             # small, so that labels that do not matter have little to unlearn
-            for layer in self._first_layers():
+            for layer in first:
                 layer.weight.mul_(_FIRST)
 
     def forward(self, labels: Tensor) -> Tensor:
@@ -139,7 +130,7 @@ class OpacityPayne(nn.Module):
 
     @classmethod
     def label_params(cls, label_names, center, half_width) -> dict:
-        """Find carbon and oxygen among the labels, as [X/H] or as [X/Fe] with [Fe/H].
+        """Find the abundances among the labels.
 
         Parameters
         ----------
@@ -151,66 +142,19 @@ class OpacityPayne(nn.Module):
         Returns
         -------
         arch_params : dict
-            "carbon" and "oxygen", or nothing.
+            "abundances", if there are any.
         """
-        found = {
-            name: _abundance(element, list(label_names), center, half_width)
-            for name, element in (("carbon", "C"), ("oxygen", "O"))
-        }
-        return found if None not in found.values() else {}
+        abundances = find_abundances(label_names, center, half_width)
+        return {"abundances": abundances} if abundances else {}
 
     def learning_rate_factors(self) -> list[tuple[str, float]]:
         """Let tables, of which a star moves all entries a little, learn faster."""
         return [(name, 4.0) for name in self.undecayed]
 
-    def _first_layers(self):
-        layers = [self.from_labels, self.from_exponentials]
-        return layers if self.bonds is None else [*layers, self.bonds.left]
-
     def _star(self, labels):
         # zero for a label in the middle of its box, where fine-tuning wants it
         exponential = 2 * math.exp(-_RATE) * torch.expm1(_RATE * labels)
         first = self.from_labels(labels) + self.from_exponentials(exponential)
-        if self.bonds is not None:
-            first = first + self.bonds(labels)
+        if self.chemistry is not None:
+            first = first + self.from_chemistry(self.chemistry(labels))
         return F.gelu(self.hidden(F.gelu(first)))
-
-
-class _CarbonMonoxide(nn.Module):
-    """What carbon monoxide leaves of carbon and oxygen, at several temperatures."""
-
-    def __init__(self, carbon: list[float], oxygen: list[float], n_hidden: int):
-        super().__init__()
-        for name, values in (("carbon", carbon), ("oxygen", oxygen)):
-            self.register_buffer(name, torch.tensor(values), persistent=False)
-        self.left = nn.Linear(2 * len(_BONDS), n_hidden, bias=False)
-
-    def forward(self, labels: Tensor) -> Tensor:
-        log_c = self.carbon[0] + labels @ self.carbon[1:]
-        log_o = self.oxygen[0] + labels @ self.oxygen[1:]
-        # in units of 1e-4 of hydrogen
-        c, o = 10 ** (log_c - 8), 10 ** (log_o - 8)
-        left = []
-        for bond in _BONDS:
-            b = 10 ** (bond - 8)
-            for this, other in ((c, o), (o, c)):
-                excess = other - this + b
-                root = (excess.abs() + torch.sqrt(excess**2 + 4 * b * this)) / 2
-                left.append(torch.where(excess > 0, b * this / root, root))
-        return self.left(torch.stack(left, dim=-1).log10() / 3)
-
-
-def _abundance(element, label_names, center, half_width):
-    """Constant, and slope for each scaled label, of log10 of an abundance."""
-    for reference in ("H", "Fe"):
-        pattern = rf"\[?{element}[_/]{reference}\]?"
-        columns = [i for i, n in enumerate(label_names) if re.fullmatch(pattern, n)]
-        if reference == "Fe":
-            iron = r"\[?Fe[_/]H\]?"
-            columns += [i for i, n in enumerate(label_names) if re.fullmatch(iron, n)]
-        if len(columns) == (2 if reference == "Fe" else 1):
-            slopes = [0.0] * len(label_names)
-            for i in columns:
-                slopes[i] = float(half_width[i])
-            return [_SOLAR[element] + float(sum(center[i] for i in columns)), *slopes]
-    return None
