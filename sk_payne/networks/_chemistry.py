@@ -1,4 +1,4 @@
-"""What the abundances of a star say of its molecules and of its electrons.
+"""What the labels of a star say of its molecules and of its electrons.
 
 It is here because two sums of many labels rule cool stars, and no network finds them in
 a few hundred spectra: what carbon monoxide leaves over, and who gives electrons.
@@ -12,39 +12,52 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["Chemistry", "find_abundances"]
+__all__ = ["Chemistry", "find_labels"]
 
-# log10 of the solar number abundance (Asplund et al. 2009; hydrogen = 12), and the
-# energy in eV that takes the first electron away (NIST).
+# log10 of the solar number abundance (Asplund et al. 2009; hydrogen = 12), the energy
+# in eV that takes the first electron away, and the ratio of the statistical weights of
+# the ground terms, ion to atom (NIST).
 _ELEMENTS = {
-    "C": (8.43, 11.26),
-    "O": (8.69, 13.62),
-    "Na": (6.24, 5.14),
-    "Mg": (7.60, 7.65),
-    "Al": (6.45, 5.99),
-    "Si": (7.51, 8.15),
-    "K": (5.03, 4.34),
-    "Ca": (6.34, 6.11),
-    "Sc": (3.15, 6.56),
-    "Ti": (4.95, 6.83),
-    "V": (3.93, 6.75),
-    "Cr": (5.64, 6.77),
-    "Mn": (5.43, 7.43),
-    "Fe": (7.50, 7.90),
-    "Co": (4.99, 7.88),
-    "Ni": (6.22, 7.64),
-    "Ba": (2.18, 5.21),
+    "H": (12.0, 13.60, 1 / 2),
+    "C": (8.43, 11.26, 6 / 9),
+    "O": (8.69, 13.62, 4 / 9),
+    "Na": (6.24, 5.14, 1 / 2),
+    "Mg": (7.60, 7.65, 2 / 1),
+    "Al": (6.45, 5.99, 1 / 6),
+    "Si": (7.51, 8.15, 6 / 9),
+    "K": (5.03, 4.34, 1 / 2),
+    "Ca": (6.34, 6.11, 2 / 1),
+    "Sc": (3.15, 6.56, 15 / 10),
+    "Ti": (4.95, 6.83, 28 / 21),
+    "V": (3.93, 6.75, 25 / 28),
+    "Cr": (5.64, 6.77, 6 / 7),
+    "Mn": (5.43, 7.43, 7 / 6),
+    "Fe": (7.50, 7.90, 30 / 25),
+    "Co": (4.99, 7.88, 21 / 28),
+    "Ni": (6.22, 7.64, 10 / 21),
+    "Ba": (2.18, 5.21, 2 / 1),
 }
 
 # Number abundance (hydrogen = 12) of an element that half of another can bind, if that
 # is plenty: from bonds that break in hot stars to those that hold in cool ones.
 _BONDS = (9.0, 7.0, 5.0)
 
-# Energies in eV below which electrons are free, from cool stars to hot ones, and how
-# sharply: first Na and K, then Al and Ca as well, then Mg, Si and Fe.
-_ENERGIES = (5.6, 7.2, 8.6)
-_SOFTNESS = 0.35
+# Layers of an atmosphere: temperature in units of Teff, and log10 of the gas pressure
+# in dyn/cm2 at log g 4.5, about as in models of cool dwarfs.
+_LAYERS = ((1.0, 5.0), (0.85, 4.5), (0.75, 3.9))
+
+# Gas pressure goes as this power of gravity (Gray, "The Observation and Analysis of
+# Stellar Photospheres", 3rd edition, section 9).
+_GRAVITY = 0.6
+
+_LN10 = math.log(10)
+_LOG_K = math.log10(1.380649e-16)  # Boltzmann's constant, erg/K
+
+# log10 of 2 (2 pi m k / h^2)^1.5 in cm^-3 K^-1.5, and 1 / (k ln 10) in K/eV.
+_LOG_SAHA = math.log10(2 * 2.41468e15)
+_EV = 5039.78
 
 
 class Chemistry(nn.Module):
@@ -52,55 +65,62 @@ class Chemistry(nn.Module):
 
     With b the number of bonds that are broken when half of the molecules are, what o
     oxygen atoms leave of c carbon atoms is the positive root x of
-    :math:`x^2 + (o - c + b)\,x - b c = 0` (law of mass action). Electrons are
-    the sum of abundances, each times the part :math:`1/(1 + e^{(\chi - E)/s})` that is
-    ionised, with ionisation energies :math:`\chi`.
+    :math:`x^2 + (o - c + b)\,x - b c = 0` (law of mass action).
+
+    The electrons of a layer are those that its atoms have lost (Saha),
+
+    .. math:: n_e = \sum_i n_i \frac{S_i}{S_i + n_e}, \qquad
+        S_i = 2\,\frac{g_i^+}{g_i} \left(\frac{2\pi m k T}{h^2}\right)^{3/2}
+        e^{-\chi_i/kT} .
 
     Parameters
     ----------
-    abundances : mapping of str to sequence of float
-        For each element log10 of its number abundance at the centre of the training
-        box (hydrogen = 12), and the change of that with each scaled label.
+    linear : mapping of str to sequence of float
+        Teff in K ("teff"), log g ("logg") and, for each element, log10 of its number
+        abundance (hydrogen = 12), as linear functions of the scaled labels: the value
+        at the centre of the training box, and the change with each label.
 
     Attributes
     ----------
     n_features : int
-        Carbon and oxygen left over by three strengths of the bond, and electrons below
-        three energies; zero where the abundances are not known.
+        Carbon and oxygen left over by three strengths of the bond, and electrons in
+        three layers of the atmosphere; zero where the abundances are not known.
     """
 
-    n_features = 2 * len(_BONDS) + len(_ENERGIES)
+    n_features = 2 * len(_BONDS) + len(_LAYERS)
 
-    def __init__(self, abundances: Mapping[str, Sequence[float]]):
+    def __init__(self, linear: Mapping[str, Sequence[float]]):
         super().__init__()
-        self.has_bonds = "C" in abundances and "O" in abundances
-        donors = [name for name in abundances if name not in ("C", "O")]
-        energy = torch.tensor([_ELEMENTS[name][1] for name in donors])
-        below = torch.tensor(_ENERGIES)[:, None] - energy
-        # not saved: they follow from the options
+        self.has_bonds = "C" in linear and "O" in linear
+        self.has_donors = "teff" in linear and len(linear) > 1
+        n_labels = len(next(iter(linear.values()))) - 1
+        solar = {"logg": [4.5] + [0.0] * n_labels, "H": [12.0] + [0.0] * n_labels}
+        forms = solar | dict(linear)
+        donors = [name for name in forms if name in _ELEMENTS]
         tables = {
-            "ionised": nn.functional.logsigmoid(below / _SOFTNESS) / math.log(10),
-            "donors": torch.tensor([abundances[name] for name in donors]),
-            "partners": torch.tensor([abundances[n] for n in "CO"])
-            if self.has_bonds
-            else torch.zeros(0),
+            "atmosphere": [forms[name] for name in ("teff", "logg") if name in forms],
+            "partners": [forms[name] for name in ("C", "O") if name in forms],
+            "donors": [forms[name] for name in donors],
+            "energy": [_ELEMENTS[name][1] for name in donors],
+            "weight": [math.log10(_ELEMENTS[name][2]) for name in donors],
+            "layers": _LAYERS,
         }
         for name, table in tables.items():
-            self.register_buffer(name, table, persistent=False)
+            # not saved, as it follows from the options
+            self.register_buffer(name, torch.tensor(table), persistent=False)
 
     def forward(self, labels: Tensor) -> Tensor:
         """Features of shape (B, n_features) of scaled labels of shape (B, L)."""
         bonds = labels.new_zeros(len(labels), 2 * len(_BONDS))
-        electrons = labels.new_zeros(len(labels), len(_ENERGIES))
+        electrons = labels.new_zeros(len(labels), len(_LAYERS))
         if self.has_bonds:
-            bonds = self._left_over(*_log_abundance(self.partners, labels).T)
-        if len(self.donors):
-            log_n = _log_abundance(self.donors, labels)[:, None] - 6 + self.ionised
-            electrons = torch.logsumexp(math.log(10) * log_n, -1) / math.log(10)
+            bonds = self._left_over(*_evaluate(self.partners, labels).T)
+        if self.has_donors:
+            electrons = self._electrons(labels)
         return torch.cat([bonds, electrons], dim=1)
 
     def _left_over(self, log_carbon, log_oxygen):
-        # in units of 1e-4 of hydrogen
+        """Log of carbon and oxygen that are free, in units of 1e-4 of hydrogen."""
         carbon, oxygen = 10 ** (log_carbon - 8), 10 ** (log_oxygen - 8)
         left = []
         for bond in _BONDS:
@@ -112,54 +132,81 @@ class Chemistry(nn.Module):
                 left.append(torch.where(excess > 0, b * this / root, root))
         return torch.stack(left, dim=-1).log10() / 3
 
+    def _electrons(self, labels):
+        """Log of electrons per hydrogen atom in each layer, in units of 1e-5."""
+        teff, logg = _evaluate(self.atmosphere, labels).T[..., None]
+        # labels may ask for stars that cannot be, but not for NaN
+        temperature = teff.clamp(min=1000.0) * self.layers[:, 0]
+        log_pressure = self.layers[:, 1] + _GRAVITY * (logg - 4.5)
+        log_h = log_pressure - _LOG_K - temperature.log10()
+        log_n = _evaluate(self.donors, labels)[:, None] - 12 + log_h[..., None]
+        log_s = (
+            _LOG_SAHA
+            + 1.5 * temperature.log10()[..., None]
+            + self.weight
+            - self.energy * (_EV / temperature)[..., None]
+        )
+        log_e = log_h - 4
+        # Newton's steps in the logarithm, in which both sides are nearly linear
+        for _ in range(8):
+            ratio = _LN10 * (log_e[..., None] - log_s)  # of atoms to ions, log
+            lost = _LN10 * log_n - F.softplus(ratio)
+            total = torch.logsumexp(lost, -1) / _LN10
+            slope = 1 + (torch.softmax(lost, -1) * torch.sigmoid(ratio)).sum(-1)
+            log_e = log_e - (log_e - total) / slope
+        return log_e - log_h + 5
 
-def find_abundances(
+
+def find_labels(
     label_names: Sequence[str], center: Sequence[float], half_width: Sequence[float]
 ) -> dict[str, list[float]]:
-    """Express the abundance of each element by the labels of a grid.
+    """Express Teff, log g and abundances by the scaled labels of a grid.
 
     Parameters
     ----------
     label_names : sequence of str
-        Such as "C_H" or "[C/H]"; "C_Fe" with "Fe_H" or "M_H". Elements that are not
-        among the labels follow "Fe_H" or "M_H".
+        Such as "teff", "logg", "C_H" or "[C/H]"; "C_Fe" with "Fe_H" or "M_H". Elements
+        that are not among the labels follow "Fe_H" or "M_H".
     center, half_width : sequence of float
-        Of the training box, in dex for these labels.
+        Of the training box, in K or dex.
 
     Returns
     -------
-    abundances : dict of str to list of float
-        As :class:`Chemistry` takes them; empty if the labels tell nothing.
+    linear : dict of str to list of float
+        As :class:`Chemistry` takes them; empty if no label tells of abundances.
 
     Examples
     --------
-    >>> from sk_payne.networks._chemistry import find_abundances
-    >>> find_abundances(["teff", "C_H"], [5000, -0.5], [1000, 1.5])
-    {'C': [7.93, 0.0, 1.5]}
+    >>> from sk_payne.networks._chemistry import find_labels
+    >>> find_labels(["teff", "C_H"], [5000, -0.5], [1000, 1.5])
+    {'teff': [5000.0, 1000.0, 0.0], 'C': [7.93, 0.0, 1.5]}
     """
     columns = {}
     for i, name in enumerate(label_names):
         match = re.fullmatch(r"\[?([A-Z][a-z]?)[_/](H|Fe|M)\]?", name)
-        if match:
-            columns[match.groups()] = i
+        columns[match.groups() if match else name.lower().replace("_", "")] = i
     metals = columns.get(("Fe", "H"), columns.get(("M", "H")))
-    found = {}
-    for element, (solar, _) in _ELEMENTS.items():
+    parts = {name: [columns[name]] for name in ("teff", "logg") if name in columns}
+    for element in _ELEMENTS.keys() - {"H"}:
         relative = columns.get((element, "Fe"), columns.get((element, "M")))
         if (element, "H") in columns:
-            parts = [columns[element, "H"]]
-        elif metals is None:
-            continue
-        else:
-            parts = [metals] if relative is None else [metals, relative]
-        form = [solar + float(sum(center[i] for i in parts))]
-        slopes = [0.0] * len(label_names)
-        for i in parts:
-            slopes[i] = float(half_width[i])
-        found[element] = form + slopes
-    return found
+            parts[element] = [columns[element, "H"]]
+        elif metals is not None:
+            parts[element] = [metals] if relative is None else [metals, relative]
+    if not parts.keys() & _ELEMENTS.keys():
+        return {}
+    linear = {}
+    for name in ("teff", "logg", *_ELEMENTS):
+        if name in parts:
+            value = sum(center[i] for i in parts[name])
+            solar = _ELEMENTS[name][0] if name in _ELEMENTS else 0.0
+            slopes = [0.0] * len(label_names)
+            for i in parts[name]:
+                slopes[i] = float(half_width[i])
+            linear[name] = [solar + float(value), *slopes]
+    return linear
 
 
-def _log_abundance(forms: Tensor, labels: Tensor) -> Tensor:
-    """Values of linear forms (N, 1 + L) of labels (B, L), of shape (B, N)."""
+def _evaluate(forms: Tensor, labels: Tensor) -> Tensor:
+    """Values of linear functions (N, 1 + L) of labels (B, L), of shape (B, N)."""
     return forms[:, 0] + labels @ forms[:, 1:].T

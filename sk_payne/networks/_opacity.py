@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sk_payne.networks._chemistry import Chemistry, find_abundances
+from sk_payne.networks._chemistry import Chemistry, find_labels
 from sk_payne.networks._registry import register_network
 
 # Scaled labels span -1 to 1; abundances of grids span about 3 dex.
@@ -57,9 +57,9 @@ class OpacityPayne(nn.Module):
         Neurons in each of the two layers of g.
     width : int, default=32
         Neurons in each of the two layers of the curve of growth.
-    abundances : mapping of str to sequence of float, default=None
-        How the abundance of each element follows from the labels, see
-        :class:`Chemistry`. :meth:`label_params` finds it from their names.
+    linear : mapping of str to sequence of float, default=None
+        How Teff, log g and abundances follow from the labels, see :class:`Chemistry`.
+        :meth:`label_params` finds it from their names.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class OpacityPayne(nn.Module):
         n_sums: int = 4,
         n_hidden: int = 256,
         width: int = 32,
-        abundances: Mapping[str, Sequence[float]] | None = None,
+        linear: Mapping[str, Sequence[float]] | None = None,
     ):
         super().__init__()
         self.n_wavelengths = n_wavelengths
@@ -92,8 +92,8 @@ class OpacityPayne(nn.Module):
         self.from_exponentials = nn.Linear(n_labels, n_hidden, bias=False)
         first = [self.from_labels, self.from_exponentials]
         self.chemistry = None
-        if abundances:
-            self.chemistry = Chemistry(abundances)
+        if linear:
+            self.chemistry = Chemistry(linear)
             self.from_chemistry = nn.Linear(Chemistry.n_features, n_hidden, bias=False)
             first.append(self.from_chemistry)
         self.hidden = nn.Linear(n_hidden, n_hidden)
@@ -130,22 +130,22 @@ class OpacityPayne(nn.Module):
 
     @classmethod
     def label_params(cls, label_names, center, half_width) -> dict:
-        """Find the abundances among the labels.
+        """Find Teff, log g and abundances among the labels.
 
         Parameters
         ----------
         label_names : sequence of str
-            Such as "C_H", "[C/H]" or "C_Fe".
+            Such as "teff", "logg", "C_H", "[C/H]" or "C_Fe".
         center, half_width : sequence of float
-            Of the training box, in dex for these labels.
+            Of the training box, in K or dex.
 
         Returns
         -------
         arch_params : dict
-            "abundances", if there are any.
+            "linear", if abundances are among them.
         """
-        abundances = find_abundances(label_names, center, half_width)
-        return {"abundances": abundances} if abundances else {}
+        linear = find_labels(label_names, center, half_width)
+        return {"linear": linear} if linear else {}
 
     def learning_rate_factors(self) -> list[tuple[str, float]]:
         """Let tables, of which a star moves all entries a little, learn faster."""

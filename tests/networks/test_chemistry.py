@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from astropy import constants as c
+from scipy.optimize import brentq
 
-from sk_payne.networks._chemistry import Chemistry, find_abundances
+from sk_payne.networks._chemistry import Chemistry, find_labels
 
 NAMES = ["teff", "C_H", "O_H", "Fe_H"]
 CENTER, HALF_WIDTH = [5000.0, -0.5, -0.25, 0.0], [1000.0, 1.5, 1.25, 1.0]
@@ -16,7 +18,7 @@ def labels_of(n=17, seed=1):
 
 
 def features_of(labels, names=NAMES):
-    chemistry = Chemistry(find_abundances(names, CENTER, HALF_WIDTH))
+    chemistry = Chemistry(find_labels(names, CENTER, HALF_WIDTH))
     return chemistry.double()(labels)
 
 
@@ -25,11 +27,11 @@ def test_carbon_monoxide_leaves_what_the_law_of_mass_action_says():
     left = 10 ** (3 * features_of(labels).numpy())
     # the constants are kept in float32
     carbon, oxygen = np.float32([8.43 - 0.5, 8.69 - 0.25]).astype(float)
-    c = 10 ** (carbon + 1.5 * labels[:, 1].numpy() - 8)
-    o = 10 ** (oxygen + 1.25 * labels[:, 2].numpy() - 8)
+    n_c = 10 ** (carbon + 1.5 * labels[:, 1].numpy() - 8)
+    n_o = 10 ** (oxygen + 1.25 * labels[:, 2].numpy() - 8)
     for column, bond in enumerate((9.0, 7.0, 5.0)):
         b = 10 ** (bond - 8)
-        for side, (this, other) in enumerate(((c, o), (o, c))):
+        for side, (this, other) in enumerate(((n_c, n_o), (n_o, n_c))):
             expected = [
                 max(np.roots([1, y - x + b, -b * x]).real)
                 for x, y in zip(this, other, strict=True)
@@ -37,26 +39,50 @@ def test_carbon_monoxide_leaves_what_the_law_of_mass_action_says():
             found = left[:, 2 * column + side]
             np.testing.assert_allclose(found, expected, rtol=1e-9)
         # what is bound is as much of the one as of the other
-        bound = [x - left[:, 2 * column + i] for i, x in enumerate((c, o))]
+        bound = [x - left[:, 2 * column + i] for i, x in enumerate((n_c, n_o))]
         np.testing.assert_allclose(bound[0], bound[1], rtol=1e-9, atol=1e-9)
 
 
-def test_electrons_are_the_sum_of_the_ionised_abundances():
-    labels = labels_of()
-    found = 10 ** features_of(labels, ["teff", "Na_H", "Mg_H", "Si_H"])[:, 6:].numpy()
-    solar, energy = np.array([6.24, 7.60, 7.51]), np.array([5.14, 7.65, 8.15])
-    log_n = solar + np.array(CENTER[1:]) + labels[:, 1:].numpy() * HALF_WIDTH[1:]
-    for column, cut in enumerate((5.6, 7.2, 8.6)):
-        ionised = 1 / (1 + np.exp((energy - cut) / 0.35))
-        expected = (10 ** (log_n - 6) * ionised).sum(axis=1)
-        np.testing.assert_allclose(found[:, column], expected, rtol=2e-6)
+def test_electrons_are_those_of_the_saha_equation():
+    names = ["teff", "logg", "Na_H", "Mg_H", "Si_H"]
+    center, half_width = [5000.0, 4.4, -0.5, -0.5, -0.5], [1000.0, 0.5, 1.5, 1.5, 1.5]
+    labels = 2 * torch.rand(17, 5, dtype=torch.float64) - 1
+    chemistry = Chemistry(find_labels(names, center, half_width)).double()
+    found = chemistry(labels)[:, 6:].numpy()
+    teff, logg, *metals = (np.array(center) + labels.numpy() * half_width).T
+    k, m, h = c.k_B.cgs.value, c.m_e.cgs.value, c.h.cgs.value
+    for layer, (factor, log_p) in enumerate(((1.0, 5.0), (0.85, 4.5), (0.75, 3.9))):
+        for star in range(len(labels)):
+            T = factor * teff[star]
+            n_h = 10 ** (log_p + 0.6 * (logg[star] - 4.5)) / (k * T)
+            log_n = np.array([12.0, 6.24, 7.60, 7.51]) - 12
+            log_n[1:] += [metal[star] for metal in metals]
+            n = n_h * 10**log_n
+            energy = np.array([13.60, 5.14, 7.65, 8.15]) * 1.602177e-12
+            ratio = np.array([1 / 2, 1 / 2, 2, 6 / 9])
+            s = 2 * ratio * (2 * np.pi * m * k * T / h**2) ** 1.5
+            s *= np.exp(-energy / (k * T))
+            log_e = brentq(
+                lambda x, n=n, s=s: np.log((n * s / (s + np.exp(x))).sum()) - x, 0, 60
+            )
+            expected = (log_e - np.log(n_h)) / np.log(10) + 5
+            assert found[star, layer] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_sun_has_an_electron_for_ten_thousand_hydrogen_atoms():
+    # Gray, "The Observation and Analysis of Stellar Photospheres", table 9.2: around
+    # 5000 K the electron pressure is 1e-4 of the gas pressure
+    names, center = ["teff", "logg", "Fe_H"], [5772.0, 4.44, 0.0]
+    chemistry = Chemistry(find_labels(names, center, [1000.0, 0.5, 1.0]))
+    electrons = 10 ** (chemistry(torch.zeros(1, 3))[0, 6:] - 5)
+    assert 0.7e-4 < electrons[1] < 1.5e-4
 
 
 def test_features_are_zero_where_abundances_are_not_known():
     features = features_of(labels_of(), ["teff", "Na_H", "logg", "Si_H"])
     assert (features[:, :6] == 0).all()
     assert (features[:, 6:] != 0).all()
-    features = features_of(labels_of(), ["teff", "C_H", "O_H", "logg"])
+    features = features_of(labels_of(), ["vsini", "C_H", "O_H", "logg"])
     assert (features[:, :6] != 0).all()
     assert (features[:, 6:] == 0).all()
 
@@ -71,7 +97,7 @@ def test_features_are_smooth_where_carbon_equals_oxygen():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_features_of_extreme_stars_are_finite(dtype):
-    chemistry = Chemistry(find_abundances(NAMES, CENTER, HALF_WIDTH)).to(dtype)
+    chemistry = Chemistry(find_labels(NAMES, CENTER, HALF_WIDTH)).to(dtype)
     corners = torch.cartesian_prod(*[torch.tensor([-2.0, 2.0])] * 4).to(dtype)
     features = chemistry(corners)
     assert features.shape == (16, Chemistry.n_features)
@@ -90,7 +116,7 @@ def test_features_of_extreme_stars_are_finite(dtype):
     ],
 )
 def test_carbon_is_found_in_every_notation(names, carbon):
-    found = find_abundances(names, CENTER, HALF_WIDTH)
+    found = find_labels(names, CENTER, HALF_WIDTH)
     np.testing.assert_allclose(found["C"], carbon, rtol=1e-14)
 
 
@@ -98,4 +124,4 @@ def test_carbon_is_found_in_every_notation(names, carbon):
     "names", [["teff", "logg"], ["label_0", "label_1"], ["C_Fe", "logg"], ["Xy_H"]]
 )
 def test_nothing_is_found_where_nothing_is_said(names):
-    assert find_abundances(names, CENTER, HALF_WIDTH) == {}
+    assert find_labels(names, CENTER, HALF_WIDTH) == {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sk_payne.networks import OpacityPayne
-from sk_payne.networks._chemistry import find_abundances
+from sk_payne.networks._chemistry import find_labels
 
 NAMES = ["teff", "C_H", "O_H", "Fe_H"]
 CENTER, HALF_WIDTH = [5000.0, -0.5, -0.25, 0.0], [1000.0, 1.5, 1.25, 1.0]
@@ -79,10 +79,8 @@ def test_network_at_the_centre_does_not_depend_on_the_layers_of_the_labels():
     torch.testing.assert_close(network(center), before, rtol=1e-12, atol=1e-12)
 
 
-def test_label_params_find_the_abundances():
-    assert set(chemistry()["abundances"]) == set(
-        find_abundances(NAMES, CENTER, HALF_WIDTH)
-    )
+def test_label_params_find_teff_and_abundances():
+    assert chemistry() == {"linear": find_labels(NAMES, CENTER, HALF_WIDTH)}
     assert OpacityPayne.label_params(["label_0"], [0.0], [1.0]) == {}
 
 
