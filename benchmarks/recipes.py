@@ -7,7 +7,9 @@ are skipped. Times are only comparable if nothing else ran.
     python benchmarks/recipes.py TRIALS.json [--threads 1]
 
 TRIALS.json is a list of dicts with "name", "arch" and, as wanted, "arch_params",
-"recipe" and "max_steps".
+"recipe", "max_steps", and "n" for the first n spectra of the training split only, of
+which a tenth is held out, too. The trials of the opacity network are in
+opacity_trials.json.
 """
 
 import argparse
@@ -43,13 +45,14 @@ def main():
             file.write(result + "\n")
 
 
-def run(grid, *, name, arch, **changes):
+def run(grid, *, name, arch, n=None, **changes):
     """Train one emulator on the training split; judge on its held-out tenth."""
-    rows = grid.train_indices
+    rows = grid.train_indices[:n]
     emulator = SpectrumEmulator(
         arch=arch,
         wavelength=grid.wavelength,
         medium=grid.medium,
+        label_names=grid.label_names,
         random_state=0,
         **changes,
     )

@@ -178,7 +178,7 @@ RECIPES = {
     "bigpayne": Recipe(max_steps=4000, loss="mae", lr=2e-3, weight_decay=0.1),
     "convolutional": Recipe(max_steps=3000, batch_size=32, loss="mae", lr=3e-3),
     "opacity": Recipe(
-        max_steps=6000, batch_size=32, loss="mae", lr=5e-3, weight_decay=0.1
+        max_steps=8000, batch_size=32, loss="mae", lr=5e-3, weight_decay=0.1
     ),
     "transformer": Recipe(
         max_steps=10_000, n_wavelengths=64, lr=6e-3, weight_decay=1e-5

@@ -36,7 +36,8 @@ class OpacityPayne(nn.Module):
 
     M because a pixel covers parts of lines with different opacities. Flux is a small
     dense network of the :math:`\log\tau_{\lambda m}`, the same at every wavelength:
-    a curve of growth, which a code of the star and one of the wavelength bend.
+    a curve of growth, which a code of the star and one of the wavelength bend. What
+    such sums cannot say is added by a linear layer on top of g, which starts at zero.
 
     What g is given are the labels, their exponentials (abundances as numbers) and, if
     the names of the labels tell of abundances, the :class:`Chemistry` of the star: what
@@ -108,6 +109,8 @@ class OpacityPayne(nn.Module):
         self.growth = nn.Linear(width, width)
         self.flux = nn.Linear(width, 1)
         self.offset = nn.Parameter(torch.zeros(n_wavelengths))
+        self.rest = nn.Linear(n_hidden, n_wavelengths, bias=False)
+        nn.init.zeros_(self.rest.weight)
         with torch.no_grad():
             # every population is one of the labels, in turn
             labels = torch.arange(n_populations) % n_labels
@@ -126,7 +129,7 @@ class OpacityPayne(nn.Module):
         x_BPE = self.sums((tau_BPM + 1e-6).log())
         x_BPE = F.gelu(x_BPE + self.wavelength_code + code)
         x_BPE = F.gelu(self.growth(x_BPE) + code_2)
-        return self.flux(x_BPE).squeeze(-1) + self.offset
+        return self.flux(x_BPE).squeeze(-1) + self.offset + self.rest(star)
 
     @classmethod
     def label_params(cls, label_names, center, half_width) -> dict:

@@ -38,6 +38,7 @@ def test_forward_is_the_formula(options):
     with torch.no_grad():
         network.offset.normal_()
         network.wavelength_code.normal_()
+        network.rest.weight.normal_()
     w = {name: p.detach().numpy() for name, p in network.named_parameters()}
     p = labels_of().numpy()
     rate = 1.5 * math.log(10)
@@ -59,6 +60,7 @@ def test_forward_is_the_formula(options):
     x = gelu(x + w["wavelength_code"] + code[:, None, :5])
     x = gelu(x @ w["growth.weight"].T + w["growth.bias"] + code[:, None, 5:])
     expected = (x @ w["flux.weight"].T)[..., 0] + w["flux.bias"] + w["offset"]
+    expected += star @ w["rest.weight"].T
     found = network(torch.from_numpy(p)).detach().numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
