@@ -1,7 +1,9 @@
 """Error and time of each architecture at its default recipe, on the shipped grid.
 
 Trains on the training split, whose held-out part is all that a recipe may be chosen
-by, and judges on the test split. An architecture already in the record is skipped, so
+by, and judges on the test split: errors, and which part of them is within the error
+that the emulator claims, in all and in the quarters of the range of every label that do
+worst. An architecture already in the record is skipped, so
 an interrupted run resumes; --again starts over.
 
     python benchmarks/emulators.py [--arch payne ...] [--seed 0] [--again]
@@ -42,6 +44,16 @@ def main():
     table([{k: v for k, v in row.items() if k != "machine"} for row in rows])
 
 
+def within_quarters(within, P, low, high):
+    """Mean of `within` in each quarter of the range of each label."""
+    quarter = np.clip((4 * (P - low) / (high - low)).astype(int), 0, 3)
+    return [
+        float(within[quarter[:, label] == i].mean())
+        for label in range(P.shape[1])
+        for i in range(4)
+    ]
+
+
 def train_and_judge(arch, grid, seed):
     """Fit one architecture; errors are in units of the continuum."""
     train, test = grid.train_indices, grid.test_indices
@@ -58,7 +70,11 @@ def train_and_judge(arch, grid, seed):
     emulator.fit(grid.data[train], grid.target[train])
     seconds = time.perf_counter() - start
     emulator.save(RESULTS / f"{arch}.safetensors", provenance={"grid": "load_sme_grid"})
-    error = emulator.predict(grid.data[test]) - grid.target[test]
+    P = grid.data[test]
+    flux, std = emulator.predict(P, return_std=True)
+    error = flux - grid.target[test]
+    within = (np.abs(error) < std).mean(axis=1)
+    quarters = within_quarters(within, P, emulator.label_low_, emulator.label_high_)
     return {
         "arch": arch,
         "n_training": emulator.n_training_,
@@ -69,6 +85,9 @@ def train_and_judge(arch, grid, seed):
         "test_mae": float(np.abs(error).mean()),
         "test_rmse": float(np.sqrt(np.mean(error**2))),
         "test_99": float(np.quantile(np.abs(error), 0.99)),
+        "within_std": float(within.mean()),
+        "within_std_lowest_quarter": min(quarters),
+        "within_std_highest_quarter": max(quarters),
         "machine": machine(),
     }
 

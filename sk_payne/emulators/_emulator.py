@@ -21,8 +21,11 @@ class SpectrumEmulator(BaseEmulator):
     Parameters
     ----------
     arch : str or type, default="transformer"
-        - "transformer": TransformerPayne. The most accurate for its number of training
-          spectra, at any wavelengths; slow to train on a CPU.
+        - "transformer": TransformerPayne, at any wavelengths; it needs an accelerator
+          and long training to be good.
+        - "opacity": sums of opacities under one curve of growth, and chemistry if the
+          names of the labels tell of abundances ("teff", "logg", "C_H", ...). The most
+          accurate for its number of training spectra; minutes to train.
         - "bigpayne": a large dense network. Minutes to train, fast to predict.
         - "payne": The Payne, a small dense network. The fastest, the least accurate.
         - "convolutional": a dense stem and transposed convolutions.

@@ -113,7 +113,7 @@ class TransformerPayne(nn.Module):
         self.encoding = WavelengthEncoding(width, shortest_period, longest_period)
         self.tokens = nn.Sequential(
             nn.Linear(n_labels, width if pre else 4 * width, bias=not pre),
-            nn.GELU(approximate="tanh"),
+            nn.GELU(),
             nn.Linear(width if pre else 4 * width, n_tokens * width, bias=not pre),
             nn.Unflatten(-1, (n_tokens, width)),
         )
@@ -125,7 +125,7 @@ class TransformerPayne(nn.Module):
             self.head_norm = nn.LayerNorm(width)
         self.head = nn.Sequential(
             nn.Linear(width, width, bias=not pre),
-            nn.GELU(approximate="tanh"),
+            nn.GELU(),
             nn.Linear(width, 1, bias=not pre),
         )
         self._initialize(zero=zero_init and pre)
@@ -255,7 +255,7 @@ class _TwoStreamLayer(nn.Module):
 def _feed_forward(width: int, factor: int, *, bias: bool) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(width, factor * width, bias=bias),
-        nn.GELU(approximate="tanh"),
+        nn.GELU(),
         nn.Linear(factor * width, width, bias=bias),
     )
 
