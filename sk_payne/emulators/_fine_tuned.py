@@ -33,7 +33,8 @@ class FineTunedEmulator(BaseEmulator):
     The network of the base goes on learning on new spectra, usually far fewer than a
     training from scratch would need. At its first step it predicts what the base
     does: labels are scaled as in the base; a label that was constant there, or that is
-    new, has no influence until it is learned. The base is never changed.
+    new, has no influence until it is learned, but for the chemistry that the opacity
+    network knows. The base is never changed.
 
     Parameters
     ----------

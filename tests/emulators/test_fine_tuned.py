@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ExtrapolationWarning.__module__}.ExtrapolationWarning"
 )
 
-ARCHITECTURES = ["payne", "bigpayne", "convolutional", "transformer"]
+ARCHITECTURES = ["payne", "bigpayne", "convolutional", "opacity", "transformer"]
 DENSE = ["payne", "bigpayne"]
 
 # One step that rounding swallows, so that what is predicted is the very start.
@@ -161,6 +161,8 @@ def test_start_does_not_depend_on_labels_that_were_constant_in_the_base(
     expected = base.predict(narrow[0])
     found = tuned.predict(narrow[0])
     np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+    if arch == "opacity":
+        return  # its chemistry knows what other temperatures do
     # and so at any temperature and gravity
     P = narrow[0].copy()
     P[:, :2] = np.random.default_rng(0).uniform([4000, 4], [6000, 5], (97, 2))
@@ -704,7 +706,7 @@ def test_saved_fine_tuned_emulator_stands_on_its_own(
     np.testing.assert_array_equal(again.wavelength_, wavelength)
 
 
-@pytest.mark.parametrize("arch", ["convolutional", "transformer"])
+@pytest.mark.parametrize("arch", ["convolutional", "opacity", "transformer"])
 def test_pickle_predicts_the_same_bits(narrow_bases, tune, tiny_grid, arch):
     tuned = tune(narrow_bases[arch])
     again = pickle.loads(pickle.dumps(tuned))
