@@ -8,10 +8,11 @@ on, none is held out; the recipes are the defaults of sk_payne, of which --budge
 a part of the steps. Seeds change subsets, weights and batches.
 
 Every training is a line of results/data_efficiency.jsonl and is not repeated: after an
-interruption, the same command goes on. At the end it writes a table and a figure.
+interruption, the same command goes on. At the end it writes a table and a figure; that
+of the documentation is made with --figure docs/images/data_efficiency.png.
 
     python benchmarks/data_efficiency.py             # everything: hours on a CPU
-    python benchmarks/data_efficiency.py --reduced   # below 20 minutes on two cores
+    python benchmarks/data_efficiency.py --reduced   # a tenth of the steps, three sizes
     python benchmarks/data_efficiency.py --arch bigpayne opacity --sizes 300 1000
 """
 
@@ -59,7 +60,7 @@ def main():
     summary = summarise(rows)
     table(summary)
     (RESULTS / f"{arguments.name}.json").write_text(json.dumps(summary, indent=1))
-    draw(summary, RESULTS / f"{arguments.name}.png")
+    draw(summary, arguments.figure or RESULTS / f"{arguments.name}.png")
 
 
 def parse():
@@ -70,6 +71,7 @@ def parse():
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--budget", type=float)
     parser.add_argument("--reduced", action="store_true")
+    parser.add_argument("--figure", type=Path, help="default: beside the table")
     arguments = parser.parse_args()
     full = {"sizes": [100, 300, 1000, 2000, 3425], "seeds": [0, 1, 2], "budget": 1.0}
     reduced = {"sizes": [100, 300, 1000], "seeds": [0], "budget": 0.1}
@@ -155,7 +157,7 @@ def pretrained(arch, budget):
     emulator = SpectrumEmulator(
         arch=arch,
         wavelength=grid.wavelength,
-        medium=grid.medium,
+        medium="air",
         label_names=grid.label_names,
         label_units=["K"] + ["dex"] * (len(grid.label_names) - 1),
         max_steps=n_steps(arch, budget),
