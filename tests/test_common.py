@@ -38,7 +38,7 @@ def fine_tuned(n_labels, lr=1e-2, **arch_params):
     base = emulator("transformer", width=32, n_layers=1, **arch_params)
     return FineTunedEmulator(
         base.set_params(max_steps=11).fit(P, P[:, :1] + [0.0, 1.0, 2.0]),
-        max_steps=101,
+        max_steps=211,
         recipe={"lr": lr},
         device="cpu",
         random_state=0,
