@@ -479,7 +479,6 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         else:
             wavelength = torch.from_numpy(wavelength).to(self.device_)
             n_wavelengths = len(wavelength)
-        blocks = row_blocks(len(X), n_wavelengths)
 
         def flux_of(rows):
             # a copy, as tensors may not share read-only memory

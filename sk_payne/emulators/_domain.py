@@ -280,10 +280,9 @@ def warn_outside(labels, domain, *, stacklevel=3):
     >>> domain = Domain.from_training(np.linspace([4000.0], [6000.0], 1000), ["teff"])
     >>> warn_outside(np.array([[4500.0], [6001.0]]), domain)
     """
-    corner = domain.classify(labels) == OUTSIDE
-    if not corner.any():
+    out = np.flatnonzero(domain.classify(labels) == OUTSIDE)
+    if not len(out):
         return
-    out = np.flatnonzero(corner)
     beyond = domain._box_category(labels[out]) == OUTSIDE
     outside, corner = out[beyond.any(axis=1)], out[~beyond.any(axis=1)]
     if len(outside):

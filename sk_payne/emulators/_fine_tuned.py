@@ -175,6 +175,9 @@ class FineTunedEmulator(BaseEmulator):
             default=gentle_recipe(base.arch_, network),
         )
         self._scaling = transfer_scaling(base, X, source, self.wavelength_)
+        scaling = (base._scaling.label_center, base._scaling.label_half_width)
+        weights = map(np.atleast_1d, base._network_state().values())
+        self._base_fingerprint = fingerprint(*scaling, *weights)
 
         def build(n_labels, log_wavelength):
             network, arch_params = build_network(
@@ -190,11 +193,8 @@ class FineTunedEmulator(BaseEmulator):
         return build
 
     def _settings(self):
-        base = _open(self.base)
-        scaling = (base._scaling.label_center, base._scaling.label_half_width)
-        weights = map(np.atleast_1d, base._network_state().values())
         return super()._settings() | {
-            "base": fingerprint(*scaling, *weights),
+            "base": self._base_fingerprint,
             "freeze": repr(tuple(self.freeze)),
             "label_names": repr(self.label_names_),
         }

@@ -45,13 +45,12 @@ def capture(net):
     random = {"cpu": torch.random.get_rng_state()}
     if net.device.startswith("cuda"):
         random["cuda"] = torch.cuda.get_rng_state(net.device)
-    return _copy(
+    state = _copy(
         {
             "network": net.module_.state_dict(),
             "optimizer": net.optimizer_.state_dict(),
             "order": net.order.state_dict(),
             "random": random,
-            "history": list(net.history),
             "n_steps": net.n_steps,
             "callbacks": {
                 name: {key: getattr(callback, key) for key in _remembered(callback)}
@@ -59,6 +58,8 @@ def capture(net):
             },
         }
     )
+    # epochs that are over do not change, and there may be many
+    return state | {"history": list(net.history)}
 
 
 def restore(net, state):
@@ -142,7 +143,7 @@ def write_state(path, state):
     """
     partial = Path(f"{path}.partial")
     try:
-        torch.save(state, partial)
+        torch.save(to_cpu(state), partial)
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
