@@ -38,6 +38,8 @@ PEER = Path(__file__).with_name("training_peer.py")
 COMMON = {"lr": 1e-3, "warm_up": 5, "repeat": 3}
 SMALL = {"width": 64, "n_layers": 4, "n_tokens": 16}
 LARGE = {"width": 128, "n_layers": 8, "n_tokens": 16}
+for sizes in (SMALL, LARGE):  # tokens as the toolkit makes them
+    sizes |= {"token_hidden": sizes["width"], "token_bias": False}
 DENSE = {"n_hidden": 1024, "n_layers": 4}
 CASES = {
     "transformer 64 x 4": {"arch": "transformer", **SMALL, "batch": 64, "steps": 60},
@@ -130,11 +132,11 @@ def matrix_product_rate(n=2048, repeat=5):
 
 def measure(case, labels, flux, grid):
     """Seconds of a training step and of predicting a batch, ours."""
-    options = ("width", "n_layers", "n_tokens", "n_hidden")
+    options = {"n_hidden"} | SMALL.keys()
     clock = Clock()
     emulator = SpectrumEmulator(
         arch=case["arch"],
-        arch_params={name: case[name] for name in options if name in case},
+        arch_params={name: case[name] for name in options & case.keys()},
         wavelength=grid.wavelength,
         medium=grid.medium,
         max_steps=case["warm_up"] + case["steps"],

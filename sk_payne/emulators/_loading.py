@@ -85,6 +85,7 @@ def _restore(tensors, description, arch):
     if recipe["optimizer"] not in OPTIMIZERS:
         # a class of the user's own, which loading may not import
         del recipe["optimizer"]
+        recipe.pop("optimizer_params", None)
     emulator = SpectrumEmulator(
         arch=arch,
         arch_params=attributes["arch_params_"],

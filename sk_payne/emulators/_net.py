@@ -4,17 +4,11 @@ It is here, behind the estimator, because skorch owns the training loop.
 """
 
 import contextlib
-import inspect
 import math
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    GradientNormClipping,
-    LRScheduler,
-)
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
@@ -195,6 +189,27 @@ class WeightAveraging(Callback):
             parameter.copy_(average)
 
 
+class GradientClipping(Callback):
+    """Scales gradients down if their common norm is above a limit.
+
+    Parameters
+    ----------
+    limit : float
+        Largest norm.
+    """
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        """Do what torch's `clip_grad_norm_` does, and on CPUs only if need be."""
+        parameters = [p for _, p in named_parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        # a product with one costs a CPU as much as the norm, a look the GPU a wait
+        if norm.device.type != "cpu" or norm > self.limit:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.limit, norm)
+
+
 class StepProgress(Callback):
     """One progress bar over all optimisation steps, with the held-out loss.
 
@@ -276,8 +291,10 @@ def make_net(
         module,
         criterion=recipe.loss_class,
         optimizer=recipe.optimizer_class,
-        optimizer__weight_decay=recipe.weight_decay,
-        **_fused(recipe.optimizer_class),
+        **{
+            f"optimizer__{name}": value
+            for name, value in recipe.optimizer_arguments.items()
+        },
         optimizer__param_groups=_parameter_groups(module, recipe),
         lr=recipe.lr,
         max_epochs=-(-recipe.max_steps // recipe.validate_every),
@@ -315,13 +332,6 @@ def _parameter_groups(module, recipe):
     return list(groups.items())
 
 
-def _fused(optimizer_class):
-    """Update all weights in one kernel, if the optimiser has one."""
-    if "fused" in inspect.signature(optimizer_class).parameters:
-        return {"optimizer__fused": True}
-    return {}
-
-
 def _autocast(precision, device):
     if precision == "bfloat16":
         return torch.bfloat16
@@ -343,7 +353,7 @@ def _callbacks(recipe, held_out, verbose):
         )
     ]
     if recipe.grad_clip is not None:
-        callbacks.append(("clip", GradientNormClipping(recipe.grad_clip)))
+        callbacks.append(("clip", GradientClipping(recipe.grad_clip)))
     if recipe.average > 0:
         remembered = max(1.0, recipe.average * recipe.max_steps)
         callbacks.append(("average", WeightAveraging(remembered)))

@@ -4,8 +4,9 @@ It is here so that a recipe is one object to read, to replace and to save.
 """
 
 import difflib
+import inspect
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral
 
 import torch
@@ -15,13 +16,16 @@ __all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "gentle_recipe", "resolve_recipe"]
 # LBFGS needs a closure that computes the loss several times a step, Muon takes
 # matrices only, and the other two know no weight decay.
 _UNFIT = ("LBFGS", "Muon", "Rprop", "SparseAdam", "Optimizer")
-OPTIMIZERS = {
-    name: value
-    for name, value in vars(torch.optim).items()
-    if isinstance(value, type)
-    and issubclass(value, torch.optim.Optimizer)
-    and name not in _UNFIT
-}
+OPTIMIZERS = (
+    "SOAP",
+    *(
+        name
+        for name, value in vars(torch.optim).items()
+        if isinstance(value, type)
+        and issubclass(value, torch.optim.Optimizer)
+        and name not in _UNFIT
+    ),
+)
 _LOSSES = {
     "mse": torch.nn.MSELoss,
     "mae": torch.nn.L1Loss,
@@ -53,7 +57,10 @@ class Recipe:
     loss : {"mse", "mae", "huber"}, default="mse"
         On scaled flux.
     optimizer : str or type, default="AdamW"
-        A name in ``torch.optim``, or a subclass of ``torch.optim.Optimizer``.
+        A name in ``torch.optim``, "SOAP" (arXiv:2409.11321, of pytorch_optimizer), or
+        a subclass of ``torch.optim.Optimizer``.
+    optimizer_params : mapping, default={}
+        Further arguments of the optimiser, such as "betas".
     lr : float, default=1e-3
         The highest learning rate.
     weight_decay : float, default=0.0
@@ -89,6 +96,7 @@ class Recipe:
     n_wavelengths: int | None = None
     loss: str = "mse"
     optimizer: str | type = "AdamW"
+    optimizer_params: Mapping = field(default_factory=dict)
     lr: float = 1e-3
     weight_decay: float = 0.0
     warmup: float = 0.05
@@ -133,6 +141,11 @@ class Recipe:
             f"one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class",
         )
         self._require(
+            "optimizer_params",
+            isinstance(self.optimizer_params, Mapping),
+            "a dict of arguments",
+        )
+        self._require(
             "decay",
             self.decay in ("cosine", "linear", "constant"),
             "'cosine', 'linear' or 'constant'",
@@ -144,7 +157,32 @@ class Recipe:
     @property
     def optimizer_class(self):
         """The class that `optimizer` stands for."""
-        return OPTIMIZERS.get(self.optimizer, self.optimizer)
+        if self.optimizer == "SOAP":
+            # not above, as importing it takes a second
+            from pytorch_optimizer import SOAP
+
+            return SOAP
+        if isinstance(self.optimizer, str):
+            return getattr(torch.optim, self.optimizer)
+        return self.optimizer
+
+    @property
+    def optimizer_arguments(self):
+        """All arguments of the optimiser but weights and learning rate.
+
+        Raises
+        ------
+        ValueError
+            If it does not have one of the entry `optimizer_params`.
+        """
+        known = inspect.signature(self.optimizer_class).parameters
+        entries = ("params", "lr", "weight_decay")
+        allowed = [name for name in known if name not in (*entries, "kwargs")]
+        for name in self.optimizer_params:
+            self._require("optimizer_params", name in allowed, f"any of {allowed}")
+        # all weights in one kernel, if there is one
+        fused = {"fused": True} if "fused" in known else {}
+        return fused | {"weight_decay": self.weight_decay} | dict(self.optimizer_params)
 
     @property
     def loss_class(self):
@@ -181,7 +219,12 @@ RECIPES = {
         max_steps=8000, batch_size=32, loss="mae", lr=5e-3, weight_decay=0.1
     ),
     "transformer": Recipe(
-        max_steps=10_000, n_wavelengths=64, lr=6e-3, weight_decay=1e-5
+        max_steps=10_000,
+        n_wavelengths=64,
+        optimizer="SOAP",
+        optimizer_params={"max_precondition_dim": 512},
+        lr=3e-3,
+        weight_decay=0.1,
     ),
 }
 
@@ -261,6 +304,9 @@ def resolve_recipe(arch, network, recipe=None, max_steps=None, *, default=None):
                 f"`recipe` may have the entries {allowed}; got {name!r}.{hint}"
             )
     changes = dict(recipe)
+    if "optimizer" in changes:
+        # those of the default are not for another one
+        changes.setdefault("optimizer_params", {})
     if max_steps is not None:
         changes["max_steps"] = max_steps
     return replace(default, **changes)

@@ -39,8 +39,8 @@ class TransformerPayne(nn.Module):
         Not used: the network takes any number of wavelengths.
     residual : {"pre", "post"}, default="pre"
         - "pre": the form of 2025. RMS norm without weights before each sub-layer,
-          logits q·k/D, no biases, sub-layers scaled by (layers/4)^-1/2, muP learning
-          rates. Trains at one learning rate whatever the width.
+          logits q·k/D, no biases in the layers, sub-layers scaled by (layers/4)^-1/2,
+          muP learning rates. Trains at one learning rate whatever the width.
         - "post": the form of February 2024, with two streams, LayerNorm and biases.
     width : int, default=64
         E. The released models have 128 or 256.
@@ -51,6 +51,13 @@ class TransformerPayne(nn.Module):
         (one head if the width is not a multiple of 32).
     n_tokens : int, default=16
         T.
+    token_hidden : int, default=None
+        Neurons between labels and tokens; four times the width if None.
+    token_bias : bool, default=True
+        Whether labels become tokens by layers with biases. Released models of the
+        "pre" form have none, and as many neurons as the width. But its tokens are
+        normalised: without a part that is the same for all stars they hardly tell
+        how far a star is from the middle of the box, and errors are larger by half.
     feed_forward : int, default=4
         Width of the feed-forward layer in units of the width.
     shortest_period, longest_period : float
@@ -91,6 +98,8 @@ class TransformerPayne(nn.Module):
         n_layers: int = 4,
         n_heads: int | None = None,
         n_tokens: int = 16,
+        token_hidden: int | None = None,
+        token_bias: bool = True,
         feed_forward: int = 4,
         shortest_period: float = 1e-6,
         longest_period: float = 10.0,
@@ -99,11 +108,16 @@ class TransformerPayne(nn.Module):
         super().__init__()
         if residual not in ("pre", "post"):
             raise ValueError(f"`residual` must be 'pre' or 'post'; got {residual!r}.")
-        if min(width, n_layers, n_tokens, feed_forward) < 1:
-            raise ValueError(
-                "`width`, `n_layers`, `n_tokens` and `feed_forward` must be at least "
-                f"1; got {width}, {n_layers}, {n_tokens} and {feed_forward}."
-            )
+        token_hidden = 4 * width if token_hidden is None else token_hidden
+        for name, size in (
+            ("width", width),
+            ("n_layers", n_layers),
+            ("n_tokens", n_tokens),
+            ("token_hidden", token_hidden),
+            ("feed_forward", feed_forward),
+        ):
+            if size < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {size}.")
         if n_heads is None:
             n_heads = 1 if width % 32 else width // 32
         self.residual = residual
@@ -112,9 +126,9 @@ class TransformerPayne(nn.Module):
         pre = residual == "pre"
         self.encoding = WavelengthEncoding(width, shortest_period, longest_period)
         self.tokens = nn.Sequential(
-            nn.Linear(n_labels, width if pre else 4 * width, bias=not pre),
+            nn.Linear(n_labels, token_hidden, bias=token_bias),
             nn.GELU(),
-            nn.Linear(width if pre else 4 * width, n_tokens * width, bias=not pre),
+            nn.Linear(token_hidden, n_tokens * width, bias=token_bias),
             nn.Unflatten(-1, (n_tokens, width)),
         )
         layer = _PreNormLayer if pre else _TwoStreamLayer
@@ -186,13 +200,16 @@ class TransformerPayne(nn.Module):
         w = self.width / _REFERENCE_WIDTH
         depth = math.sqrt(self.n_layers / _REFERENCE_LAYERS)
         return [
-            ("tokens.2.*", 1 / w),
+            ("tokens.2.weight", 1 / w),
             ("layers.*", 1 / (w * depth)),
             ("head.*", 1 / w),
         ]
 
     def _initialize(self, *, zero: bool) -> None:
-        """Draw truncated normal weights of variance 1 / fan-in (LeCun); zero biases."""
+        """Draw truncated normal weights of variance 1 / fan-in (LeCun); zero biases.
+
+        Tokens start with a part that is the same for all stars.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 # 0.8796 is the deviation of a unit normal cut at two sigma
@@ -200,6 +217,9 @@ class TransformerPayne(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        if self.tokens[0].bias is not None:
+            nn.init.uniform_(self.tokens[0].bias, -1, 1)
+            nn.init.normal_(self.tokens[2].bias)
         if zero:
             for layer in self.layers:
                 for linear in (

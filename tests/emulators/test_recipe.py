@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import pytorch_optimizer
 import torch
 from torch import nn
 
@@ -122,6 +123,7 @@ def test_recipe_of_another_type_is_an_error(recipe):
         ("loss", "rms", r"one of \['huber', 'mae', 'mse'\]"),
         ("optimizer", "Adm", r"one of \['ASGD', .*\] or a torch.optim.Optimizer class"),
         ("optimizer", Payne, r"one of \[.*\] or a torch.optim.Optimizer class"),
+        ("optimizer_params", 0.9, "a dict of arguments"),
         ("decay", "steps", "'cosine', 'linear' or 'constant'"),
         ("precision", "float16", r"one of \('auto', 'float32', 'bfloat16'\)"),
     ],
@@ -167,8 +169,45 @@ def test_optimizer_that_is_offered_can_train(name):
         device="cpu",
         random_state=0,
     ).fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
-    assert type(emulator.net_.optimizer_) is getattr(torch.optim, name)
+    assert type(emulator.net_.optimizer_).__name__ == name
     assert np.isfinite(emulator.predict([[0.5]])).all()
+
+
+def test_soap_is_that_of_pytorch_optimizer():
+    assert Recipe(optimizer="SOAP").optimizer_class is pytorch_optimizer.SOAP
+
+
+def test_optimizer_params_reach_the_optimizer():
+    recipe = Recipe(optimizer="SGD", optimizer_params={"momentum": 0.7})
+    emulator = SpectrumEmulator(
+        arch="payne",
+        arch_params={"n_hidden": 5},
+        recipe=recipe,
+        max_steps=3,
+        device="cpu",
+        random_state=0,
+    ).fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+    assert emulator.net_.optimizer_.param_groups[0]["momentum"] == 0.7
+
+
+def test_another_optimizer_comes_without_the_params_of_the_default():
+    default = resolve_recipe("transformer", TransformerPayne)
+    assert default.optimizer_params
+    changed = resolve_recipe("transformer", TransformerPayne, {"optimizer": "SGD"})
+    expected = dataclasses.replace(default, optimizer="SGD", optimizer_params={})
+    assert changed == expected
+    kept = resolve_recipe("transformer", TransformerPayne, {"lr": 0.1})
+    assert kept.optimizer_params == default.optimizer_params
+
+
+@pytest.mark.parametrize("name", ["momentun", "lr", "params", "kwargs"])
+@pytest.mark.parametrize("optimizer", ["SGD", "SOAP"])
+def test_optimizer_params_that_the_optimizer_does_not_have_are_an_error(
+    optimizer, name
+):
+    recipe = Recipe(optimizer=optimizer, optimizer_params={name: 0.9})
+    with pytest.raises(ValueError, match=r"'optimizer_params' must be any of .*; got"):
+        recipe.optimizer_arguments  # noqa: B018
 
 
 @pytest.mark.parametrize(

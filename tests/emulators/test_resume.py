@@ -166,6 +166,10 @@ def assert_same_bits(found, expected, P):
         ("convolutional", {"optimizer": "AdamW", "average": 0.3, "patience": 100}),
         ("convolutional", {"optimizer": Momentum}),
         ("transformer", {"optimizer": "AdamW", "weight_decay": 0.1}),
+        (
+            "transformer",
+            {"optimizer": "SOAP", "optimizer_params": {"precondition_frequency": 2}},
+        ),
         ("transformer", {"optimizer": Momentum, "average": 1.0}),
         ("transformer", {"optimizer": "NAdam", "patience": 100, "decay": "linear"}),
     ],

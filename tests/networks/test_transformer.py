@@ -53,7 +53,10 @@ def count(network):
 
 def test_pre_has_as_many_parameters_as_the_released_weights():
     # released in 2025: 96 labels, width 128, 8 layers
-    assert count(TransformerPayne(96, 1, width=128, n_layers=8)) == 1_863_808
+    network = TransformerPayne(
+        96, 1, width=128, n_layers=8, token_hidden=128, token_bias=False
+    )
+    assert count(network) == 1_863_808
 
 
 def test_post_has_as_many_parameters_as_the_layers_add_up_to():
@@ -178,8 +181,11 @@ def test_post_ignores_zero_init(labels):
     )
 
 
-def test_pre_has_no_biases_and_post_has_them():
-    assert not any("bias" in name for name, _ in small("pre").named_parameters())
+def test_pre_has_biases_in_the_tokens_only_and_post_everywhere():
+    biases = [name for name, _ in small("pre").named_parameters() if "bias" in name]
+    assert biases == ["tokens.0.bias", "tokens.2.bias"]
+    without = small("pre", token_bias=False)
+    assert not any("bias" in name for name, _ in without.named_parameters())
     for name, module in small("post").named_modules():
         if isinstance(module, torch.nn.Linear):
             assert module.bias is not None, name
@@ -209,10 +215,16 @@ def test_learning_rate_factors_fall_with_width_and_depth(
 ):
     network = TransformerPayne(3, 1, width=width, n_layers=n_layers)
     assert network.learning_rate_factors() == [
-        ("tokens.2.*", tokens),
+        ("tokens.2.weight", tokens),
         ("layers.*", layers),
         ("head.*", head),
     ]
+
+
+def test_tokens_start_with_a_part_that_all_stars_share():
+    tokens = TransformerPayne(3, 1, width=64).tokens(torch.randn(100, 3)).detach()
+    assert 0.5 < float(tokens.mean(dim=0).std()) < 2
+    assert 0.1 < float((tokens - tokens.mean(dim=0)).std()) < 2
 
 
 def test_learning_rate_factors_of_post_are_none():
@@ -220,8 +232,8 @@ def test_learning_rate_factors_of_post_are_none():
     assert network.learning_rate_factors() == []
 
 
-def test_first_layer_of_the_tokens_keeps_the_full_learning_rate():
-    # its fan-in is the number of labels, which does not grow
+def test_first_layer_and_biases_of_the_tokens_keep_the_full_learning_rate():
+    # the fan-in is the number of labels, or one, which do not grow
     from fnmatch import fnmatch
 
     network = TransformerPayne(3, 1, width=128)
@@ -231,7 +243,7 @@ def test_first_layer_of_the_tokens_keeps_the_full_learning_rate():
         for name, _ in network.named_parameters()
         if not any(fnmatch(name, pattern) for pattern in patterns)
     ]
-    assert free == ["tokens.0.weight"]
+    assert free == ["tokens.0.weight", "tokens.0.bias", "tokens.2.bias"]
 
 
 @pytest.mark.parametrize("n_layers", [1, 4, 16])
@@ -270,9 +282,11 @@ def test_unknown_residual_is_an_error():
         TransformerPayne(3, 1, residual="middle")
 
 
-@pytest.mark.parametrize("name", ["width", "n_layers", "n_tokens", "feed_forward"])
-def test_size_of_zero_is_an_error(name):
-    with pytest.raises(ValueError, match=r"must be at least 1; got .*\b0\b"):
+@pytest.mark.parametrize(
+    "name", ["width", "n_layers", "n_tokens", "token_hidden", "feed_forward"]
+)
+def test_size_of_zero_is_an_error_that_names_it(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):
         TransformerPayne(3, 1, **{name: 0})
 
 
