@@ -223,7 +223,7 @@ RECIPES = {
         n_wavelengths=64,
         optimizer="SOAP",
         optimizer_params={"max_precondition_dim": 512},
-        lr=3e-3,
+        lr=6e-3,
         weight_decay=0.1,
     ),
 }

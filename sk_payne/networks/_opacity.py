@@ -22,6 +22,9 @@ _RATE = 1.5 * math.log(10)
 # Of the first weights of g, in units of what keeps the scatter.
 _FIRST = 0.3
 
+# Standard deviation of the first instrument profile, in wavelengths: two are the FWHM.
+_PROFILE = 0.85
+
 
 @register_network("opacity")
 class OpacityPayne(nn.Module):
@@ -29,20 +32,23 @@ class OpacityPayne(nn.Module):
 
     The opacity of a line is the number of atoms or molecules in its lower level times
     a strength, and opacities add up. Each star has K *populations*
-    :math:`n_k = \exp(a_k \cdot p + g_k(p))`, positive numbers that start as powers of
-    single labels p, with a dense network g. Each wavelength has M sums of them,
+    :math:`n_k = \exp(a_k \cdot p + b_k \cdot c + g_k(p))`, positive numbers that start
+    as powers of single labels p, with a dense network g and the chemistry c of the
+    star, see below. Each wavelength has M sums of them,
 
     .. math:: \tau_{\lambda m} = \sum_k e^{s_{\lambda m k}}\,n_k ,
 
     M because a pixel covers parts of lines with different opacities. Flux is a small
     dense network of the :math:`\log\tau_{\lambda m}`, the same at every wavelength:
     a curve of growth, which a code of the star and one of the wavelength bend. What
-    such sums cannot say is added by a linear layer on top of g, which starts at zero.
+    an instrument does comes after it: a common profile, which starts as a Gaussian and
+    is learned, smears flux over neighbouring wavelengths. What all that cannot say is
+    added by a linear layer on top of g, which starts at zero.
 
     What g is given are the labels, their exponentials (abundances as numbers) and, if
-    the names of the labels tell of abundances, the :class:`Chemistry` of the star: what
-    carbon monoxide leaves of carbon and of oxygen, and how many electrons the metals
-    give, which rule the opacity of the continuum.
+    the names of the labels tell of abundances, the :class:`Chemistry` c: what carbon
+    monoxide leaves of carbon and of oxygen, and how many electrons the metals give,
+    which rule the opacity of the continuum.
 
     Parameters
     ----------
@@ -58,6 +64,9 @@ class OpacityPayne(nn.Module):
         Neurons in each of the two layers of g.
     width : int, default=32
         Neurons in each of the two layers of the curve of growth.
+    reach : int, default=3
+        Wavelengths to either side that the instrument smears flux over; 0 for no
+        instrument.
     linear : mapping of str to sequence of float, default=None
         How Teff, log g and abundances follow from the labels, see :class:`Chemistry`.
         :meth:`label_params` finds it from their names.
@@ -85,10 +94,12 @@ class OpacityPayne(nn.Module):
         n_sums: int = 4,
         n_hidden: int = 256,
         width: int = 32,
+        reach: int = 3,
         linear: Mapping[str, Sequence[float]] | None = None,
     ):
         super().__init__()
         self.n_wavelengths = n_wavelengths
+        n_smeared = n_wavelengths + 2 * reach
         self.from_labels = nn.Linear(n_labels, n_hidden)
         self.from_exponentials = nn.Linear(n_labels, n_hidden, bias=False)
         first = [self.from_labels, self.from_exponentials]
@@ -97,17 +108,21 @@ class OpacityPayne(nn.Module):
             self.chemistry = Chemistry(linear)
             self.from_chemistry = nn.Linear(Chemistry.n_features, n_hidden, bias=False)
             first.append(self.from_chemistry)
+            self.chemical_powers = nn.Linear(
+                Chemistry.n_features, n_populations, bias=False
+            )
+            nn.init.zeros_(self.chemical_powers.weight)
         self.hidden = nn.Linear(n_hidden, n_hidden)
         self.powers = nn.Linear(n_labels, n_populations, bias=False)
         self.populations = nn.Linear(n_hidden, n_populations)
-        self.strength = nn.Parameter(
-            torch.randn(n_wavelengths, n_sums, n_populations) - 2
-        )
+        self.strength = nn.Parameter(torch.randn(n_smeared, n_sums, n_populations) - 2)
         self.sums = nn.Linear(n_sums, width)
-        self.wavelength_code = nn.Parameter(torch.zeros(n_wavelengths, width))
+        self.wavelength_code = nn.Parameter(torch.zeros(n_smeared, width))
         self.star_code = nn.Linear(n_hidden, 2 * width)
         self.growth = nn.Linear(width, width)
         self.flux = nn.Linear(width, 1)
+        profile = torch.exp(-((torch.arange(-reach, reach + 1) / _PROFILE) ** 2) / 2)
+        self.profile = nn.Parameter(profile / profile.sum())
         self.offset = nn.Parameter(torch.zeros(n_wavelengths))
         self.rest = nn.Linear(n_hidden, n_wavelengths, bias=False)
         nn.init.zeros_(self.rest.weight)
@@ -121,15 +136,21 @@ class OpacityPayne(nn.Module):
 
     def forward(self, labels: Tensor) -> Tensor:
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
-        star = self._star(labels)
-        population_BK = (self.powers(labels) + self.populations(star)).exp()
+        chemistry = None if self.chemistry is None else self.chemistry(labels)
+        star = self._star(labels, chemistry)
+        power_BK = self.powers(labels) + self.populations(star)
+        if chemistry is not None:
+            power_BK = power_BK + self.chemical_powers(chemistry)
+        population_BK = power_BK.exp()
         strength = self.strength.exp().flatten(0, 1)
         tau_BPM = (population_BK @ strength.T).unflatten(1, self.strength.shape[:2])
         code, code_2 = self.star_code(star)[:, None].chunk(2, dim=-1)
         x_BPE = self.sums((tau_BPM + 1e-6).log())
         x_BPE = F.gelu(x_BPE + self.wavelength_code + code)
         x_BPE = F.gelu(self.growth(x_BPE) + code_2)
-        return self.flux(x_BPE).squeeze(-1) + self.offset + self.rest(star)
+        intrinsic = self.flux(x_BPE).transpose(1, 2)
+        smeared = F.conv1d(intrinsic, self.profile[None, None]).squeeze(1)
+        return smeared + self.offset + self.rest(star)
 
     @classmethod
     def label_params(cls, label_names, center, half_width) -> dict:
@@ -154,10 +175,10 @@ class OpacityPayne(nn.Module):
         """Let tables, of which a star moves all entries a little, learn faster."""
         return [(name, 4.0) for name in self.undecayed]
 
-    def _star(self, labels):
+    def _star(self, labels, chemistry):
         # zero for a label in the middle of its box, where fine-tuning wants it
         exponential = 2 * math.exp(-_RATE) * torch.expm1(_RATE * labels)
         first = self.from_labels(labels) + self.from_exponentials(exponential)
-        if self.chemistry is not None:
-            first = first + self.from_chemistry(self.chemistry(labels))
+        if chemistry is not None:
+            first = first + self.from_chemistry(chemistry)
         return F.gelu(self.hidden(F.gelu(first)))

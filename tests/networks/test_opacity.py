@@ -32,13 +32,17 @@ def gelu(x):
     return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
 
 
+@pytest.mark.parametrize("reach", [3, 0])
 @pytest.mark.parametrize("options", [{}, chemistry()])
-def test_forward_is_the_formula(options):
-    network = make(**options)
+def test_forward_is_the_formula(options, reach):
+    network = make(**options, reach=reach)
     with torch.no_grad():
         network.offset.normal_()
         network.wavelength_code.normal_()
         network.rest.weight.normal_()
+        network.profile.normal_()
+        if options:
+            network.chemical_powers.weight.normal_()
     w = {name: p.detach().numpy() for name, p in network.named_parameters()}
     p = labels_of().numpy()
     rate = 1.5 * math.log(10)
@@ -49,20 +53,30 @@ def test_forward_is_the_formula(options):
         features = network.chemistry(torch.from_numpy(p)).numpy()
         first += features @ w["from_chemistry.weight"].T
     star = gelu(gelu(first) @ w["hidden.weight"].T + w["hidden.bias"])
-    n = np.exp(
-        p @ w["powers.weight"].T
-        + star @ w["populations.weight"].T
-        + w["populations.bias"]
-    )
+    power = p @ w["powers.weight"].T
+    power += star @ w["populations.weight"].T + w["populations.bias"]
+    if options:
+        power += features @ w["chemical_powers.weight"].T
+    n = np.exp(power)
     tau = np.einsum("bk,pmk->bpm", n, np.exp(w["strength"]))
     code = star @ w["star_code.weight"].T + w["star_code.bias"]
     x = np.log(tau + 1e-6) @ w["sums.weight"].T + w["sums.bias"]
     x = gelu(x + w["wavelength_code"] + code[:, None, :5])
     x = gelu(x @ w["growth.weight"].T + w["growth.bias"] + code[:, None, 5:])
-    expected = (x @ w["flux.weight"].T)[..., 0] + w["flux.bias"] + w["offset"]
-    expected += star @ w["rest.weight"].T
+    intrinsic = (x @ w["flux.weight"].T)[..., 0] + w["flux.bias"]
+    expected = np.array([np.correlate(f, w["profile"]) for f in intrinsic])
+    expected += w["offset"] + star @ w["rest.weight"].T
     found = network(torch.from_numpy(p)).detach().numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_profile_starts_as_a_gaussian_two_wavelengths_wide():
+    profile = make().profile.detach()
+    assert float(profile.sum()) == pytest.approx(1)
+    # half of the maximum one wavelength from it
+    assert (profile[2:5] / profile[3]).tolist() == pytest.approx(
+        [0.5, 1, 0.5], abs=1e-3
+    )
 
 
 def test_every_population_starts_as_a_power_of_one_label():
