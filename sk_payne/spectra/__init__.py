@@ -4,6 +4,15 @@ The only room that knows specutils and astropy units; everything behind it is fl
 """
 
 from sk_payne.spectra._as_spectra import as_spectra
+from sk_payne.spectra._broadening import (
+    VelocityConvolver,
+    broaden,
+    broadening_reach,
+    gaussian_transfer,
+    macroturbulence_transfer,
+    rotation_transfer,
+    velocity_sigma,
+)
 from sk_payne.spectra._doppler import C_KMS, doppler_factor
 from sk_payne.spectra._interpolation import GridInterpolator
 from sk_payne.spectra._medium import check_medium, convert_medium
@@ -14,9 +23,16 @@ __all__ = [
     "C_KMS",
     "GridInterpolator",
     "SpectrumSet",
+    "VelocityConvolver",
     "as_spectra",
+    "broaden",
+    "broadening_reach",
     "check_medium",
     "convert_medium",
     "doppler_factor",
+    "gaussian_transfer",
+    "macroturbulence_transfer",
+    "rotation_transfer",
     "to_spectrum",
+    "velocity_sigma",
 ]

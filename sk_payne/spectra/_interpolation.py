@@ -116,6 +116,11 @@ class GridInterpolator:
     def __len__(self):
         return len(self.wavelength)
 
+    @property
+    def is_logarithmic(self):
+        """Whether wavelengths are uniform in their logarithm."""
+        return self._kind == "log"
+
     def __getstate__(self):
         # Cached tensors may live on a device that the reader does not have.
         return {**self.__dict__, "_cache": {}}
