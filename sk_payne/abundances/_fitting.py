@@ -11,7 +11,12 @@ from sk_payne.abundances._least_squares import (
     fit_least_squares,
     invert_normal_matrix,
 )
-from sk_payne.abundances._results import Measurements, set_flags
+from sk_payne.abundances._observation import (
+    ContinuumModel,
+    continuum_basis,
+    fit_continuum,
+)
+from sk_payne.abundances._results import VELOCITY, Measurements, set_flags
 from sk_payne.abundances._start import (
     LabelGuess,
     resample_roughly,
@@ -28,9 +33,9 @@ from sk_payne.spectra import (
 __all__ = ["fit_stars"]
 
 # Model spectra from which starts are guessed, and the first of them, with which
-# velocities are sought.
+# velocities are sought: more for spectra of fewer pixels than this, which say less.
 _N_TEMPLATES = 256
-_N_VELOCITY_TEMPLATES = 32
+_FEW, _MANY, _SHORT = 32, 64, 10_000
 
 # Derivatives held at a time, in numbers: 256 MB in float64. More stars at a time than
 # this only make the progress bar jump, on a CPU.
@@ -45,9 +50,20 @@ _POOR = 5
 # Steps of the velocity scan that the fit may move away from its start.
 _VELOCITY_STEPS = 5
 
+# Velocities that are tried, best first, while the fit is poor.
+_N_VELOCITIES = 3
+
 
 def fit_stars(
-    inverted, spectra, *, velocity_range, emulator_error, max_iterations, verbose=0
+    inverted,
+    spectra,
+    *,
+    velocity_range,
+    broadening,
+    continuum_degree,
+    emulator_error,
+    max_iterations,
+    verbose=0,
 ):
     """Measure stars.
 
@@ -59,6 +75,10 @@ def fit_stars(
         Of n stars, with errors.
     velocity_range : tuple of float or None
         km/s; None fits no velocity.
+    broadening : Broadening or None
+        None for spectra as broad as those of the emulator.
+    continuum_degree : int or None
+        Of the polynomials that continua are; None for normalised flux.
     emulator_error : bool
         Whether the error of the emulator counts.
     max_iterations : int
@@ -84,64 +104,115 @@ def fit_stars(
     with_velocity = inverted.wavelength is not None and velocity_range is not None
     if with_velocity:
         _check_velocity_range(velocity_range)
-        if wavelength is None:
-            wavelength = inverted.wavelength
+    needs_wavelength = with_velocity or broadening or continuum_degree is not None
+    if wavelength is None and needs_wavelength:
+        wavelength = inverted.wavelength
     _require_overlap(inverted, spectra, wavelength, velocity_range)
-    results = Measurements.empty(len(spectra), len(inverted.low), with_velocity)
-    at_edge = np.zeros(len(spectra), dtype=bool)
-    start = _Start(inverted)
+    nuisances = broadening.free if broadening else []
+    nuisances = nuisances + [VELOCITY] * with_velocity
+    results = Measurements.empty(len(spectra), len(inverted.low), nuisances)
+    at_edge = np.zeros((len(spectra), len(nuisances)), dtype=bool)
+    start = _Start(inverted, broadening)
     step = max(1, _MEMORY // (results.n_parameters * max(spectra.shape[1], 1)))
     if inverted.device.type == "cpu":
         step = min(step, _STARS_CPU)
+
+    def measure(rows, rank):
+        batch = _Batch(inverted, spectra, wavelength, rows, broadening)
+        if continuum_degree is not None:
+            batch.find_continuum(start.mean_flux, continuum_degree)
+        if with_velocity:
+            batch.find_velocity(start.velocity_templates, velocity_range, rank)
+        elif wavelength is not None:
+            batch.keep_covered(0.0, 0.0)
+        if continuum_degree is not None:
+            batch.find_continuum(start.mean_flux, continuum_degree)
+        if emulator_error and inverted.error is not None:
+            batch.add_error()
+        found = Measurements.empty(len(rows), len(inverted.low), nuisances)
+        edge = np.zeros((len(rows), len(nuisances)), dtype=bool)
+        batch.fit(start, found, edge, max_iterations)
+        return found, edge
+
     with tqdm(total=len(spectra), unit="star", disable=not verbose) as bar:
         for first in range(0, len(spectra), step):
             rows = np.arange(first, min(first + step, len(spectra)))
-            batch = _Batch(inverted, spectra, wavelength, rows)
-            if with_velocity:
-                batch.find_velocity(start.velocity_templates, velocity_range)
-            elif wavelength is not None:
-                batch.keep_covered(0.0, 0.0)
-            if emulator_error and inverted.error is not None:
-                batch.add_error()
-            batch.fit(start, results, at_edge, max_iterations)
+            found, at_edge[rows] = measure(rows, 0)
+            results.put(rows, found)
+            for rank in range(1, _N_VELOCITIES if with_velocity else 1):
+                poor = rows[_is_poor(results.chi2[rows], results.dof[rows])]
+                if not len(poor):
+                    break
+                found, edge = measure(poor, rank)
+                better = _is_better(found, results, poor)
+                results.put(poor[better], found, better)
+                at_edge[poor[better]] = edge[better]
             bar.update(len(rows))
-    set_flags(results, low=inverted.low, high=inverted.high, velocity_at_edge=at_edge)
+    set_flags(results, low=inverted.low, high=inverted.high, at_edge=at_edge)
     return results
 
 
 class _Start:
     """What every batch of stars starts from."""
 
-    def __init__(self, inverted):
+    def __init__(self, inverted, broadening):
         low = (inverted.low - inverted.center) / inverted.half_width
         high = (inverted.high - inverted.center) / inverted.half_width
         self.middle = torch.from_numpy((low + high) / 2)
         self.half_width = torch.from_numpy((high - low) / 2)
         unit = torch.from_numpy(template_parameters(len(low), _N_TEMPLATES))
-        parameters = self.middle + unit * self.half_width
-        with torch.no_grad():
-            flux = inverted.model().flux(None, parameters.to(inverted.device))
-        flux = flux.double().cpu()
-        self.velocity_templates = flux[:_N_VELOCITY_TEMPLATES].numpy()
-        self.guess = LabelGuess(unit, flux)
+        labels = self.middle + unit * self.half_width
+        self.widths = broadening.starts() if broadening else np.zeros((1, 0))
+        self.guesses = []
+        for widths in self.widths:
+            flux = _templates(inverted, broadening, labels, widths)
+            self.guesses.append(LabelGuess(unit, flux))
+        self.mean_flux = self.guesses[0].mean_flux.numpy()
+        # all of them at every width: one that is too narrow finds noise
+        n = _MANY if inverted.n_pixels < _SHORT else _FEW
+        self.velocity_templates = np.concatenate(
+            [guess.flux[:n].numpy() for guess in self.guesses]
+        )
 
     def parameters(self, flux, ivar):
-        """First parameters of stars on the grid of the emulator and at rest."""
-        return self.middle + self.half_width * self.guess(flux, ivar)
+        """Labels and widths of stars on the grid of the emulator and at rest.
+
+        One start for each width, of shape (n_starts, B, n_labels + n_widths).
+        """
+        starts = []
+        for widths, guess in zip(self.widths, self.guesses, strict=True):
+            labels = self.middle + self.half_width * guess(flux, ivar)
+            widths = torch.from_numpy(widths).expand(len(labels), -1)
+            starts.append(torch.hstack([labels, widths]))
+        return torch.stack(starts)
 
     def others(self, flux, ivar, found):
-        """Further starts of stars whose fit is poor."""
+        """Further labels to start from, for stars whose fit is poor."""
         found = (found - self.middle) / self.half_width
-        for unit in self.guess.others(flux, ivar, found):
+        for unit in self.guesses[0].others(flux, ivar, found):
             yield self.middle + self.half_width * unit
+
+
+def _templates(inverted, broadening, labels, widths):
+    """Broadened model spectra on the grid of the emulator, float64 on the CPU."""
+    wavelength = None
+    if broadening:
+        grid = torch.from_numpy(inverted.wavelength).to(inverted.device)
+        wavelength = grid.expand(len(labels), -1)
+    widths = torch.from_numpy(widths).expand(len(labels), -1)
+    parameters = torch.hstack([labels, widths]).to(inverted.device)
+    model = inverted.model(wavelength, broadening=broadening)
+    with torch.no_grad():
+        return model.flux(slice(None), parameters).double().cpu()
 
 
 class _Batch:
     """Stars that are fitted together."""
 
-    def __init__(self, inverted, spectra, wavelength, rows):
+    def __init__(self, inverted, spectra, wavelength, rows, broadening):
         self.inverted = inverted
-        self.rows = rows
+        self.broadening = broadening
+        self.rows = np.arange(len(rows))  # of the results
         self.raw_flux = spectra.flux[rows]
         self.raw_ivar = spectra.ivar[rows]
         self.wavelength = None
@@ -151,6 +222,9 @@ class _Batch:
         self.velocity = np.zeros(len(rows))
         # of the fit; without one, no velocity is fitted
         self.velocity_limits = None
+        # about, of every pixel, and what it may be made of
+        self.continuum = np.ones(self.raw_flux.shape)
+        self.basis = None
 
     @property
     def flux(self):
@@ -162,27 +236,41 @@ class _Batch:
         """Inverse variance as a tensor."""
         return self._tensor(self.raw_ivar)
 
-    def find_velocity(self, templates, velocity_range):
+    def find_continuum(self, mean_flux, degree):
+        """Fit a polynomial times the mean of the models at the present velocity."""
+        rest = self.wavelength / doppler_factor(self.velocity)[:, None]
+        model = np.interp(rest, self.inverted.wavelength, mean_flux)
+        self.basis = continuum_basis(self.wavelength, self.raw_ivar, degree)
+        self.continuum = fit_continuum(self.raw_flux, self.raw_ivar, self.basis, model)
+
+    def find_velocity(self, templates, velocity_range, rank=0):
         """Scan for the velocity; keep the pixels that the fit can see around it."""
-        self.velocity, step = scan_velocity(
+        velocities, step = scan_velocity(
             self.wavelength,
-            self.raw_flux,
-            self.raw_ivar,
+            self.raw_flux / self.continuum,
+            self.raw_ivar * self.continuum**2,
             self.inverted.wavelength,
             templates,
             velocity_range,
+            free_level=self.basis is not None,
+            n_best=rank + 1,
         )
+        self.velocity = velocities[:, rank]
         margin = _VELOCITY_STEPS * step
+        if self.broadening:
+            # the broader lines are, the less exact is the scan
+            margin = max(margin, self.broadening.reach / 2)
         self.velocity_limits = np.clip(
             self.velocity[:, None] + [-margin, margin], *velocity_range
         )
         self.keep_covered(*self.velocity_limits.T)
 
     def keep_covered(self, slowest, fastest):
-        """Give no weight to pixels that may leave the range of the emulator."""
+        """Give no weight to pixels whose flux may come from beyond the emulator."""
         grid = self.inverted.wavelength
-        lowest = grid[0] * doppler_factor(fastest)
-        highest = grid[-1] * doppler_factor(slowest)
+        reach = self.broadening.reach if self.broadening else 0.0
+        lowest = grid[0] * doppler_factor(fastest) * doppler_factor(reach)
+        highest = grid[-1] * doppler_factor(slowest) / doppler_factor(reach)
         covered = (self.wavelength.T >= lowest) & (self.wavelength.T <= highest)
         self.raw_ivar = np.where(covered.T, self.raw_ivar, 0.0)
 
@@ -192,51 +280,47 @@ class _Batch:
         if self.wavelength is not None:
             rest = self.wavelength / doppler_factor(self.velocity)[:, None]
             error = np.interp(rest, self.inverted.wavelength, error)
+        error = error * self.continuum
         self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * error**2)
 
     def fit(self, first_guess, results, at_edge, max_iterations):
         """Fit the stars that have data, and write down what came out."""
         n_pixels = (self.raw_ivar > 0).sum(axis=1)
-        results.n_pixels[self.rows] = n_pixels
+        results.n_pixels[:] = n_pixels
         good = np.flatnonzero(n_pixels)
         if not len(good):
             return
         self._keep(good)
         fit, low, high = self._fit(first_guess, max_iterations)
         self._report(fit, results)
-        if self.velocity_limits is not None:
-            velocity = fit.parameters[:, -1]
-            edge = (velocity <= low[:, -1]) | (velocity >= high[:, -1])
-            at_edge[self.rows] = edge.cpu().numpy()
+        edge = (fit.parameters <= low) | (fit.parameters >= high)
+        at_edge[self.rows] = edge[:, results.n_labels :].cpu().numpy()
 
     def _fit(self, first_guess, max_iterations):
         """Fit all stars; those whose fit is poor again, from elsewhere."""
         at_rest = self._at_rest()
         low, high = self._bounds()
-        problem = (
-            self._model(),
+        data = (
             self.flux.to(self.inverted.dtype),
             self.ivar.to(self.inverted.dtype),
         )
-        start = self._with_velocity(first_guess.parameters(*at_rest))
+        problem = (self._model(*data), *data)
+        first, *starts = self._sorted(problem, first_guess.parameters(*at_rest))
         fit = fit_least_squares(
-            *problem, start, low, high, max_iterations=max_iterations
+            *problem, first, low, high, max_iterations=max_iterations
         )
-        n_labels = len(self.inverted.low)
         dof = (problem[2] > 0).sum(1) - fit.parameters.shape[1]
-        found = fit.parameters[:, :n_labels].cpu()
-        others = first_guess.others(*at_rest, found)
-        while len(rows := _poor_fits(fit.chi2, dof)):
-            start = next(others, None)
-            if start is None:
+        dof = dof - torch.from_numpy(self._n_continuum()).to(dof)
+        n_labels = len(self.inverted.low)
+        for labels in first_guess.others(*at_rest, fit.parameters[:, :n_labels].cpu()):
+            labels = labels.to(first.device)
+            starts.append(torch.hstack([labels, first[:, n_labels:]]))
+        for start in starts:
+            rows = torch.nonzero(_is_poor(fit.chi2, dof))[:, 0]
+            if not len(rows):
                 break
             again = fit_least_squares(
-                *problem,
-                self._with_velocity(start),
-                low,
-                high,
-                max_iterations=max_iterations,
-                rows=rows,
+                *problem, start, low, high, max_iterations=max_iterations, rows=rows
             )
             # where the model is wrong, chi2 differs that much between good fits, too
             margin = _POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
@@ -246,21 +330,51 @@ class _Batch:
     def _keep(self, good):
         for name in ("rows", "raw_flux", "raw_ivar", "velocity"):
             setattr(self, name, getattr(self, name)[good])
-        for name in ("wavelength", "velocity_limits"):
+        for name in ("wavelength", "velocity_limits", "basis", "continuum"):
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name)[good])
 
-    def _model(self):
-        on_grid = self.velocity_limits is None and (
-            self.wavelength is None
-            or (
-                self.wavelength.shape[1] == self.inverted.n_pixels
-                and (self.wavelength == self.inverted.wavelength).all()
+    def _sorted(self, problem, starts):
+        """Give starts of all stars, of each first that of the smallest chi2."""
+        starts = torch.stack([self._with_velocity(start) for start in starts])
+        if len(starts) == 1:
+            return starts
+        model, flux, ivar = problem
+        rows = torch.arange(len(flux), device=flux.device)
+        with torch.no_grad():
+            chi2 = torch.stack(
+                [(ivar * (flux - model.flux(rows, s)) ** 2).sum(1) for s in starts]
+            )
+        return starts[chi2.argsort(0), rows]
+
+    def _n_continuum(self):
+        """Coefficients of the continuum of every star."""
+        if self.basis is None:
+            return np.zeros(len(self.rows), dtype=np.int64)
+        return self.basis.any(axis=2).sum(axis=1)
+
+    def _model(self, flux, ivar):
+        if self.basis is None:
+            return self._normalised_model()
+        basis = self._tensor(self.basis).to(flux)
+        return ContinuumModel(self._normalised_model(), flux, ivar, basis)
+
+    def _normalised_model(self):
+        on_grid = (
+            self.velocity_limits is None
+            and not self.broadening
+            and (
+                self.wavelength is None
+                or (
+                    self.wavelength.shape[1] == self.inverted.n_pixels
+                    and (self.wavelength == self.inverted.wavelength).all()
+                )
             )
         )
         return self.inverted.model(
             None if on_grid else self._tensor(self.wavelength),
             with_velocity=self.velocity_limits is not None,
+            broadening=self.broadening,
         )
 
     def _bounds(self):
@@ -268,13 +382,16 @@ class _Batch:
         inverted, n = self.inverted, len(self.rows)
         low = np.tile((inverted.low - inverted.center) / inverted.half_width, (n, 1))
         high = np.tile((inverted.high - inverted.center) / inverted.half_width, (n, 1))
+        if self.broadening:
+            low = np.hstack([low, np.tile(self.broadening.bounds[:, 0], (n, 1))])
+            high = np.hstack([high, np.tile(self.broadening.bounds[:, 1], (n, 1))])
         if self.velocity_limits is not None:
             low = np.hstack([low, self.velocity_limits[:, :1]])
             high = np.hstack([high, self.velocity_limits[:, 1:]])
         return self._tensor(low), self._tensor(high)
 
     def _with_velocity(self, labels):
-        """Labels to start from, and the velocity of the scan."""
+        """Append the velocity of the scan to what to start from."""
         if self.velocity_limits is not None:
             velocity = torch.from_numpy(self.velocity[:, None])
             labels = torch.hstack([labels, velocity])
@@ -282,25 +399,24 @@ class _Batch:
 
     def _at_rest(self):
         """Flux and ivar on the grid of the emulator, good enough for a first guess."""
+        flux = self.raw_flux / self.continuum
+        ivar = self.raw_ivar * self.continuum**2
         if self.wavelength is None:
-            return torch.from_numpy(self.raw_flux), torch.from_numpy(self.raw_ivar)
+            return torch.from_numpy(flux), torch.from_numpy(ivar)
         rest = self.wavelength / doppler_factor(self.velocity)[:, None]
-        grid = self.inverted.wavelength
-        return resample_roughly(rest, self.raw_flux, self.raw_ivar, grid)
+        return resample_roughly(rest, flux, ivar, self.inverted.wavelength)
 
     def _report(self, fit, results):
         rows, inverted = self.rows, self.inverted
         covariance = invert_normal_matrix(fit.normal_matrix).cpu().numpy()
         parameters = fit.parameters.cpu().numpy()
-        n_labels = len(inverted.low)
-        scale = inverted.half_width
-        results.labels[rows] = inverted.center + scale * parameters[:, :n_labels]
-        results.covariance[rows] = (
-            covariance[:, :n_labels, :n_labels] * scale[:, None] * scale
-        )
-        if self.velocity_limits is not None:
-            results.velocity[rows] = parameters[:, -1]
-            results.velocity_error[rows] = np.sqrt(covariance[:, -1, -1])
+        # labels in their units; all else is in its own already
+        extra = np.zeros(len(results.nuisances))
+        center = np.concatenate([inverted.center, extra])
+        scale = np.concatenate([inverted.half_width, extra + 1])
+        results.parameters[rows] = center + scale * parameters
+        results.covariance[rows] = covariance * scale[:, None] * scale
+        results.n_continuum[rows] = self._n_continuum()
         results.chi2[rows] = fit.chi2.cpu().numpy()
         results.n_iterations[rows] = fit.n_iterations.cpu().numpy()
         results.converged[rows] = fit.converged.cpu().numpy()
@@ -310,11 +426,17 @@ class _Batch:
         return array.to(self.inverted.device)
 
 
-def _poor_fits(chi2, dof):
-    """Rows of the stars whose chi2 noise does not explain."""
+def _is_poor(chi2, dof):
+    """Whether noise does not explain chi2."""
     # chi2 of a good fit has the mean dof and the variance 2 dof
-    poor = chi2 > dof + _POOR * (2 * dof.clamp_min(1)).sqrt()
-    return torch.nonzero(poor)[:, 0]
+    return chi2 > dof + _POOR * (2 * dof.clip(1)) ** 0.5
+
+
+def _is_better(found, results, rows):
+    """Whether stars that were fitted again, at other pixels, fit clearly better."""
+    before, dof = results.chi2[rows] / results.dof[rows].clip(1), found.dof.clip(1)
+    margin = _POOR * np.sqrt(2 / dof) * np.maximum(before, 1)
+    return found.converged & (found.chi2 / dof < before - margin)
 
 
 def _observed_wavelength(inverted, spectra):

@@ -63,7 +63,7 @@ class Inverted:
         """Precision of flux: float64 wherever it is fast enough."""
         return torch.float64 if self.device.type == "cpu" else torch.float32
 
-    def model(self, wavelength=None, *, with_velocity=False):
+    def model(self, wavelength=None, *, with_velocity=False, broadening=None):
         """Flux as a function of parameters, for stars at their own wavelengths.
 
         Parameters
@@ -72,6 +72,8 @@ class Inverted:
             In Å and in the medium of the emulator; None for its own grid.
         with_velocity : bool, default=False
             Whether velocity is the last parameter.
+        broadening : Broadening, default=None
+            What smears flux over wavelengths, which then must be given.
 
         Returns
         -------
@@ -80,7 +82,7 @@ class Inverted:
         """
         if isinstance(self.source, torch.nn.Module):
             return EmulatorModel(
-                self.source, self.wavelength, wavelength, with_velocity
+                self.source, self.wavelength, wavelength, with_velocity, broadening
             )
         return PredictModel(self.source, self.center, self.half_width)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sk_payne.networks import evaluate_with_jacobian
-from sk_payne.spectra import C_KMS, doppler_factor
+from sk_payne.spectra import C_KMS, GridInterpolator, doppler_factor
 
 __all__ = ["EmulatorModel", "PredictModel"]
 
@@ -19,8 +19,9 @@ _STEP = 1e-4
 class EmulatorModel:
     """Flux of a `SpectrumEmulator`, with exact derivatives.
 
-    Parameters are the labels in units of the training box (-1 to 1) and, if
-    `with_velocity`, the radial velocity in km/s.
+    Parameters are the labels in units of the training box (-1 to 1), then the free
+    widths of the broadening in km/s and, if `with_velocity`, the radial velocity in
+    km/s.
 
     Parameters
     ----------
@@ -30,44 +31,49 @@ class EmulatorModel:
         Wavelengths of the emulator in Å.
     wavelength : Tensor of shape (B, P), float64, or None
         Observed wavelengths in Å, in the medium of the emulator; None if the spectra
-        are on its grid and at rest.
+        are on its grid, at rest, and not broadened.
     with_velocity : bool
         Whether the last parameter is a velocity.
+    broadening : Broadening or None
+        What smears flux over wavelengths.
     """
 
-    def __init__(self, module, grid, wavelength, with_velocity):
+    def __init__(self, module, grid, wavelength, with_velocity, broadening=None):
         self.module = module
         self.wavelength = wavelength
         self.with_velocity = with_velocity
+        self.broadening = broadening
+        self.n_labels = len(module.label_center)
         self.limits = None if grid is None else (float(grid[0]), float(grid[-1]))
         self.interpolator = module.interpolator
+        # convolutions need all wavelengths, also of networks that take them one by one
+        self.at_wavelengths = module.takes_wavelength and broadening is None
+        if broadening is not None:
+            self.interpolator = GridInterpolator(broadening.convolver.wavelength)
 
     def flux(self, rows, parameters):
         """Flux of shape (n, P) of the stars `rows`."""
-        labels, velocity = self._split(parameters)
+        labels, widths, velocity = self._split(parameters)
         if self.wavelength is None:
             return self.module.from_scaled(labels)
         rest = self._rest_wavelength(rows, velocity)
-        if self.module.takes_wavelength:
+        if self.at_wavelengths:
             return self.module.from_scaled(labels, rest)
-        coefficients = self.interpolator.coefficients(self.module.from_scaled(labels))
+        flux = self.module.from_scaled(labels)
+        if self.broadening is not None:
+            flux = self.broadening.flux(flux, widths)
+        coefficients = self.interpolator.coefficients(flux)
         return self.interpolator.evaluate(coefficients, self.interpolator.index(rest))
 
     def linearize(self, rows, parameters):
         """Flux of shape (n, P) and derivatives of shape (n, K, P)."""
-        labels, velocity = self._split(parameters)
+        labels, widths, velocity = self._split(parameters)
         if self.wavelength is None:
-            return self._scale(
-                *evaluate_with_jacobian(
-                    self.module.network,
-                    labels,
-                    self.module.log_wavelength.to(labels.device),
-                )
-            )
+            return self._on_grid(labels)
         rest = self._rest_wavelength(rows, velocity)
         # rest wavelengths fall with velocity: d ln(rest) / dv
         fall = -1 / (C_KMS * (1 - (velocity / C_KMS) ** 2))
-        if self.module.takes_wavelength:
+        if self.at_wavelengths:
             flux, jacobian = self._scale(
                 *evaluate_with_jacobian(
                     self.module.network,
@@ -79,12 +85,19 @@ class EmulatorModel:
             if self.with_velocity:
                 jacobian[:, -1] *= (fall / np.log(10))[:, None]
             return flux, jacobian
-        return self._interpolate(labels, rest, fall)
+        flux, jacobian = self._on_grid(labels)
+        if self.broadening is not None:
+            flux, jacobian = self.broadening.linearize(flux, jacobian, widths)
+        return self._interpolate(flux, jacobian, rest, fall)
 
-    def _interpolate(self, labels, rest, fall):
-        flux, jacobian = self._scale(
-            *evaluate_with_jacobian(self.module.network, labels)
+    def _on_grid(self, labels):
+        """Flux and derivatives by the labels at the wavelengths of the emulator."""
+        log_wavelength = self.module.log_wavelength.to(labels.device)
+        return self._scale(
+            *evaluate_with_jacobian(self.module.network, labels, log_wavelength)
         )
+
+    def _interpolate(self, flux, jacobian, rest, fall):
         both = torch.cat([flux[:, None], jacobian], dim=1)
         coefficients = self.interpolator.coefficients(both)
         index = self.interpolator.index(rest)
@@ -98,9 +111,12 @@ class EmulatorModel:
 
     def _split(self, parameters):
         like = self.module.label_center
+        n = parameters.shape[1] - self.with_velocity
+        labels = parameters[:, : self.n_labels].to(like)
+        widths = parameters[:, self.n_labels : n]
         if self.with_velocity:
-            return parameters[:, :-1].to(like), parameters[:, -1]
-        return parameters.to(like), parameters.new_zeros(len(parameters))
+            return labels, widths, parameters[:, -1]
+        return labels, widths, parameters.new_zeros(len(parameters))
 
     def _rest_wavelength(self, rows, velocity):
         rest = self.wavelength[rows] / doppler_factor(velocity)[:, None]

@@ -4,6 +4,7 @@ It is here as the door of inference: it validates, fits all stars, and reports.
 """
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import (
@@ -23,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_payne.abundances._fitting import fit_stars
 from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._observation import Broadening
 from sk_payne.abundances._results import FLAGS, make_table
 from sk_payne.spectra import SpectrumSet, as_spectra
 
@@ -61,6 +63,17 @@ class AbundanceRegressor(
     velocity_range : tuple of float or None, default=(-500.0, 500.0)
         Radial velocities in km/s among which to look. If None, spectra are taken to
         be at rest and no velocity is fitted.
+    vsini : float or tuple of float, default=0.0
+        Projected rotation velocity in km/s by which model spectra are broadened. A
+        smallest and a largest value if it shall be found.
+    vmac : float or tuple of float, default=0.0
+        Radial-tangential macroturbulence in km/s, likewise.
+    limb_darkening : float, default=0.6
+        Linear coefficient, for rotation.
+    continuum_degree : int, default=None
+        If given, flux need not be normalised: models are multiplied by a polynomial of
+        this degree in wavelength, one for each segment between gaps, which is solved
+        for at every step.
     bounds : array-like of shape (n_labels, 2), default=None
         Smallest and largest value of each label. If None, the range the emulator was
         trained on; must be given for a fitted regressor that does not know it.
@@ -90,11 +103,11 @@ class AbundanceRegressor(
     chi2 is minimised by the Levenberg-Marquardt method. It starts at the velocity where
     model spectra spread over the box correlate best, and at labels that a linear
     regression on such spectra guesses. A star whose chi2 ends five standard deviations
-    above what noise explains is fitted up to three times more from elsewhere, and a
-    clearly better fit counts. The covariance of a star is the inverse of
-    :math:`J W J^T` at the minimum, where J are all derivatives, of velocity too, and
-    W the inverse variances: errors include those from every other parameter being
-    free. They hold for Gaussian noise, independent from pixel to pixel.
+    above what noise explains is fitted again from elsewhere, and a clearly better fit
+    counts. The covariance of a star is the inverse of :math:`J W J^T` at the minimum,
+    where J are all derivatives, of velocity, widths and continuum too, and W the
+    inverse variances: errors include those from every other parameter being free. They
+    hold for Gaussian noise, independent from pixel to pixel.
 
     Examples
     --------
@@ -119,6 +132,10 @@ class AbundanceRegressor(
         snr=None,
         medium=None,
         velocity_range=(-500.0, 500.0),
+        vsini=0.0,
+        vmac=0.0,
+        limb_darkening=0.6,
+        continuum_degree=None,
         bounds=None,
         emulator_error=True,
         max_iterations=100,
@@ -128,6 +145,10 @@ class AbundanceRegressor(
         self.snr = snr
         self.medium = medium
         self.velocity_range = velocity_range
+        self.vsini = vsini
+        self.vmac = vmac
+        self.limb_darkening = limb_darkening
+        self.continuum_degree = continuum_degree
         self.bounds = bounds
         self.emulator_error = emulator_error
         self.max_iterations = max_iterations
@@ -232,7 +253,7 @@ class AbundanceRegressor(
         if return_std:
             return labels, std
         if return_cov:
-            return labels, results.covariance
+            return labels, results.label_covariance
         return labels
 
     def measure(self, X, *, uncertainty=None, mask=None):
@@ -251,7 +272,8 @@ class AbundanceRegressor(
         -------
         table : astropy.table.QTable
             One row per star: each label and its error (`<name>_error`) with units,
-            `radial_velocity` and its error in km/s if fitted, `chi2`, `dof`,
+            `vsini`, `vmac` and `radial_velocity` and their errors in km/s if fitted,
+            `chi2`, `dof`,
             `n_pixels`, `n_iterations`, `converged` and `flags`;
             ``table.meta["flags"]`` explains the bits.
 
@@ -327,11 +349,61 @@ class AbundanceRegressor(
             inverted,
             spectra,
             velocity_range=self.velocity_range,
+            broadening=self._broadening(inverted),
+            continuum_degree=self._checked_degree(inverted),
             emulator_error=self.emulator_error,
             max_iterations=self.max_iterations,
             verbose=self.verbose,
         )
         return results, inverted
+
+    def _broadening(self, inverted):
+        limits = {
+            name: _as_limits(name, getattr(self, name)) for name in ("vsini", "vmac")
+        }
+        if not 0 <= self.limb_darkening <= 1:
+            raise ValueError(
+                f"`limb_darkening` must be between 0 and 1; got {self.limb_darkening}."
+            )
+        if not any(high for _, high in limits.values()):
+            return None
+        if inverted.wavelength is None:
+            raise ValueError(
+                "`vsini` and `vmac` must be 0 for an emulator without wavelengths; got "
+                f"{self.vsini} and {self.vmac}. Pass `wavelength=` and `medium=` to "
+                "SpectrumEmulator and train it again."
+            )
+        return Broadening.from_limits(inverted.wavelength, limits, self.limb_darkening)
+
+    def _checked_degree(self, inverted):
+        degree = self.continuum_degree
+        if degree is None:
+            return None
+        if not (isinstance(degree, Integral) and degree >= 0):
+            raise ValueError(
+                "`continuum_degree` must be None or an integer of at least 0; got "
+                f"{degree!r}."
+            )
+        if inverted.wavelength is None:
+            raise ValueError(
+                "`continuum_degree` must be None for an emulator without wavelengths; "
+                f"got {degree}. Pass `wavelength=` and `medium=` to SpectrumEmulator "
+                "and train it again."
+            )
+        return int(degree)
+
+
+def _as_limits(name, value):
+    """Smallest and largest value of a width, alike if it is fixed."""
+    limits = np.asarray(value, dtype=np.float64)
+    limits = limits.repeat(2) if limits.ndim == 0 else limits
+    good = limits.shape == (2,) and np.isfinite(limits).all()
+    if not good or not 0 <= limits[0] <= limits[1]:
+        raise ValueError(
+            f"`{name}` must be a velocity in km/s, not negative, or a smallest and a "
+            f"largest one; got {value!r}."
+        )
+    return float(limits[0]), float(limits[1])
 
 
 def _is_plain(X):

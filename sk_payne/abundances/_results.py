@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["FLAGS", "Measurements", "make_table", "set_flags"]
+__all__ = ["FLAGS", "VELOCITY", "Measurements", "make_table", "set_flags"]
+
+VELOCITY = "radial_velocity"
+"""Name of the velocity among what is fitted besides labels."""
 
 FLAGS = {
     "NO_DATA": (1, "no good pixel in the range of the emulator; values are NaN"),
@@ -17,6 +20,7 @@ FLAGS = {
     "VELOCITY_AT_EDGE": (16, "the velocity is at the edge of where it was sought"),
     "UNCONSTRAINED": (32, "the error of a label exceeds half of the training box"),
     "BAD_FIT": (64, "chi2 per degree of freedom above 3: not such a star, or velocity"),
+    "WIDTH_AT_EDGE": (128, "vsini or vmac is at an end of its limits: one-sided"),
 }
 """Names of the quality flags, with their bits and what they mean."""
 
@@ -27,12 +31,16 @@ class Measurements:
 
     Attributes
     ----------
-    labels : ndarray of shape (n, n_labels)
-        Values, NaN for stars without data.
-    covariance : ndarray of shape (n, n_labels, n_labels)
-        Of the labels, velocity and all other labels left free.
-    velocity, velocity_error : ndarray of shape (n,) or None
-        km/s; None if not fitted.
+    parameters : ndarray of shape (n, n_labels + n_nuisances)
+        Labels, and then what else was fitted; NaN for stars without data.
+    covariance : ndarray of shape (n, n_labels + n_nuisances, n_labels + n_nuisances)
+        Of all of them, the continuum left free, too, if it was.
+    n_labels : int
+        How many are labels.
+    nuisances : list of str
+        Names of the others, all in km/s.
+    n_continuum : ndarray of shape (n,), int
+        Coefficients of the continuum.
     chi2 : ndarray of shape (n,)
         Smallest chi2.
     n_pixels : ndarray of shape (n,), int
@@ -45,10 +53,11 @@ class Measurements:
         Sum of the bits of :data:`FLAGS`.
     """
 
-    labels: np.ndarray
+    parameters: np.ndarray
     covariance: np.ndarray
-    velocity: np.ndarray | None
-    velocity_error: np.ndarray | None
+    n_labels: int
+    nuisances: list
+    n_continuum: np.ndarray
     chi2: np.ndarray
     n_pixels: np.ndarray
     n_iterations: np.ndarray
@@ -56,38 +65,70 @@ class Measurements:
     flags: np.ndarray
 
     @classmethod
-    def empty(cls, n, n_labels, with_velocity):
+    def empty(cls, n, n_labels, nuisances=()):
         """Results of stars that are not measured yet."""
-        nothing = np.full(n, np.nan)
+        n_parameters = n_labels + len(nuisances)
         return cls(
-            labels=np.full((n, n_labels), np.nan),
-            covariance=np.full((n, n_labels, n_labels), np.nan),
-            velocity=nothing.copy() if with_velocity else None,
-            velocity_error=nothing.copy() if with_velocity else None,
-            chi2=nothing.copy(),
+            parameters=np.full((n, n_parameters), np.nan),
+            covariance=np.full((n, n_parameters, n_parameters), np.nan),
+            n_labels=n_labels,
+            nuisances=list(nuisances),
+            n_continuum=np.zeros(n, dtype=np.int64),
+            chi2=np.full(n, np.nan),
             n_pixels=np.zeros(n, dtype=np.int64),
             n_iterations=np.zeros(n, dtype=np.int64),
             converged=np.zeros(n, dtype=bool),
             flags=np.zeros(n, dtype=np.int64),
         )
 
+    def put(self, rows, other, which=slice(None)):
+        """Take over the results of other stars.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Where they go.
+        other : Measurements
+            Of the same parameters.
+        which : slice or ndarray of bool, default=slice(None)
+            Of the other's stars.
+        """
+        for name, values in vars(self).items():
+            if isinstance(values, np.ndarray):
+                values[rows] = getattr(other, name)[which]
+
     @property
-    def errors(self):
-        """One standard deviation of the labels, of shape (n, n_labels)."""
+    def labels(self):
+        """Values of the labels, of shape (n, n_labels)."""
+        return self.parameters[:, : self.n_labels]
+
+    @property
+    def label_covariance(self):
+        """Covariance of the labels, of shape (n, n_labels, n_labels)."""
+        return self.covariance[:, : self.n_labels, : self.n_labels]
+
+    @property
+    def all_errors(self):
+        """One standard deviation of all parameters."""
         return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
 
     @property
+    def errors(self):
+        """One standard deviation of the labels, of shape (n, n_labels)."""
+        return self.all_errors[:, : self.n_labels]
+
+    @property
     def n_parameters(self):
-        """Parameters fitted to each star."""
-        return self.labels.shape[1] + (self.velocity is not None)
+        """Parameters fitted to each star, continuum aside."""
+        return self.parameters.shape[1]
 
     @property
     def dof(self):
         """Degrees of freedom, of shape (n,)."""
-        return self.n_pixels - self.n_parameters
+        return self.n_pixels - self.n_parameters - self.n_continuum
 
 
-def set_flags(results, *, low, high, velocity_at_edge):
+def set_flags(results, *, low, high, at_edge):
     """Set the flags of measured stars.
 
     Parameters
@@ -96,19 +137,23 @@ def set_flags(results, *, low, high, velocity_at_edge):
         Changed in place.
     low, high : ndarray of shape (n_labels,)
         Bounds of the labels.
-    velocity_at_edge : ndarray of shape (n,), bool
-        Known only to the fit.
+    at_edge : ndarray of shape (n, n_nuisances), bool
+        Whether what is not a label is at its bounds, which only the fit knows.
     """
     # steps are cut at the bounds exactly, but units are converted since
     slack = 1e-6 * (high - low)
+    is_velocity = np.array([name == VELOCITY for name in results.nuisances], bool)
     found = {
         "NO_DATA": results.n_pixels == 0,
-        "FEW_PIXELS": results.n_pixels < 10 * results.n_parameters,
+        "FEW_PIXELS": (
+            results.n_pixels < 10 * (results.n_parameters + results.n_continuum)
+        ),
         "NOT_CONVERGED": ~results.converged,
         "LABEL_AT_EDGE": (
             (results.labels <= low + slack) | (results.labels >= high - slack)
         ).any(axis=1),
-        "VELOCITY_AT_EDGE": velocity_at_edge,
+        "VELOCITY_AT_EDGE": at_edge[:, is_velocity].any(axis=1),
+        "WIDTH_AT_EDGE": at_edge[:, ~is_velocity].any(axis=1),
         "BAD_FIT": results.chi2 > 3 * np.maximum(results.dof, 1),
         "UNCONSTRAINED": (results.errors > (high - low) / 2).any(axis=1),
     }
@@ -130,22 +175,21 @@ def make_table(results, names, units):
     -------
     table : astropy.table.QTable
         One row per star: each label and its error (`<name>_error`) with units,
-        `radial_velocity` and its error if fitted, `chi2`, `dof`, `n_pixels`,
-        `n_iterations`, `converged` and `flags`, whose bits are explained in
-        ``table.meta["flags"]``.
+        those of `vsini`, `vmac` and `radial_velocity` if fitted, `chi2`, `dof`,
+        `n_pixels`, `n_iterations`, `converged` and `flags`, whose bits are explained
+        in ``table.meta["flags"]``.
     """
     from astropy import units as u
     from astropy.table import QTable
 
     table = QTable()
-    errors = results.errors
+    errors = results.all_errors
+    names = [*names, *results.nuisances]
+    units = [*units, *["km / s"] * len(results.nuisances)]
     for i, (name, unit) in enumerate(zip(names, units, strict=True)):
         unit = u.Unit(unit)
-        table[name] = results.labels[:, i] * unit
+        table[name] = results.parameters[:, i] * unit
         table[f"{name}_error"] = errors[:, i] * unit
-    if results.velocity is not None:
-        table["radial_velocity"] = results.velocity * u.km / u.s
-        table["radial_velocity_error"] = results.velocity_error * u.km / u.s
     table["chi2"] = results.chi2
     table["dof"] = results.dof
     table["n_pixels"] = results.n_pixels

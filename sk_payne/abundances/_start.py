@@ -20,6 +20,9 @@ _FARTHEST = 0.95
 # Shifts that leave less than this part of a star's information are not believed.
 _SMALLEST_OVERLAP = 0.5
 
+# Steps of the scan that velocities are apart.
+_SEPARATION = 8
+
 # Numbers held at a time while correlating.
 _MEMORY = 2**24
 
@@ -128,8 +131,18 @@ class LabelGuess:
         yield (2 * self(flux, ivar) - found).clamp(-_FARTHEST, _FARTHEST)
 
 
-def scan_velocity(wavelength, flux, ivar, grid, templates, velocity_range):
-    """Find the radial velocity at which some template has the smallest chi2.
+def scan_velocity(
+    wavelength,
+    flux,
+    ivar,
+    grid,
+    templates,
+    velocity_range,
+    *,
+    free_level=False,
+    n_best=1,
+):
+    """Find the radial velocities at which some template has the smallest chi2.
 
     Data and templates are brought to one logarithmic grid, for this scan only, and
     chi2 at every shift follows from three correlations [1]_. A shift moves pixels out
@@ -145,11 +158,15 @@ def scan_velocity(wavelength, flux, ivar, grid, templates, velocity_range):
         Model spectra.
     velocity_range : tuple of float
         Smallest and largest velocity in km/s.
+    free_level : bool, default=False
+        Whether templates may be scaled to the data, at every shift anew.
+    n_best : int, default=1
+        How many velocities of each star, well apart.
 
     Returns
     -------
-    velocity : ndarray of shape (B,)
-        km/s, to about half a pixel of the grid.
+    velocity : ndarray of shape (B, n_best)
+        km/s, to about half a pixel of the grid, best first.
     step : float
         Step of the scan in km/s.
 
@@ -165,14 +182,16 @@ def scan_velocity(wavelength, flux, ivar, grid, templates, velocity_range):
     model_grid = grid[0] * np.exp(log_step * np.arange(n_model))
     data_grid = np.exp(first + log_step * np.arange(n_data))
     models = np.stack([np.interp(model_grid, grid, row) for row in templates])
-    place = np.empty(len(flux), dtype=np.int64)
+    place = np.empty((len(flux), n_best), dtype=np.int64)
     block = max(1, _MEMORY // (len(models) * 2 * n_data))
     for start in range(0, len(flux), block):
         rows = slice(start, start + block)
         data, weight = resample_roughly(
             wavelength[rows], flux[rows], ivar[rows], data_grid
         )
-        place[rows] = _best_shift(data, weight, models, len(shifts))
+        place[rows] = _best_shifts(
+            data, weight, models, len(shifts), free_level, n_best
+        )
     velocity = C_KMS * np.tanh(shifts[place] * log_step)
     return velocity, C_KMS * log_step
 
@@ -206,8 +225,8 @@ def resample_roughly(wavelength, flux, ivar, grid):
     return torch.from_numpy(flux), torch.from_numpy(np.where(bad == 0, ivar, 0.0))
 
 
-def _best_shift(data, weight, models, n_shifts):
-    """Shift of the smallest chi2 per unit of information, of any template."""
+def _best_shifts(data, weight, models, n_shifts, free_level, n_best):
+    """Shifts of the smallest chi2 per unit of information, of any template."""
     n_fft = 2 ** int(np.ceil(np.log2(data.shape[1])))
     models = torch.from_numpy(models)
     model_f = torch.fft.rfft(models, n_fft).conj()
@@ -219,11 +238,16 @@ def _best_shift(data, weight, models, n_shifts):
         return torch.fft.irfft(series[:, None] * kernel, n_fft)[..., :n_shifts]
 
     information = correlate(weight, inside_f)
-    chi2 = (
-        correlate(weight * data**2, inside_f)
-        - 2 * correlate(weight * data, model_f)
-        + correlate(weight, square_f)
-    )
+    cross = correlate(weight * data, model_f)
+    square = correlate(weight, square_f)
+    level = cross / square.clamp_min(1e-300) if free_level else 1.0
+    chi2 = correlate(weight * data**2, inside_f) - level * (2 * cross - level * square)
     enough = information >= _SMALLEST_OVERLAP * information.amax(2, keepdim=True)
     chi2 = torch.where(enough, chi2 / information.clamp_min(1e-300), torch.inf)
-    return chi2.amin(1).argmin(1).numpy()
+    chi2 = chi2.amin(1)
+    shift, best = torch.arange(n_shifts), []
+    for _ in range(n_best):
+        best.append(chi2.argmin(1, keepdim=True))
+        near = (shift - best[-1]).abs() <= _SEPARATION
+        chi2 = chi2.masked_fill(near, torch.inf)
+    return torch.hstack(best).numpy()

@@ -13,12 +13,13 @@ LOW, HIGH = np.array([4000.0, -2.0]), np.array([6000.0, 1.0])
 
 def good_results(n=3, *, with_velocity=True):
     """Results of stars to whom nothing happened."""
-    results = Measurements.empty(n, 2, with_velocity)
+    results = Measurements.empty(n, 2, ["radial_velocity"] * with_velocity)
+    results.covariance[:] = 0
     results.labels[:] = [5000.0, -0.3]
-    results.covariance[:] = [[400.0, 0.2], [0.2, 0.01]]
+    results.label_covariance[:] = [[400.0, 0.2], [0.2, 0.01]]
     if with_velocity:
-        results.velocity[:] = 17.0
-        results.velocity_error[:] = 0.3
+        results.parameters[:, 2] = 17.0
+        results.covariance[:, 2, 2] = 0.3**2
     results.chi2[:] = 101.0
     results.n_pixels[:] = 127
     results.n_iterations[:] = 5
@@ -26,10 +27,10 @@ def good_results(n=3, *, with_velocity=True):
     return results
 
 
-def flags_of(results, *, velocity_at_edge=None):
-    if velocity_at_edge is None:
-        velocity_at_edge = np.zeros(len(results.chi2), dtype=bool)
-    set_flags(results, low=LOW, high=HIGH, velocity_at_edge=velocity_at_edge)
+def flags_of(results, *, at_edge=None):
+    if at_edge is None:
+        at_edge = np.zeros((len(results.chi2), len(results.nuisances)), dtype=bool)
+    set_flags(results, low=LOW, high=HIGH, at_edge=at_edge)
     return [
         {name for name, (bit, _) in FLAGS.items() if flag & bit}
         for flag in results.flags
@@ -49,9 +50,10 @@ def test_good_star_has_no_flag():
 
 
 def _no_data(results):
-    empty = Measurements.empty(3, 2, True)
-    for name in vars(results):
-        getattr(results, name)[1] = getattr(empty, name)[1]
+    empty = Measurements.empty(3, 2, ["radial_velocity"])
+    for name, values in vars(results).items():
+        if isinstance(values, np.ndarray):
+            values[1] = getattr(empty, name)[1]
 
 
 def _few_pixels(results):
@@ -102,8 +104,15 @@ def test_flag_is_set_for_its_star_only(spoil, expected):
     assert flags_of(results) == [set(), expected, set()]
 
 
+def test_flag_of_a_width_is_that_of_the_fit():
+    results = good_results()
+    results.nuisances = ["vsini"]
+    found = flags_of(results, at_edge=np.array([[True], [False], [True]]))
+    assert found == [{"WIDTH_AT_EDGE"}, set(), {"WIDTH_AT_EDGE"}]
+
+
 def test_flag_of_the_velocity_is_that_of_the_fit():
-    found = flags_of(good_results(), velocity_at_edge=np.array([True, False, True]))
+    found = flags_of(good_results(), at_edge=np.array([[True], [False], [True]]))
     assert found == [{"VELOCITY_AT_EDGE"}, set(), {"VELOCITY_AT_EDGE"}]
 
 

@@ -55,15 +55,17 @@ def shifted(fine, observed, velocities):
     )
 
 
-def scan(templates, observed, flux, ivar, velocity_range=(-500.0, 500.0)):
-    return scan_velocity(
+def scan(templates, observed, flux, ivar, velocity_range=(-500.0, 500.0), **options):
+    velocity, step = scan_velocity(
         np.broadcast_to(observed, flux.shape),
         flux,
         ivar,
         templates.wavelength,
         templates.target,
         velocity_range,
+        **options,
     )
+    return (velocity if options.get("n_best") else velocity[:, 0]), step
 
 
 VELOCITIES = np.array([-499.0, -211.3, -17.7, 0.0, 41.9, 307.1, 499.0])
@@ -89,6 +91,28 @@ def test_velocity_is_found_to_within_a_pixel(templates, fine, name):
     assert step == pytest.approx(pixel(templates))
     coarsest = max(step, C_KMS * (observed[1] - observed[0]) / observed[0])
     np.testing.assert_allclose(velocity, VELOCITIES, atol=coarsest)
+
+
+def test_velocity_is_found_at_any_level_of_the_flux(templates, fine):
+    observed = np.linspace(4500.0, 4560.0, 769)
+    level = np.array([1e-3, 0.5, 0.9, 1.0, 1.1, 20.0, 1e4])[:, None]
+    flux = level * shifted(fine, observed, VELOCITIES)
+    ivar = np.broadcast_to(1e4 / level**2, flux.shape)
+    velocity, step = scan(templates, observed, flux, ivar, free_level=True)
+    np.testing.assert_allclose(velocity, VELOCITIES, atol=step)
+
+
+def test_further_velocities_are_worse_and_apart(templates, fine):
+    observed = np.linspace(4500.0, 4560.0, 769)
+    flux = shifted(fine, observed, VELOCITIES)
+    ivar = np.full_like(flux, 1e4)
+    best, _ = scan(templates, observed, flux, ivar)
+    three, step = scan(templates, observed, flux, ivar, n_best=3)
+    assert three.shape == (N_STARS, 3)
+    np.testing.assert_array_equal(three[:, 0], best)
+    for i in range(3):
+        apart = np.abs(three[:, i] - three[:, (i + 1) % 3])
+        assert (apart > 8 * step).all()
 
 
 def test_velocity_is_found_with_masked_pixels(templates, fine):

@@ -1,0 +1,265 @@
+"""What lies between a star and its observed flux: broadening and continuum.
+
+It is here so that the model is brought to the data; the data are never changed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sk_payne.spectra import (
+    VelocityConvolver,
+    broadening_reach,
+    macroturbulence_transfer,
+    rotation_transfer,
+)
+
+__all__ = ["Broadening", "ContinuumModel", "continuum_basis", "fit_continuum"]
+
+# A step between pixels that is so many times the usual one begins another segment.
+_GAP = 10.0
+
+# Widths in km/s at which a fit may start, within the limits.
+_FIRST_VSINI = (3.0, 10.0, 30.0, 100.0, 300.0)
+_FIRST_VMAC = 3.0
+
+
+@dataclass(frozen=True)
+class Broadening:
+    """Rotation and macroturbulence of stars, fixed or to be found.
+
+    Parameters
+    ----------
+    convolver : VelocityConvolver
+        On the grid of the emulator.
+    limits : dict of str to tuple of float
+        Smallest and largest "vsini" and "vmac" in km/s, alike for what is fixed.
+    limb_darkening : float
+        Linear coefficient.
+    """
+
+    convolver: VelocityConvolver
+    limits: dict
+    limb_darkening: float
+
+    @classmethod
+    def from_limits(cls, wavelength, limits, limb_darkening):
+        """Prepare for a grid; None if nothing is broadened."""
+        reach = _reach(limits)
+        if reach == 0:
+            return None
+        return cls(VelocityConvolver(wavelength, reach), limits, limb_darkening)
+
+    @property
+    def free(self):
+        """Names of the widths to be found, in the order of the parameters."""
+        return [name for name, (low, high) in self.limits.items() if low < high]
+
+    @property
+    def reach(self):
+        """Velocity in km/s that flux may come from."""
+        return _reach(self.limits)
+
+    @property
+    def bounds(self):
+        """Limits of the free widths, of shape (n_free, 2)."""
+        return np.array([self.limits[name] for name in self.free]).reshape(-1, 2)
+
+    def starts(self):
+        """Free widths to start from, of shape (n_starts, n_free)."""
+        low, high = self.limits["vsini"]
+        vsini = np.unique(np.clip(_FIRST_VSINI, low, high))
+        vmac = np.clip(_FIRST_VMAC, *self.limits["vmac"])
+        every = {"vsini": vsini, "vmac": np.full(len(vsini), vmac)}
+        columns = [every[name] for name in self.free]
+        return np.stack(columns, axis=1) if columns else np.zeros((1, 0))
+
+    def flux(self, flux, widths):
+        """Broaden flux of shape (B, P) by free widths of shape (B, n_free)."""
+        transfer, _ = self._transfer(widths)
+        spectrum = self.convolver.transform(flux)
+        return self.convolver.back(spectrum * transfer.to(flux))
+
+    def linearize(self, flux, jacobian, widths):
+        """Broaden flux (B, P) and derivatives (B, K, P); append those by widths."""
+        transfer, slopes = self._transfer(widths)
+        both = torch.cat([flux[:, None], jacobian], dim=1)
+        spectrum = self.convolver.transform(both)
+        by_width = [spectrum[:, :1] * slope[:, None].to(flux) for slope in slopes]
+        spectrum = spectrum * transfer[:, None].to(flux)
+        spectrum = torch.cat([spectrum, *by_width], dim=1)
+        both = self.convolver.back(spectrum)
+        return both[:, 0], both[:, 1:]
+
+    def _transfer(self, widths):
+        """Transfer function (B, n), and its derivatives by the free widths."""
+        k = self.convolver.k.to(widths.device)
+        values, slopes = {}, {}
+        for name, (low, _) in self.limits.items():
+            width = widths.new_full((len(widths),), low)
+            if name in self.free:
+                width = widths[:, self.free.index(name)]
+            values[name], slopes[name] = (
+                rotation_transfer(k, width, self.limb_darkening)
+                if name == "vsini"
+                else macroturbulence_transfer(k, width)
+            )
+        transfer = values["vsini"] * values["vmac"]
+        others = {"vsini": values["vmac"], "vmac": values["vsini"]}
+        return transfer, [slopes[name] * others[name] for name in self.free]
+
+
+def _reach(limits):
+    return broadening_reach(limits["vsini"][1], limits["vmac"][1], 0.0)
+
+
+class ContinuumModel:
+    r"""A model times the continuum that suits the data best.
+
+    The continuum is a combination of given functions. At every step it is solved for
+    exactly, as flux is linear in it, and derivatives by the other parameters are made
+    orthogonal to those by its coefficients c [1]_,
+
+    .. math:: J_\perp = J - J_c^T (J_c W J_c^T)^{-1} J_c W J^T ,
+
+    so that J W J^T is the normal matrix of the others with the continuum free.
+
+    Parameters
+    ----------
+    model : object
+        Of flux with a continuum of one, see `fit_least_squares`.
+    flux, ivar : Tensor of shape (B, P)
+        Observations.
+    basis : Tensor of shape (B, C, P)
+        Functions; rows of zeros are ignored.
+
+    References
+    ----------
+    .. [1] Kaufman, "A variable projection method for solving separable nonlinear
+       least squares problems", BIT 15, 49, 1975.
+    """
+
+    def __init__(self, model, flux, ivar, basis):
+        self.model = model
+        self.data = flux
+        self.ivar = ivar
+        self.basis = basis
+
+    def flux(self, rows, parameters):
+        """Flux of shape (n, P) of the stars `rows`."""
+        flux = self.model.flux(rows, parameters)
+        return flux * self._continuum(rows, flux)[0]
+
+    def linearize(self, rows, parameters):
+        """Flux of shape (n, P) and derivatives of shape (n, K, P)."""
+        flux, jacobian = self.model.linearize(rows, parameters)
+        continuum, by_coefficient, normal = self._continuum(rows, flux)
+        jacobian = jacobian * continuum[:, None]
+        weighted = by_coefficient * self.ivar[rows][:, None]
+        overlap = torch.linalg.solve(normal, (weighted @ jacobian.mT).double())
+        jacobian = jacobian - overlap.to(jacobian).mT @ by_coefficient
+        return flux * continuum, jacobian
+
+    def _continuum(self, rows, flux):
+        return _solve_continuum(
+            flux, self.data[rows], self.ivar[rows], self.basis[rows]
+        )
+
+
+def _solve_continuum(flux, data, ivar, basis):
+    """Give the best continuum, derivatives by its coefficients, and their matrix."""
+    by_coefficient = basis * flux[:, None]
+    weighted = by_coefficient * ivar[:, None]
+    normal = (weighted @ by_coefficient.mT).double()
+    right = torch.einsum("bcp,bp->bc", weighted, data).double()
+    diagonal = torch.diagonal(normal, dim1=1, dim2=2)
+    # a row of zeros gets a one, and far less than rounding is added to the others
+    ridge = torch.where(diagonal > 0, 1e-14 * diagonal, torch.ones_like(diagonal))
+    normal = normal + torch.diag_embed(ridge)
+    coefficients = torch.linalg.solve(normal, right).to(basis)
+    return torch.einsum("bc,bcp->bp", coefficients, basis), by_coefficient, normal
+
+
+def continuum_basis(wavelength, ivar, degree):
+    """Polynomials for the continuum of each star, one set for each of its segments.
+
+    Parameters
+    ----------
+    wavelength : ndarray of shape (B, P)
+        In Å, increasing but for pixels without weight.
+    ivar : ndarray of shape (B, P)
+        Inverse variances, 0 for pixels to ignore.
+    degree : int
+        Of the polynomials.
+
+    Returns
+    -------
+    basis : ndarray of shape (B, C, P)
+        Chebyshev polynomials over each segment, between gaps ten times as wide as the
+        usual step, and zero elsewhere; degrees that a segment has too few pixels for
+        are left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.abundances._observation import continuum_basis
+    >>> wavelength = np.r_[5000:5010, 5100:5110][None].astype(float)
+    >>> continuum_basis(wavelength, np.ones((1, 20)), degree=2).shape
+    (1, 6, 20)
+    """
+    segments = [_segments(w, i > 0) for w, i in zip(wavelength, ivar, strict=True)]
+    n_rows = max(map(len, segments), default=0) * (degree + 1)
+    basis = np.zeros((len(wavelength), n_rows, wavelength.shape[1]))
+    for star, parts in enumerate(segments):
+        for i, pixels in enumerate(parts):
+            x = wavelength[star, pixels]
+            centre, half = (x[0] + x[-1]) / 2, max((x[-1] - x[0]) / 2, 1e-300)
+            n = min(degree + 1, len(pixels))
+            rows = np.polynomial.chebyshev.chebvander((x - centre) / half, n - 1).T
+            first = i * (degree + 1)
+            basis[star, first : first + n, pixels] = rows.T
+    return basis
+
+
+def fit_continuum(flux, ivar, basis, model):
+    """Fit the continuum of stars by that of a model.
+
+    Parameters
+    ----------
+    flux, ivar : ndarray of shape (B, P)
+        Observations.
+    basis : ndarray of shape (B, C, P)
+        From :func:`continuum_basis`.
+    model : ndarray of shape (B, P)
+        Normalised flux that they are about.
+
+    Returns
+    -------
+    continuum : ndarray of shape (B, P)
+        One where it is not known, or not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.abundances._observation import continuum_basis, fit_continuum
+    >>> wavelength, ivar = np.linspace(5000, 5010, 11)[None], np.ones((1, 11))
+    >>> basis = continuum_basis(wavelength, ivar, degree=1)
+    >>> fit_continuum(3 * ivar, ivar, basis, ivar).round(6)[0, :2]
+    array([3., 3.])
+    """
+    arrays = map(torch.from_numpy, (model, flux, ivar, basis))
+    continuum = _solve_continuum(*arrays)[0].numpy()
+    return np.where(continuum > 0, continuum, 1.0)
+
+
+def _segments(wavelength, good):
+    """Give the indices of the good pixels of each segment."""
+    pixels = np.flatnonzero(good)
+    if not len(pixels):
+        return []
+    steps = np.diff(wavelength[pixels])
+    if not len(steps):
+        return [pixels]
+    usual = np.median(steps)
+    return np.split(pixels, np.flatnonzero(steps > _GAP * usual) + 1)
