@@ -220,10 +220,12 @@ RECIPES = {
     ),
     "transformer": Recipe(
         max_steps=10_000,
-        n_wavelengths=64,
+        batch_size=128,
+        n_wavelengths=32,
+        loss="mae",
         optimizer="SOAP",
         optimizer_params={"max_precondition_dim": 512},
-        lr=6e-3,
+        lr=1e-2,
         weight_decay=0.1,
     ),
 }

@@ -40,17 +40,21 @@ _ELEMENTS = {
     "Ba": (2.18, 5.21, 2 / 1),
 }
 
+_SOLAR_IRON = _ELEMENTS["Fe"][0]
+
 # Number abundance (hydrogen = 12) of an element that half of another can bind, if that
 # is plenty: from bonds that break in hot stars to those that hold in cool ones.
 _BONDS = (9.0, 7.0, 5.0)
 
-# Layers of an atmosphere: temperature in units of Teff, and log10 of the gas pressure
-# in dyn/cm2 at log g 4.5, about as in models of cool dwarfs.
-_LAYERS = ((1.0, 5.0), (0.85, 4.5), (0.75, 3.9))
-
-# Gas pressure goes as this power of gravity (Gray, "The Observation and Analysis of
-# Stellar Photospheres", 3rd edition, section 9).
-_GRAVITY = 0.6
+# Layers of an atmosphere: temperature in units of Teff; log10 of the gas pressure in
+# dyn/cm2 at log g 4.5, [Fe/H] 0 and 5000 K; its changes with log g, [Fe/H] and Teff
+# (1000 K). Least squares of the models of Castelli & Kurucz (2003), 4000-6000 K and
+# log g 4-5, which scatter by 0.07 dex about them, and by 0.25 in the highest layer.
+_LAYERS = (
+    (1.00, 5.04, 0.59, -0.36, -0.25),
+    (0.85, 4.47, 0.57, -0.38, -0.15),
+    (0.75, 3.19, 0.48, -0.07, -0.19),
+)
 
 _LN10 = math.log(10)
 _LOG_K = math.log10(1.380649e-16)  # Boltzmann's constant, erg/K
@@ -94,11 +98,17 @@ class Chemistry(nn.Module):
         self.has_bonds = "C" in linear and "O" in linear
         self.has_donors = "teff" in linear and len(linear) > 1
         n_labels = len(next(iter(linear.values()))) - 1
-        solar = {"logg": [4.5] + [0.0] * n_labels, "H": [12.0] + [0.0] * n_labels}
+        solar = {
+            name: [value] + [0.0] * n_labels
+            for name, value in (("logg", 4.5), ("H", 12.0), ("metals", _SOLAR_IRON))
+        }
         forms = solar | dict(linear)
+        forms["metals"] = forms.get("Fe", forms["metals"])
         donors = [name for name in forms if name in _ELEMENTS]
         tables = {
-            "atmosphere": [forms[name] for name in ("teff", "logg") if name in forms],
+            "atmosphere": [
+                forms[name] for name in ("teff", "logg", "metals") if name in forms
+            ],
             "partners": [forms[name] for name in ("C", "O") if name in forms],
             "donors": [forms[name] for name in donors],
             "energy": [_ELEMENTS[name][1] for name in donors],
@@ -134,10 +144,15 @@ class Chemistry(nn.Module):
 
     def _electrons(self, labels):
         """Log of electrons per hydrogen atom in each layer, in units of 1e-5."""
-        teff, logg = _evaluate(self.atmosphere, labels).T[..., None]
+        teff, logg, metals = _evaluate(self.atmosphere, labels).T[..., None]
         # labels may ask for stars that cannot be, but not for NaN
         temperature = teff.clamp(min=1000.0) * self.layers[:, 0]
-        log_pressure = self.layers[:, 1] + _GRAVITY * (logg - 4.5)
+        log_pressure = (
+            self.layers[:, 1]
+            + self.layers[:, 2] * (logg - 4.5)
+            + self.layers[:, 3] * (metals - _SOLAR_IRON)
+            + self.layers[:, 4] * (teff - 5000) / 1000
+        )
         log_h = log_pressure - _LOG_K - temperature.log10()
         log_n = _evaluate(self.donors, labels)[:, None] - 12 + log_h[..., None]
         log_s = (

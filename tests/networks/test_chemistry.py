@@ -1,15 +1,28 @@
 """Tests of molecules and electrons, against numpy's roots and sums."""
 
+import os
+from itertools import product
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from astropy import constants as c
 from scipy.optimize import brentq
 
-from sk_payne.networks._chemistry import Chemistry, find_labels
+from sk_payne.networks._chemistry import _LAYERS, Chemistry, find_labels
 
 NAMES = ["teff", "C_H", "O_H", "Fe_H"]
 CENTER, HALF_WIDTH = [5000.0, -0.5, -0.25, 0.0], [1000.0, 1.5, 1.25, 1.0]
+
+
+@pytest.fixture(scope="module")
+def atmospheres():
+    folder = os.environ.get("SK_PAYNE_DATA")
+    if not folder:
+        pytest.skip("SK_PAYNE_DATA names no folder")
+    with np.load(Path(folder, "atlas9_k2.npz")) as file:
+        return [file[k] for k in ("layers", "metallicity", "log_g", "teff")]
 
 
 def labels_of(n=17, seed=1):
@@ -44,22 +57,26 @@ def test_carbon_monoxide_leaves_what_the_law_of_mass_action_says():
 
 
 def test_electrons_are_those_of_the_saha_equation():
-    names = ["teff", "logg", "Na_H", "Mg_H", "Si_H"]
+    names = ["teff", "logg", "Na_H", "Mg_H", "Fe_H"]
     center, half_width = [5000.0, 4.4, -0.5, -0.5, -0.5], [1000.0, 0.5, 1.5, 1.5, 1.5]
     labels = 2 * torch.rand(17, 5, dtype=torch.float64) - 1
-    chemistry = Chemistry(find_labels(names, center, half_width)).double()
-    found = chemistry(labels)[:, 6:].numpy()
+    linear = find_labels(names, center, half_width)
+    linear = {name: linear[name] for name in ("teff", "logg", "Na", "Mg", "Fe")}
+    found = Chemistry(linear).double()(labels)[:, 6:].numpy()
     teff, logg, *metals = (np.array(center) + labels.numpy() * half_width).T
     k, m, h = c.k_B.cgs.value, c.m_e.cgs.value, c.h.cgs.value
-    for layer, (factor, log_p) in enumerate(((1.0, 5.0), (0.85, 4.5), (0.75, 3.9))):
+    for layer, (factor, log_p, by_logg, by_iron, by_teff) in enumerate(_LAYERS):
         for star in range(len(labels)):
             T = factor * teff[star]
-            n_h = 10 ** (log_p + 0.6 * (logg[star] - 4.5)) / (k * T)
-            log_n = np.array([12.0, 6.24, 7.60, 7.51]) - 12
+            log_p_star = (
+                log_p + by_logg * (logg[star] - 4.5) + by_iron * metals[2][star]
+            )
+            n_h = 10 ** (log_p_star + by_teff * (teff[star] - 5000) / 1000) / (k * T)
+            log_n = np.array([12.0, 6.24, 7.60, 7.50]) - 12
             log_n[1:] += [metal[star] for metal in metals]
             n = n_h * 10**log_n
-            energy = np.array([13.60, 5.14, 7.65, 8.15]) * 1.602177e-12
-            ratio = np.array([1 / 2, 1 / 2, 2, 6 / 9])
+            energy = np.array([13.60, 5.14, 7.65, 7.90]) * 1.602177e-12
+            ratio = np.array([1 / 2, 1 / 2, 2, 30 / 25])
             s = 2 * ratio * (2 * np.pi * m * k * T / h**2) ** 1.5
             s *= np.exp(-energy / (k * T))
             log_e = brentq(
@@ -76,6 +93,24 @@ def test_a_sun_has_an_electron_for_ten_thousand_hydrogen_atoms():
     chemistry = Chemistry(find_labels(names, center, [1000.0, 0.5, 1.0]))
     electrons = 10 ** (chemistry(torch.zeros(1, 3))[0, 6:] - 5)
     assert 0.7e-4 < electrons[1] < 1.5e-4
+
+
+@pytest.mark.parametrize("layer", range(len(_LAYERS)))
+def test_gas_pressure_is_about_that_of_model_atmospheres(layer, atmospheres):
+    factor, log_p, by_logg, by_iron, by_teff = _LAYERS[layer]
+    columns, metallicity, log_g, teff = atmospheres
+    off = []
+    for (i, iron), (j, g), (k, t) in product(
+        enumerate(metallicity), enumerate(log_g), enumerate(teff)
+    ):
+        if 4000 <= t <= 6000 and 4 <= g <= 5:
+            _, T, pressure, _ = columns[i, j, k].T
+            order = np.argsort(T)
+            expected = np.interp(factor * t, T[order], np.log10(pressure[order]))
+            found = log_p + by_logg * (g - 4.5) + by_iron * iron
+            off.append(found + by_teff * (t - 5000) / 1000 - expected)
+    assert abs(np.mean(off)) < 0.05
+    assert np.std(off) < (0.08, 0.08, 0.3)[layer]
 
 
 def test_features_are_zero_where_abundances_are_not_known():
