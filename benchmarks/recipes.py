@@ -9,7 +9,7 @@ are skipped. Times are only comparable if nothing else ran.
 TRIALS.json is a list of dicts with "name", "arch" and, as wanted, "arch_params",
 "recipe", "max_steps", and "n" for the first n spectra of the training split only, of
 which a tenth is held out, too. The trials of the opacity network are in
-opacity_trials.json.
+opacity_trials.json and transformer_trials.json.
 """
 
 import argparse
