@@ -173,6 +173,14 @@ def test_load_gives_an_estimator_that_would_be_trained_in_the_same_way(
     )
 
 
+@pytest.mark.parametrize("value", [None, 20_000, np.inf])
+def test_load_keeps_the_resolving_power(make_tiny, tiny_grid, tmp_path, value):
+    emulator = make_tiny(resolving_power=value, max_steps=2)
+    emulator.fit(tiny_grid.data, tiny_grid.target).save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.resolving_power_ == again.resolving_power == value
+
+
 def test_load_keeps_provenance_date_and_versions(saved):
     provenance = load(saved["payne"]).provenance_
     assert provenance["grid"] == "made by hand"

@@ -33,6 +33,8 @@ class Inverted:
         In Å.
     medium : str or None
         Of the wavelengths.
+    resolving_power : float or None
+        Of the spectra it was trained on.
     error : ndarray of shape (n_pixels,) or None
         Held-out error of the flux at each wavelength.
     source : TorchEmulator or estimator
@@ -48,6 +50,7 @@ class Inverted:
     n_pixels: int
     wavelength: np.ndarray | None
     medium: str | None
+    resolving_power: float | None
     error: np.ndarray | None
     source: Any
 
@@ -137,6 +140,7 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
         n_pixels=n_pixels,
         wavelength=emulator.wavelength_ if own else None,
         medium=emulator.medium_ if own else None,
+        resolving_power=emulator.resolving_power_ if own else None,
         error=emulator.held_out_rms_ if own else None,
         source=source,
     )

@@ -11,6 +11,7 @@ import torch
 from sk_payne.spectra import (
     VelocityConvolver,
     broadening_reach,
+    gaussian_transfer,
     macroturbulence_transfer,
     rotation_transfer,
 )
@@ -27,7 +28,7 @@ _FIRST_VMAC = 3.0
 
 @dataclass(frozen=True)
 class Broadening:
-    """Rotation and macroturbulence of stars, fixed or to be found.
+    """Rotation and macroturbulence, fixed or to be found, and a fixed instrument.
 
     Parameters
     ----------
@@ -37,19 +38,24 @@ class Broadening:
         Smallest and largest "vsini" and "vmac" in km/s, alike for what is fixed.
     limb_darkening : float
         Linear coefficient.
+    sigma : float
+        Standard deviation in km/s of the instrument, as far as the emulator does not
+        have it.
     """
 
     convolver: VelocityConvolver
     limits: dict
     limb_darkening: float
+    sigma: float
 
     @classmethod
-    def from_limits(cls, wavelength, limits, limb_darkening):
+    def from_limits(cls, wavelength, limits, limb_darkening, sigma=0.0):
         """Prepare for a grid; None if nothing is broadened."""
-        reach = _reach(limits)
+        reach = broadening_reach(limits["vsini"][1], limits["vmac"][1], sigma)
         if reach == 0:
             return None
-        return cls(VelocityConvolver(wavelength, reach), limits, limb_darkening)
+        convolver = VelocityConvolver(wavelength, reach)
+        return cls(convolver, limits, limb_darkening, sigma)
 
     @property
     def free(self):
@@ -59,7 +65,8 @@ class Broadening:
     @property
     def reach(self):
         """Velocity in km/s that flux may come from."""
-        return _reach(self.limits)
+        widths = (self.limits[name][1] for name in ("vsini", "vmac"))
+        return broadening_reach(*widths, self.sigma)
 
     @property
     def bounds(self):
@@ -105,13 +112,12 @@ class Broadening:
                 if name == "vsini"
                 else macroturbulence_transfer(k, width)
             )
-        transfer = values["vsini"] * values["vmac"]
+        instrument, _ = gaussian_transfer(k, k.new_tensor(self.sigma))
         others = {"vsini": values["vmac"], "vmac": values["vsini"]}
-        return transfer, [slopes[name] * others[name] for name in self.free]
-
-
-def _reach(limits):
-    return broadening_reach(limits["vsini"][1], limits["vmac"][1], 0.0)
+        return (
+            values["vsini"] * values["vmac"] * instrument,
+            [slopes[name] * others[name] * instrument for name in self.free],
+        )
 
 
 class ContinuumModel:

@@ -26,7 +26,7 @@ from sk_payne.abundances._fitting import fit_stars
 from sk_payne.abundances._inverted import as_inverted
 from sk_payne.abundances._observation import Broadening
 from sk_payne.abundances._results import FLAGS, make_table
-from sk_payne.spectra import SpectrumSet, as_spectra
+from sk_payne.spectra import SpectrumSet, as_spectra, velocity_sigma
 
 # Rounds of filling bad pixels; each brings a pixel that is good in most spectra nearer
 # to its fit by a factor of several.
@@ -63,6 +63,10 @@ class AbundanceRegressor(
     velocity_range : tuple of float or None, default=(-500.0, 500.0)
         Radial velocities in km/s among which to look. If None, spectra are taken to
         be at rest and no velocity is fitted.
+    resolving_power : float, default=None
+        Of the spectra, wavelength over full width at half maximum, if it is below that
+        of the emulator, which then must know its own. Model spectra are broadened by
+        the Gaussian between the two.
     vsini : float or tuple of float, default=0.0
         Projected rotation velocity in km/s by which model spectra are broadened. A
         smallest and a largest value if it shall be found.
@@ -132,6 +136,7 @@ class AbundanceRegressor(
         snr=None,
         medium=None,
         velocity_range=(-500.0, 500.0),
+        resolving_power=None,
         vsini=0.0,
         vmac=0.0,
         limb_darkening=0.6,
@@ -145,6 +150,7 @@ class AbundanceRegressor(
         self.snr = snr
         self.medium = medium
         self.velocity_range = velocity_range
+        self.resolving_power = resolving_power
         self.vsini = vsini
         self.vmac = vmac
         self.limb_darkening = limb_darkening
@@ -365,15 +371,32 @@ class AbundanceRegressor(
             raise ValueError(
                 f"`limb_darkening` must be between 0 and 1; got {self.limb_darkening}."
             )
-        if not any(high for _, high in limits.values()):
+        sigma = self._instrument(inverted)
+        if not sigma and not any(high for _, high in limits.values()):
             return None
         if inverted.wavelength is None:
             raise ValueError(
-                "`vsini` and `vmac` must be 0 for an emulator without wavelengths; got "
-                f"{self.vsini} and {self.vmac}. Pass `wavelength=` and `medium=` to "
-                "SpectrumEmulator and train it again."
+                "`resolving_power` must be None, `vsini` and `vmac` 0 for an emulator "
+                f"without wavelengths; got {self.resolving_power}, {self.vsini} and "
+                f"{self.vmac}. Pass `wavelength=` and `medium=` to SpectrumEmulator "
+                "and train it again."
             )
-        return Broadening.from_limits(inverted.wavelength, limits, self.limb_darkening)
+        return Broadening.from_limits(
+            inverted.wavelength, limits, self.limb_darkening, sigma
+        )
+
+    def _instrument(self, inverted):
+        """Width in km/s of the instrument, as far as the emulator does not have it."""
+        if self.resolving_power is None:
+            return 0.0
+        if inverted.resolving_power is None:
+            raise ValueError(
+                "`resolving_power` must be None for an emulator that does not know its "
+                f"own; got {self.resolving_power}. Pass `resolving_power=` to "
+                "SpectrumEmulator: that of its training spectra, np.inf if they are "
+                "as the star sends them out."
+            )
+        return float(velocity_sigma(self.resolving_power, inverted.resolving_power))
 
     def _checked_degree(self, inverted):
         degree = self.continuum_degree

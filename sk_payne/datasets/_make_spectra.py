@@ -117,6 +117,8 @@ def make_spectra(
             Names and units of the columns of `data`; log g is in dex of cm/s2.
         medium : str
             "air".
+        resolving_power : float
+            As asked for.
         lines : ndarray of shape (n_lines,), structured
             Fields "wavelength" (Å, air), "element", "excitation" (eV) and
             "strength" (logarithm of the line opacity of a star of solar composition
@@ -181,6 +183,7 @@ def make_spectra(
         label_names=label_names,
         label_units=["K" if name == "teff" else "dex" for name in label_names],
         medium="air",
+        resolving_power=float(resolving_power),
         lines=lines,
         uncertainty=uncertainty,
         DESCR=_DESCR,

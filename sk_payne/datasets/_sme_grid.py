@@ -46,6 +46,8 @@ def load_sme_grid(*, return_X_y=False, as_frame=False):
             "K" for Teff, "dex" for all others (log g is of cm/s2).
         medium : str
             "air".
+        resolving_power : float
+            50 000, of a Gaussian instrument.
         train_indices, test_indices : ndarray of int
             A fixed split: the last 300 spectra are the test set.
         quantisation_error : dict
@@ -108,6 +110,7 @@ def load_sme_grid(*, return_X_y=False, as_frame=False):
         label_names=label_names,
         label_units=["K"] + ["dex"] * (len(label_names) - 1),
         medium="air",
+        resolving_power=50_000.0,
         train_indices=np.arange(n_train),
         test_indices=np.arange(n_train, len(target)),
         quantisation_error={"max": largest, "rms": rms},

@@ -4,7 +4,7 @@ It is here for what trains from the beginning; the rest is in its base class.
 """
 
 from sk_payne.emulators._base import BaseEmulator
-from sk_payne.emulators._grid import check_grid
+from sk_payne.emulators._grid import check_grid, check_resolving_power
 from sk_payne.emulators._labels import resolve_label_names, resolve_label_units
 from sk_payne.emulators._recipe import resolve_recipe
 from sk_payne.emulators._scaling import Scaling
@@ -37,6 +37,10 @@ class SpectrumEmulator(BaseEmulator):
         pixels, and whatever needs a wavelength is an error.
     medium : {"air", "vacuum"}, default=None
         What `wavelength` is measured in; must be given with it.
+    resolving_power : float, default=None
+        Wavelength over full width at half maximum of the Gaussian instrument of the
+        training spectra; infinite if they are as the star sends them out. Needed to
+        measure spectra of another.
     label_names : sequence of str, default=None
         Names of the columns of P. If None, those of a DataFrame, else "label_0" ...
     label_units : sequence of str or dict, default=None
@@ -68,6 +72,8 @@ class SpectrumEmulator(BaseEmulator):
         Training grid in Å.
     medium_ : {"air", "vacuum"} or None
         Its medium.
+    resolving_power_ : float or None
+        Of the spectra.
     label_low_, label_high_ : ndarray of shape (n_labels,)
         The training box.
     held_out_mae_, held_out_rms_ : ndarray of shape (n_wavelengths,) or None
@@ -133,6 +139,7 @@ class SpectrumEmulator(BaseEmulator):
         arch_params=None,
         wavelength=None,
         medium=None,
+        resolving_power=None,
         label_names=None,
         label_units=None,
         max_steps=None,
@@ -148,6 +155,7 @@ class SpectrumEmulator(BaseEmulator):
         self.arch_params = arch_params
         self.wavelength = wavelength
         self.medium = medium
+        self.resolving_power = resolving_power
         self.label_names = label_names
         self.label_units = label_units
         self.max_steps = max_steps
@@ -164,6 +172,7 @@ class SpectrumEmulator(BaseEmulator):
         self.wavelength_, self.medium_ = check_grid(
             self.wavelength, self.medium, y.shape[1]
         )
+        self.resolving_power_ = check_resolving_power(self.resolving_power)
         columns = getattr(self, "feature_names_in_", None)
         self.label_names_ = resolve_label_names(self.label_names, columns, X.shape[1])
         self.label_units_ = resolve_label_units(self.label_units, self.label_names_)

@@ -12,7 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.emulators._base import BaseEmulator
-from sk_payne.emulators._grid import check_grid
+from sk_payne.emulators._grid import check_grid, check_resolving_power
 from sk_payne.emulators._labels import resolve_label_names, resolve_label_units
 from sk_payne.emulators._loading import load
 from sk_payne.emulators._recipe import gentle_recipe, resolve_recipe
@@ -46,6 +46,8 @@ class FineTunedEmulator(BaseEmulator):
         convolutional network can only stay on its grid.
     medium : {"air", "vacuum"}, default=None
         If None, that of the base; no other is allowed.
+    resolving_power : float, default=None
+        Of the spectra, if not that of the base.
     label_names : sequence of str, default=None
         Names of the columns of P. If None, those of a DataFrame, else those of the
         base. Labels are matched by name (by position if the base had none), in any
@@ -81,6 +83,8 @@ class FineTunedEmulator(BaseEmulator):
         Training grid in Å.
     medium_ : {"air", "vacuum"} or None
         Its medium.
+    resolving_power_ : float or None
+        Of the spectra.
     label_low_, label_high_ : ndarray of shape (n_labels,)
         The training box, of the new spectra alone.
     held_out_mae_, held_out_rms_ : ndarray of shape (n_wavelengths,) or None
@@ -127,6 +131,7 @@ class FineTunedEmulator(BaseEmulator):
         *,
         wavelength=None,
         medium=None,
+        resolving_power=None,
         label_names=None,
         label_units=None,
         freeze=(),
@@ -142,6 +147,7 @@ class FineTunedEmulator(BaseEmulator):
         self.base = base
         self.wavelength = wavelength
         self.medium = medium
+        self.resolving_power = resolving_power
         self.label_names = label_names
         self.label_units = label_units
         self.freeze = freeze
@@ -204,6 +210,9 @@ class FineTunedEmulator(BaseEmulator):
         wavelength = base.wavelength_ if self.wavelength is None else self.wavelength
         medium = base.medium_ if self.medium is None else self.medium
         self.wavelength_, self.medium_ = check_grid(wavelength, medium, y.shape[1])
+        self.resolving_power_ = check_resolving_power(self.resolving_power)
+        if self.resolving_power is None:
+            self.resolving_power_ = base.resolving_power_
         if base.wavelength_ is None and self.wavelength_ is not None:
             raise ValueError(
                 "`wavelength` cannot be given, as `base` was trained without. Leave it "

@@ -9,7 +9,13 @@ import torch
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.spectra import check_medium
 
-__all__ = ["check_flux", "check_grid", "check_query", "log_grid"]
+__all__ = [
+    "check_flux",
+    "check_grid",
+    "check_query",
+    "check_resolving_power",
+    "log_grid",
+]
 
 # Stellar photospheres are dark below the Lyman limit; nm and µm are small numbers.
 _SHORTEST = 900.0
@@ -92,6 +98,34 @@ def check_grid(wavelength, medium, n_wavelengths):
             "by 80 km/s."
         )
     return wavelength, check_medium(medium)
+
+
+def check_resolving_power(resolving_power):
+    """Check the resolving power of the training set.
+
+    Parameters
+    ----------
+    resolving_power : float or None
+        Wavelength over full width at half maximum.
+
+    Returns
+    -------
+    resolving_power : float or None
+        As given.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive.
+    """
+    if resolving_power is None:
+        return None
+    if not (np.ndim(resolving_power) == 0 and resolving_power > 0):
+        raise ValueError(
+            "`resolving_power` must be a positive number, wavelength over full width "
+            f"at half maximum, or None if it is not known; got {resolving_power!r}."
+        )
+    return float(resolving_power)
 
 
 def check_query(wavelength, grid):

@@ -80,6 +80,8 @@ def _restore(tensors, description, arch):
     attributes = dict(description["attributes"])
     for name in ARRAYS:
         attributes[name] = tensors.get(f"attribute.{name}")
+    if attributes["resolving_power_"] is not None:
+        attributes["resolving_power_"] = float(attributes["resolving_power_"])
     names = attributes["label_names_"]
     recipe = dict(description["recipe"])
     if recipe["optimizer"] not in OPTIMIZERS:
@@ -91,6 +93,7 @@ def _restore(tensors, description, arch):
         arch_params=attributes["arch_params_"],
         wavelength=attributes["wavelength_"],
         medium=attributes["medium_"],
+        resolving_power=attributes["resolving_power_"],
         label_names=names,
         label_units=attributes["label_units_"],
         recipe=recipe,

@@ -19,7 +19,7 @@ KIND = "SpectrumEmulator"
 _LIBRARIES = ("sk_payne", "torch", "numpy", "scikit-learn", "skorch")
 
 # Fitted attributes by how they are kept: as tensors (None where absent), or in JSON.
-ARRAYS = ("wavelength_", "held_out_mae_", "held_out_rms_")
+ARRAYS = ("wavelength_", "resolving_power_", "held_out_mae_", "held_out_rms_")
 _VALUES = (
     "arch_params_",
     "label_names_",
@@ -67,7 +67,8 @@ def save_emulator(emulator, path, provenance=None):
     for name in ARRAYS:
         value = getattr(emulator, name)
         if value is not None:
-            tensors[f"attribute.{name}"] = value
+            # a number may be infinite, which JSON does not have
+            tensors[f"attribute.{name}"] = np.asarray(value)
     for name, part in (("domain", emulator._domain), ("errors", emulator._errors)):
         for key, value in vars(part).items() if part is not None else ():
             if isinstance(value, np.ndarray):

@@ -33,6 +33,7 @@ def make_emulator(grid):
             "arch_params": {"n_hidden": 31},
             "wavelength": grid.wavelength,
             "medium": grid.medium,
+            "resolving_power": grid.resolving_power,
             "label_names": grid.label_names,
             "label_units": grid.label_units,
             "max_steps": 607,

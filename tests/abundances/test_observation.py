@@ -166,6 +166,36 @@ def test_ignored_rotation_is_a_bad_fit(emulator, observed):
     assert row["flags"] & FLAGS["BAD_FIT"][0]
 
 
+@pytest.mark.parametrize("vsini", [0.0, (0.0, 50.0)])
+def test_lower_resolving_power_is_allowed_for(emulator, observed, vsini):
+    own = emulator.resolving_power_
+    star = observed(resolving_power=0.6 * own, already=own, vsini=np.max(vsini) / 2)
+    regressor = AbundanceRegressor(
+        emulator, resolving_power=0.6 * own, vsini=vsini, emulator_error=False
+    )
+    row = regressor.measure(star)[0]
+    assert row["chi2"] < 0.05
+    assert row["teff"].value == pytest.approx(LABELS[0], abs=1)
+    blind = AbundanceRegressor(emulator, vsini=vsini, emulator_error=False)
+    assert blind.measure(star)["chi2"][0] > 5
+
+
+def test_own_resolving_power_changes_nothing(emulator, observed):
+    star = observed(noise=1.0)
+    regressor = AbundanceRegressor(emulator)
+    expected = regressor.predict(star)
+    regressor.set_params(resolving_power=emulator.resolving_power_)
+    np.testing.assert_array_equal(regressor.predict(star), expected)
+
+
+def test_resolving_power_of_the_emulator_must_be_known(make_emulator, grid, observed):
+    emulator = make_emulator(resolving_power=None, max_steps=3)
+    emulator.fit(grid.data, grid.target)
+    regressor = AbundanceRegressor(emulator, resolving_power=1e4)
+    with pytest.raises(ValueError, match="emulator that does not know its own; got"):
+        regressor.predict(observed())
+
+
 def test_macroturbulence_is_found(emulator, observed):
     star = observed(vmac=15.0)
     regressor = AbundanceRegressor(emulator, vmac=(0, 50), emulator_error=False)
@@ -332,6 +362,8 @@ def test_star_is_the_same_in_any_batch(emulator, observed, degree):
             {"limb_darkening": -0.1},
             "`limb_darkening` must be between 0 and 1; got -0.1",
         ),
+        ({"resolving_power": 0.0}, "`resolving_power` must be positive; got 0.0"),
+        ({"resolving_power": 1e6}, "must not be above that of the spectrum"),
         ({"continuum_degree": -1}, "`continuum_degree` must be None or an integer"),
         ({"continuum_degree": 1.5}, "`continuum_degree` must be None or an integer"),
     ],

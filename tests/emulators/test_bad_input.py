@@ -174,6 +174,12 @@ def test_fit_with_wavelengths_in_nanometres_or_microns_is_an_error(
     )
 
 
+@pytest.mark.parametrize("bad", [0, -5.0, np.nan, [2e4, 3e4]])
+def test_fit_with_a_resolving_power_that_is_none_is_an_error(fails, bad):
+    message = "`resolving_power` must be a positive number, .* got "
+    fails(ValueError, message, resolving_power=bad)
+
+
 def test_fit_with_wavelengths_without_medium_asks_for_it(fails):
     fails(ValueError, "`medium` must be given with `wavelength`: 'air' or", medium=None)
 

@@ -616,6 +616,13 @@ def test_names_units_wavelengths_and_architecture_are_those_of_the_base(
     np.testing.assert_array_equal(tuned.wavelength_, tiny_grid.wavelength)
 
 
+def test_resolving_power_is_that_of_the_base_unless_given(make_tiny, tune, tiny_grid):
+    base = make_tiny(resolving_power=50_000, max_steps=2)
+    base.fit(tiny_grid.data, tiny_grid.target)
+    assert tune(base, max_steps=1).resolving_power_ == 50_000
+    assert tune(base, max_steps=1, resolving_power=2e4).resolving_power_ == 2e4
+
+
 def test_units_may_be_given_anew(fitted, tune):
     units = {"teff": "K", "Fe_H": "mag"}
     tuned = tune(fitted["payne"], label_units=units)
