@@ -81,7 +81,7 @@ def _restore(tensors, description, arch):
     for name in ARRAYS:
         attributes[name] = tensors.get(f"attribute.{name}")
     if attributes["resolving_power_"] is not None:
-        attributes["resolving_power_"] = float(attributes["resolving_power_"])
+        attributes["resolving_power_"] = attributes["resolving_power_"].item()
     names = attributes["label_names_"]
     recipe = dict(description["recipe"])
     if recipe["optimizer"] not in OPTIMIZERS:
