@@ -63,6 +63,7 @@ def fit_stars(
     continuum_degree,
     emulator_error,
     max_iterations,
+    keep_model=False,
     verbose=0,
 ):
     """Measure stars.
@@ -83,6 +84,8 @@ def fit_stars(
         Whether the error of the emulator counts.
     max_iterations : int
         Of each star.
+    keep_model : bool, default=False
+        Whether the results shall have the flux of the fits.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -110,7 +113,9 @@ def fit_stars(
     _require_overlap(inverted, spectra, wavelength, velocity_range)
     nuisances = broadening.free if broadening else []
     nuisances = nuisances + [VELOCITY] * with_velocity
-    results = Measurements.empty(len(spectra), len(inverted.low), nuisances)
+    shape = len(inverted.low), nuisances
+    n_pixels = spectra.shape[1] if keep_model else None
+    results = Measurements.empty(len(spectra), *shape, n_pixels=n_pixels)
     at_edge = np.zeros((len(spectra), len(nuisances)), dtype=bool)
     start = _Start(inverted, broadening)
     step = max(1, _MEMORY // (results.n_parameters * max(spectra.shape[1], 1)))
@@ -129,7 +134,7 @@ def fit_stars(
             batch.find_continuum(start.mean_flux, continuum_degree)
         if emulator_error and inverted.error is not None:
             batch.add_error()
-        found = Measurements.empty(len(rows), len(inverted.low), nuisances)
+        found = Measurements.empty(len(rows), *shape, n_pixels=n_pixels)
         edge = np.zeros((len(rows), len(nuisances)), dtype=bool)
         batch.fit(start, found, edge, max_iterations)
         return found, edge
@@ -293,6 +298,8 @@ class _Batch:
         self._keep(good)
         fit, low, high = self._fit(first_guess, max_iterations)
         self._report(fit, results)
+        if results.model is not None:
+            results.model[self.rows] = self._flux_of(fit)
         edge = (fit.parameters <= low) | (fit.parameters >= high)
         at_edge[self.rows] = edge[:, results.n_labels :].cpu().numpy()
 
@@ -300,10 +307,7 @@ class _Batch:
         """Fit all stars; those whose fit is poor again, from elsewhere."""
         at_rest = self._at_rest()
         low, high = self._bounds()
-        data = (
-            self.flux.to(self.inverted.dtype),
-            self.ivar.to(self.inverted.dtype),
-        )
+        data = self._data()
         problem = (self._model(*data), *data)
         first, *starts = self._sorted(problem, first_guess.parameters(*at_rest))
         fit = fit_least_squares(
@@ -326,6 +330,19 @@ class _Batch:
             margin = _POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
             fit.take_better(again, rows, margin)
         return fit, low, high
+
+    def _flux_of(self, fit):
+        """Flux of the fits, NaN at pixels without weight."""
+        model = self._model(*self._data())
+        rows = torch.arange(len(self.rows), device=self.inverted.device)
+        with torch.no_grad():
+            flux = model.flux(rows, fit.parameters).double().cpu().numpy()
+        return np.where(self.raw_ivar > 0, flux, np.nan)
+
+    def _data(self):
+        """Flux and inverse variance in the precision of the fit."""
+        dtype = self.inverted.dtype
+        return self.flux.to(dtype), self.ivar.to(dtype)
 
     def _keep(self, good):
         for name in ("rows", "raw_flux", "raw_ivar", "velocity"):

@@ -262,7 +262,7 @@ class AbundanceRegressor(
             return labels, results.label_covariance
         return labels
 
-    def measure(self, X, *, uncertainty=None, mask=None):
+    def measure(self, X, *, uncertainty=None, mask=None, return_model=False):
         """Measure stars, and tell all about it.
 
         Parameters
@@ -273,6 +273,8 @@ class AbundanceRegressor(
             As in :meth:`predict`.
         mask : array-like of shape (n_stars, n_pixels), default=None
             As in :meth:`predict`.
+        return_model : bool, default=False
+            Whether to return the flux of the fits.
 
         Returns
         -------
@@ -282,14 +284,18 @@ class AbundanceRegressor(
             `chi2`, `dof`,
             `n_pixels`, `n_iterations`, `converged` and `flags`;
             ``table.meta["flags"]`` explains the bits.
+        model : ndarray of shape (n_stars, n_pixels)
+            Only if `return_model`: flux of the best fits, continuum included, at the
+            observed pixels; NaN where they were not used.
 
         Raises
         ------
         NotFittedError, ValueError, WavelengthMismatchError
             As in :meth:`predict`.
         """
-        results, inverted = self._measure(X, uncertainty, mask)
-        return make_table(results, inverted.label_names, inverted.label_units)
+        results, inverted = self._measure(X, uncertainty, mask, keep_model=return_model)
+        table = make_table(results, inverted.label_names, inverted.label_units)
+        return (table, results.model) if return_model else table
 
     def get_metadata_routing(self):
         """Route metadata of `fit` to the emulator.
@@ -334,7 +340,7 @@ class AbundanceRegressor(
             spectra = _on_one_grid(spectra)
         return spectra, y
 
-    def _measure(self, X, uncertainty, mask):
+    def _measure(self, X, uncertainty, mask, *, keep_model=False):
         check_is_fitted(self)
         emulator = getattr(self, "emulator_", self.emulator)
         inverted = as_inverted(
@@ -359,6 +365,7 @@ class AbundanceRegressor(
             continuum_degree=self._checked_degree(inverted),
             emulator_error=self.emulator_error,
             max_iterations=self.max_iterations,
+            keep_model=keep_model,
             verbose=self.verbose,
         )
         return results, inverted

@@ -51,6 +51,8 @@ class Measurements:
         Whether chi2 could not be lowered any more.
     flags : ndarray of shape (n,), int
         Sum of the bits of :data:`FLAGS`.
+    model : ndarray of shape (n, n_pixels) or None
+        Flux of the best fit, NaN at pixels that were not used; None if not asked for.
     """
 
     parameters: np.ndarray
@@ -63,10 +65,11 @@ class Measurements:
     n_iterations: np.ndarray
     converged: np.ndarray
     flags: np.ndarray
+    model: np.ndarray | None = None
 
     @classmethod
-    def empty(cls, n, n_labels, nuisances=()):
-        """Results of stars that are not measured yet."""
+    def empty(cls, n, n_labels, nuisances=(), *, n_pixels=None):
+        """Results of stars that are not measured yet, with a model of n_pixels."""
         n_parameters = n_labels + len(nuisances)
         return cls(
             parameters=np.full((n, n_parameters), np.nan),
@@ -79,6 +82,7 @@ class Measurements:
             n_iterations=np.zeros(n, dtype=np.int64),
             converged=np.zeros(n, dtype=bool),
             flags=np.zeros(n, dtype=np.int64),
+            model=None if n_pixels is None else np.full((n, n_pixels), np.nan),
         )
 
     def put(self, rows, other, which=slice(None)):

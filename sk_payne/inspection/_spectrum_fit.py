@@ -6,6 +6,7 @@ It is here because nobody believes a number without having seen its fit.
 import numpy as np
 
 from sk_payne.inspection._axes import import_pyplot, wavelength_label
+from sk_payne.spectra import as_spectra
 
 __all__ = ["SpectrumFitDisplay"]
 
@@ -55,6 +56,72 @@ class SpectrumFitDisplay:
         self.mask = np.zeros(len(flux), dtype=bool) if mask is None else mask
         self.medium = medium
         self.title = title
+
+    @classmethod
+    def from_regressor(cls, regressor, spectrum):
+        """Measure a star and show the fit.
+
+        Parameters
+        ----------
+        regressor : AbundanceRegressor
+            Fitted, or around a fitted emulator.
+        spectrum : specutils.Spectrum
+            Of one star, with uncertainty. Pixels that the fit does not use are masked.
+
+        Returns
+        -------
+        display : SpectrumFitDisplay
+            Not drawn yet; its title tells the first labels.
+
+        Raises
+        ------
+        ValueError
+            If it is not one star.
+
+        Examples
+        --------
+        >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
+        >>> from sk_payne.datasets import make_spectra
+        >>> from sk_payne.inspection import SpectrumFitDisplay
+        >>> grid = make_spectra(300, random_state=0)
+        >>> emulator = SpectrumEmulator(
+        ...     arch="payne", wavelength=grid.wavelength, medium=grid.medium,
+        ...     label_names=grid.label_names, label_units=grid.label_units,
+        ...     max_steps=400, random_state=0,
+        ... ).fit(grid.data, grid.target)
+        >>> star = emulator.to_spectra(grid.data[:1])
+        >>> regressor = AbundanceRegressor(emulator, snr=100)
+        >>> display = SpectrumFitDisplay.from_regressor(regressor, star)
+        >>> bool(abs(display.residual[~display.mask]).max() < 0.1)
+        True
+        """
+        stars = as_spectra(
+            spectrum, medium=regressor.medium, snr=regressor.snr, uncertainty=None
+        )
+        if len(stars) != 1:
+            raise ValueError(
+                f"`spectrum` must be of one star; got {len(stars)}. Pass one of them."
+            )
+        table, model = regressor.measure(spectrum, return_model=True)
+        names = [name for name in table.colnames if f"{name}_error" in table.colnames]
+        told = ", ".join(
+            f"{name} {table[name].value[0]:.4g} ± {table[f'{name}_error'].value[0]:.2g}"
+            for name in names[:3]
+        )
+        wavelength = stars.wavelength
+        if wavelength is not None:
+            wavelength = np.broadcast_to(wavelength, stars.shape)[0]
+        with np.errstate(divide="ignore"):
+            error = stars.ivar[0] ** -0.5
+        return cls(
+            wavelength=np.arange(stars.shape[1]) if wavelength is None else wavelength,
+            flux=stars.flux[0],
+            error=error,
+            model=model[0],
+            mask=np.isnan(model[0]),
+            medium=stars.medium,
+            title=told,
+        )
 
     @property
     def residual(self):

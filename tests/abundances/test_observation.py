@@ -263,6 +263,19 @@ def test_segments_have_continua_of_their_own(emulator, observed):
     assert row["dof"] == row["n_pixels"] - 4 - 2
 
 
+def test_model_is_the_flux_of_the_fit(emulator, observed):
+    star = observed(scale=sloping(emulator.wavelength_), vsini=12.0)
+    mask = np.zeros(len(star.flux), dtype=bool)
+    mask[40:50] = True
+    star.mask = mask
+    regressor = AbundanceRegressor(emulator, continuum_degree=2, vsini=(0, 60))
+    table, model = regressor.measure(star, return_model=True)
+    used = np.isfinite(model[0])
+    assert used.sum() == table["n_pixels"][0]
+    assert not used[mask].any()
+    np.testing.assert_allclose(model[0][used], star.flux.value[used], rtol=1e-3)
+
+
 def test_covariance_is_that_of_a_fit_of_everything_at_once(emulator, observed):
     star = observed(scale=sloping(emulator.wavelength_), noise=1.0, seed=3)
     regressor = AbundanceRegressor(
