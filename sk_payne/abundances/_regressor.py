@@ -262,7 +262,9 @@ class AbundanceRegressor(
             return labels, results.label_covariance
         return labels
 
-    def measure(self, X, *, uncertainty=None, mask=None, return_model=False):
+    def measure(
+        self, X, *, uncertainty=None, mask=None, combinations=None, return_model=False
+    ):
         """Measure stars, and tell all about it.
 
         Parameters
@@ -273,6 +275,10 @@ class AbundanceRegressor(
             As in :meth:`predict`.
         mask : array-like of shape (n_stars, n_pixels), default=None
             As in :meth:`predict`.
+        combinations : mapping of str to mapping of str to float, default=None
+            Further columns, sums of parameters with factors, such as
+            ``{"Mg_Fe": {"Mg_H": 1, "Fe_H": -1}}``. Their errors follow from the
+            covariance, and are often far from those of uncorrelated parts.
         return_model : bool, default=False
             Whether to return the flux of the fits.
 
@@ -294,7 +300,9 @@ class AbundanceRegressor(
             As in :meth:`predict`.
         """
         results, inverted = self._measure(X, uncertainty, mask, keep_model=return_model)
-        table = make_table(results, inverted.label_names, inverted.label_units)
+        table = make_table(
+            results, inverted.label_names, inverted.label_units, combinations
+        )
         return (table, results.model) if return_model else table
 
     def get_metadata_routing(self):

@@ -4,6 +4,7 @@ It is here so that a table of results explains itself wherever it goes.
 """
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -165,7 +166,7 @@ def set_flags(results, *, low, high, at_edge):
         results.flags[where] |= FLAGS[name][0]
 
 
-def make_table(results, names, units):
+def make_table(results, names, units, combinations=None):
     """Make an astropy table of results.
 
     Parameters
@@ -174,14 +175,16 @@ def make_table(results, names, units):
         Of n stars.
     names, units : list of str
         Of the labels.
+    combinations : mapping of str to mapping of str to float, default=None
+        Further columns: names, and the factors of the parameters that are summed up.
 
     Returns
     -------
     table : astropy.table.QTable
-        One row per star: each label and its error (`<name>_error`) with units,
-        those of `vsini`, `vmac` and `radial_velocity` if fitted, `chi2`, `dof`,
-        `n_pixels`, `n_iterations`, `converged` and `flags`, whose bits are explained
-        in ``table.meta["flags"]``.
+        One row per star: each label and its error (`<name>_error`) with units, those
+        of `vsini`, `vmac` and `radial_velocity` if fitted, combinations, `chi2`,
+        `dof`, `n_pixels`, `n_iterations`, `converged` and `flags`, whose bits are
+        explained in ``table.meta["flags"]``.
     """
     from astropy import units as u
     from astropy.table import QTable
@@ -190,10 +193,19 @@ def make_table(results, names, units):
     errors = results.all_errors
     names = [*names, *results.nuisances]
     units = [*units, *["km / s"] * len(results.nuisances)]
-    for i, (name, unit) in enumerate(zip(names, units, strict=True)):
-        unit = u.Unit(unit)
-        table[name] = results.parameters[:, i] * unit
-        table[f"{name}_error"] = errors[:, i] * unit
+    columns = {
+        name: (results.parameters[:, i], errors[:, i], units[i])
+        for i, name in enumerate(names)
+    }
+    for name, factors in (combinations or {}).items():
+        if name in columns:
+            raise ValueError(
+                f"`combinations` must have names of their own; {name!r} is a parameter."
+            )
+        columns[name] = _combine(results, names, units, name, factors)
+    for name, (values, error, unit) in columns.items():
+        table[name] = values * u.Unit(unit)
+        table[f"{name}_error"] = error * u.Unit(unit)
     table["chi2"] = results.chi2
     table["dof"] = results.dof
     table["n_pixels"] = results.n_pixels
@@ -204,3 +216,26 @@ def make_table(results, names, units):
         name: f"{bit}: {meaning}" for name, (bit, meaning) in FLAGS.items()
     }
     return table
+
+
+def _combine(results, names, units, name, factors):
+    """Values, errors and unit of a sum of parameters."""
+    for part in factors:
+        if part not in names:
+            close = get_close_matches(part, names, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"`combinations` may sum up {names}; got {part!r} for {name!r}.{hint}"
+            )
+    found = {units[names.index(part)] for part in factors}
+    if len(found) != 1:
+        raise ValueError(
+            "`combinations` must sum up parameters of one unit; got "
+            f"{sorted(map(str, found))} for {name!r}."
+        )
+    weights = np.array([factors.get(part, 0.0) for part in names])
+    used = weights != 0
+    values = results.parameters[:, used] @ weights[used]
+    covariance = results.covariance[:, used][:, :, used]
+    variance = np.einsum("i,nij,j->n", weights[used], covariance, weights[used])
+    return values, np.sqrt(variance), found.pop()

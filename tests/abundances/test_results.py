@@ -167,6 +167,33 @@ def test_table_has_values_errors_and_units():
     assert table["flags"].dtype.kind == "i"
 
 
+def test_combinations_have_the_errors_of_their_covariance():
+    results = good_results()
+    results.parameters[:, 1:] = [-0.3, 0.2]
+    results.covariance[:, 1:, 1:] = [[0.01, 0.006], [0.006, 0.0064]]
+    results.nuisances, results.n_labels = [], 3
+    names, units = ["teff", "Fe_H", "Mg_H"], ["K", "dex", "dex"]
+    wanted = {"Mg_Fe": {"Mg_H": 1, "Fe_H": -1}, "alpha": {"Mg_H": 0.5}}
+    table = make_table(results, names, units, wanted)
+    np.testing.assert_allclose(table["Mg_Fe"].to_value("dex"), 0.5)
+    # 0.01 + 0.0064 - 2 * 0.006
+    np.testing.assert_allclose(table["Mg_Fe_error"].to_value("dex"), 0.0044**0.5)
+    np.testing.assert_allclose(table["alpha_error"].to_value("dex"), 0.04)
+
+
+@pytest.mark.parametrize(
+    ("combinations", "message"),
+    [
+        ({"x": {"Fe_h": 1}}, r"got 'Fe_h' for 'x'. Did you mean 'Fe_H'\?"),
+        ({"x": {"Fe_H": 1, "teff": 1}}, r"parameters of one unit; got .*'K', 'dex'"),
+        ({"teff": {"Fe_H": 1}}, "must have names of their own; 'teff'"),
+    ],
+)
+def test_bad_combinations_are_errors(combinations, message):
+    with pytest.raises(ValueError, match=message):
+        make_table(good_results(), ["teff", "Fe_H"], ["K", "dex"], combinations)
+
+
 def test_table_without_velocity_has_no_such_columns():
     table = make_table(good_results(with_velocity=False), ["teff", "Fe_H"], ["K", ""])
     assert not any("velocity" in name for name in table.colnames)
