@@ -3,6 +3,8 @@
 Every error is also the built-in exception that a caller would expect.
 """
 
+import difflib
+
 __all__ = [
     "ExtrapolationWarning",
     "FileFormatError",
@@ -25,3 +27,28 @@ class WavelengthMismatchError(ValueError):
 
 class FileFormatError(ValueError):
     """A file is damaged, of another kind, or of a newer format than this version."""
+
+
+def did_you_mean(word, known):
+    """Give a hint for the message of an error about a misspelt word.
+
+    Parameters
+    ----------
+    word : object
+        What was asked for.
+    known : list of str
+        What there is.
+
+    Returns
+    -------
+    hint : str
+        Empty, or a sentence that begins with a blank.
+
+    Examples
+    --------
+    >>> from sk_payne.exceptions import did_you_mean
+    >>> did_you_mean("Fe_h", ["teff", "Fe_H"])
+    " Did you mean 'Fe_H'?"
+    """
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

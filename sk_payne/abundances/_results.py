@@ -4,9 +4,10 @@ It is here so that a table of results explains itself wherever it goes.
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
+
+from sk_payne.exceptions import did_you_mean
 
 __all__ = ["FLAGS", "VELOCITY", "Measurements", "make_table", "set_flags"]
 
@@ -222,10 +223,9 @@ def _combine(results, names, units, name, factors):
     """Values, errors and unit of a sum of parameters."""
     for part in factors:
         if part not in names:
-            close = get_close_matches(part, names, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(
-                f"`combinations` may sum up {names}; got {part!r} for {name!r}.{hint}"
+                f"`combinations` may sum up {names}; got {part!r} for {name!r}."
+                f"{did_you_mean(part, names)}"
             )
     found = {units[names.index(part)] for part in factors}
     if len(found) != 1:

@@ -3,8 +3,9 @@
 They are here so that columns of P are never told apart by position alone.
 """
 
-import difflib
 from collections.abc import Mapping
+
+from sk_payne.exceptions import did_you_mean
 
 __all__ = ["resolve_label_names", "resolve_label_units"]
 
@@ -86,11 +87,9 @@ def resolve_label_units(label_units, label_names):
     if isinstance(label_units, Mapping):
         for name in label_units:
             if name not in label_names:
-                close = difflib.get_close_matches(str(name), label_names, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
                 raise ValueError(
                     f"`label_units` names {name!r}, but the labels are {label_names}."
-                    f"{hint}"
+                    f"{did_you_mean(name, label_names)}"
                 )
         return [str(label_units.get(name, "")) for name in label_names]
     if isinstance(label_units, str) or len(label_units) != len(label_names):

@@ -3,13 +3,14 @@
 It is here so that a recipe is one object to read, to replace and to save.
 """
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral
 
 import torch
+
+from sk_payne.exceptions import did_you_mean
 
 __all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "gentle_recipe", "resolve_recipe"]
 
@@ -300,10 +301,9 @@ def resolve_recipe(arch, network, recipe=None, max_steps=None, *, default=None):
     allowed = [field.name for field in fields(Recipe)]
     for name in recipe:
         if name not in allowed:
-            close = difflib.get_close_matches(str(name), allowed, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(
-                f"`recipe` may have the entries {allowed}; got {name!r}.{hint}"
+                f"`recipe` may have the entries {allowed}; got {name!r}."
+                f"{did_you_mean(name, allowed)}"
             )
     changes = dict(recipe)
     if "optimizer" in changes:
