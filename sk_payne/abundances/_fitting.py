@@ -17,12 +17,7 @@ from sk_payne.abundances._observation import (
     fit_continuum,
 )
 from sk_payne.abundances._results import VELOCITY, Measurements, set_flags
-from sk_payne.abundances._start import (
-    LabelGuess,
-    resample_roughly,
-    scan_velocity,
-    template_parameters,
-)
+from sk_payne.abundances._start import Starts, resample_roughly, scan_velocity
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.spectra import (
     C_KMS,
@@ -31,11 +26,6 @@ from sk_payne.spectra import (
 )
 
 __all__ = ["fit_stars"]
-
-# Model spectra from which starts are guessed, and the first of them, with which
-# velocities are sought: more for spectra of fewer pixels than this, which say less.
-_N_TEMPLATES = 256
-_FEW, _MANY, _SHORT = 32, 64, 10_000
 
 # Derivatives held at a time, in numbers: 256 MB in float64. More stars at a time than
 # this only make the progress bar jump, on a CPU.
@@ -117,7 +107,7 @@ def fit_stars(
     n_pixels = spectra.shape[1] if keep_model else None
     results = Measurements.empty(len(spectra), *shape, n_pixels=n_pixels)
     at_edge = np.zeros((len(spectra), len(nuisances)), dtype=bool)
-    start = _Start(inverted, broadening)
+    start = Starts(inverted, broadening)
     step = max(1, _MEMORY // (results.n_parameters * max(spectra.shape[1], 1)))
     if inverted.device.type == "cpu":
         step = min(step, _STARS_CPU)
@@ -155,60 +145,6 @@ def fit_stars(
             bar.update(len(rows))
     set_flags(results, low=inverted.low, high=inverted.high, at_edge=at_edge)
     return results
-
-
-class _Start:
-    """What every batch of stars starts from."""
-
-    def __init__(self, inverted, broadening):
-        low = (inverted.low - inverted.center) / inverted.half_width
-        high = (inverted.high - inverted.center) / inverted.half_width
-        self.middle = torch.from_numpy((low + high) / 2)
-        self.half_width = torch.from_numpy((high - low) / 2)
-        unit = torch.from_numpy(template_parameters(len(low), _N_TEMPLATES))
-        labels = self.middle + unit * self.half_width
-        self.widths = broadening.starts() if broadening else np.zeros((1, 0))
-        self.guesses = []
-        for widths in self.widths:
-            flux = _templates(inverted, broadening, labels, widths)
-            self.guesses.append(LabelGuess(unit, flux))
-        self.mean_flux = self.guesses[0].mean_flux.numpy()
-        # all of them at every width: one that is too narrow finds noise
-        n = _MANY if inverted.n_pixels < _SHORT else _FEW
-        self.velocity_templates = np.concatenate(
-            [guess.flux[:n].numpy() for guess in self.guesses]
-        )
-
-    def parameters(self, flux, ivar):
-        """Labels and widths of stars on the grid of the emulator and at rest.
-
-        One start for each width, of shape (n_starts, B, n_labels + n_widths).
-        """
-        starts = []
-        for widths, guess in zip(self.widths, self.guesses, strict=True):
-            labels = self.middle + self.half_width * guess(flux, ivar)
-            widths = torch.from_numpy(widths).expand(len(labels), -1)
-            starts.append(torch.hstack([labels, widths]))
-        return torch.stack(starts)
-
-    def others(self, flux, ivar, found):
-        """Further labels to start from, for stars whose fit is poor."""
-        found = (found - self.middle) / self.half_width
-        for unit in self.guesses[0].others(flux, ivar, found):
-            yield self.middle + self.half_width * unit
-
-
-def _templates(inverted, broadening, labels, widths):
-    """Broadened model spectra on the grid of the emulator, float64 on the CPU."""
-    wavelength = None
-    if broadening:
-        grid = torch.from_numpy(inverted.wavelength).to(inverted.device)
-        wavelength = grid.expand(len(labels), -1)
-    widths = torch.from_numpy(widths).expand(len(labels), -1)
-    parameters = torch.hstack([labels, widths]).to(inverted.device)
-    model = inverted.model(wavelength, broadening=broadening)
-    with torch.no_grad():
-        return model.flux(slice(None), parameters).double().cpu()
 
 
 class _Batch:

@@ -26,11 +26,12 @@ from sk_payne.abundances._fitting import fit_stars
 from sk_payne.abundances._inverted import as_inverted
 from sk_payne.abundances._observation import Broadening
 from sk_payne.abundances._results import FLAGS, make_table
+from sk_payne.abundances._training_spectra import (
+    fill_bad_pixels,
+    on_one_grid,
+    with_grid,
+)
 from sk_payne.spectra import SpectrumSet, as_spectra, velocity_sigma
-
-# Rounds of filling bad pixels; each brings a pixel that is good in most spectra nearer
-# to its fit by a factor of several.
-_FILLING_STEPS = 10
 
 
 class AbundanceRegressor(
@@ -192,8 +193,8 @@ class AbundanceRegressor(
         spectra, y = self._validate_training(X, y)
         self._one_label = y.ndim == 1
         labels = y.reshape(len(y), -1)
-        flux = _fill_bad_pixels(spectra.flux, spectra.ivar == 0, labels)
-        emulator = _with_grid(clone(self.emulator), spectra)
+        flux = fill_bad_pixels(spectra.flux, spectra.ivar == 0, labels)
+        emulator = with_grid(clone(self.emulator), spectra)
         routed = process_routing(self, "fit", **fit_params)
         self.emulator_ = emulator.fit(labels, flux, **routed.emulator.fit)
         self._box = np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1)
@@ -345,7 +346,7 @@ class AbundanceRegressor(
                 f"spectra; got {len(y)}."
             )
         if spectra.wavelength is not None and spectra.wavelength.ndim == 2:
-            spectra = _on_one_grid(spectra)
+            spectra = on_one_grid(spectra)
         return spectra, y
 
     def _measure(self, X, uncertainty, mask, *, keep_model=False):
@@ -469,59 +470,6 @@ def _is_fitted(estimator):
     except NotFittedError:
         return False
     return True
-
-
-def _with_grid(emulator, spectra):
-    """Tell an emulator the wavelengths of its training spectra, unless it was told."""
-    params = emulator.get_params(deep=False)
-    if spectra.wavelength is None or params.get("wavelength", 0) is not None:
-        return emulator
-    medium = params.get("medium") or spectra.medium
-    return emulator.set_params(wavelength=spectra.wavelength, medium=medium)
-
-
-def _on_one_grid(spectra):
-    if not np.all(spectra.wavelength == spectra.wavelength[0]):
-        raise ValueError(
-            "`X` must be on one wavelength grid in training; the spectra differ. "
-            "Resample them, for instance with specutils' FluxConservingResampler."
-        )
-    return SpectrumSet(
-        spectra.flux,
-        spectra.ivar,
-        wavelength=spectra.wavelength[0],
-        medium=spectra.medium,
-        has_uncertainty=spectra.has_uncertainty,
-    )
-
-
-def _fill_bad_pixels(flux, bad, labels):
-    """Replace bad pixels by a linear fit of the flux on the labels, and warn."""
-    if not bad.any():
-        return flux
-    n_good = (~bad).sum(axis=0)
-    if not n_good.all():
-        lost = np.flatnonzero(n_good == 0)
-        raise ValueError(
-            "`X` must have a good value of every pixel in some training spectrum; "
-            f"{len(lost)} pixels have none, the first is pixel {lost[0]}. Leave those "
-            "wavelengths out."
-        )
-    warnings.warn(
-        f"{bad.any(axis=1).sum()} of {len(bad)} training spectra have bad pixels, "
-        f"{bad.mean():.2%} of all; they are filled by a linear fit on the labels.",
-        stacklevel=3,
-    )
-    spread = labels.std(axis=0)
-    scaled = (labels - labels.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    design = np.column_stack([np.ones(len(labels)), scaled])
-    inverse = np.linalg.pinv(design)
-    flux = np.where(bad, 0.0, flux)
-    flux = np.where(bad, flux.sum(axis=0) / n_good, flux)
-    # fitting all pixels by one matrix, and again once the bad ones are better
-    for _ in range(_FILLING_STEPS):
-        flux = np.where(bad, design @ (inverse @ flux), flux)
-    return flux
 
 
 def _warn_unmeasured(results):

@@ -9,7 +9,18 @@ from scipy.stats import qmc
 
 from sk_payne.spectra import C_KMS
 
-__all__ = ["LabelGuess", "resample_roughly", "scan_velocity", "template_parameters"]
+__all__ = [
+    "LabelGuess",
+    "Starts",
+    "resample_roughly",
+    "scan_velocity",
+    "template_parameters",
+]
+
+# Model spectra from which starts are guessed, and the first of them, with which
+# velocities are sought: more for spectra of fewer pixels than this, which say less.
+_N_TEMPLATES = 256
+_FEW, _MANY, _SHORT = 32, 64, 10_000
 
 # Ridge of the regression from flux to labels, per template and pixel variance.
 _RIDGE = 0.01
@@ -129,6 +140,75 @@ class LabelGuess:
         for nearest in self.nearest(flux, ivar, 2).T:
             yield self.parameters[nearest]
         yield (2 * self(flux, ivar) - found).clamp(-_FARTHEST, _FARTHEST)
+
+
+class Starts:
+    """What the fits of all stars start from.
+
+    Parameters
+    ----------
+    inverted : Inverted
+        The emulator.
+    broadening : Broadening or None
+        Of the model spectra.
+
+    Attributes
+    ----------
+    mean_flux : ndarray of shape (n_grid,)
+        Mean of the model spectra.
+    velocity_templates : ndarray of shape (M, n_grid)
+        Model spectra with which velocities are sought.
+    """
+
+    def __init__(self, inverted, broadening):
+        low = (inverted.low - inverted.center) / inverted.half_width
+        high = (inverted.high - inverted.center) / inverted.half_width
+        self.middle = torch.from_numpy((low + high) / 2)
+        self.half_width = torch.from_numpy((high - low) / 2)
+        unit = torch.from_numpy(template_parameters(len(low), _N_TEMPLATES))
+        labels = self.middle + unit * self.half_width
+        self.widths = broadening.starts() if broadening else np.zeros((1, 0))
+        self.guesses = []
+        for widths in self.widths:
+            flux = _templates(inverted, broadening, labels, widths)
+            self.guesses.append(LabelGuess(unit, flux))
+        self.mean_flux = self.guesses[0].mean_flux.numpy()
+        # all of them at every width: one that is too narrow finds noise
+        n = _MANY if inverted.n_pixels < _SHORT else _FEW
+        self.velocity_templates = np.concatenate(
+            [guess.flux[:n].numpy() for guess in self.guesses]
+        )
+
+    def parameters(self, flux, ivar):
+        """Labels and widths of stars on the grid of the emulator and at rest.
+
+        One start for each width, of shape (n_starts, B, n_labels + n_widths).
+        """
+        starts = []
+        for widths, guess in zip(self.widths, self.guesses, strict=True):
+            labels = self.middle + self.half_width * guess(flux, ivar)
+            widths = torch.from_numpy(widths).expand(len(labels), -1)
+            starts.append(torch.hstack([labels, widths]))
+        return torch.stack(starts)
+
+    def others(self, flux, ivar, found):
+        """Further labels to start from, for stars whose fit is poor."""
+        found = (found - self.middle) / self.half_width
+        for unit in self.guesses[0].others(flux, ivar, found):
+            yield self.middle + self.half_width * unit
+
+
+def _templates(inverted, broadening, labels, widths):
+    """Broadened model spectra on the grid of the emulator, float64 on the CPU."""
+    wavelength = None
+    if broadening:
+        grid = torch.from_numpy(inverted.wavelength).to(inverted.device)
+        wavelength = grid.expand(len(labels), -1)
+    widths = torch.from_numpy(widths).expand(len(labels), -1)
+    parameters = torch.hstack([labels, widths]).to(inverted.device)
+    model = inverted.model(wavelength, broadening=broadening)
+    with torch.no_grad():
+        return model.flux(slice(None), parameters).double().cpu()
 
 
 def scan_velocity(
