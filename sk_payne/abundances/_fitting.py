@@ -40,8 +40,9 @@ _POOR = 5
 # Steps of the velocity scan that the fit may move away from its start.
 _VELOCITY_STEPS = 5
 
-# Velocities that are tried, best first, while the fit is poor.
-_N_VELOCITIES = 3
+# Velocities that are tried, best first, while the fit is poor, and up to which chi2 of
+# the scan in units of the best.
+_N_VELOCITIES, _RIVAL = 3, 2.0
 
 
 def fit_stars(
@@ -186,7 +187,7 @@ class _Batch:
 
     def find_velocity(self, templates, velocity_range, rank=0):
         """Scan for the velocity; keep the pixels that the fit can see around it."""
-        velocities, step = scan_velocity(
+        velocities, excess, step = scan_velocity(
             self.wavelength,
             self.raw_flux / self.continuum,
             self.raw_ivar * self.continuum**2,
@@ -197,6 +198,8 @@ class _Batch:
             n_best=rank + 1,
         )
         self.velocity = velocities[:, rank]
+        # nothing to fit where no other velocity comes near the best
+        self.raw_ivar = np.where(excess[:, [rank]] < _RIVAL, self.raw_ivar, 0.0)
         margin = _VELOCITY_STEPS * step
         if self.broadening:
             # the broader lines are, the less exact is the scan

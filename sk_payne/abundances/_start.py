@@ -247,6 +247,8 @@ def scan_velocity(
     -------
     velocity : ndarray of shape (B, n_best)
         km/s, to about half a pixel of the grid, best first.
+    excess : ndarray of shape (B, n_best)
+        chi2 there in units of that of the best.
     step : float
         Step of the scan in km/s.
 
@@ -263,17 +265,18 @@ def scan_velocity(
     data_grid = np.exp(first + log_step * np.arange(n_data))
     models = np.stack([np.interp(model_grid, grid, row) for row in templates])
     place = np.empty((len(flux), n_best), dtype=np.int64)
+    excess = np.empty(place.shape)
     block = max(1, _MEMORY // (len(models) * 2 * n_data))
     for start in range(0, len(flux), block):
         rows = slice(start, start + block)
         data, weight = resample_roughly(
             wavelength[rows], flux[rows], ivar[rows], data_grid
         )
-        place[rows] = _best_shifts(
+        place[rows], excess[rows] = _best_shifts(
             data, weight, models, len(shifts), free_level, n_best
         )
     velocity = C_KMS * np.tanh(shifts[place] * log_step)
-    return velocity, C_KMS * log_step
+    return velocity, excess, C_KMS * log_step
 
 
 def _allowed_shifts(velocity_range, log_step):
@@ -325,9 +328,13 @@ def _best_shifts(data, weight, models, n_shifts, free_level, n_best):
     enough = information >= _SMALLEST_OVERLAP * information.amax(2, keepdim=True)
     chi2 = torch.where(enough, chi2 / information.clamp_min(1e-300), torch.inf)
     chi2 = chi2.amin(1)
-    shift, best = torch.arange(n_shifts), []
+    shift, best, least = torch.arange(n_shifts), [], []
     for _ in range(n_best):
         best.append(chi2.argmin(1, keepdim=True))
+        least.append(chi2.gather(1, best[-1]))
         near = (shift - best[-1]).abs() <= _SEPARATION
         chi2 = chi2.masked_fill(near, torch.inf)
-    return torch.hstack(best).numpy()
+    least = torch.hstack(least)
+    excess = least / least[:, :1].clamp_min(1e-300)
+    excess[:, 0] = 1  # rounding may have left nothing
+    return torch.hstack(best).numpy(), excess.numpy()

@@ -56,7 +56,7 @@ def shifted(fine, observed, velocities):
 
 
 def scan(templates, observed, flux, ivar, velocity_range=(-500.0, 500.0), **options):
-    velocity, step = scan_velocity(
+    velocity, excess, step = scan_velocity(
         np.broadcast_to(observed, flux.shape),
         flux,
         ivar,
@@ -65,6 +65,8 @@ def scan(templates, observed, flux, ivar, velocity_range=(-500.0, 500.0), **opti
         velocity_range,
         **options,
     )
+    assert (excess[:, 0] == 1).all()
+    assert (excess[:, 1:] >= 1).all()
     return (velocity if options.get("n_best") else velocity[:, 0]), step
 
 
