@@ -50,7 +50,7 @@ ESTIMATORS = [
     emulator("bigpayne", n_hidden=13),
     emulator("convolutional", n_channels=7, n_hidden=13),
     emulator("opacity", lr=1e-2, n_populations=13, n_hidden=13, width=7),
-    emulator("transformer", lr=1e-2, width=32, n_layers=1, n_tokens=2),
+    emulator("transformer", width=32, n_layers=1, n_tokens=2),
     emulator("transformer", residual="post", width=8, n_layers=1, n_tokens=3),
     emulator(OneHiddenLayer),
     fine_tuned(1, n_tokens=2),
