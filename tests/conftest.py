@@ -1,5 +1,8 @@
 """Fixtures of all tests: tiny emulators that are fitted once, and figures."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -17,6 +20,20 @@ TINY_ARCH_PARAMS = {
     "opacity": {"n_populations": 13, "n_hidden": 11, "width": 7, "n_sums": 2},
     "transformer": {"width": 16, "n_layers": 2, "n_tokens": 3},
 }
+
+
+@pytest.fixture(scope="session")
+def data_file():
+    """Give a function that finds a file of real data, or skips the test."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SK_PAYNE_DATA", default))
+
+    def find(name):
+        if not (folder / name).exists():
+            pytest.skip(f"{name} is not here; set SK_PAYNE_DATA")
+        return folder / name
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,6 @@ def fit_stars(
     shape = len(inverted.low), nuisances
     n_pixels = spectra.shape[1] if keep_model else None
     results = Measurements.empty(len(spectra), *shape, n_pixels=n_pixels)
-    at_edge = np.zeros((len(spectra), len(nuisances)), dtype=bool)
     start = Starts(inverted, broadening)
     step = max(1, _MEMORY // (results.n_parameters * max(spectra.shape[1], 1)))
     if inverted.device.type == "cpu":
@@ -126,25 +125,22 @@ def fit_stars(
         if emulator_error and inverted.error is not None:
             batch.add_error()
         found = Measurements.empty(len(rows), *shape, n_pixels=n_pixels)
-        edge = np.zeros((len(rows), len(nuisances)), dtype=bool)
-        batch.fit(start, found, edge, max_iterations)
-        return found, edge
+        batch.fit(start, found, max_iterations)
+        return found
 
     with tqdm(total=len(spectra), unit="star", disable=not verbose) as bar:
         for first in range(0, len(spectra), step):
             rows = np.arange(first, min(first + step, len(spectra)))
-            found, at_edge[rows] = measure(rows, 0)
-            results.put(rows, found)
+            results.put(rows, measure(rows, 0))
             for rank in range(1, _N_VELOCITIES if with_velocity else 1):
                 poor = rows[_is_poor(results.chi2[rows], results.dof[rows])]
                 if not len(poor):
                     break
-                found, edge = measure(poor, rank)
+                found = measure(poor, rank)
                 better = _is_better(found, results, poor)
                 results.put(poor[better], found, better)
-                at_edge[poor[better]] = edge[better]
             bar.update(len(rows))
-    set_flags(results, low=inverted.low, high=inverted.high, at_edge=at_edge)
+    set_flags(results, low=inverted.low, high=inverted.high)
     return results
 
 
@@ -227,7 +223,7 @@ class _Batch:
         error = error * self.continuum
         self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * error**2)
 
-    def fit(self, first_guess, results, at_edge, max_iterations):
+    def fit(self, first_guess, results, max_iterations):
         """Fit the stars that have data, and write down what came out."""
         n_pixels = (self.raw_ivar > 0).sum(axis=1)
         results.n_pixels[:] = n_pixels
@@ -240,7 +236,7 @@ class _Batch:
         if results.model is not None:
             results.model[self.rows] = self._flux_of(fit)
         edge = (fit.parameters <= low) | (fit.parameters >= high)
-        at_edge[self.rows] = edge[:, results.n_labels :].cpu().numpy()
+        results.at_edge[self.rows] = edge[:, results.n_labels :].cpu().numpy()
 
     def _fit(self, first_guess, max_iterations):
         """Fit all stars; those whose fit is poor again, from elsewhere."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sk_payne.networks import evaluate_with_jacobian
-from sk_payne.spectra import C_KMS, GridInterpolator, doppler_factor
+from sk_payne.spectra import C_KMS, doppler_factor
 
 __all__ = ["EmulatorModel", "PredictModel"]
 
@@ -49,7 +49,7 @@ class EmulatorModel:
         # convolutions need all wavelengths, also of networks that take them one by one
         self.at_wavelengths = module.takes_wavelength and broadening is None
         if broadening is not None:
-            self.interpolator = GridInterpolator(broadening.convolver.wavelength)
+            self.interpolator = broadening.convolver.interpolator
 
     def flux(self, rows, parameters):
         """Flux of shape (n, P) of the stars `rows`."""

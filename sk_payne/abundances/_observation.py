@@ -65,8 +65,7 @@ class Broadening:
     @property
     def reach(self):
         """Velocity in km/s that flux may come from."""
-        widths = (self.limits[name][1] for name in ("vsini", "vmac"))
-        return broadening_reach(*widths, self.sigma)
+        return self.convolver.reach
 
     @property
     def bounds(self):

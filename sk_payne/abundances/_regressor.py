@@ -412,6 +412,11 @@ class AbundanceRegressor(
                 "SpectrumEmulator: that of its training spectra, np.inf if they are "
                 "as the star sends them out."
             )
+        if np.ndim(self.resolving_power):
+            raise ValueError(
+                "`resolving_power` must be one number for all spectra; got "
+                f"{self.resolving_power!r}. Measure spectra of others apart."
+            )
         return float(velocity_sigma(self.resolving_power, inverted.resolving_power))
 
     def _checked_degree(self, inverted):

@@ -53,6 +53,8 @@ class Measurements:
         Whether chi2 could not be lowered any more.
     flags : ndarray of shape (n,), int
         Sum of the bits of :data:`FLAGS`.
+    at_edge : ndarray of shape (n, n_nuisances), bool
+        Whether what is not a label is at its bounds, which only the fit knows.
     model : ndarray of shape (n, n_pixels) or None
         Flux of the best fit, NaN at pixels that were not used; None if not asked for.
     """
@@ -67,6 +69,7 @@ class Measurements:
     n_iterations: np.ndarray
     converged: np.ndarray
     flags: np.ndarray
+    at_edge: np.ndarray
     model: np.ndarray | None = None
 
     @classmethod
@@ -84,6 +87,7 @@ class Measurements:
             n_iterations=np.zeros(n, dtype=np.int64),
             converged=np.zeros(n, dtype=bool),
             flags=np.zeros(n, dtype=np.int64),
+            at_edge=np.zeros((n, len(nuisances)), dtype=bool),
             model=None if n_pixels is None else np.full((n, n_pixels), np.nan),
         )
 
@@ -134,7 +138,7 @@ class Measurements:
         return self.n_pixels - self.n_parameters - self.n_continuum
 
 
-def set_flags(results, *, low, high, at_edge):
+def set_flags(results, *, low, high):
     """Set the flags of measured stars.
 
     Parameters
@@ -143,8 +147,6 @@ def set_flags(results, *, low, high, at_edge):
         Changed in place.
     low, high : ndarray of shape (n_labels,)
         Bounds of the labels.
-    at_edge : ndarray of shape (n, n_nuisances), bool
-        Whether what is not a label is at its bounds, which only the fit knows.
     """
     # steps are cut at the bounds exactly, but units are converted since
     slack = 1e-6 * (high - low)
@@ -158,8 +160,8 @@ def set_flags(results, *, low, high, at_edge):
         "LABEL_AT_EDGE": (
             (results.labels <= low + slack) | (results.labels >= high - slack)
         ).any(axis=1),
-        "VELOCITY_AT_EDGE": at_edge[:, is_velocity].any(axis=1),
-        "WIDTH_AT_EDGE": at_edge[:, ~is_velocity].any(axis=1),
+        "VELOCITY_AT_EDGE": results.at_edge[:, is_velocity].any(axis=1),
+        "WIDTH_AT_EDGE": results.at_edge[:, ~is_velocity].any(axis=1),
         "BAD_FIT": results.chi2 > 3 * np.maximum(results.dof, 1),
         "UNCONSTRAINED": (results.errors > (high - low) / 2).any(axis=1),
     }

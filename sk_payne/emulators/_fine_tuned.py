@@ -210,9 +210,9 @@ class FineTunedEmulator(BaseEmulator):
         wavelength = base.wavelength_ if self.wavelength is None else self.wavelength
         medium = base.medium_ if self.medium is None else self.medium
         self.wavelength_, self.medium_ = check_grid(wavelength, medium, y.shape[1])
-        self.resolving_power_ = check_resolving_power(self.resolving_power)
-        if self.resolving_power is None:
-            self.resolving_power_ = base.resolving_power_
+        power = self.resolving_power
+        power = base.resolving_power_ if power is None else power
+        self.resolving_power_ = check_resolving_power(power)
         if base.wavelength_ is None and self.wavelength_ is not None:
             raise ValueError(
                 "`wavelength` cannot be given, as `base` was trained without. Leave it "

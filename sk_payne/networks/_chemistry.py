@@ -103,7 +103,7 @@ class Chemistry(nn.Module):
             for name, value in (("logg", 4.5), ("H", 12.0), ("metals", _SOLAR_IRON))
         }
         forms = solar | dict(linear)
-        forms["metals"] = forms.get("Fe", forms["metals"])
+        forms["metals"] = linear.get("Fe", solar["metals"])
         donors = [name for name in forms if name in _ELEMENTS]
         tables = {
             "atmosphere": [

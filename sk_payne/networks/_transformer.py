@@ -57,7 +57,7 @@ class TransformerPayne(nn.Module):
         Whether labels become tokens by layers with biases. Released models of the
         "pre" form have none, and as many neurons as the width. But its tokens are
         normalised: without a part that is the same for all stars they hardly tell
-        how far a star is from the middle of the box, and errors are larger by half.
+        how far a star is from the middle of the box, and errors are larger.
     feed_forward : int, default=4
         Width of the feed-forward layer in units of the width.
     shortest_period, longest_period : float

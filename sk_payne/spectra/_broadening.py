@@ -236,6 +236,10 @@ class VelocityConvolver:
         Wave numbers in radian per km/s for which transfer functions are wanted.
     step : float
         Of the pixels, in km/s.
+    reach : float
+        As above.
+    interpolator : GridInterpolator
+        Of what comes out.
 
     Examples
     --------
@@ -256,16 +260,17 @@ class VelocityConvolver:
                 "`wavelength` must have at least two entries; got "
                 f"{len(grid)}. A single wavelength has no neighbours to smear over."
             )
+        self.reach = reach
+        self.interpolator, self._resample = grid, None
         log = np.log(grid.wavelength)
-        self._resample = None
-        self.wavelength = grid.wavelength
         n = len(grid)
         if not grid.is_logarithmic:
             n = 1 + math.ceil((log[-1] - log[0]) / np.diff(log).min())
-            self.wavelength = np.exp(np.linspace(log[0], log[-1], n))
-            self.wavelength[[0, -1]] = grid.wavelength[[0, -1]]
-            self._resample = grid
-            self._index = torch.from_numpy(grid.index(self.wavelength))
+            wavelength = np.exp(np.linspace(log[0], log[-1], n))
+            wavelength[[0, -1]] = grid.wavelength[[0, -1]]
+            self.interpolator, self._resample = GridInterpolator(wavelength), grid
+            self._index = torch.from_numpy(grid.index(wavelength))
+        self.wavelength = self.interpolator.wavelength
         self.step = C_KMS * (log[-1] - log[0]) / (n - 1)
         self._margin = math.ceil(reach / self.step)
         self._length = scipy.fft.next_fast_len(n + 2 * self._margin, real=True)
@@ -406,7 +411,7 @@ def broaden(
     broadened = convolver.back(spectrum * transfer).numpy()
     if np.array_equal(convolver.wavelength, wavelength):
         return broadened
-    return GridInterpolator(convolver.wavelength)(broadened, wavelength)
+    return convolver.interpolator(broadened, wavelength)
 
 
 def broadening_reach(vsini, vmac, sigma):

@@ -27,10 +27,8 @@ def good_results(n=3, *, with_velocity=True):
     return results
 
 
-def flags_of(results, *, at_edge=None):
-    if at_edge is None:
-        at_edge = np.zeros((len(results.chi2), len(results.nuisances)), dtype=bool)
-    set_flags(results, low=LOW, high=HIGH, at_edge=at_edge)
+def flags_of(results):
+    set_flags(results, low=LOW, high=HIGH)
     return [
         {name for name, (bit, _) in FLAGS.items() if flag & bit}
         for flag in results.flags
@@ -107,12 +105,15 @@ def test_flag_is_set_for_its_star_only(spoil, expected):
 def test_flag_of_a_width_is_that_of_the_fit():
     results = good_results()
     results.nuisances = ["vsini"]
-    found = flags_of(results, at_edge=np.array([[True], [False], [True]]))
+    results.at_edge[[0, 2]] = True
+    found = flags_of(results)
     assert found == [{"WIDTH_AT_EDGE"}, set(), {"WIDTH_AT_EDGE"}]
 
 
 def test_flag_of_the_velocity_is_that_of_the_fit():
-    found = flags_of(good_results(), at_edge=np.array([[True], [False], [True]]))
+    results = good_results()
+    results.at_edge[[0, 2]] = True
+    found = flags_of(results)
     assert found == [{"VELOCITY_AT_EDGE"}, set(), {"VELOCITY_AT_EDGE"}]
 
 

@@ -4,10 +4,8 @@ It is here because emulators are only as good as the spectra they are trained on
 """
 
 import hashlib
-import os
 import time
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,12 +19,8 @@ def grid():
 
 
 @pytest.fixture(scope="module")
-def source():
-    default = Path(__file__).resolve().parents[3] / "shared" / "data"
-    path = Path(os.environ.get("SK_PAYNE_DATA", default)) / "window_training.npz"
-    if not path.exists():
-        pytest.skip("the grid as it was computed is not here; set SK_PAYNE_DATA")
-    with np.load(path) as archive:
+def source(data_file):
+    with np.load(data_file("window_training.npz")) as archive:
         return dict(archive)
 
 

@@ -6,7 +6,6 @@ It is here because a grid misread costs a night of training.
 import builtins
 import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,12 +131,8 @@ def test_path_may_be_a_string_with_a_capital_suffix(tmp_path):
     assert read_grid(str(path)).data.shape == (N_SPECTRA, N_LABELS)
 
 
-def test_computed_training_grid_is_read():
-    default = Path(__file__).resolve().parents[3] / "shared" / "data"
-    path = Path(os.environ.get("SK_PAYNE_DATA", default)) / "window_training.npz"
-    if not path.exists():
-        pytest.skip("the grid as it was computed is not here; set SK_PAYNE_DATA")
-    grid = read_grid(path)
+def test_computed_training_grid_is_read(data_file):
+    grid = read_grid(data_file("window_training.npz"))
     assert grid.target.shape == (len(grid.data), len(grid.wavelength))
     assert grid.label_names[:3] == ["teff", "logg", "C_H"]
 

@@ -5,6 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable
 
+from sk_payne import AbundanceRegressor
 from sk_payne.inspection import (
     EmulationErrorDisplay,
     RecoveryDisplay,
@@ -124,6 +125,26 @@ def test_spectrum_fit_draws_residuals_in_sigma_and_hides_masked_pixels(pyplot):
         display.ax_[1].lines[-1].get_ydata(), [0, -2, np.nan, 1, 0]
     )
     assert display.ax_[1].get_xlabel() == "wavelength in vacuum [Å]"
+
+
+def test_spectrum_fit_of_a_regressor_is_of_one_star(fitted, tiny_grid):
+    regressor = AbundanceRegressor(fitted["payne"], snr=100)
+    stars = fitted["payne"].to_spectra(tiny_grid.data[:2])
+    with pytest.raises(ValueError, match="`spectrum` must be of one star; got 2"):
+        SpectrumFitDisplay.from_regressor(regressor, stars)
+
+
+def test_spectrum_fit_of_a_regressor_masks_what_is_not_used(fitted, tiny_grid):
+    emulator = fitted["payne"]
+    star = emulator.to_spectra(tiny_grid.data[:1])
+    star.mask = np.arange(61)[None] == 17
+    regressor = AbundanceRegressor(emulator, snr=100, velocity_range=None)
+    display = SpectrumFitDisplay.from_regressor(regressor, star)
+    np.testing.assert_array_equal(display.mask, star.mask[0])
+    np.testing.assert_array_equal(display.wavelength, emulator.wavelength_)
+    table, model = regressor.measure(star, return_model=True)
+    np.testing.assert_array_equal(display.model, model[0])
+    assert display.title.startswith(f"teff {table['teff'].value[0]:.4g} ±")
 
 
 def test_plotting_without_matplotlib_says_how_to_get_it(monkeypatch):

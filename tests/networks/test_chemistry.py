@@ -1,8 +1,6 @@
 """Tests of molecules and electrons, against numpy's roots and sums."""
 
-import os
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +15,8 @@ CENTER, HALF_WIDTH = [5000.0, -0.5, -0.25, 0.0], [1000.0, 1.5, 1.25, 1.0]
 
 
 @pytest.fixture(scope="module")
-def atmospheres():
-    folder = os.environ.get("SK_PAYNE_DATA")
-    if not folder:
-        pytest.skip("SK_PAYNE_DATA names no folder")
-    with np.load(Path(folder, "atlas9_k2.npz")) as file:
+def atmospheres(data_file):
+    with np.load(data_file("atlas9_k2.npz")) as file:
         return [file[k] for k in ("layers", "metallicity", "log_g", "teff")]
 
 
