@@ -17,7 +17,8 @@ from sk_payne.abundances._observation import (
     fit_continuum,
 )
 from sk_payne.abundances._results import VELOCITY, Measurements, set_flags
-from sk_payne.abundances._start import Starts, resample_roughly, scan_velocity
+from sk_payne.abundances._start import Starts, resample_roughly
+from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.spectra import (
     C_KMS,
@@ -108,6 +109,14 @@ def fit_stars(
     n_pixels = spectra.shape[1] if keep_model else None
     results = Measurements.empty(len(spectra), *shape, n_pixels=n_pixels)
     start = Starts(inverted, broadening)
+    scan = None
+    if with_velocity:
+        scan = VelocityScan(
+            inverted.wavelength,
+            start.velocity_templates,
+            velocity_range,
+            free_level=continuum_degree is not None,
+        )
     step = max(1, _MEMORY // (results.n_parameters * max(spectra.shape[1], 1)))
     if inverted.device.type == "cpu":
         step = min(step, _STARS_CPU)
@@ -117,7 +126,7 @@ def fit_stars(
         if continuum_degree is not None:
             batch.find_continuum(start.mean_flux, continuum_degree)
         if with_velocity:
-            batch.find_velocity(start.velocity_templates, velocity_range, rank)
+            batch.find_velocity(scan, velocity_range, rank)
         elif wavelength is not None:
             batch.keep_covered(0.0, 0.0)
         if continuum_degree is not None:
@@ -181,22 +190,18 @@ class _Batch:
         self.basis = continuum_basis(self.wavelength, self.raw_ivar, degree)
         self.continuum = fit_continuum(self.raw_flux, self.raw_ivar, self.basis, model)
 
-    def find_velocity(self, templates, velocity_range, rank=0):
+    def find_velocity(self, scan, velocity_range, rank=0):
         """Scan for the velocity; keep the pixels that the fit can see around it."""
-        velocities, excess, step = scan_velocity(
+        velocities, excess = scan(
             self.wavelength,
             self.raw_flux / self.continuum,
             self.raw_ivar * self.continuum**2,
-            self.inverted.wavelength,
-            templates,
-            velocity_range,
-            free_level=self.basis is not None,
             n_best=rank + 1,
         )
         self.velocity = velocities[:, rank]
         # nothing to fit where no other velocity comes near the best
         self.raw_ivar = np.where(excess[:, [rank]] < _RIVAL, self.raw_ivar, 0.0)
-        margin = _VELOCITY_STEPS * step
+        margin = _VELOCITY_STEPS * scan.step
         if self.broadening:
             # the broader lines are, the less exact is the scan
             margin = max(margin, self.broadening.reach / 2)

@@ -60,9 +60,10 @@ class EmulatorModel:
         if self.at_wavelengths:
             return self.module.from_scaled(labels, rest)
         flux = self.module.from_scaled(labels)
-        if self.broadening is not None:
-            flux = self.broadening.flux(flux, widths)
-        coefficients = self.interpolator.coefficients(flux)
+        if self.broadening is None:
+            coefficients = self.interpolator.coefficients(flux)
+        else:
+            coefficients = self.broadening.coefficients(flux, widths)
         return self.interpolator.evaluate(coefficients, self.interpolator.index(rest))
 
     def linearize(self, rows, parameters):
@@ -86,9 +87,12 @@ class EmulatorModel:
                 jacobian[:, -1] *= (fall / np.log(10))[:, None]
             return flux, jacobian
         flux, jacobian = self._on_grid(labels)
-        if self.broadening is not None:
-            flux, jacobian = self.broadening.linearize(flux, jacobian, widths)
-        return self._interpolate(flux, jacobian, rest, fall)
+        if self.broadening is None:
+            both = torch.cat([flux[:, None], jacobian], dim=1)
+            coefficients = self.interpolator.coefficients(both)
+        else:
+            coefficients = self.broadening.linearize(flux, jacobian, widths)
+        return self._interpolate(coefficients, rest, fall)
 
     def _on_grid(self, labels):
         """Flux and derivatives by the labels at the wavelengths of the emulator."""
@@ -97,9 +101,7 @@ class EmulatorModel:
             *evaluate_with_jacobian(self.module.network, labels, log_wavelength)
         )
 
-    def _interpolate(self, flux, jacobian, rest, fall):
-        both = torch.cat([flux[:, None], jacobian], dim=1)
-        coefficients = self.interpolator.coefficients(both)
+    def _interpolate(self, coefficients, rest, fall):
         index = self.interpolator.index(rest)
         both = self.interpolator.evaluate(coefficients, index)
         flux, jacobian = both[:, 0], both[:, 1:]

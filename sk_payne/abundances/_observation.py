@@ -81,22 +81,23 @@ class Broadening:
         columns = [every[name] for name in self.free]
         return np.stack(columns, axis=1) if columns else np.zeros((1, 0))
 
-    def flux(self, flux, widths):
-        """Broaden flux of shape (B, P) by free widths of shape (B, n_free)."""
+    def coefficients(self, flux, widths):
+        """Spline coefficients of flux (B, P) broadened by free widths (B, n_free)."""
         transfer, _ = self._transfer(widths)
         spectrum = self.convolver.transform(flux)
-        return self.convolver.back(spectrum * transfer.to(flux))
+        return self.convolver.coefficients(spectrum * transfer.to(flux))
 
     def linearize(self, flux, jacobian, widths):
-        """Broaden flux (B, P) and derivatives (B, K, P); append those by widths."""
+        """Coefficients, of shape (B, 1 + K + n_free, C), of all that is broadened.
+
+        First those of flux (B, P), then those of its derivatives (B, K, P), and last
+        those of the derivatives by the free widths.
+        """
         transfer, slopes = self._transfer(widths)
-        both = torch.cat([flux[:, None], jacobian], dim=1)
-        spectrum = self.convolver.transform(both)
+        spectrum = self.convolver.transform(torch.cat([flux[:, None], jacobian], dim=1))
         by_width = [spectrum[:, :1] * slope[:, None].to(flux) for slope in slopes]
         spectrum = spectrum * transfer[:, None].to(flux)
-        spectrum = torch.cat([spectrum, *by_width], dim=1)
-        both = self.convolver.back(spectrum)
-        return both[:, 0], both[:, 1:]
+        return self.convolver.coefficients(torch.cat([spectrum, *by_width], dim=1))
 
     def _transfer(self, widths):
         """Transfer function (B, n), and its derivatives by the free widths."""

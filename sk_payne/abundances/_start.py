@@ -1,4 +1,4 @@
-"""Where a fit starts: a velocity from correlation, labels from regression.
+"""Which labels and widths a fit starts from, by regression on model spectra.
 
 It is here because least squares only finds the bottom of the valley it starts in.
 """
@@ -7,13 +7,10 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
-from sk_payne.spectra import C_KMS
-
 __all__ = [
     "LabelGuess",
     "Starts",
     "resample_roughly",
-    "scan_velocity",
     "template_parameters",
 ]
 
@@ -27,15 +24,6 @@ _RIDGE = 0.01
 
 # Starts stay off the edges of the box by this much.
 _FARTHEST = 0.95
-
-# Shifts that leave less than this part of a star's information are not believed.
-_SMALLEST_OVERLAP = 0.5
-
-# Steps of the scan that velocities are apart.
-_SEPARATION = 8
-
-# Numbers held at a time while correlating.
-_MEMORY = 2**24
 
 
 def template_parameters(n_labels, n_templates, *, seed=0):
@@ -211,81 +199,6 @@ def _templates(inverted, broadening, labels, widths):
         return model.flux(slice(None), parameters).double().cpu()
 
 
-def scan_velocity(
-    wavelength,
-    flux,
-    ivar,
-    grid,
-    templates,
-    velocity_range,
-    *,
-    free_level=False,
-    n_best=1,
-):
-    """Find the radial velocities at which some template has the smallest chi2.
-
-    Data and templates are brought to one logarithmic grid, for this scan only, and
-    chi2 at every shift follows from three correlations [1]_. A shift moves pixels out
-    of the range of the emulator; chi2 counts per unit of information that stays.
-
-    Parameters
-    ----------
-    wavelength, flux, ivar : ndarray of shape (B, P)
-        Observations; Å in the medium of the emulator.
-    grid : ndarray of shape (n_grid,)
-        Wavelengths of the templates in Å.
-    templates : ndarray of shape (M, n_grid)
-        Model spectra.
-    velocity_range : tuple of float
-        Smallest and largest velocity in km/s.
-    free_level : bool, default=False
-        Whether templates may be scaled to the data, at every shift anew.
-    n_best : int, default=1
-        How many velocities of each star, well apart.
-
-    Returns
-    -------
-    velocity : ndarray of shape (B, n_best)
-        km/s, to about half a pixel of the grid, best first.
-    excess : ndarray of shape (B, n_best)
-        chi2 there in units of that of the best.
-    step : float
-        Step of the scan in km/s.
-
-    References
-    ----------
-    .. [1] Tonry & Davis, "A survey of galaxy redshifts", AJ 84, 1511, 1979.
-    """
-    log_step = float(np.median(np.diff(np.log(grid))))
-    shifts = _allowed_shifts(velocity_range, log_step)
-    first = np.log(grid[0]) + shifts[0] * log_step
-    n_model = int(np.floor(np.log(grid[-1] / grid[0]) / log_step)) + 1
-    n_data = n_model + len(shifts) - 1
-    model_grid = grid[0] * np.exp(log_step * np.arange(n_model))
-    data_grid = np.exp(first + log_step * np.arange(n_data))
-    models = np.stack([np.interp(model_grid, grid, row) for row in templates])
-    place = np.empty((len(flux), n_best), dtype=np.int64)
-    excess = np.empty(place.shape)
-    block = max(1, _MEMORY // (len(models) * 2 * n_data))
-    for start in range(0, len(flux), block):
-        rows = slice(start, start + block)
-        data, weight = resample_roughly(
-            wavelength[rows], flux[rows], ivar[rows], data_grid
-        )
-        place[rows], excess[rows] = _best_shifts(
-            data, weight, models, len(shifts), free_level, n_best
-        )
-    velocity = C_KMS * np.tanh(shifts[place] * log_step)
-    return velocity, excess, C_KMS * log_step
-
-
-def _allowed_shifts(velocity_range, log_step):
-    """Whole steps of the grid; at velocity v, ln(1 + z) = artanh(v / c)."""
-    low, high = np.arctanh(np.asarray(velocity_range) / C_KMS) / log_step
-    shifts = np.arange(np.ceil(low), np.floor(high) + 1)
-    return shifts if len(shifts) else np.array([np.round((low + high) / 2)])
-
-
 def resample_roughly(wavelength, flux, ivar, grid):
     """Bring spectra to a common grid, by linear interpolation, to start from.
 
@@ -306,35 +219,3 @@ def resample_roughly(wavelength, flux, ivar, grid):
     bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
     ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])
     return torch.from_numpy(flux), torch.from_numpy(np.where(bad == 0, ivar, 0.0))
-
-
-def _best_shifts(data, weight, models, n_shifts, free_level, n_best):
-    """Shifts of the smallest chi2 per unit of information, of any template."""
-    n_fft = 2 ** int(np.ceil(np.log2(data.shape[1])))
-    models = torch.from_numpy(models)
-    model_f = torch.fft.rfft(models, n_fft).conj()
-    square_f = torch.fft.rfft(models**2, n_fft).conj()
-    inside_f = torch.fft.rfft(torch.ones_like(models[:1]), n_fft).conj()
-
-    def correlate(series, kernel):
-        series = torch.fft.rfft(series, n_fft)
-        return torch.fft.irfft(series[:, None] * kernel, n_fft)[..., :n_shifts]
-
-    information = correlate(weight, inside_f)
-    cross = correlate(weight * data, model_f)
-    square = correlate(weight, square_f)
-    level = cross / square.clamp_min(1e-300) if free_level else 1.0
-    chi2 = correlate(weight * data**2, inside_f) - level * (2 * cross - level * square)
-    enough = information >= _SMALLEST_OVERLAP * information.amax(2, keepdim=True)
-    chi2 = torch.where(enough, chi2 / information.clamp_min(1e-300), torch.inf)
-    chi2 = chi2.amin(1)
-    shift, best, least = torch.arange(n_shifts), [], []
-    for _ in range(n_best):
-        best.append(chi2.argmin(1, keepdim=True))
-        least.append(chi2.gather(1, best[-1]))
-        near = (shift - best[-1]).abs() <= _SEPARATION
-        chi2 = chi2.masked_fill(near, torch.inf)
-    least = torch.hstack(least)
-    excess = least / least[:, :1].clamp_min(1e-300)
-    excess[:, 0] = 1  # rounding may have left nothing
-    return torch.hstack(best).numpy(), excess.numpy()

@@ -30,6 +30,9 @@ _FWHM = 2 * math.sqrt(2 * math.log(2))
 _MACROTURBULENCE_REACH = 4.0
 _GAUSSIAN_REACH = 5.7
 
+# Pixels over which a spline forgets its ends, to less than rounding.
+_SPLINE_REACH = 44
+
 # Arguments below which series replace formulas that divide by them; the terms left
 # out are below 1e-13 there.
 _SMALL = 0.05
@@ -272,10 +275,13 @@ class VelocityConvolver:
             self._index = torch.from_numpy(grid.index(wavelength))
         self.wavelength = self.interpolator.wavelength
         self.step = C_KMS * (log[-1] - log[0]) / (n - 1)
-        self._margin = math.ceil(reach / self.step)
+        self._margin = math.ceil(reach / self.step) + _SPLINE_REACH
         self._length = scipy.fft.next_fast_len(n + 2 * self._margin, real=True)
         cycles = torch.fft.rfftfreq(self._length, self.step, dtype=torch.float64)
         self.k = 2 * math.pi * cycles
+        # of a quintic B-spline at whole pixels: 66, 26 and 1 in 120
+        phase = self.k * self.step
+        self._samples = (66 + 52 * torch.cos(phase) + 2 * torch.cos(2 * phase)) / 120
 
     def transform(self, values):
         """Fourier transforms of spectra.
@@ -318,6 +324,26 @@ class VelocityConvolver:
             At :attr:`wavelength`.
         """
         return torch.fft.irfft(spectrum, self._length)[..., : len(self.wavelength)]
+
+    def coefficients(self, spectrum):
+        """Spline coefficients from transforms, at no more cost than the spectra.
+
+        Parameters
+        ----------
+        spectrum : Tensor of complex, shape (..., n)
+            Such as :meth:`transform` gives.
+
+        Returns
+        -------
+        coefficients : Tensor of shape (..., Q + 4)
+            For ``interpolator.evaluate``, of spectra that are constant beyond their
+            ends; there, they differ from ``interpolator.coefficients``.
+        """
+        samples = self._samples.to(device=spectrum.device, dtype=spectrum.real.dtype)
+        around = torch.fft.irfft(spectrum / samples, self._length)
+        # two more at either end; the transform is periodic
+        n = len(self.wavelength) + 2
+        return torch.cat([around[..., -2:], around[..., :n]], dim=-1)
 
 
 def broaden(

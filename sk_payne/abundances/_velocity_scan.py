@@ -1,0 +1,174 @@
+"""At which radial velocities model spectra suit the data: where a fit starts.
+
+It is here because a velocity that is off by more than a line is never found by descent.
+"""
+
+import numpy as np
+import scipy.fft
+import torch
+
+from sk_payne.abundances._start import resample_roughly
+from sk_payne.spectra import C_KMS
+
+__all__ = ["VelocityScan"]
+
+# Templates, and their squares, are combinations of fewer spectra, of which there are as
+# many as leave this rms error, or the largest number.
+_ERROR, _N_COMPONENTS = 1e-4, 64
+
+# Shifts that leave less than this part of a star's information are not believed.
+_SMALLEST_OVERLAP = 0.5
+
+# Steps of the scan that velocities are apart.
+_SEPARATION = 8
+
+# Numbers held at a time while correlating.
+_MEMORY = 2**24
+
+
+class VelocityScan:
+    r"""Find the radial velocities at which some template has the smallest chi2.
+
+    Data and templates are brought to one logarithmic grid, for this scan only. With
+    weights w, data d and a template m, chi2 at every shift follows from the
+    correlations of w d with m and of w with m\ :sup:`2` [1]_. Templates are
+    combinations of their principal components, and so are their squares: only the
+    components are correlated. A shift moves pixels out of the range of the emulator;
+    chi2 counts per unit of information that stays.
+
+    Parameters
+    ----------
+    grid : ndarray of shape (n_grid,)
+        Wavelengths of the templates in Å.
+    templates : ndarray of shape (M, n_grid)
+        Model spectra.
+    velocity_range : tuple of float
+        Smallest and largest velocity in km/s.
+    free_level : bool, default=False
+        Whether templates may be scaled to the data, at every shift anew.
+
+    Attributes
+    ----------
+    step : float
+        Step of the scan in km/s.
+
+    References
+    ----------
+    .. [1] Tonry & Davis, "A survey of galaxy redshifts", AJ 84, 1511, 1979.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.abundances._velocity_scan import VelocityScan
+    >>> grid = np.geomspace(5000, 5050, 999)
+    >>> lines = 1 - 0.5 * np.sin(np.arange(999) ** 2)[None] ** 8
+    >>> scan = VelocityScan(grid, lines, (-200, 200))
+    >>> velocity, _ = scan(grid[None] * (1 + 30 / 3e5), lines, np.ones((1, 999)))
+    >>> bool(abs(velocity[0, 0] - 30) < scan.step)
+    True
+    """
+
+    def __init__(self, grid, templates, velocity_range, *, free_level=False):
+        self.free_level = free_level
+        log_step = float(np.median(np.diff(np.log(grid))))
+        shifts = _allowed_shifts(velocity_range, log_step)
+        self.step = C_KMS * log_step
+        self._velocity = C_KMS * np.tanh(shifts * log_step)
+        n_model = int(np.floor(np.log(grid[-1] / grid[0]) / log_step)) + 1
+        model_grid = grid[0] * np.exp(log_step * np.arange(n_model))
+        n_data = n_model + len(shifts) - 1
+        self._grid = grid[0] * np.exp(log_step * (shifts[0] + np.arange(n_data)))
+        self._n_fft = scipy.fft.next_fast_len(n_data, real=True)
+        models = np.stack([np.interp(model_grid, grid, row) for row in templates])
+        models = torch.from_numpy(models)
+        self._lines = self._components(models)
+        self._squares = self._components(models**2)
+        self._inside = self._kernel(torch.ones_like(models[:1]))
+
+    def __call__(self, wavelength, flux, ivar, n_best=1):
+        """Scan stars.
+
+        Parameters
+        ----------
+        wavelength, flux, ivar : ndarray of shape (B, P)
+            Observations; Å in the medium of the emulator.
+        n_best : int, default=1
+            How many velocities of each star, well apart.
+
+        Returns
+        -------
+        velocity : ndarray of shape (B, n_best)
+            km/s, to about half a pixel of the grid, best first.
+        excess : ndarray of shape (B, n_best)
+            chi2 there in units of that of the best.
+        """
+        place = np.empty((len(flux), n_best), dtype=np.int64)
+        excess = np.empty(place.shape)
+        n_rows = max(len(kernels) for kernels, _ in (self._lines, self._squares))
+        n_rows = n_rows * self._n_fft + len(self._lines[1]) * len(self._velocity)
+        block = max(1, _MEMORY // n_rows)
+        for start in range(0, len(flux), block):
+            rows = slice(start, start + block)
+            data, weight = resample_roughly(
+                wavelength[rows], flux[rows], ivar[rows], self._grid
+            )
+            chi2 = self._chi2(data, weight)
+            place[rows], excess[rows] = _smallest(chi2, n_best)
+        return self._velocity[place], excess
+
+    def _components(self, models):
+        """Correlation kernels of components, and how models are made of them."""
+        # from the matrix of products, as there are fewer models than wavelengths
+        value, vector = torch.linalg.eigh(models @ models.mT)
+        value, vector = value.flip(0).clamp_min(0), vector.flip(1)
+        left = value.sum() - value.cumsum(0)
+        n = 1 + int((left > _ERROR**2 * models.numel()).sum())
+        vector = vector[:, : min(n, _N_COMPONENTS)]
+        return self._kernel(vector.mT @ models), vector
+
+    def _kernel(self, spectra):
+        return torch.fft.rfft(spectra, self._n_fft).conj()
+
+    def _correlate(self, series, kernels):
+        """Correlations (B, n, n_shifts) of series (B, n_data) with n kernels."""
+        series = torch.fft.rfft(series, self._n_fft)
+        product = torch.fft.irfft(series[:, None] * kernels, self._n_fft)
+        return product[..., : len(self._velocity)]
+
+    def _chi2(self, data, weight):
+        """Smallest chi2 per unit of information of any template, (B, n_shifts)."""
+
+        def with_templates(series, components):
+            kernels, vector = components
+            return vector @ self._correlate(series, kernels)
+
+        information = self._correlate(weight, self._inside)
+        cross = with_templates(weight * data, self._lines)
+        square = with_templates(weight, self._squares)
+        level = cross / square.clamp_min(1e-300) if self.free_level else 1.0
+        chi2 = self._correlate(weight * data**2, self._inside)
+        chi2 = chi2 - level * (2 * cross - level * square)
+        enough = information >= _SMALLEST_OVERLAP * information.amax(2, keepdim=True)
+        chi2 = torch.where(enough, chi2 / information.clamp_min(1e-300), torch.inf)
+        return chi2.amin(1)
+
+
+def _allowed_shifts(velocity_range, log_step):
+    """Whole steps of the grid; at velocity v, ln(1 + z) = artanh(v / c)."""
+    low, high = np.arctanh(np.asarray(velocity_range) / C_KMS) / log_step
+    shifts = np.arange(np.ceil(low), np.floor(high) + 1)
+    return shifts if len(shifts) else np.array([np.round((low + high) / 2)])
+
+
+def _smallest(chi2, n_best):
+    """Places of the smallest chi2, well apart, and chi2 there in units of the first."""
+    place = torch.arange(chi2.shape[1])
+    best, least = [], []
+    for _ in range(n_best):
+        best.append(chi2.argmin(1, keepdim=True))
+        least.append(chi2.gather(1, best[-1]))
+        chi2 = chi2.masked_fill((place - best[-1]).abs() <= _SEPARATION, torch.inf)
+    least = torch.hstack(least)
+    excess = least / least[:, :1].clamp_min(1e-300)
+    excess[:, 0] = 1  # rounding may have left nothing
+    return torch.hstack(best).numpy(), excess.numpy()
