@@ -31,9 +31,9 @@ class LeastSquaresFit:
     parameters : Tensor of shape (B, K)
         Where chi2 is smallest.
     normal_matrix : Tensor of shape (B, K, K)
-        J W J^T there; its inverse is the covariance.
+        J W J^T there, and priors; its inverse is the covariance.
     chi2 : Tensor of shape (B,)
-        Sum of squared residuals over variances.
+        Sum of squared residuals over variances, those from priors included.
     n_iterations : Tensor of shape (B,), int64
         Steps tried.
     converged : Tensor of shape (B,), bool
@@ -68,7 +68,7 @@ class LeastSquaresFit:
 
 @torch.no_grad()
 def fit_least_squares(
-    model, flux, ivar, start, low, high, *, max_iterations, rows=None
+    model, flux, ivar, start, low, high, *, max_iterations, prior=None, rows=None
 ):
     """Fit a model to many spectra by a bounded Levenberg-Marquardt method.
 
@@ -89,6 +89,8 @@ def fit_least_squares(
         Bounds.
     max_iterations : int
         Steps tried at most.
+    prior : tuple of Tensor of shape (B, K), float64, default=None
+        Means and inverse variances of parameters, 0 for those without a prior.
     rows : Tensor of int, default=None
         Stars to fit, if not all.
 
@@ -103,64 +105,71 @@ def fit_least_squares(
     .. [1] Marquardt, SIAM J. Appl. Math. 11, 431, 1963.
     .. [2] Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05.
     """
-    state = _State(start.clamp(low, high), max_iterations, flux.dtype)
+    if prior is None:
+        prior = torch.zeros_like(start), torch.zeros_like(start)
     if rows is None:
         rows = torch.arange(len(start), device=start.device)
-    state.refresh(model, flux, ivar, rows)
+    start = start.clamp(low, high)
+    state = _State(model, flux, ivar, start, low, high, prior, max_iterations)
+    state.put(rows, start[rows], *state.look(rows, start[rows]))
+    state.linearize(rows)
     while len(rows):
-        step, promised = state.step(rows, low, high)
-        trial = state.parameters[rows] + step
-        residual = flux[rows] - model.flux(rows, trial)
-        chi2 = _chi2(residual, ivar[rows])
-        accepted = state.judge(rows, trial, chi2, promised)
-        going = ~(state.converged[rows] | state.exhausted[rows])
-        # the normal matrix of a star that stops is that of where it stops
-        state.refresh(model, flux, ivar, rows[accepted])
-        rows = rows[going]
-    return LeastSquaresFit(
-        state.parameters, state.normal, state.chi2, state.n_iterations, state.converged
-    )
+        step, promised = state.step(rows)
+        state.move(rows, step, promised)
+        rows = rows[~(state.converged[rows] | state.exhausted[rows])]
+    return state.result()
 
 
 class _State:
     """What is known of every star between two steps."""
 
-    def __init__(self, parameters, max_iterations, dtype):
-        n, n_parameters = parameters.shape
-        like = {"dtype": torch.float64, "device": parameters.device}
+    def __init__(self, model, flux, ivar, start, low, high, prior, max_iterations):
+        n, n_parameters = start.shape
+        like = {"dtype": torch.float64, "device": start.device}
+        self.model, self.flux, self.ivar = model, flux, ivar
+        self.low, self.high, self.prior = low, high, prior
         self.max_iterations = max_iterations
-        self.tolerance = _TOLERANCE[dtype]
-        self.least_damping = _LEAST_DAMPING[dtype]
-        self.parameters = parameters.clone()
+        self.tolerance = _TOLERANCE[flux.dtype]
+        self.least_damping = _LEAST_DAMPING[flux.dtype]
+        self.parameters = start.clone()
+        self.residual = torch.zeros_like(flux)
         self.chi2 = torch.zeros(n, **like)
         self.normal = torch.zeros(n, n_parameters, n_parameters, **like)
         self.gradient = torch.zeros(n, n_parameters, **like)
         self.damping = torch.full((n,), _FIRST_DAMPING, **like)
         self.growth = torch.full((n,), 2.0, **like)
-        self.n_iterations = torch.zeros(n, dtype=torch.int64, device=parameters.device)
-        self.converged = torch.zeros(n, dtype=torch.bool, device=parameters.device)
+        self.n_iterations = torch.zeros(n, dtype=torch.int64, device=start.device)
+        self.converged = torch.zeros(n, dtype=torch.bool, device=start.device)
         self.exhausted = self.converged.clone()
         self.searched = self.converged.clone()
 
-    def refresh(self, model, flux, ivar, rows):
-        """Compute chi2, gradient and normal matrix where the stars now are."""
+    def result(self):
+        """Give what was found."""
+        return LeastSquaresFit(
+            self.parameters, self.normal, self.chi2, self.n_iterations, self.converged
+        )
+
+    def linearize(self, rows):
+        """Compute gradient and normal matrix where the stars now are."""
         if not len(rows):
             return
-        predicted, jacobian = model.linearize(rows, self.parameters[rows])
-        residual = flux[rows] - predicted
-        weighted = jacobian * ivar[rows][:, None]
-        self.chi2[rows] = _chi2(residual, ivar[rows])
-        self.gradient[rows] = torch.einsum("bkp,bp->bk", weighted, residual).double()
-        self.normal[rows] = (weighted @ jacobian.mT).double()
+        _, jacobian = self.model.linearize(rows, self.parameters[rows])
+        mean, weight = (part[rows] for part in self.prior)
+        weighted = jacobian * self.ivar[rows][:, None]
+        gradient = torch.einsum("bkp,bp->bk", weighted, self.residual[rows])
+        pull = weight * (mean - self.parameters[rows])
+        self.gradient[rows] = gradient.double() + pull
+        normal = (weighted @ jacobian.mT).double()
+        self.normal[rows] = normal + torch.diag_embed(weight)
 
-    def step(self, rows, low, high):
+    def step(self, rows):
         """Next step of the stars, and by how much chi2 should fall."""
         problem = (
             self.normal[rows],
             self.gradient[rows],
             self.parameters[rows],
-            low[rows],
-            high[rows],
+            self.low[rows],
+            self.high[rows],
         )
         step, promised = _damped_step(*problem, self.damping[rows])
         # damping may have made the step small, for instance along a valley: once at
@@ -175,28 +184,50 @@ class _State:
             )
         return step, promised
 
-    def judge(self, rows, trial, chi2, promised):
+    def move(self, rows, step, promised):
         """Take steps that lower chi2; adapt the damping; see who has arrived."""
-        gain = (self.chi2[rows] - chi2) / promised.clamp_min(1e-300)
         arrived = (promised < self.tolerance) & (
             self.damping[rows] <= _BELIEVED_DAMPING
         )
-        accepted = torch.isfinite(chi2) & (gain > 1e-4) & ~arrived
-        self.parameters[rows[accepted]] = trial[accepted]
-        self.searched[rows[accepted]] = False
         self.n_iterations[rows] += 1
-        better = (1 - (2 * gain - 1) ** 3).clamp(1 / 3, 2.0)
-        growth = self.growth[rows]
-        damping = self.damping[rows] * torch.where(accepted, better, growth)
-        self.damping[rows] = damping.clamp(self.least_damping, _LARGEST_DAMPING)
-        self.growth[rows] = torch.where(
-            accepted, torch.full_like(growth, 2), 2 * growth
-        )
         self.converged[rows] = arrived
+        rows, step, promised = rows[~arrived], step[~arrived], promised[~arrived]
+        if not len(rows):
+            return
+        trial = self.parameters[rows] + step
+        residual, chi2 = self.look(rows, trial)
+        gain = (self.chi2[rows] - chi2) / promised.clamp_min(1e-300)
+        accepted = torch.isfinite(chi2) & (gain > 1e-4)
+        self._adapt(rows, gain, accepted)
+        better = rows[accepted]
+        self.put(better, trial[accepted], residual[accepted], chi2[accepted])
+        self.searched[better] = False
+        # also if it is exhausted: the normal matrix is that of where a star stops
+        self.linearize(better)
+
+    def look(self, rows, parameters):
+        """Residuals and chi2 of stars at some parameters."""
+        residual = self.flux[rows] - self.model.flux(rows, parameters)
+        mean, weight = (part[rows] for part in self.prior)
+        penalty = (weight * (parameters - mean) ** 2).sum(1)
+        return residual, (residual.double() ** 2 * self.ivar[rows]).sum(1) + penalty
+
+    def put(self, rows, parameters, residual, chi2):
+        """Move stars."""
+        self.parameters[rows] = parameters
+        self.residual[rows] = residual
+        self.chi2[rows] = chi2
+
+    def _adapt(self, rows, gain, accepted):
+        """Damp less after good steps, and more after bad ones."""
+        growth, damping = self.growth[rows], self.damping[rows]
+        less = (1 - (2 * gain - 1) ** 3).clamp(1 / 3, 2.0)
+        damping = damping * torch.where(accepted, less, growth)
+        self.damping[rows] = damping.clamp(self.least_damping, _LARGEST_DAMPING)
+        self.growth[rows] = torch.where(accepted, 2.0, 2 * growth)
         self.exhausted[rows] = (self.n_iterations[rows] >= self.max_iterations) | (
             damping >= _LARGEST_DAMPING
         )
-        return accepted
 
 
 def _damped_step(normal, gradient, parameters, low, high, damping):
@@ -279,7 +310,3 @@ def invert_normal_matrix(normal):
 def _scale(normal):
     diagonal = torch.diagonal(normal, dim1=1, dim2=2)
     return torch.where(diagonal > 0, diagonal.clamp_min(1e-300).sqrt(), 1.0)
-
-
-def _chi2(residual, ivar):
-    return (residual.double() ** 2 * ivar).sum(1)
