@@ -39,6 +39,8 @@ class Inverted:
         Held-out error of the flux at each wavelength.
     source : TorchEmulator or estimator
         What gives flux.
+    single : TorchEmulator or None
+        What gives derivatives, in single precision; None for other estimators.
     """
 
     center: np.ndarray
@@ -53,6 +55,7 @@ class Inverted:
     resolving_power: float | None
     error: np.ndarray | None
     source: Any
+    single: Any
 
     @property
     def device(self):
@@ -85,7 +88,12 @@ class Inverted:
         """
         if isinstance(self.source, torch.nn.Module):
             return EmulatorModel(
-                self.source, self.wavelength, wavelength, with_velocity, broadening
+                self.source,
+                self.single,
+                self.wavelength,
+                wavelength,
+                with_velocity,
+                broadening,
             )
         return PredictModel(self.source, self.center, self.half_width)
 
@@ -118,15 +126,15 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
     low, high = _box(emulator, bounds, training_box)
     names = getattr(emulator, "label_names_", [f"label_{i}" for i in range(len(low))])
     if own:
-        source = emulator.to_torch()
+        source = single = emulator.to_torch()
         if emulator.device_ == "cpu":
-            source = source.double()
+            source = emulator.to_torch(dtype=torch.float64)
         # as the module itself rounds them
         center = source.label_center.double().cpu().numpy()
         half_width = source.label_half_width.double().cpu().numpy()
         n_pixels = emulator.n_outputs_
     else:
-        source = emulator
+        source, single = emulator, None
         center = (high + low) / 2
         half_width = np.where(high > low, (high - low) / 2, 1.0)
         n_pixels = np.size(emulator.predict(center[None]))
@@ -143,6 +151,7 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
         resolving_power=emulator.resolving_power_ if own else None,
         error=emulator.held_out_rms_ if own else None,
         source=source,
+        single=single,
     )
 
 

@@ -154,6 +154,7 @@ class _State:
         if not len(rows):
             return
         _, jacobian = self.model.linearize(rows, self.parameters[rows])
+        jacobian = jacobian.to(self.flux)
         mean, weight = (part[rows] for part in self.prior)
         weighted = jacobian * self.ivar[rows][:, None]
         gradient = torch.einsum("bkp,bp->bk", weighted, self.residual[rows])

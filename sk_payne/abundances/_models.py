@@ -27,6 +27,9 @@ class EmulatorModel:
     ----------
     module : TorchEmulator
         In the precision and on the device to work with.
+    single : TorchEmulator
+        The same in single precision, for derivatives: twice as fast, and a fit ends
+        where flux of full precision tells.
     grid : ndarray of shape (n_grid,) or None
         Wavelengths of the emulator in Å.
     wavelength : Tensor of shape (B, P), float64, or None
@@ -38,8 +41,11 @@ class EmulatorModel:
         What smears flux over wavelengths.
     """
 
-    def __init__(self, module, grid, wavelength, with_velocity, broadening=None):
+    def __init__(
+        self, module, single, grid, wavelength, with_velocity, broadening=None
+    ):
         self.module = module
+        self.single = single
         self.wavelength = wavelength
         self.with_velocity = with_velocity
         self.broadening = broadening
@@ -53,7 +59,7 @@ class EmulatorModel:
 
     def flux(self, rows, parameters):
         """Flux of shape (n, P) of the stars `rows`."""
-        labels, widths, velocity = self._split(parameters)
+        labels, widths, velocity = self._split(parameters, self.module)
         if self.wavelength is None:
             return self.module.from_scaled(labels)
         rest = self._rest_wavelength(rows, velocity)
@@ -67,8 +73,8 @@ class EmulatorModel:
         return self.interpolator.evaluate(coefficients, self.interpolator.index(rest))
 
     def linearize(self, rows, parameters):
-        """Flux of shape (n, P) and derivatives of shape (n, K, P)."""
-        labels, widths, velocity = self._split(parameters)
+        """Flux (n, P) and derivatives (n, K, P), in single precision."""
+        labels, widths, velocity = self._split(parameters, self.single)
         if self.wavelength is None:
             return self._on_grid(labels)
         rest = self._rest_wavelength(rows, velocity)
@@ -77,7 +83,7 @@ class EmulatorModel:
         if self.at_wavelengths:
             flux, jacobian = self._scale(
                 *evaluate_with_jacobian(
-                    self.module.network,
+                    self.single.network,
                     labels,
                     rest.log10(),
                     by_wavelength=self.with_velocity,
@@ -96,9 +102,9 @@ class EmulatorModel:
 
     def _on_grid(self, labels):
         """Flux and derivatives by the labels at the wavelengths of the emulator."""
-        log_wavelength = self.module.log_wavelength.to(labels.device)
+        log_wavelength = self.single.log_wavelength.to(labels.device)
         return self._scale(
-            *evaluate_with_jacobian(self.module.network, labels, log_wavelength)
+            *evaluate_with_jacobian(self.single.network, labels, log_wavelength)
         )
 
     def _interpolate(self, coefficients, rest, fall):
@@ -111,10 +117,10 @@ class EmulatorModel:
             jacobian = torch.cat([jacobian, slope[:, None].to(jacobian)], dim=1)
         return flux, jacobian
 
-    def _split(self, parameters):
-        like = self.module.label_center
+    def _split(self, parameters, module):
+        """Labels in the precision of a module, widths and velocities."""
         n = parameters.shape[1] - self.with_velocity
-        labels = parameters[:, : self.n_labels].to(like)
+        labels = parameters[:, : self.n_labels].to(module.label_center)
         widths = parameters[:, self.n_labels : n]
         if self.with_velocity:
             return labels, widths, parameters[:, -1]
@@ -126,7 +132,7 @@ class EmulatorModel:
         return rest.clamp(*self.limits)
 
     def _scale(self, flux, jacobian):
-        return self.module.unscale(flux), jacobian * self.module.flux_scale
+        return self.single.unscale(flux), jacobian * self.single.flux_scale
 
 
 class PredictModel:

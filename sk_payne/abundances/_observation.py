@@ -159,7 +159,8 @@ class ContinuumModel:
 
     def linearize(self, rows, parameters):
         """Flux of shape (n, P) and derivatives of shape (n, K, P)."""
-        flux, jacobian = self.model.linearize(rows, parameters)
+        linear = self.model.linearize(rows, parameters)
+        flux, jacobian = (part.to(self.data) for part in linear)
         continuum, by_coefficient, normal = self._continuum(rows, flux)
         jacobian = jacobian * continuum[:, None]
         weighted = by_coefficient * self.ivar[rows][:, None]

@@ -1,5 +1,7 @@
 """Tests of the flux that the fit compares with data, and of its derivatives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,12 @@ def wavelength():
     """Wavelengths between those of the grid, of each star its own."""
     rng = np.random.default_rng(1)
     return torch.from_numpy(np.sort(rng.uniform(4501.0, 4519.0, (N_STARS, 61))))
+
+
+def in_double(emulator):
+    """View whose derivatives are of double precision, too."""
+    inverted = as_inverted(emulator)
+    return replace(inverted, single=inverted.source)
 
 
 def by_differences(model, parameters, steps):
@@ -78,7 +86,7 @@ def test_flux_at_wavelengths_is_that_of_predict(
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_derivatives_on_the_own_grid_equal_differences(emulators, parameters, arch):
-    model = as_inverted(emulators[arch]).model()
+    model = in_double(emulators[arch]).model()
     flux, jacobian = model.linearize(torch.arange(N_STARS), parameters)
     torch.testing.assert_close(flux, model.flux(None, parameters))
     # truncation (1e-4)**2 times third derivatives of order ten
@@ -89,7 +97,7 @@ def test_derivatives_on_the_own_grid_equal_differences(emulators, parameters, ar
 def test_derivatives_at_wavelengths_equal_differences(
     emulators, parameters, wavelength, arch
 ):
-    model = as_inverted(emulators[arch]).model(wavelength)
+    model = in_double(emulators[arch]).model(wavelength)
     flux, jacobian = model.linearize(torch.arange(N_STARS), parameters)
     torch.testing.assert_close(flux, model.flux(torch.arange(N_STARS), parameters))
     assert_close_to_scale(jacobian, by_differences(model, parameters, [1e-4] * 3), 1e-6)
@@ -101,7 +109,7 @@ def test_derivatives_by_labels_and_velocity_equal_differences(
     emulators, parameters, wavelength, arch, velocity
 ):
     observed = wavelength * doppler_factor(velocity)
-    model = as_inverted(emulators[arch]).model(observed, with_velocity=True)
+    model = in_double(emulators[arch]).model(observed, with_velocity=True)
     given = torch.hstack([parameters, torch.full((N_STARS, 1), velocity).double()])
     flux, jacobian = model.linearize(torch.arange(N_STARS), given)
     assert jacobian.shape == (N_STARS, 4, 61)
@@ -110,6 +118,26 @@ def test_derivatives_by_labels_and_velocity_equal_differences(
     # order one
     expected = by_differences(model, given, [1e-4] * 3 + [2e-3])
     assert_close_to_scale(jacobian, expected, 1e-5)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_derivatives_of_single_precision_are_nearly_those_of_double(
+    emulators, parameters, wavelength, arch
+):
+    given = torch.hstack([parameters, torch.full((N_STARS, 1), 11.0).double()])
+    rows = torch.arange(N_STARS)
+    _, single = (
+        as_inverted(emulators[arch])
+        .model(wavelength, with_velocity=True)
+        .linearize(rows, given)
+    )
+    _, double = (
+        in_double(emulators[arch])
+        .model(wavelength, with_velocity=True)
+        .linearize(rows, given)
+    )
+    assert single.dtype == torch.float32
+    assert_close_to_scale(single.double(), double, 2e-5)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -147,7 +175,7 @@ class Foreign(RegressorMixin, BaseEstimator):
 
 def test_numerical_derivatives_agree_with_exact_ones(emulator, parameters):
     bounds = np.stack([emulator.label_low_, emulator.label_high_], axis=1)
-    exact = as_inverted(emulator).model()
+    exact = in_double(emulator).model()
     numerical = as_inverted(Foreign(emulator), bounds).model()
     assert isinstance(numerical, PredictModel)
     rows = torch.arange(N_STARS)
