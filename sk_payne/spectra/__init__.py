@@ -16,11 +16,13 @@ from sk_payne.spectra._broadening import (
 from sk_payne.spectra._doppler import C_KMS, doppler_factor
 from sk_payne.spectra._interpolation import GridInterpolator
 from sk_payne.spectra._medium import check_medium, convert_medium
+from sk_payne.spectra._reading import SPECTRUM_FORMATS, read_spectra
 from sk_payne.spectra._spectrum_set import SpectrumSet
 from sk_payne.spectra._to_spectrum import to_spectrum
 
 __all__ = [
     "C_KMS",
+    "SPECTRUM_FORMATS",
     "GridInterpolator",
     "SpectrumSet",
     "VelocityConvolver",
@@ -32,6 +34,7 @@ __all__ = [
     "doppler_factor",
     "gaussian_transfer",
     "macroturbulence_transfer",
+    "read_spectra",
     "rotation_transfer",
     "to_spectrum",
     "velocity_sigma",

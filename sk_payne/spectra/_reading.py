@@ -1,0 +1,282 @@
+"""read_spectra: files of surveys, telescopes and one's own, as specutils spectra.
+
+It is here so that a spectrum keeps its errors, mask and medium on its way in, and that
+users of a file which cannot be read are told what it lacks.
+"""
+
+import inspect
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from sk_payne.exceptions import FileFormatError, did_you_mean
+from sk_payne.spectra._desi import is_desi, read_desi
+from sk_payne.spectra._spectrum_file import describe_hdus
+from sk_payne.spectra._survey_images import (
+    is_apstar,
+    is_aspcapstar,
+    is_galah,
+    read_apstar,
+    read_aspcapstar,
+    read_galah,
+)
+from sk_payne.spectra._survey_tables import is_4most, is_eso, read_4most, read_eso
+from sk_payne.spectra._text_files import is_ecsv, is_text, read_ecsv, read_text
+
+__all__ = ["SPECTRUM_FORMATS", "read_spectra"]
+
+# Each format: does this content look like it, and read it. The first that does wins.
+_FITS_FORMATS = {
+    "apogee-apstar": (is_apstar, read_apstar),
+    "apogee-aspcapstar": (is_aspcapstar, read_aspcapstar),
+    "galah-dr3": (is_galah, read_galah),
+    "4most-l1": (is_4most, read_4most),
+    "eso-sdp": (is_eso, read_eso),
+    "desi": (is_desi, read_desi),
+}
+_TEXT_FORMATS = {
+    "ecsv": (is_ecsv, read_ecsv),
+    "text": (is_text, read_text),
+}
+
+SPECTRUM_FORMATS = (*_FITS_FORMATS, *_TEXT_FORMATS)
+
+
+def read_spectra(path, format=None, **options):
+    r"""Read observed spectra from a file, or from several.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, or list of them
+        One file or several.
+    format : None or str, default=None
+        One of :data:`~sk_payne.spectra.SPECTRUM_FORMATS`. None recognises the format
+        by the content of the file; its name says nothing.
+    **options : object
+        What the format takes:
+
+        row : int or sequence of int, default=0
+            "apogee-apstar": rows 0 and 1 are combined spectra, with weights by pixel
+            and by visit, the others the visits.
+        normalized : bool, default=False
+            "galah-dr3": the flux that GALAH normalised, instead of counts.
+        target : int
+            "desi": the TARGETID, needed if the file holds several.
+        medium : {"air", "vacuum"}
+            "4most-l1", "eso-sdp", "text", "ecsv": needed if the file does not say.
+        flux_unit : str or astropy unit
+            "4most-l1", "eso-sdp": instead of one that is missing, or that nobody can
+            understand.
+        wavelength_unit : str or astropy unit, default="Angstrom"
+            "text".
+
+    Returns
+    -------
+    spectra : specutils.Spectrum or specutils.SpectrumList
+        A list for several files, for several rows, and for DESI (one item per arm and
+        exposure). Wavelengths are in Å. The mask is True where the file says so and
+        where flux or error are not finite, or the error is not positive. A file whose
+        errors are all NaN has no uncertainty. ``meta`` has the entries, None where the
+        file does not tell,
+
+        medium : {"air", "vacuum"}
+            Medium of the wavelengths.
+        format : str
+            The format.
+        frame : {"rest", "barycentric", "heliocentric", "topocentric"} or None
+            What the wavelengths are at rest with: "rest" means the star. From text
+            and ECSV, whatever word the file has.
+        object : str or None
+            What the file calls the star.
+        resolving_power : float, ndarray of shape (n_pixels,) or None
+            Wavelength over full width at half maximum; of APOGEE and GALAH, the nominal
+            one of the instrument.
+        header : object
+            The primary header; of text, the list of comments; of ECSV, a dictionary.
+        bitmask : ndarray of int, shape (n_pixels,)
+            Where there is one; see Notes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        If no format recognises the file, or it lacks what its format demands. It is a
+        `ValueError`.
+    ValueError
+        If `format` is unknown, or an option has a value that does not go with the file.
+    TypeError
+        If `path` is no path, or the format does not take an option.
+
+    See Also
+    --------
+    sk_payne.spectra.as_spectra : Spectra in any container, as arrays.
+
+    Notes
+    -----
+    What a bit of ``meta["bitmask"]`` means, and which mask a pixel:
+
+    - "apogee-apstar": APOGEE_PIXMASK. Bad are those that the survey's own software
+      calls bad: BADPIX 0, CRPIX 1 (cosmic ray), SATPIX 2 (saturated), UNFIXABLE 3,
+      BADDARK 4, BADFLAT 5, BADERR 6, NOSKY 7 (no sky fibre), NOT_ENOUGH_PSF 14 (less
+      than half of the profile in good pixels). The others warn: LITTROW_GHOST 8,
+      PERSIST_HIGH, _MED and _LOW 9-11, SIG_SKYLINE 12, SIG_TELLURIC 13.
+    - "desi": any bit. SOMEBADPIX 0, ALLBADPIX 1, COSMIC 2, LOWFLAT 3, BADFIBERFLAT 4,
+      BRIGHTSKY 5, BADSKY 6; later releases have more.
+    - "4most-l1", "eso-sdp": the column QUAL, if any; 0 is good.
+
+    aspcapStar files have no bitmask; their best model is ``meta["model"]``. Spectra of
+    DESI have ``meta["arm"]`` and ``meta["resolution_matrix"]`` of shape (n_diag,
+    n_pixels): ``scipy.sparse.dia_array((matrix, range(h, -h - 1, -1)), shape=(n_pixels,
+    n_pixels))`` with ``h = n_diag // 2`` times a spectrum on the same wavelengths gives
+    what DESI would see of it. Their resolving power is that of a Gaussian with the
+    second moment of the columns of that matrix.
+
+    specutils' own loaders were not used: those of APOGEE drop the bitmask, that of
+    GALAH takes its relative errors for absolute ones, that of DESI reads all targets,
+    those of text need units of flux, and ``Spectrum.read`` fails on the one-row tables
+    of ESO.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sk_payne.spectra import read_spectra
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "star.txt"
+    ...     _ = path.write_text("# medium: air\n5000 0.98 0.01\n5001 0.95 0.01\n")
+    ...     star = read_spectra(path)
+    >>> star.meta["format"], star.meta["medium"], star.flux.value
+    ('text', 'air', array([0.98, 0.95]))
+    """
+    if isinstance(path, (list, tuple)):
+        return _read_several(path, format, options)
+    if format is not None and format not in SPECTRUM_FORMATS:
+        raise ValueError(
+            f"`format` must be None or one of {list(SPECTRUM_FORMATS)}; got "
+            f"{format!r}.{did_you_mean(format, SPECTRUM_FORMATS)}"
+        )
+    path = _checked_path(path)
+    with _opened(path) as content:
+        name = _recognised(content, path) if format is None else format
+        reader = _reader(content, name, path)
+        _check_options(options, reader, name)
+        try:
+            found = reader(content, **options)
+        except FileFormatError as error:
+            raise FileFormatError(f"{str(path)!r}, as {name!r}: {error}") from error
+        for spectrum in _as_list(found):
+            spectrum.meta["format"] = name
+            if name in _FITS_FORMATS:
+                spectrum.meta["header"] = content[0].header.copy()
+    return found
+
+
+def _read_several(paths, format, options):
+    from specutils import SpectrumList
+
+    spectra = SpectrumList()
+    for path in paths:
+        spectra.extend(_as_list(read_spectra(path, format, **options)))
+    return spectra
+
+
+def _as_list(found):
+    return found if isinstance(found, list) else [found]
+
+
+def _checked_path(path):
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"`path` must be a path or a list of paths; got {type(path).__name__}."
+        )
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {str(path)!r}. Check `path`; the working directory is "
+            f"{str(Path.cwd())!r}."
+        )
+    return path
+
+
+@contextmanager
+def _opened(path):
+    """Give the HDUs of a FITS file, the lines of a text, or None for anything else."""
+    from astropy.io import fits
+
+    try:
+        hdus = fits.open(path)
+    except OSError:
+        hdus = None
+    if hdus is None:
+        yield _lines(path)
+    else:
+        with hdus:
+            yield hdus
+
+
+def _lines(path):
+    content = path.read_bytes()
+    if b"\0" in content:
+        return None
+    # an Å in another encoding spoils nothing but a comment
+    return content.decode("utf-8-sig", errors="replace").splitlines()
+
+
+def _formats_for(content):
+    if content is None:
+        return {}
+    return _FITS_FORMATS if _is_fits(content) else _TEXT_FORMATS
+
+
+def _is_fits(content):
+    from astropy.io import fits
+
+    return isinstance(content, fits.HDUList)
+
+
+def _recognised(content, path):
+    """Return the name of the format that the content has."""
+    for name, (looks_like_it, _) in _formats_for(content).items():
+        if looks_like_it(content):
+            return name
+    raise FileFormatError(
+        f"{str(path)!r} is of no format that is known here: {_seen(content)}. If it "
+        f"ought to be one of {list(SPECTRUM_FORMATS)}, pass `format` to be told what "
+        "it lacks. Otherwise build a specutils Spectrum from its arrays, with "
+        'meta={"medium": ...}.'
+    )
+
+
+def _seen(content):
+    """Say what the content is, for messages."""
+    if content is None:
+        return "it is neither FITS nor text"
+    if _is_fits(content):
+        return f"it is a FITS file with the HDUs {describe_hdus(content)}"
+    data = [line for line in content if line.strip() and not line.startswith("#")]
+    if not data:
+        return "it is a text without data"
+    return f"it is a text whose data start with {data[0][:40]!r}"
+
+
+def _reader(content, name, path):
+    formats = _formats_for(content)
+    if name not in formats:
+        kind = "FITS" if name in _FITS_FORMATS else "text"
+        raise FileFormatError(
+            f"{str(path)!r} cannot be {name!r}, which is {kind}: {_seen(content)}. "
+            "Leave out `format` to have it recognised."
+        )
+    return formats[name][1]
+
+
+def _check_options(options, reader, name):
+    known = list(inspect.signature(reader).parameters)[1:]
+    for option in options:
+        if option not in known:
+            takes = ", ".join(f"`{one}`" for one in known) if known else "no options"
+            raise TypeError(
+                f"`{option}` is no option of the format {name!r}, which takes {takes}."
+                f"{did_you_mean(option, known)}"
+            )

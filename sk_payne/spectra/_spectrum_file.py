@@ -1,0 +1,244 @@
+"""What the readers of spectrum files share: looking things up, and the Spectrum itself.
+
+It is here so that whatever a file lacks is named in the same words for every survey.
+
+Messages here are sentences about "it", the file; `read_spectra` says which file.
+"""
+
+import warnings
+
+import numpy as np
+
+from sk_payne.exceptions import FileFormatError
+from sk_payne.spectra._medium import check_medium
+
+__all__ = [
+    "agreed_medium",
+    "as_unit",
+    "data_of",
+    "describe_hdus",
+    "image_of",
+    "keyword",
+    "make_spectrum",
+    "pick_hdu",
+]
+
+_REMEDY = "Check that the file is complete and of this format."
+
+
+# Look up -------------------------------------------------------------------------
+
+
+def describe_hdus(hdus):
+    """Give one line on each HDU, without reading data."""
+    lines = []
+    for i, hdu in enumerate(hdus):
+        if hdu.is_image:
+            content = f"image {hdu.shape}" if hdu.shape else "no data"
+        else:
+            content = f"table of {len(hdu.columns)} columns"
+        lines.append(f"{i} {hdu.name or 'unnamed'} ({content})")
+    return ", ".join(lines)
+
+
+def pick_hdu(hdus, key):
+    """Return the HDU of a number or name."""
+    try:
+        return hdus[key]
+    except (IndexError, KeyError) as error:
+        raise FileFormatError(
+            f"It has no HDU {key}, but {describe_hdus(hdus)}. {_REMEDY}"
+        ) from error
+
+
+def keyword(hdus, key, name):
+    """Return the value of a keyword of an HDU."""
+    header = pick_hdu(hdus, key).header
+    if name not in header:
+        raise FileFormatError(f"HDU {key} has no keyword {name}. {_REMEDY}")
+    return header[name]
+
+
+def data_of(hdus, key):
+    """Return what an HDU holds, an array or a table."""
+    hdu = pick_hdu(hdus, key)
+    try:
+        data = hdu.data
+    except (OSError, TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"HDU {key} is damaged or truncated ({error}). Copy the file again."
+        ) from error
+    if data is None:
+        raise FileFormatError(f"HDU {key} holds no data. {_REMEDY}")
+    return data
+
+
+def image_of(hdus, key, *, n_dimensions=None, shape=None):
+    """Return the array of an image HDU, after checking its dimensions or its shape."""
+    if not pick_hdu(hdus, key).is_image:
+        raise FileFormatError(f"HDU {key} must be an image, and is a table. {_REMEDY}")
+    data = data_of(hdus, key)
+    if n_dimensions is not None and data.ndim not in n_dimensions:
+        wanted = " or ".join(str(n) for n in n_dimensions)
+        raise FileFormatError(
+            f"HDU {key} must have {wanted} dimensions; its shape is {data.shape}. "
+            f"{_REMEDY}"
+        )
+    if shape is not None and data.shape != shape:
+        raise FileFormatError(
+            f"HDU {key} must have the shape of the flux, {shape}; its shape is "
+            f"{data.shape}. {_REMEDY}"
+        )
+    return data
+
+
+def as_unit(text, whose):
+    """Return the unit that a header means, which need not keep to the standard."""
+    from astropy import units
+
+    for spelling in (text, text.lower()):
+        with warnings.catch_warnings():
+            # several slashes, of which the standard disapproves
+            warnings.simplefilter("ignore", units.UnitsWarning)
+            try:
+                return units.Unit(spelling)
+            except ValueError:
+                continue
+    raise FileFormatError(f"The unit of {whose}, {text!r}, cannot be understood.")
+
+
+def agreed_medium(stated, medium):
+    """Return the medium that a file states or the caller gives."""
+    if medium is not None:
+        check_medium(medium)
+    if stated is None and medium is None:
+        raise FileFormatError(
+            "Nothing in it says whether its wavelengths are in air or in vacuum. Pass "
+            "medium='air' or medium='vacuum'; the two differ by 80 km/s."
+        )
+    if stated is None:
+        return medium
+    stated = str(stated).lower()
+    if stated not in ("air", "vacuum"):
+        raise FileFormatError(
+            f"It states the medium {stated!r}, which must be 'air' or 'vacuum'. "
+            "Correct the file."
+        )
+    if medium not in (None, stated):
+        raise FileFormatError(
+            f"It states that its wavelengths are in {stated}, but `medium` is "
+            f"{medium!r}. Leave out `medium`, or correct the file."
+        )
+    return stated
+
+
+# Build ---------------------------------------------------------------------------
+
+
+def make_spectrum(
+    wavelength,
+    flux,
+    *,
+    unit,
+    medium,
+    frame,
+    name,
+    error=None,
+    ivar=None,
+    bad=None,
+    resolving_power=None,
+    **meta,
+):
+    """Put arrays of a file into a Spectrum.
+
+    Parameters
+    ----------
+    wavelength : array-like of shape (n_pixels,)
+        Å, strictly increasing or decreasing.
+    flux : array-like of shape (n_pixels,)
+        In `unit`.
+    unit : astropy unit
+        That of the flux.
+    medium : {"air", "vacuum"}
+        Medium of the wavelengths.
+    frame : str or None
+        What the wavelengths are at rest with.
+    name : object or None
+        What the file calls the star; kept as text.
+    error, ivar : None or array-like of shape (n_pixels,)
+        Error (1 sigma) or inverse variance of the flux, not both.
+    bad : None or array-like of bool, shape (n_pixels,)
+        Pixels that the file marks; those without a finite flux and a positive, finite
+        error are added.
+    resolving_power : None, float or array of shape (n_pixels,)
+        Wavelength over the full width at half maximum.
+    **meta : object
+        More entries of the metadata.
+
+    Returns
+    -------
+    spectrum : specutils.Spectrum
+        With copies of all arrays.
+    """
+    from astropy import units
+    from astropy.nddata import InverseVariance, StdDevUncertainty
+    from specutils import Spectrum
+
+    wavelength = _checked_wavelength(wavelength)
+    flux = _vector(flux, "flux", wavelength.shape)
+    mask = ~np.isfinite(flux)
+    if bad is not None:
+        mask = mask | (_vector(bad, "mask", wavelength.shape) != 0)
+    uncertainty = None
+    for values, kind, of in (
+        (error, StdDevUncertainty, unit),
+        (ivar, InverseVariance, unit**-2),
+    ):
+        if values is not None:
+            values = _vector(values, "error", wavelength.shape)
+            mask = mask | ~(np.isfinite(values) & (values > 0))
+            uncertainty = kind(values, unit=of)
+    return Spectrum(
+        flux=flux * unit,
+        spectral_axis=wavelength * units.AA,
+        uncertainty=uncertainty,
+        mask=mask,
+        meta={
+            "medium": medium,
+            "frame": frame,
+            "object": None if name is None else str(name).strip(),
+            "resolving_power": resolving_power,
+            **meta,
+        },
+    )
+
+
+def _checked_wavelength(wavelength):
+    wavelength = np.array(wavelength, dtype=np.float64)
+    if wavelength.ndim != 1 or wavelength.size == 0:
+        raise FileFormatError(
+            "Its wavelengths must be one row of numbers; their shape is "
+            f"{wavelength.shape}. {_REMEDY}"
+        )
+    steps = np.diff(wavelength)
+    if not (
+        np.isfinite(wavelength).all()
+        and (wavelength > 0).all()
+        and ((steps > 0).all() or (steps < 0).all())
+    ):
+        raise FileFormatError(
+            "Its wavelengths must be positive, finite and strictly increasing or "
+            f"decreasing; they run from {wavelength[0]:g} to {wavelength[-1]:g}, not "
+            "all in order. Sort its pixels and drop those without a wavelength."
+        )
+    return wavelength
+
+
+def _vector(values, what, shape):
+    values = np.array(values, dtype=np.float64)
+    if values.shape != shape:
+        raise FileFormatError(
+            f"Its {what} must have one value per wavelength, {shape}; its shape is "
+            f"{values.shape}. {_REMEDY}"
+        )
+    return values

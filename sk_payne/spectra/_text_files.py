@@ -1,0 +1,171 @@
+"""Spectra as columns of text, and as tables in ECSV.
+
+It is here since specutils' loaders of both guess columns by their units, which
+normalised flux lacks, and drop masks.
+"""
+
+import re
+
+import numpy as np
+
+from sk_payne.exceptions import FileFormatError
+from sk_payne.spectra._spectrum_file import agreed_medium, make_spectrum
+
+__all__ = ["is_ecsv", "is_text", "read_ecsv", "read_text"]
+
+_COMMENT = re.compile(r"#\s*(\w+)\s*[:=]\s*(.+?)\s*$")
+
+
+# Text ----------------------------------------------------------------------------
+
+
+def is_text(lines):
+    """Tell whether lines of text start with two or three columns of numbers."""
+    data = [line for _, line in _numbered_data(lines)]
+    if not data:
+        return False
+    try:
+        return len([float(word) for word in _words(data[0])]) in (2, 3)
+    except ValueError:
+        return False
+
+
+def read_text(lines, *, medium=None, wavelength_unit="Angstrom"):
+    """Read columns of wavelength, flux and perhaps error."""
+    from astropy import units
+
+    columns = _columns(lines)
+    comments = [line.strip() for line in lines if line.lstrip().startswith("#")]
+    matches = [m for m in map(_COMMENT.match, comments) if m is not None]
+    stated = {m[1].lower(): m[2] for m in matches}
+    return make_spectrum(
+        columns[0] * _scale(units.Unit(wavelength_unit)),
+        columns[1],
+        error=columns[2] if len(columns) == 3 else None,
+        unit=units.dimensionless_unscaled,
+        header=comments,
+        **_described(stated, medium),
+    )
+
+
+def _numbered_data(lines):
+    """Yield number and content of each line that is neither blank nor a comment."""
+    for number, line in enumerate(lines, start=1):
+        data = line.partition("#")[0].strip()
+        if data:
+            yield number, data
+
+
+def _words(line):
+    return line.replace(",", " ").split()
+
+
+def _columns(lines):
+    rows = []
+    for number, line in _numbered_data(lines):
+        words = _words(line)
+        try:
+            rows.append([float(word) for word in words])
+        except ValueError as error:
+            raise FileFormatError(
+                f"Line {number} must hold numbers; it is {line[:40]!r}. Mark what is "
+                "no data with # at its start."
+            ) from error
+        if len(words) not in (2, 3) or len(words) != len(rows[0]):
+            raise FileFormatError(
+                "Each line must hold wavelength, flux and, on all lines or none, the "
+                f"error; line {number} has {len(words)} columns. Drop the others."
+            )
+    if not rows:
+        raise FileFormatError("It has no line of data, only comments or nothing.")
+    return np.array(rows).T
+
+
+# ECSV ----------------------------------------------------------------------------
+
+
+def is_ecsv(lines):
+    """Tell whether lines of text are a table in ECSV."""
+    return bool(lines) and lines[0].startswith("# %ECSV")
+
+
+def read_ecsv(lines, *, medium=None):
+    """Read a table with the columns wavelength, flux, uncertainty and mask."""
+    from astropy import units
+    from astropy.io import ascii
+
+    try:
+        table = ascii.read(lines, format="ecsv")
+    except (ascii.InconsistentTableError, ValueError) as error:
+        raise FileFormatError(f"It is no valid ECSV: {error}") from error
+    for name in ("wavelength", "flux"):
+        if name not in table.colnames:
+            raise FileFormatError(
+                f"It has no column {name!r}, but {table.colnames}. Rename the column."
+            )
+    unit = table["flux"].unit or units.dimensionless_unscaled
+    return make_spectrum(
+        _numbers(table, "wavelength") * _scale(table["wavelength"].unit),
+        _numbers(table, "flux"),
+        error=_error(table, unit) if "uncertainty" in table.colnames else None,
+        bad=_numbers(table, "mask") if "mask" in table.colnames else None,
+        unit=unit,
+        header=dict(table.meta),
+        **_described(table.meta, medium),
+    )
+
+
+def _numbers(table, name):
+    """Return a column, NaN where a cell is empty."""
+    try:
+        return np.ma.filled(np.ma.array(table[name], dtype=np.float64), np.nan)
+    except ValueError as error:
+        raise FileFormatError(
+            f"Its column {name!r} must hold numbers ({error}). Correct the table."
+        ) from error
+
+
+def _error(table, unit):
+    from astropy import units
+
+    own = table["uncertainty"].unit or unit
+    try:
+        return _numbers(table, "uncertainty") * own.to(unit)
+    except units.UnitConversionError as error:
+        raise FileFormatError(
+            f"Its uncertainty must have the unit of the flux, {unit.to_string()!r}; "
+            f"it has {own.to_string()!r}. Correct the table."
+        ) from error
+
+
+# Both ----------------------------------------------------------------------------
+
+
+def _scale(unit):
+    """Return what a wavelength is multiplied by to be in Å."""
+    from astropy import units
+
+    try:
+        return unit.to(units.AA)
+    except (units.UnitConversionError, AttributeError) as error:
+        raise FileFormatError(
+            f"Its wavelengths must have a unit of length; they have {str(unit)!r}. "
+            "Give the column its unit, or pass wavelength_unit= for plain text."
+        ) from error
+
+
+def _described(stated, medium):
+    """Return the arguments of make_spectrum that the comments of a file give."""
+    power = stated.get("resolving_power")
+    try:
+        power = None if power is None else float(power)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"It states the resolving power {power!r}, which is no number. Correct it."
+        ) from error
+    return {
+        "medium": agreed_medium(stated.get("medium"), medium),
+        "frame": stated.get("frame"),
+        "name": stated.get("object"),
+        "resolving_power": power,
+    }
