@@ -75,9 +75,9 @@ def read_spectra(path, format=None, **options):
     spectra : specutils.Spectrum or specutils.SpectrumList
         A list for several files, for several rows, and for DESI (one item per arm and
         exposure). Wavelengths are in Å. The mask is True where the file says so and
-        where flux or error are not finite, or the error is not positive. A file whose
-        errors are all NaN has no uncertainty. ``meta`` has the entries, None where the
-        file does not tell,
+        where flux or error are not finite, or the error is not positive. Tables of ESO
+        whose errors are all NaN have no uncertainty. ``meta`` has the entries, None
+        where the file does not tell,
 
         medium : {"air", "vacuum"}
             Medium of the wavelengths.
@@ -125,8 +125,9 @@ def read_spectra(path, format=None, **options):
       BRIGHTSKY 5, BADSKY 6; later releases have more.
     - "4most-l1", "eso-sdp": the column QUAL, if any; 0 is good.
 
-    aspcapStar files have no bitmask; their best model is ``meta["model"]``. Spectra of
-    DESI have ``meta["arm"]`` and ``meta["resolution_matrix"]`` of shape (n_diag,
+    aspcapStar files have no bitmask; their best model is ``meta["model"]``. Those of
+    "eso-sdp" have FLUXCAL as ``meta["flux_calibration"]`` and CONTNORM as
+    ``meta["normalized"]``. Spectra of DESI have ``meta["arm"]`` and ``meta["resolution_matrix"]`` of shape (n_diag,
     n_pixels): ``scipy.sparse.dia_array((matrix, range(h, -h - 1, -1)), shape=(n_pixels,
     n_pixels))`` with ``h = n_diag // 2`` times a spectrum on the same wavelengths gives
     what DESI would see of it. Their resolving power is that of a Gaussian with the
@@ -136,6 +137,13 @@ def read_spectra(path, format=None, **options):
     GALAH takes its relative errors for absolute ones, that of DESI reads all targets,
     those of text need units of flux, and ``Spectrum.read`` fails on the one-row tables
     of ESO.
+
+    References
+    ----------
+    - APOGEE: https://www.sdss4.org/dr17/irspec/spectra/ and the bitmasks of DR17
+    - GALAH: https://docs.datacentral.org.au/galah/dr3/galah-dr3-spectra/
+    - DESI: https://desidatamodel.readthedocs.io, coadd and spectra files
+    - ESO: the Science Data Products standard; 4MOST Level 1 follows it
 
     Examples
     --------
