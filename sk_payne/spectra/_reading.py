@@ -127,11 +127,13 @@ def read_spectra(path, format=None, **options):
 
     aspcapStar files have no bitmask; their best model is ``meta["model"]``. Those of
     "eso-sdp" have FLUXCAL as ``meta["flux_calibration"]`` and CONTNORM as
-    ``meta["normalized"]``. Spectra of DESI have ``meta["arm"]`` and ``meta["resolution_matrix"]`` of shape (n_diag,
-    n_pixels): ``scipy.sparse.dia_array((matrix, range(h, -h - 1, -1)), shape=(n_pixels,
-    n_pixels))`` with ``h = n_diag // 2`` times a spectrum on the same wavelengths gives
-    what DESI would see of it. Their resolving power is that of a Gaussian with the
-    second moment of the columns of that matrix.
+    ``meta["normalized"]``.
+
+    Spectra of DESI have ``meta["arm"]`` and ``meta["resolution_matrix"]`` of shape
+    (n_diag, n_pixels): ``scipy.sparse.dia_array((matrix, range(h, -h - 1, -1)),
+    shape=(n_pixels, n_pixels))`` with ``h = n_diag // 2`` times a spectrum on the same
+    wavelengths gives what DESI would see of it. Their resolving power is that of a
+    Gaussian with the second moment of the columns of that matrix.
 
     specutils' own loaders were not used: those of APOGEE drop the bitmask, that of
     GALAH takes its relative errors for absolute ones, that of DESI reads all targets,
