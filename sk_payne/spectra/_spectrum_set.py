@@ -146,6 +146,67 @@ class SpectrumSet:
             )
         return found
 
+    @classmethod
+    def concatenate(cls, sets):
+        """Join sets, one below the other.
+
+        Parameters
+        ----------
+        sets : sequence of SpectrumSet
+            At least one; all in the same medium. Either all have wavelengths, which
+            may differ, or none has any and all have as many pixels.
+
+        Returns
+        -------
+        spectra : SpectrumSet
+            All stars, in order. Shorter ones are padded at the end with an ivar of 0;
+            wavelengths are shared if they are the same everywhere.
+
+        Raises
+        ------
+        ValueError
+            If the sets do not go together.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_payne.spectra import SpectrumSet
+        >>> flux = np.ones((2, 4))
+        >>> short = SpectrumSet(flux[:, :3], flux[:, :3], wavelength=[4, 5, 6])
+        >>> long = SpectrumSet(flux, flux, wavelength=[1, 2, 3, 4])
+        >>> SpectrumSet.concatenate([short, long]).wavelength[0]
+        array([4., 5., 6., 7.])
+        """
+        first, width = sets[0], max(spectra.shape[1] for spectra in sets)
+        if len({_kind(spectra) for spectra in sets}) > 1:
+            raise ValueError(
+                "`sets` must share their medium and have wavelengths, or share their "
+                "number of pixels and have none; got "
+                f"{', '.join(map(repr, sets))}. Join sets of one kind at a time."
+            )
+        wavelength = first.wavelength
+        if not all(np.array_equal(s.wavelength, wavelength) for s in sets) or (
+            wavelength is not None and wavelength.ndim == 2
+        ):
+            wavelength = np.concatenate(
+                [_continued(spectra, width) for spectra in sets]
+            )
+
+        def joined(name):
+            rows = [getattr(spectra, name) for spectra in sets]
+            return np.concatenate(
+                [np.pad(r, ((0, 0), (0, width - r.shape[1]))) for r in rows]
+            )
+
+        return cls(
+            joined("flux"),
+            joined("ivar"),
+            wavelength=wavelength,
+            medium=first.medium,
+            has_uncertainty=np.concatenate([s.has_uncertainty for s in sets]),
+            n_pixels=np.concatenate([s.n_pixels for s in sets]),
+        )
+
     def to_specutils(self, *, flux_unit=None):
         """Return the spectra as a specutils SpectrumList.
 
@@ -261,6 +322,22 @@ def _rows(values, name):
             "are not. Pass 0 there, with an `ivar` of 0."
         )
     return values
+
+
+def _kind(spectra):
+    """Give what sets must share to be joined."""
+    if spectra.wavelength is None:
+        return spectra.medium, spectra.shape[1]
+    return spectra.medium, None
+
+
+def _continued(spectra, width):
+    """Wavelengths of every star, which go on with their last step up to a width."""
+    wavelength = np.broadcast_to(spectra.wavelength, spectra.shape)
+    n_pixels = wavelength.shape[1]
+    step = wavelength[:, -1:] - wavelength[:, -2:-1] if n_pixels > 1 else 1.0
+    extra = step * np.arange(1, width - n_pixels + 1)
+    return np.hstack([wavelength, wavelength[:, -1:] + extra])
 
 
 def _increasing(wavelength, n, p):

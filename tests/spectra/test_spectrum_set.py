@@ -179,3 +179,46 @@ def test_to_specutils_needs_wavelengths():
 def test_from_specutils_refuses_plain_arrays():
     with pytest.raises(TypeError, match="Use as_spectra for plain arrays"):
         SpectrumSet.from_specutils(np.ones((2, 3)))
+
+
+def test_concatenate_gives_back_what_was_cut(spectra):
+    joined = SpectrumSet.concatenate([spectra[:4], spectra[4:5], spectra[5:]])
+    assert vars(joined).keys() == vars(spectra).keys()
+    for name, values in vars(spectra).items():
+        np.testing.assert_array_equal(getattr(joined, name), values, err_msg=name)
+
+
+def test_concatenate_shares_wavelengths_that_are_the_same():
+    one = SpectrumSet(np.ones((2, 3)), np.ones((2, 3)), wavelength=[4.0, 5.0, 6.0])
+    assert SpectrumSet.concatenate([one, one[:1]]).wavelength.shape == (3,)
+    other = SpectrumSet(np.ones((1, 3)), np.ones((1, 3)), wavelength=[4.0, 5.0, 7.0])
+    joined = SpectrumSet.concatenate([one, other])
+    np.testing.assert_array_equal(joined.wavelength[1:], [[4, 5, 6], [4, 5, 7]])
+
+
+def test_concatenate_pads_as_a_list_of_spectra_is_padded(spectra):
+    listed = [spectra[0].to_specutils()[0], spectra[2].to_specutils()[0][1:4]]
+    joined = SpectrumSet.concatenate([as_spectra(one) for one in listed])
+    expected = as_spectra(listed)
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(joined, name), values, err_msg=name)
+    assert joined.n_pixels.tolist() == [P, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"medium": "vacuum"}, {"wavelength": None}, {"medium": None}],
+    ids=["another medium", "no wavelengths", "unknown medium"],
+)
+def test_concatenate_refuses_sets_that_do_not_go_together(change):
+    arguments = {"wavelength": [4.0, 5.0, 6.0], "medium": "air"}
+    one = SpectrumSet(np.ones((1, 3)), np.ones((1, 3)), **arguments)
+    other = SpectrumSet(np.ones((1, 3)), np.ones((1, 3)), **(arguments | change))
+    with pytest.raises(ValueError, match="`sets` must share their medium"):
+        SpectrumSet.concatenate([one, other])
+
+
+def test_concatenate_refuses_plain_flux_of_different_lengths():
+    sets = [SpectrumSet(np.ones((1, n)), np.ones((1, n))) for n in (3, 4)]
+    with pytest.raises(ValueError, match="their number of pixels and have none; got"):
+        SpectrumSet.concatenate(sets)
