@@ -209,6 +209,14 @@ def test_meta_explains_every_flag():
         assert meta[name] == f"{bit}: {meaning}"
 
 
+def test_description_of_the_flags_explains_each_bit():
+    table = make_table(good_results(), ["teff", "Fe_H"], ["K", "dex"])
+    said = table["flags"].description.split(" | ")
+    assert said == [
+        f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
+    ]
+
+
 def test_table_survives_the_way_to_an_ecsv_file_and_back(tmp_path):
     results = good_results()
     _no_data(results)
