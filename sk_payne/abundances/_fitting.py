@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from sk_payne.abundances._constraints import Constraints
 from sk_payne.abundances._least_squares import (
     fit_least_squares,
     invert_normal_matrix,
@@ -55,6 +56,8 @@ def fit_stars(
     continuum_degree,
     emulator_error,
     max_iterations,
+    fixed=None,
+    priors=None,
     keep_model=False,
     verbose=0,
 ):
@@ -76,6 +79,8 @@ def fit_stars(
         Whether the error of the emulator counts.
     max_iterations : int
         Of each star.
+    fixed, priors : mapping or None
+        See `Constraints`.
     keep_model : bool, default=False
         Whether the results shall have the flux of the fits.
     verbose : int, default=0
@@ -108,6 +113,13 @@ def fit_stars(
     shape = len(inverted.low), nuisances
     n_pixels = spectra.shape[1] if keep_model else None
     results = Measurements.empty(len(spectra), *shape, n_pixels=n_pixels)
+    constraints = Constraints.from_mappings(
+        [*inverted.label_names, *nuisances],
+        len(spectra),
+        fixed,
+        priors,
+        *_limits(inverted, broadening, velocity_range if with_velocity else None),
+    )
     start = Starts(inverted, broadening)
     scan = None
     if with_velocity:
@@ -122,7 +134,9 @@ def fit_stars(
         step = min(step, _STARS_CPU)
 
     def measure(rows, rank):
-        batch = _Batch(inverted, spectra, wavelength, rows, broadening)
+        batch = _Batch(
+            inverted, spectra, wavelength, rows, broadening, constraints.of(rows)
+        )
         if continuum_degree is not None:
             batch.find_continuum(start.mean_flux, continuum_degree)
         if with_velocity:
@@ -153,12 +167,23 @@ def fit_stars(
     return results
 
 
+def _limits(inverted, broadening, velocity_range):
+    """Lowest and highest value of every parameter."""
+    limits = [np.stack([inverted.low, inverted.high], axis=1)]
+    if broadening:
+        limits.append(broadening.bounds)
+    if velocity_range is not None:
+        limits.append([velocity_range])
+    return np.concatenate(limits).T
+
+
 class _Batch:
     """Stars that are fitted together."""
 
-    def __init__(self, inverted, spectra, wavelength, rows, broadening):
+    def __init__(self, inverted, spectra, wavelength, rows, broadening, constraints):
         self.inverted = inverted
         self.broadening = broadening
+        self.constraints = constraints
         self.rows = np.arange(len(rows))  # of the results
         self.raw_flux = spectra.flux[rows]
         self.raw_ivar = spectra.ivar[rows]
@@ -198,15 +223,19 @@ class _Batch:
             self.raw_ivar * self.continuum**2,
             n_best=rank + 1,
         )
-        self.velocity = velocities[:, rank]
+        known = self.constraints.value[:, -1]
+        is_known = np.isfinite(known)
+        self.velocity = np.where(is_known, known, velocities[:, rank])
         # nothing to fit where no other velocity comes near the best
-        self.raw_ivar = np.where(excess[:, [rank]] < _RIVAL, self.raw_ivar, 0.0)
+        rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
+        self.raw_ivar = np.where(rival[:, None], self.raw_ivar, 0.0)
         margin = _VELOCITY_STEPS * scan.step
         if self.broadening:
             # the broader lines are, the less exact is the scan
             margin = max(margin, self.broadening.reach / 2)
+        margin = np.where(is_known, 0.0, margin)[:, None]
         self.velocity_limits = np.clip(
-            self.velocity[:, None] + [-margin, margin], *velocity_range
+            self.velocity[:, None] + margin * [-1, 1], *velocity_range
         )
         self.keep_covered(*self.velocity_limits.T)
 
@@ -241,18 +270,19 @@ class _Batch:
         if results.model is not None:
             results.model[self.rows] = self._flux_of(fit)
         edge = (fit.parameters <= low) | (fit.parameters >= high)
+        edge &= ~torch.from_numpy(self.constraints.is_fixed).to(edge.device)
         results.at_edge[self.rows] = edge[:, results.n_labels :].cpu().numpy()
 
     def _fit(self, first_guess, max_iterations):
         """Fit all stars; those whose fit is poor again, from elsewhere."""
         at_rest = self._at_rest()
         low, high = self._bounds()
+        prior = self._prior()
         data = self._data()
         problem = (self._model(*data), *data)
         first, *starts = self._sorted(problem, first_guess.parameters(*at_rest))
-        fit = fit_least_squares(
-            *problem, first, low, high, max_iterations=max_iterations
-        )
+        how = {"max_iterations": max_iterations, "prior": prior}
+        fit = fit_least_squares(*problem, first, low, high, **how)
         dof = (problem[2] > 0).sum(1) - fit.parameters.shape[1]
         dof = dof - torch.from_numpy(self._n_continuum()).to(dof)
         n_labels = len(self.inverted.low)
@@ -263,9 +293,7 @@ class _Batch:
             rows = torch.nonzero(_is_poor(fit.chi2, dof))[:, 0]
             if not len(rows):
                 break
-            again = fit_least_squares(
-                *problem, start, low, high, max_iterations=max_iterations, rows=rows
-            )
+            again = fit_least_squares(*problem, start, low, high, rows=rows, **how)
             # where the model is wrong, chi2 differs that much between good fits, too
             margin = _POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
             fit.take_better(again, rows, margin)
@@ -287,6 +315,7 @@ class _Batch:
     def _keep(self, good):
         for name in ("rows", "raw_flux", "raw_ivar", "velocity"):
             setattr(self, name, getattr(self, name)[good])
+        self.constraints = self.constraints.of(good)
         for name in ("wavelength", "velocity_limits", "basis", "continuum"):
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name)[good])
@@ -345,7 +374,28 @@ class _Batch:
         if self.velocity_limits is not None:
             low = np.hstack([low, self.velocity_limits[:, :1]])
             high = np.hstack([high, self.velocity_limits[:, 1:]])
+        center, scale = self._units()
+        known = (self.constraints.value - center) / scale
+        is_known = self.constraints.is_fixed
+        low, high = (np.where(is_known, known, limit) for limit in (low, high))
         return self._tensor(low), self._tensor(high)
+
+    def _prior(self):
+        """Means and inverse variances, in the parameters of the model."""
+        center, scale = self._units()
+        mean = (self.constraints.mean - center) / scale
+        weight = np.where(
+            self.constraints.is_fixed, 0.0, (scale / self.constraints.error) ** 2
+        )
+        return self._tensor(mean), self._tensor(weight)
+
+    def _units(self):
+        """Zero and unit of the parameters: labels are in that of the box."""
+        extra = np.zeros(self.constraints.value.shape[1] - len(self.inverted.low))
+        return (
+            np.concatenate([self.inverted.center, extra]),
+            np.concatenate([self.inverted.half_width, extra + 1]),
+        )
 
     def _with_velocity(self, labels):
         """Append the velocity of the scan to what to start from."""
@@ -364,17 +414,23 @@ class _Batch:
         return resample_roughly(rest, flux, ivar, self.inverted.wavelength)
 
     def _report(self, fit, results):
-        rows, inverted = self.rows, self.inverted
-        covariance = invert_normal_matrix(fit.normal_matrix).cpu().numpy()
+        rows, is_fixed = self.rows, self.constraints.is_fixed
+        free = self._tensor(~is_fixed)
+        normal = fit.normal_matrix * (free[:, None] & free[:, :, None])
+        covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
+        covariance = covariance.cpu().numpy()
+        covariance[is_fixed[:, None] | is_fixed[:, :, None]] = 0.0
         parameters = fit.parameters.cpu().numpy()
-        # labels in their units; all else is in its own already
-        extra = np.zeros(len(results.nuisances))
-        center = np.concatenate([inverted.center, extra])
-        scale = np.concatenate([inverted.half_width, extra + 1])
-        results.parameters[rows] = center + scale * parameters
+        center, scale = self._units()
+        results.parameters[rows] = np.where(
+            is_fixed, self.constraints.value, center + scale * parameters
+        )
+        results.is_fixed[rows] = is_fixed
         results.covariance[rows] = covariance * scale[:, None] * scale
         results.n_continuum[rows] = self._n_continuum()
-        results.chi2[rows] = fit.chi2.cpu().numpy()
+        mean, weight = (part.to(fit.parameters) for part in self._prior())
+        penalty = (weight * (fit.parameters - mean) ** 2).sum(1)
+        results.chi2[rows] = (fit.chi2 - penalty).cpu().numpy()
         results.n_iterations[rows] = fit.n_iterations.cpu().numpy()
         results.converged[rows] = fit.converged.cpu().numpy()
 

@@ -3,6 +3,7 @@
 It is here so that our emulators and any other regressor are inverted by one code.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 
 from sk_payne.abundances._models import EmulatorModel, PredictModel
+from sk_payne.exceptions import did_you_mean
 
 __all__ = ["Inverted", "as_inverted"]
 
@@ -105,8 +107,9 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
     ----------
     emulator : estimator
         Fitted; a `FrozenEstimator` is opened.
-    bounds : array-like of shape (n_labels, 2), default=None
-        Smallest and largest label values. If None, those the emulator knows.
+    bounds : array-like of shape (n_labels, 2) or mapping, default=None
+        Smallest and largest label values, of all labels or of those that are named.
+        If None, those the emulator knows.
     training_box : array-like of shape (n_labels, 2), default=None
         What stands for them if the emulator knows none.
 
@@ -156,10 +159,12 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
 
 
 def _box(emulator, bounds, training_box):
-    if bounds is None:
-        if hasattr(emulator, "label_low_"):
-            return emulator.label_low_, emulator.label_high_
-        bounds = training_box
+    known = training_box
+    if hasattr(emulator, "label_low_"):
+        known = np.stack([emulator.label_low_, emulator.label_high_], axis=1)
+    if isinstance(bounds, Mapping):
+        bounds = _named_bounds(emulator, bounds, known)
+    bounds = known if bounds is None else bounds
     if bounds is None:
         raise ValueError(
             f"`bounds` must be given: {type(emulator).__name__} does not know the "
@@ -174,3 +179,22 @@ def _box(emulator, bounds, training_box):
             f"of each label, both finite; got {bounds.tolist()}."
         )
     return bounds[:, 0], bounds[:, 1]
+
+
+def _named_bounds(emulator, named, known):
+    """Replace the bounds of the labels that are named."""
+    names = list(getattr(emulator, "label_names_", []))
+    bounds = None if known is None else np.array(known, dtype=np.float64)
+    for name, limits in named.items():
+        if bounds is None or name not in names:
+            raise ValueError(
+                f"`bounds` must name labels of the emulator, {names}; got {name!r}."
+                f"{did_you_mean(str(name), names)}"
+            )
+        if np.shape(limits) != (2,):
+            raise ValueError(
+                f"`bounds[{name!r}]` must be a smallest and a largest value; got "
+                f"{limits!r}."
+            )
+        bounds[names.index(name)] = limits
+    return bounds

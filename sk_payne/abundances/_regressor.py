@@ -79,9 +79,17 @@ class AbundanceRegressor(
         If given, flux need not be normalised: models are multiplied by a polynomial of
         this degree in wavelength, one for each segment between gaps, which is solved
         for at every step.
-    bounds : array-like of shape (n_labels, 2), default=None
-        Smallest and largest value of each label. If None, the range the emulator was
-        trained on; must be given for a fitted regressor that does not know it.
+    bounds : array-like of shape (n_labels, 2) or mapping, default=None
+        Smallest and largest value of each label, or of those that are named. If None,
+        the range the emulator was trained on; must be given for a fitted regressor
+        that does not know it.
+    priors : mapping of str to tuple, default=None
+        Gaussian priors, such as ``{"logg": (4.4, 0.1)}``: mean and standard deviation
+        of labels, "vsini", "vmac" or "radial_velocity", numbers or arrays of shape
+        (n_stars,). An infinite standard deviation is no prior.
+    fixed : mapping of str to float or array-like of shape (n_stars,), default=None
+        Parameters that are known, such as ``{"teff": 5777}``. Their errors are zero,
+        also in the covariance. NaN leaves that of a star free.
     emulator_error : bool, default=True
         Whether the emulator's own held-out error at each wavelength is added to the
         errors of the pixels, in quadrature.
@@ -109,10 +117,12 @@ class AbundanceRegressor(
     model spectra spread over the box correlate best, and at labels that a linear
     regression on such spectra guesses. A star whose chi2 ends five standard deviations
     above what noise explains is fitted again from elsewhere, and a clearly better fit
-    counts. The covariance of a star is the inverse of :math:`J W J^T` at the minimum,
-    where J are all derivatives, of velocity, widths and continuum too, and W the
-    inverse variances: errors include those from every other parameter being free. They
-    hold for Gaussian noise, independent from pixel to pixel.
+    counts. Priors are added to chi2 in the fit, but not to the one that is told. The
+    covariance of a star is the inverse of :math:`J W J^T` at the minimum, plus the
+    inverse variances of priors, where J are all derivatives, of velocity, widths and
+    continuum too, and W the inverse variances of the pixels: errors include those from
+    every other parameter being free. They hold for Gaussian noise, independent from
+    pixel to pixel.
 
     Examples
     --------
@@ -143,6 +153,8 @@ class AbundanceRegressor(
         limb_darkening=0.6,
         continuum_degree=None,
         bounds=None,
+        priors=None,
+        fixed=None,
         emulator_error=True,
         max_iterations=100,
         verbose=0,
@@ -157,6 +169,8 @@ class AbundanceRegressor(
         self.limb_darkening = limb_darkening
         self.continuum_degree = continuum_degree
         self.bounds = bounds
+        self.priors = priors
+        self.fixed = fixed
         self.emulator_error = emulator_error
         self.max_iterations = max_iterations
         self.verbose = verbose
@@ -374,6 +388,8 @@ class AbundanceRegressor(
             continuum_degree=self._checked_degree(inverted),
             emulator_error=self.emulator_error,
             max_iterations=self.max_iterations,
+            fixed=self.fixed,
+            priors=self.priors,
             keep_model=keep_model,
             verbose=self.verbose,
         )

@@ -37,6 +37,8 @@ class Measurements:
         Labels, and then what else was fitted; NaN for stars without data.
     covariance : ndarray of shape (n, n_labels + n_nuisances, n_labels + n_nuisances)
         Of all of them, the continuum left free, too, if it was.
+    is_fixed : ndarray of shape (n, n_labels + n_nuisances), bool
+        Which of them were not fitted.
     n_labels : int
         How many are labels.
     nuisances : list of str
@@ -61,6 +63,7 @@ class Measurements:
 
     parameters: np.ndarray
     covariance: np.ndarray
+    is_fixed: np.ndarray
     n_labels: int
     nuisances: list
     n_continuum: np.ndarray
@@ -79,6 +82,7 @@ class Measurements:
         return cls(
             parameters=np.full((n, n_parameters), np.nan),
             covariance=np.full((n, n_parameters, n_parameters), np.nan),
+            is_fixed=np.zeros((n, n_parameters), dtype=bool),
             n_labels=n_labels,
             nuisances=list(nuisances),
             n_continuum=np.zeros(n, dtype=np.int64),
@@ -129,13 +133,18 @@ class Measurements:
 
     @property
     def n_parameters(self):
-        """Parameters fitted to each star, continuum aside."""
+        """Parameters of each star, continuum aside."""
         return self.parameters.shape[1]
+
+    @property
+    def n_fitted(self):
+        """Numbers fitted to each star, those of the continuum, too."""
+        return self.n_parameters - self.is_fixed.sum(axis=1) + self.n_continuum
 
     @property
     def dof(self):
         """Degrees of freedom, of shape (n,)."""
-        return self.n_pixels - self.n_parameters - self.n_continuum
+        return self.n_pixels - self.n_fitted
 
 
 def set_flags(results, *, low, high):
@@ -153,12 +162,11 @@ def set_flags(results, *, low, high):
     is_velocity = np.array([name == VELOCITY for name in results.nuisances], bool)
     found = {
         "NO_DATA": results.n_pixels == 0,
-        "FEW_PIXELS": (
-            results.n_pixels < 10 * (results.n_parameters + results.n_continuum)
-        ),
+        "FEW_PIXELS": results.n_pixels < 10 * results.n_fitted,
         "NOT_CONVERGED": ~results.converged,
         "LABEL_AT_EDGE": (
-            (results.labels <= low + slack) | (results.labels >= high - slack)
+            ((results.labels <= low + slack) | (results.labels >= high - slack))
+            & ~results.is_fixed[:, : results.n_labels]
         ).any(axis=1),
         "VELOCITY_AT_EDGE": results.at_edge[:, is_velocity].any(axis=1),
         "WIDTH_AT_EDGE": results.at_edge[:, ~is_velocity].any(axis=1),
