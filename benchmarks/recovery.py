@@ -57,28 +57,13 @@ def measure(name, emulator, P, flux, emulator_error, arguments):
     start = time.perf_counter()
     measured = regressor.measure(flux)
     seconds = time.perf_counter() - start
-    recovery = RecoveryDisplay.from_table(measured, P, emulator.label_names_)
-    summary = recovery.summary()
+    names = [*emulator.label_names_, "radial_velocity"]
+    true = np.column_stack([P, np.zeros(len(P))])
+    summary = RecoveryDisplay.from_table(measured, true, names).summary()
     rows = [
         {"label": label, **{key: float(values[i]) for key, values in summary.items()}}
-        for i, label in enumerate(emulator.label_names_)
+        for i, label in enumerate(names)
     ]
-    velocity = measured["radial_velocity"].value
-    pull = velocity / measured["radial_velocity_error"].value
-    rows.append(
-        {
-            "label": "velocity",
-            "error": float(np.median(measured["radial_velocity_error"].value)),
-            "bias": float(np.median(velocity)),
-            "scatter": float(
-                1.4826 * np.median(np.abs(velocity - np.median(velocity)))
-            ),
-            "pull_mean": float(pull.mean()),
-            "pull_std": float(pull.std()),
-            "pull_spread": float(1.4826 * np.median(np.abs(pull - np.median(pull)))),
-            "within_1_sigma": float(np.mean(np.abs(pull) <= 1)),
-        }
-    )
     print(f"\n{name}: {len(P)} stars in {seconds:.1f} s")
     table(rows)
     return {

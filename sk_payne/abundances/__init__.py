@@ -1,7 +1,17 @@
 """Stellar parameters and abundances of stars, from spectra and any emulator."""
 
 from sk_payne.abundances._catalogue import measure_catalogue, read_catalogue
+from sk_payne.abundances._mock_recovery import mock_recovery
+from sk_payne.abundances._recovery_statistics import recovery_statistics, recovery_table
 from sk_payne.abundances._regressor import AbundanceRegressor
 from sk_payne.abundances._results import FLAGS
 
-__all__ = ["FLAGS", "AbundanceRegressor", "measure_catalogue", "read_catalogue"]
+__all__ = [
+    "FLAGS",
+    "AbundanceRegressor",
+    "measure_catalogue",
+    "mock_recovery",
+    "read_catalogue",
+    "recovery_statistics",
+    "recovery_table",
+]

@@ -7,9 +7,20 @@ import math
 
 import numpy as np
 
+from sk_payne.abundances import recovery_statistics
 from sk_payne.inspection._axes import import_pyplot
 
 __all__ = ["RecoveryDisplay"]
+
+_SUMMARY = (
+    "error",
+    "bias",
+    "scatter",
+    "pull_mean",
+    "pull_std",
+    "pull_spread",
+    "within_1_sigma",
+)
 
 
 class RecoveryDisplay:
@@ -100,22 +111,9 @@ class RecoveryDisplay:
               stars in a wrong valley do not change;
             - "within_1_sigma": part of the stars within one error of the truth.
         """
-        difference = self.measured - self.true
-        bias = np.nanmedian(difference, axis=0)
-        pulls = np.where(np.isfinite(self.pulls), self.pulls, np.nan)
-        within = np.where(np.isfinite(difference), np.abs(difference) <= self.error, 0)
-        return {
-            "error": np.nanmedian(self.error, axis=0),
-            "bias": bias,
-            # 1.4826 makes the median deviation of a Gaussian its standard deviation
-            "scatter": 1.4826 * np.nanmedian(np.abs(difference - bias), axis=0),
-            "pull_mean": np.nanmean(pulls, axis=0),
-            "pull_std": np.nanstd(pulls, axis=0),
-            "pull_spread": 1.4826
-            * np.nanmedian(np.abs(pulls - np.nanmedian(pulls, axis=0)), axis=0),
-            "within_1_sigma": within.sum(axis=0)
-            / np.maximum(np.isfinite(difference).sum(axis=0), 1),
-        }
+        found = recovery_statistics(self.true, self.measured, self.error)
+        found["within_1_sigma"] = found["coverage_68"]
+        return {name: found[name] for name in _SUMMARY}
 
     def plot(self, ax=None, *, labels=None, errorbar_kwargs=None):
         """Draw one panel for each label.

@@ -1,0 +1,313 @@
+"""Stars of known labels, observed with noise and measured back.
+
+It is here because the errors of a fit are a claim, and this is how to check it.
+"""
+
+import copy
+import warnings
+
+import numpy as np
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._results import VELOCITY
+from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.spectra import (
+    GridInterpolator,
+    SpectrumSet,
+    broaden,
+    broadening_reach,
+    doppler_factor,
+    velocity_sigma,
+)
+
+__all__ = ["mock_recovery"]
+
+# Part of the box of the labels that stars are drawn from.
+_INNER = 0.8
+
+# Velocities in km/s that stars are drawn from, at most.
+_FASTEST = 200.0
+
+# Largest departure of a continuum from one.
+_TILT = 0.3
+
+
+def mock_recovery(
+    regressor,
+    labels=None,
+    *,
+    flux=None,
+    snr=(50, 100, 300),
+    n_stars=300,
+    wavelength=None,
+    vsini=None,
+    vmac=None,
+    velocity=None,
+    random_state=None,
+):
+    """Measure stars that a regressor's own emulator made, with noise.
+
+    All else being exact, the errors that the regressor claims must then describe how
+    far its results are from the truth. Spectra of the emulator are broadened, shifted,
+    multiplied by a continuum and given Gaussian noise, each as far as the regressor
+    fits it; the regressor measures them, with the error of the emulator left out.
+
+    Parameters
+    ----------
+    regressor : AbundanceRegressor
+        Fitted, or around a fitted emulator. It is not changed.
+    labels : array-like of shape (n_stars, n_labels), default=None
+        Of the stars. If None, drawn uniformly from the inner 80 % of the range of each
+        label.
+    flux : array-like of shape (n_stars, n_pixels), default=None
+        Spectra of `labels`, on the grid of the emulator, instead of those that it
+        makes: of a synthesis code, for instance. What the emulator gets wrong then
+        comes in; the errors claimed are those of the noise all the same.
+    snr : float or array-like of shape (n_snr,), default=(50, 100, 300)
+        Signal-to-noise ratios per pixel in the continuum.
+    n_stars : int, default=300
+        Stars to draw, if there are no `labels`.
+    wavelength : array-like of shape (n_observed,), default=None
+        Observed wavelengths in Å, in the medium of the emulator. If None, its grid.
+    vsini, vmac : float or tuple of float, default=None
+        Rotation and macroturbulence of the stars in km/s, or limits to draw them from
+        uniformly. If None, those of the regressor.
+    velocity : float or tuple of float, default=None
+        Radial velocity in km/s, likewise. If None, the `velocity_range` of the
+        regressor between -200 and 200.
+    random_state : int, RandomState instance or None, default=None
+        Determines the stars and their noise.
+
+    Returns
+    -------
+    recovery : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object with the attributes
+
+        snr : ndarray of shape (n_snr,)
+            As asked for.
+        label_names, label_units : list of str
+            Of the parameters: first the labels, then what else is fitted of "vsini",
+            "vmac" and "radial_velocity".
+        true : ndarray of shape (n_stars, n_parameters)
+            Of the stars.
+        measured, error : ndarray of shape (n_snr, n_stars, n_parameters)
+            What the regressor found, and the standard deviations that it claims; NaN
+            for stars without data.
+        chi2, dof, flags : ndarray of shape (n_snr, n_stars)
+            As in :meth:`sk_payne.AbundanceRegressor.measure`.
+
+    Raises
+    ------
+    NotFittedError
+        If the emulator is not fitted.
+    ValueError
+        If an argument is not allowed.
+
+    See Also
+    --------
+    recovery_table : Bias, scatter, pulls and coverage.
+    sk_payne.inspection.MockRecoveryDisplay : A figure of them.
+
+    Notes
+    -----
+    A star has the same noise at every signal-to-noise ratio, scaled, so that curves
+    against it are smooth. Continua are polynomials of the `continuum_degree` of the
+    regressor, within 0.7 and 1.3. Pixels that a star's velocity or width would fill
+    from beyond the emulator's grid are masked. Between the wavelengths of the grid,
+    flux is interpolated by a quintic spline, also of an emulator that could predict
+    it there.
+
+    Examples
+    --------
+    >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
+    >>> from sk_payne.abundances import mock_recovery, recovery_table
+    >>> from sk_payne.datasets import make_spectra
+    >>> grid = make_spectra(300, random_state=0)
+    >>> emulator = SpectrumEmulator(
+    ...     arch="payne", wavelength=grid.wavelength, medium=grid.medium,
+    ...     label_names=grid.label_names, label_units=grid.label_units,
+    ...     max_steps=400, random_state=0,
+    ... ).fit(grid.data, grid.target)
+    >>> recovery = mock_recovery(
+    ...     AbundanceRegressor(emulator), snr=100, n_stars=50, random_state=0
+    ... )
+    >>> recovery.label_names[-1], recovery.measured.shape
+    ('radial_velocity', (1, 50, 6))
+    >>> table = recovery_table(recovery)
+    >>> print(table["label", "unit", "snr", "n"][0])
+    label unit  snr   n
+    ----- ---- ----- ---
+     teff    K 100.0  50
+    """
+    check_is_fitted(regressor)
+    emulator = getattr(regressor, "emulator_", regressor.emulator)
+    inverted = as_inverted(
+        emulator, regressor.bounds, training_box=getattr(regressor, "_box", None)
+    )
+    snr = _checked_snr(snr)
+    rng = check_random_state(random_state)
+    labels = _labels(rng, labels, n_stars, inverted)
+    flux = _flux(emulator, labels, flux, inverted)
+    nuisances = {
+        "vsini": _draw(rng, "vsini", vsini, regressor.vsini, len(labels)),
+        "vmac": _draw(rng, "vmac", vmac, regressor.vmac, len(labels)),
+        VELOCITY: _draw(rng, "velocity", velocity, _usual(regressor), len(labels)),
+    }
+    flux, covered, wavelength = _observe(
+        flux, wavelength, inverted, regressor, nuisances
+    )
+    continuum = _continuum(rng, regressor.continuum_degree, wavelength, len(labels))
+    noise = rng.standard_normal(flux.shape)
+    spectra = [
+        SpectrumSet(
+            np.where(covered, continuum * (flux + noise / one), 0.0),
+            np.where(covered, (one / continuum) ** 2, 0.0),
+            wavelength=wavelength,
+            medium=None if wavelength is None else inverted.medium,
+        )
+        for one in snr
+    ]
+    # a shallow copy is fitted like the original, unlike a clone
+    judged = copy.copy(regressor)
+    judged.set_params(emulator_error=False, snr=None, medium=None)
+    tables = [judged.measure(stars) for stars in spectra]
+    names = inverted.label_names
+    fitted = [n for n in nuisances if n in tables[0].colnames and n not in names]
+    names = names + fitted
+    return Bunch(
+        snr=snr,
+        label_names=names,
+        label_units=inverted.label_units + ["km / s"] * len(fitted),
+        true=np.column_stack([labels, *(nuisances[name] for name in fitted)]),
+        measured=np.stack([_column(tables, n) for n in names], axis=-1),
+        error=np.stack([_column(tables, f"{n}_error") for n in names], axis=-1),
+        **{name: _column(tables, name) for name in ("chi2", "dof", "flags")},
+    )
+
+
+def _column(tables, name):
+    """One column of all tables without its unit, of shape (n_tables, n_rows)."""
+    return np.array([getattr(table[name], "value", table[name]) for table in tables])
+
+
+# Stars ---------------------------------------------------------------------------
+
+
+def _checked_snr(snr):
+    values = np.atleast_1d(np.asarray(snr, dtype=np.float64))
+    if values.ndim != 1 or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(
+            f"`snr` must be one or several positive, finite numbers; got {snr!r}."
+        )
+    return values
+
+
+def _labels(rng, labels, n_stars, inverted):
+    low, high = inverted.low, inverted.high
+    if labels is None:
+        if n_stars < 1:
+            raise ValueError(f"`n_stars` must be at least 1; got {n_stars}.")
+        unit = _INNER * rng.uniform(-0.5, 0.5, (n_stars, len(low)))
+        return (low + high) / 2 + unit * (high - low)
+    labels = np.array(labels, dtype=np.float64)
+    if labels.ndim != 2 or labels.shape[1] != len(low) or not len(labels):
+        raise ValueError(
+            f"`labels` must have the shape (n_stars, {len(low)}), one column for each "
+            f"of {inverted.label_names}; got {labels.shape}."
+        )
+    outside = ~((labels >= low) & (labels <= high))
+    if outside.any():
+        star, i = np.argwhere(outside)[0]
+        raise ValueError(
+            "`labels` must lie where the regressor looks; got "
+            f"{inverted.label_names[i]} = {labels[star, i]} of star {star}, beyond "
+            f"{low[i]} to {high[i]}. Leave out such stars, or clip them."
+        )
+    return labels
+
+
+def _flux(emulator, labels, flux, inverted):
+    """Flux on the grid of the emulator, made by it unless it was given."""
+    if flux is None:
+        with warnings.catch_warnings():
+            # by definition the emulator is right, in empty corners as well
+            warnings.simplefilter("ignore", ExtrapolationWarning)
+            return np.asarray(emulator.predict(labels)).reshape(len(labels), -1)
+    flux = np.array(flux, dtype=np.float64)
+    shape = len(labels), inverted.n_pixels
+    if flux.shape != shape or not np.isfinite(flux).all():
+        raise ValueError(
+            f"`flux` must be finite and of the shape {shape}, on the grid of the "
+            f"emulator and one row for each row of `labels`; got {flux.shape}"
+            f"{'' if np.isfinite(flux).all() else ' with NaN or infinity'}."
+        )
+    return flux
+
+
+def _usual(regressor):
+    """Velocities to draw from if nothing is said."""
+    if regressor.velocity_range is None:
+        return 0.0
+    return np.clip(regressor.velocity_range, -_FASTEST, _FASTEST)
+
+
+def _draw(rng, name, limits, usual, n):
+    """Velocities in km/s, uniform between limits."""
+    value = np.asarray(usual if limits is None else limits, dtype=np.float64)
+    pair = value.repeat(2) if value.ndim == 0 else value
+    if pair.shape != (2,) or not np.isfinite(pair).all() or pair[0] > pair[1]:
+        raise ValueError(
+            f"`{name}` must be a velocity in km/s, or a smallest and a largest one; "
+            f"got {limits!r}."
+        )
+    return rng.uniform(*pair, n)
+
+
+# Observation ---------------------------------------------------------------------
+
+
+def _observe(flux, wavelength, inverted, regressor, nuisances):
+    """Flux of shape (n_stars, n_observed), where it is known, and its wavelengths."""
+    grid, velocity = inverted.wavelength, nuisances[VELOCITY]
+    if grid is None:
+        widths = nuisances["vsini"].any() or nuisances["vmac"].any()
+        if wavelength is not None or widths:
+            raise ValueError(
+                "`wavelength`, `vsini` and `vmac` must be None for an emulator without "
+                "wavelengths. Pass `wavelength=` and `medium=` to SpectrumEmulator and "
+                "train it again."
+            )
+        return flux, np.ones(flux.shape, dtype=bool), None
+    observed = np.array(grid if wavelength is None else wavelength, dtype=np.float64)
+    vsini, vmac = nuisances["vsini"], nuisances["vmac"]
+    instrument, sigma = {}, 0.0
+    if regressor.resolving_power is not None:
+        instrument = {
+            "resolving_power": regressor.resolving_power,
+            "already": inverted.resolving_power,
+        }
+        sigma = float(velocity_sigma(*instrument.values()))
+    flux = broaden(
+        flux,
+        grid,
+        vsini=vsini,
+        vmac=vmac,
+        limb_darkening=regressor.limb_darkening,
+        **instrument,
+    )
+    rest = observed / doppler_factor(velocity)[:, None]
+    reach = doppler_factor(broadening_reach(vsini, vmac, sigma))[:, None]
+    covered = (rest >= grid[0] * reach) & (rest <= grid[-1] / reach)
+    return GridInterpolator(grid)(flux, rest), covered, observed
+
+
+def _continuum(rng, degree, wavelength, n):
+    """Gentle polynomials of shape (n, n_observed), or one."""
+    if degree is None or wavelength is None:
+        return 1.0
+    x = np.interp(wavelength, wavelength[[0, -1]], [-1.0, 1.0])
+    basis = np.polynomial.chebyshev.chebvander(x, degree)
+    size = _TILT / (degree + 1)
+    return 1 + rng.uniform(-size, size, (n, degree + 1)) @ basis.T
