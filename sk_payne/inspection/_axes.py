@@ -3,7 +3,9 @@
 It is here because every display starts the same way.
 """
 
-__all__ = ["import_pyplot", "wavelength_label"]
+from sk_payne.exceptions import did_you_mean
+
+__all__ = ["chosen_labels", "import_pyplot", "wavelength_label", "with_unit"]
 
 
 def import_pyplot():
@@ -31,3 +33,26 @@ def import_pyplot():
 def wavelength_label(medium):
     """Label of a wavelength axis."""
     return f"wavelength in {medium} [Å]" if medium else "pixel"
+
+
+def with_unit(name, unit):
+    """Name of a label with its unit, if it has one."""
+    return f"{name} [{unit}]" if unit else name
+
+
+def chosen_labels(labels, known):
+    """Names of the labels to draw, all if None.
+
+    Raises
+    ------
+    ValueError
+        If one is not known.
+    """
+    labels = list(known) if labels is None else list(labels)
+    for name in labels:
+        if name not in known:
+            raise ValueError(
+                f"`labels` must be among {list(known)}; got {name!r}."
+                f"{did_you_mean(name, known)}"
+            )
+    return labels

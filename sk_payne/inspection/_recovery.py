@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from sk_payne.abundances import recovery_statistics
-from sk_payne.inspection._axes import import_pyplot
+from sk_payne.inspection._axes import import_pyplot, with_unit
 
 __all__ = ["RecoveryDisplay"]
 
@@ -148,8 +148,8 @@ class RecoveryDisplay:
             )
             margin = 0.15 * (ends[1] - ends[0])
             panel.set_ylim(ends[0] - margin, ends[1] + margin)
-            unit = f" [{self.label_units[i]}]" if self.label_units[i] else ""
-            panel.set_title(f"{name}{unit}", fontsize="medium")
+            title = with_unit(name, self.label_units[i])
+            panel.set_title(title, fontsize="medium")
             panel.text(
                 0.04,
                 0.95,

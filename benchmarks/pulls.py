@@ -1,0 +1,82 @@
+"""Whether the errors of measured stars hold, at several S/N, on the shipped grid.
+
+Stars drawn from the inner 80 % of the box of all labels, made by the emulator itself,
+with rotation, velocity and a continuum of degree 2 to be found. Uses the emulator that
+benchmarks/emulators.py wrote.
+
+    python benchmarks/pulls.py [--arch bigpayne] [--stars 1000] [--snr 50 100 300]
+        [--vsini 0 50] [--degree 2] [--seed 0]
+"""
+
+import argparse
+import time
+
+import numpy as np
+from record import RESULTS, table, write
+
+from sk_payne import AbundanceRegressor, load
+from sk_payne.abundances import FLAGS, mock_recovery, recovery_table
+
+SHOWN = ("label", "unit", "snr", "n", "bias", "scatter", "error", "pull_mean")
+SHOWN += ("pull_std", "pull_spread", "coverage_68", "coverage_95")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", default="bigpayne")
+    parser.add_argument("--stars", type=int, default=1000)
+    parser.add_argument("--snr", type=float, nargs="+", default=[50.0, 100.0, 300.0])
+    parser.add_argument("--vsini", type=float, nargs=2, default=[0.0, 50.0])
+    parser.add_argument("--degree", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    regressor = AbundanceRegressor(
+        load(RESULTS / f"{arguments.arch}.safetensors"),
+        vsini=arguments.vsini,
+        continuum_degree=arguments.degree,
+        verbose=1,
+    )
+    start = time.perf_counter()
+    recovery = mock_recovery(
+        regressor,
+        snr=arguments.snr,
+        n_stars=arguments.stars,
+        random_state=arguments.seed,
+    )
+    seconds = time.perf_counter() - start
+    rows = plain_rows(recovery_table(recovery))
+    table([{name: row[name] for name in SHOWN} for row in rows])
+    print(
+        f"{arguments.stars} stars at {len(arguments.snr)} S/N in {seconds:.1f} s; "
+        f"standard errors: pull_std {rows[0]['pull_std_error']:.3f}, "
+        f"coverage_68 {rows[0]['coverage_68_error']:.3f}"
+    )
+    write(
+        f"pulls_{arguments.arch}",
+        {
+            **vars(arguments),
+            "seconds": round(seconds, 1),
+            "median_reduced_chi2": np.nanmedian(
+                recovery.chi2 / recovery.dof, axis=1
+            ).tolist(),
+            "flags": {
+                name: np.mean((recovery.flags & bit) > 0, axis=1).tolist()
+                for name, (bit, _) in FLAGS.items()
+            },
+            "rows": rows,
+            "thirds": plain_rows(recovery_table(recovery, by="self")),
+        },
+    )
+
+
+def plain_rows(rows):
+    """Rows of a table as dicts of what JSON knows."""
+    columns = {name: rows[name].tolist() for name in rows.colnames}
+    return [
+        dict(zip(columns, values, strict=True))
+        for values in zip(*columns.values(), strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    main()
