@@ -115,9 +115,10 @@ def mock_recovery(
     A star has the same noise at every signal-to-noise ratio, scaled, so that curves
     against it are smooth. Continua are polynomials of the `continuum_degree` of the
     regressor, within 0.7 and 1.3. Pixels that a star's velocity or width would fill
-    from beyond the emulator's grid are masked. Between the wavelengths of the grid,
-    flux is interpolated by a quintic spline, also of an emulator that could predict
-    it there.
+    from beyond the emulator's grid are masked. Flux between the wavelengths of the grid
+    is what the fit takes it to be: that of an emulator that can tell it, if nothing is
+    broadened, or else a quintic spline. `flux` is always interpolated by a spline, so
+    that an emulator which is wrong between its wavelengths is found out.
 
     Examples
     --------
@@ -146,18 +147,24 @@ def mock_recovery(
     inverted = as_inverted(
         emulator, regressor.bounds, training_box=getattr(regressor, "_box", None)
     )
+    if flux is not None and labels is None:
+        raise ValueError("`labels` of the spectra must be given with `flux`; got None.")
     snr = _checked_snr(snr)
     rng = check_random_state(random_state)
     labels = _labels(rng, labels, n_stars, inverted)
-    flux = _flux(emulator, labels, flux, inverted)
     nuisances = {
         "vsini": _draw(rng, "vsini", vsini, regressor.vsini, len(labels)),
         "vmac": _draw(rng, "vmac", vmac, regressor.vmac, len(labels)),
         VELOCITY: _draw(rng, "velocity", velocity, _usual(regressor), len(labels)),
     }
-    flux, covered, wavelength = _observe(
-        flux, wavelength, inverted, regressor, nuisances
-    )
+    observer = _Observer(regressor, inverted, wavelength, nuisances)
+    if flux is not None:
+        flux = observer.observe(_checked_flux(flux, len(labels), inverted.n_pixels))
+    elif observer.is_between_pixels():
+        flux = observer.predict(emulator, labels)
+    else:
+        flux = observer.observe(_predict(emulator, labels))
+    wavelength, covered = observer.wavelength, observer.covered
     continuum = _continuum(rng, regressor.continuum_degree, wavelength, len(labels))
     noise = rng.standard_normal(flux.shape)
     spectra = [
@@ -228,20 +235,21 @@ def _labels(rng, labels, n_stars, inverted):
     return labels
 
 
-def _flux(emulator, labels, flux, inverted):
-    """Flux on the grid of the emulator, made by it unless it was given."""
-    if flux is None:
-        with warnings.catch_warnings():
-            # by definition the emulator is right, in empty corners as well
-            warnings.simplefilter("ignore", ExtrapolationWarning)
-            return np.asarray(emulator.predict(labels)).reshape(len(labels), -1)
+def _predict(emulator, labels, **where):
+    """Flux of an emulator that by definition is right, in empty corners as well."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        return np.reshape(emulator.predict(labels, **where), (len(labels), -1))
+
+
+def _checked_flux(flux, n_stars, n_pixels):
     flux = np.array(flux, dtype=np.float64)
-    shape = len(labels), inverted.n_pixels
-    if flux.shape != shape or not np.isfinite(flux).all():
+    finite = np.isfinite(flux).all()
+    if flux.shape != (n_stars, n_pixels) or not finite:
         raise ValueError(
-            f"`flux` must be finite and of the shape {shape}, on the grid of the "
-            f"emulator and one row for each row of `labels`; got {flux.shape}"
-            f"{'' if np.isfinite(flux).all() else ' with NaN or infinity'}."
+            f"`flux` must be finite and of the shape {(n_stars, n_pixels)}, on the "
+            "grid of the emulator and one row for each row of `labels`; got "
+            f"{flux.shape}{'' if finite else ' with NaN or infinity'}."
         )
     return flux
 
@@ -268,39 +276,88 @@ def _draw(rng, name, limits, usual, n):
 # Observation ---------------------------------------------------------------------
 
 
-def _observe(flux, wavelength, inverted, regressor, nuisances):
-    """Flux of shape (n_stars, n_observed), where it is known, and its wavelengths."""
-    grid, velocity = inverted.wavelength, nuisances[VELOCITY]
-    if grid is None:
-        widths = nuisances["vsini"].any() or nuisances["vmac"].any()
-        if wavelength is not None or widths:
-            raise ValueError(
-                "`wavelength`, `vsini` and `vmac` must be None for an emulator without "
-                "wavelengths. Pass `wavelength=` and `medium=` to SpectrumEmulator and "
-                "train it again."
+class _Observer:
+    """Brings flux on the grid of an emulator to observed pixels.
+
+    Parameters
+    ----------
+    regressor : AbundanceRegressor
+        Whose instrument it is.
+    inverted : Inverted
+        The emulator.
+    wavelength : array-like of shape (n_observed,) or None
+        In Å; None for the grid of the emulator.
+    nuisances : dict of str to ndarray of shape (n_stars,)
+        Widths and velocities of the stars in km/s.
+
+    Attributes
+    ----------
+    wavelength : ndarray of shape (n_observed,) or None
+        Of the pixels; None if the emulator knows none.
+    rest : ndarray of shape (n_stars, n_observed) or None
+        The same at rest.
+    covered : ndarray of shape (n_stars, n_observed), bool
+        Whether flux comes from within the grid.
+    """
+
+    def __init__(self, regressor, inverted, wavelength, nuisances):
+        self.regressor, self.inverted = regressor, inverted
+        self.vsini, self.vmac = nuisances["vsini"], nuisances["vmac"]
+        self.wavelength = self.rest = None
+        self.covered = np.ones((len(self.vsini), inverted.n_pixels), dtype=bool)
+        grid = inverted.wavelength
+        if grid is None:
+            if wavelength is not None or self.vsini.any() or self.vmac.any():
+                raise ValueError(
+                    "`wavelength`, `vsini` and `vmac` must be None for an emulator "
+                    "without wavelengths. Pass `wavelength=` and `medium=` to "
+                    "SpectrumEmulator and train it again."
+                )
+            return
+        self.wavelength = np.array(grid if wavelength is None else wavelength, float)
+        self.rest = self.wavelength / doppler_factor(nuisances[VELOCITY])[:, None]
+        self.instrument, sigma = {}, 0.0
+        if regressor.resolving_power is not None:
+            resolving_powers = regressor.resolving_power, inverted.resolving_power
+            self.instrument = dict(
+                zip(("resolving_power", "already"), resolving_powers, strict=True)
             )
-        return flux, np.ones(flux.shape, dtype=bool), None
-    observed = np.array(grid if wavelength is None else wavelength, dtype=np.float64)
-    vsini, vmac = nuisances["vsini"], nuisances["vmac"]
-    instrument, sigma = {}, 0.0
-    if regressor.resolving_power is not None:
-        instrument = {
-            "resolving_power": regressor.resolving_power,
-            "already": inverted.resolving_power,
-        }
-        sigma = float(velocity_sigma(*instrument.values()))
-    flux = broaden(
-        flux,
-        grid,
-        vsini=vsini,
-        vmac=vmac,
-        limb_darkening=regressor.limb_darkening,
-        **instrument,
-    )
-    rest = observed / doppler_factor(velocity)[:, None]
-    reach = doppler_factor(broadening_reach(vsini, vmac, sigma))[:, None]
-    covered = (rest >= grid[0] * reach) & (rest <= grid[-1] / reach)
-    return GridInterpolator(grid)(flux, rest), covered, observed
+            sigma = float(velocity_sigma(*resolving_powers))
+        reach = doppler_factor(broadening_reach(self.vsini, self.vmac, sigma))[:, None]
+        self.covered = (self.rest >= grid[0] * reach) & (self.rest <= grid[-1] / reach)
+
+    def is_between_pixels(self):
+        """Whether the fit asks the emulator itself for flux between its pixels."""
+        return (
+            self.rest is not None
+            and getattr(self.inverted.source, "takes_wavelength", False)
+            and self.regressor._broadening(self.inverted) is None
+            and not (self.vsini.any() or self.vmac.any())
+        )
+
+    def predict(self, emulator, labels):
+        """Flux of an emulator that takes any wavelength, at covered pixels."""
+        flux = np.ones(self.rest.shape)
+        for i, good in enumerate(self.covered):
+            if good.any():
+                at = self.rest[i, good]
+                flux[i, good] = _predict(emulator, labels[[i]], wavelength=at)[0]
+        return flux
+
+    def observe(self, flux):
+        """Flux on the grid, broadened, shifted and interpolated."""
+        if self.rest is None:
+            return flux
+        grid = self.inverted.wavelength
+        flux = broaden(
+            flux,
+            grid,
+            vsini=self.vsini,
+            vmac=self.vmac,
+            limb_darkening=self.regressor.limb_darkening,
+            **self.instrument,
+        )
+        return GridInterpolator(grid)(flux, self.rest)
 
 
 def _continuum(rng, degree, wavelength, n):

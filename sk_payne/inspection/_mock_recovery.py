@@ -125,6 +125,7 @@ class MockRecoveryDisplay:
             panel.set_xscale("log")
             panel.set_xticks(snr, [f"{value:g}" for value in snr])
             panel.minorticks_off()
+            panel.tick_params(axis="x", labelrotation=90 if len(snr) > 4 else 0)
             panel.set_xlim(snr[0] / 1.25, snr[-1] * 1.25)
         return self
 

@@ -22,6 +22,7 @@ from sk_payne.spectra import SpectrumSet, broaden
 N_STARS = 199
 # Of 5 standard errors, of which statistics may be off: one in two million.
 FAR = 5
+MIDDLE = [[5000.0, 0.0, 0.0]]
 ARRAYS = ("snr", "true", "measured", "error", "chi2", "dof", "flags")
 
 
@@ -264,6 +265,30 @@ def test_spectra_are_shifted_and_broadened_ones_of_the_emulator(emulator, draw_l
     assert spectra.medium == "air"
 
 
+def test_spectra_of_an_emulator_that_takes_wavelengths_are_what_it_says(
+    emulators, draw_labels
+):
+    emulator, labels = emulators["transformer"], draw_labels(3)
+    spectra = seen(FrozenEstimator(emulator), labels, velocity=83.0)
+    factor = (83 * u.km / u.s).to_value(u.AA, u.doppler_relativistic(1 * u.AA))
+    good = spectra.ivar[0] > 0
+    assert 220 < good.sum() < 257
+    told = emulator.predict(labels, wavelength=emulator.wavelength_[good] / factor)
+    np.testing.assert_allclose(spectra.flux[:, good], told, atol=1e-6)
+    # where the fit broadens, it interpolates
+    regressor = {"parameters": {"vsini": (0, 9)}}
+    spectra = seen(emulator, labels, velocity=83.0, vsini=0, **regressor)
+    assert np.abs(spectra.flux[:, good] - told).max() > 1e-4
+
+
+@pytest.mark.parametrize("arch", ["convolutional", "transformer"])
+def test_nothing_but_noise_is_left_of_other_architectures(emulators, arch):
+    regressor = AbundanceRegressor(emulators[arch], velocity_range=(-30, 30))
+    recovery = mock_recovery(regressor, snr=1000, n_stars=23, random_state=0)
+    chi2, dof = recovery.chi2.sum(), recovery.dof.sum()
+    assert abs(chi2 - dof) < FAR * np.sqrt(2 * dof)
+
+
 def test_noise_is_that_of_the_continuum(emulator, draw_labels):
     labels = draw_labels(31)
     options = {"parameters": {"continuum_degree": 2}, "velocity": 0.0}
@@ -346,8 +371,15 @@ def test_stars_without_data_are_left_out_and_counted(regressor, emulator):
         ({"labels": [[5000.0, 0.0]]}, r"`labels` must have the shape \(n_stars, 3\)"),
         ({"labels": [[9000.0, 0.0, 0.0]]}, r"got teff = 9000.0 of star 0, beyond"),
         ({"labels": [[np.nan, 0.0, 0.0]]}, "got teff = nan of star 0"),
-        ({"flux": np.ones((2, 5))}, r"`flux` must be finite and of the shape \(3, 257"),
-        ({"flux": np.full((3, 257), np.nan)}, "with NaN or infinity"),
+        ({"flux": np.ones((3, 257))}, "`labels` of the spectra must be given"),
+        (
+            {"labels": MIDDLE, "flux": np.ones((2, 5))},
+            r"`flux` must be finite and of the shape \(1, 257.*got \(2, 5\)",
+        ),
+        (
+            {"labels": MIDDLE, "flux": np.full((1, 257), np.nan)},
+            "with NaN or infinity",
+        ),
         ({"snr": (50, 0)}, r"`snr` must be one or several positive.*got \(50, 0\)"),
         ({"n_stars": 0}, "`n_stars` must be at least 1; got 0"),
         ({"velocity": (3, 2)}, r"`velocity` must be a velocity.*got \(3, 2\)"),
