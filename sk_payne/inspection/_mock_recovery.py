@@ -22,7 +22,7 @@ _NARROWEST = 6.4
 # Characters from which on a title needs two lines.
 _LONG = 18
 
-_NAMES = ("measured - true", "pull width", "coverage [%]")
+_NAMES = ("measured\n- true", "pull width", "coverage [%]")
 _WIDTHS = {
     "pull_std": {"color": "C1", "marker": "s", "label": "pulls: standard deviation"},
     "pull_spread": {"color": "C3", "marker": "o", "label": "pulls: robust spread"},
