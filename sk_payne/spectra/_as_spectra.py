@@ -12,7 +12,8 @@ from sk_payne.spectra._spectrum_set import SpectrumSet
 
 _ACCEPTED = (
     "a SpectrumSet, a 1-D or 2-D specutils Spectrum, a SpectrumCollection, a list or "
-    "SpectrumList of 1-D Spectrum, or an array of shape (n_spectra, n_wavelengths)"
+    "SpectrumList of 1-D Spectrum, a list of such lists (the arms of each star), or an "
+    "array of shape (n_spectra, n_wavelengths)"
 )
 
 
@@ -36,6 +37,7 @@ def as_spectra(
         - specutils Spectrum, 1-D (one star) or 2-D (stars on one spectral axis);
         - list, tuple, SpectrumList or object array of 1-D Spectrum, each on its own
           wavelengths and of its own length;
+        - list of lists (or of SpectrumList) of 1-D Spectrum: the arms of each star;
         - SpectrumCollection;
         - array-like of shape (n, p): flux on the wavelengths of the model that will
           read it (`wavelength` is None in the result).
@@ -120,22 +122,36 @@ def _specutils_containers(X):
         return [X]
     if isinstance(X, np.ndarray) and X.dtype == object:
         X = list(X.ravel())
-    known = (Spectrum, SpectrumCollection)
-    if not isinstance(X, (list, tuple)) or not any(isinstance(s, known) for s in X):
+    if not isinstance(X, (list, tuple)):
         return None
-    for i, spectrum in enumerate(X):
-        if not isinstance(spectrum, Spectrum):
-            raise TypeError(
-                "`X` must hold nothing but 1-D Spectrum objects when it is a list; "
-                f"item {i} is a {type(spectrum).__name__}. Pass {_ACCEPTED}."
-            )
-        if spectrum.flux.ndim != 1:
+    stars = [s if isinstance(s, (list, tuple)) else [s] for s in X]
+    known = (Spectrum, SpectrumCollection)
+    if not any(isinstance(arm, known) for star in stars for arm in star):
+        return None
+    for i, star in enumerate(stars):
+        if not star:
             raise ValueError(
-                "`X` must hold 1-D spectra when it is a list; item "
-                f"{i} has the shape {spectrum.flux.shape}. Pass 2-D spectra one by "
-                "one, or split them into rows."
+                f"`X` must hold at least one arm of every star; item {i} is empty."
             )
-    return list(X)
+        for spectrum in star:
+            _check_one_star(spectrum, i)
+    return [star[0] if len(star) == 1 else star for star in stars]
+
+
+def _check_one_star(spectrum, i):
+    from specutils import Spectrum
+
+    if not isinstance(spectrum, Spectrum):
+        raise TypeError(
+            "`X` must hold nothing but 1-D Spectrum objects when it is a list; "
+            f"item {i} is a {type(spectrum).__name__}. Pass {_ACCEPTED}."
+        )
+    if spectrum.flux.ndim != 1:
+        raise ValueError(
+            "`X` must hold 1-D spectra when it is a list; item "
+            f"{i} has the shape {spectrum.flux.shape}. Pass 2-D spectra one by "
+            "one, or split them into rows."
+        )
 
 
 def _refuse_extras(uncertainty, mask):
@@ -160,13 +176,10 @@ def _from_set(spectra, medium, uncertainty, mask):
     if mask is None and medium == spectra.medium:
         return spectra
     bad = np.zeros(spectra.shape, bool) if mask is None else _mask(mask, spectra.shape)
-    return SpectrumSet(
-        np.where(bad, 0.0, spectra.flux),
-        np.where(bad, 0.0, spectra.ivar),
-        wavelength=spectra.wavelength,
+    return spectra.replace(
+        flux=np.where(bad, 0.0, spectra.flux),
+        ivar=np.where(bad, 0.0, spectra.ivar),
         medium=medium,
-        has_uncertainty=spectra.has_uncertainty,
-        n_pixels=spectra.n_pixels,
     )
 
 
@@ -250,28 +263,19 @@ def _ivar(uncertainty, bad):
 
 
 def _from_containers(containers, medium):
-    _check_same_unit(containers)
-    parts = [_unpack(container, i) for i, container in enumerate(containers)]
-    known = np.concatenate(
-        [
-            np.full(len(flux), c.uncertainty is not None)
-            for c, (_, flux, _) in zip(containers, parts, strict=True)
-        ]
-    )
-    stated = [m for c in containers for m in _stated_media(c)]
-    wavelength, flux, ivar, n_pixels = _stack(parts)
-    return SpectrumSet(
-        flux,
-        ivar,
-        wavelength=wavelength,
-        medium=_agree(stated, medium),
-        has_uncertainty=known,
-        n_pixels=n_pixels,
-    )
+    stars = [c if isinstance(c, list | tuple) else [c] for c in containers]
+    every = [arm for star in stars for arm in star]
+    _check_same_unit(every)
+    sets = [
+        SpectrumSet.join_arms([_unpack(arm, i) for arm in star])
+        for i, star in enumerate(stars)
+    ]
+    stated = [m for c in every for m in _stated_media(c)]
+    return SpectrumSet.concatenate(sets).replace(medium=_agree(stated, medium))
 
 
 def _unpack(container, position):
-    """Return wavelength (1 or n, p), flux (n, p) and ivar (n, p), by wavelength."""
+    """Return the set of one container, its pixels ordered by wavelength."""
     # A collection always has its spectral axis last, but one made from 1-D spectra
     # repeats their `spectral_axis_index` of 0.
     axis = container.spectral_axis_index
@@ -300,11 +304,84 @@ def _unpack(container, position):
     bad |= ivar == 0
     flux, ivar = np.where(bad, 0.0, flux), np.where(bad, 0.0, ivar)
     wavelength = np.atleast_2d(_wavelength_values(container))
+    power, matrix = _stated_resolution(container, flux.shape)
     backwards = wavelength[:, :1] > wavelength[:, -1:]
-    return tuple(
+    wavelength, flux, ivar = (
         np.where(backwards, values[:, ::-1], values)
         for values in (wavelength, flux, ivar)
     )
+    if power is not None:
+        power = np.where(backwards, power[:, ::-1], power)
+    if matrix is not None:
+        # what was before a pixel is now behind it
+        matrix = np.where(backwards[..., None], matrix[:, ::-1, ::-1], matrix)
+    shared = (wavelength == wavelength[0]).all()
+    return SpectrumSet(
+        flux,
+        ivar,
+        wavelength=wavelength[0] if shared else wavelength,
+        has_uncertainty=container.uncertainty is not None,
+        resolving_power=power,
+        resolution_matrix=matrix,
+    )
+
+
+def _stated_resolution(container, shape):
+    """Return resolving powers and rows of resolution matrices that metas state."""
+    powers, matrices = [], []
+    for meta in _metas(container):
+        powers.append(meta.get("resolving_power"))
+        matrices.append(meta.get("resolution_matrix"))
+    power = matrix = None
+    if any(value is not None for value in powers):
+        rows = [np.nan if value is None else value for value in powers]
+        power = _broadcast_meta("resolving_power", rows, shape)
+        if (power <= 0).any():
+            raise ValueError(
+                '`meta["resolving_power"]` must be positive; got '
+                f"{power[power <= 0][0]}. Leave it out where it is not known."
+            )
+    if any(value is not None for value in matrices):
+        if len(matrices) != 1 or np.ndim(matrices[0]) != 2:
+            raise ValueError(
+                '`meta["resolution_matrix"]` must be of shape (n_diag, n_pixels), for '
+                "a 1-D spectrum. Split other spectra into rows."
+            )
+        matrix = _rows_of_diagonals(np.asarray(matrices[0], dtype=np.float64), shape)
+    return power, matrix
+
+
+def _broadcast_meta(name, rows, shape):
+    try:
+        values = [np.broadcast_to(row, shape[1]) for row in rows]
+        return np.array(np.broadcast_to(values, shape), dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(
+            f'`meta["{name}"]` must be one number, or one per pixel; got '
+            f"{[np.shape(row) for row in rows]} for spectra of {shape[1]} pixels."
+        ) from error
+
+
+def _rows_of_diagonals(diagonals, shape):
+    """Return the rows (1, p, d) of a matrix whose diagonals a survey gives.
+
+    Diagonal k holds at pixel j what that pixel adds to the pixel j + k - d // 2, which
+    is how DESI writes them.
+    """
+    n_diagonals, n_pixels = diagonals.shape
+    if n_diagonals % 2 == 0 or n_pixels != shape[1]:
+        raise ValueError(
+            '`meta["resolution_matrix"]` must have an odd number of diagonals of '
+            f"{shape[1]} pixels; got {diagonals.shape}."
+        )
+    half = n_diagonals // 2
+    rows = np.zeros((n_pixels, n_diagonals))
+    for k, diagonal in enumerate(diagonals):
+        # of the pixel that is `offset` behind the one that sees it
+        offset = half - k
+        sees = np.arange(max(0, -offset), min(n_pixels, n_pixels - offset))
+        rows[sees, offset + half] = diagonal[sees + offset]
+    return rows[None]
 
 
 def _wavelength_values(container):
@@ -379,36 +456,13 @@ def _ivar_of_survey(values, power, bad, position):
 # Assemble ------------------------------------------------------------------------
 
 
-def _stack(parts):
-    """Return wavelength, flux, ivar and the number of real pixels of each row."""
-    if len(parts) == 1:
-        wavelength, flux, ivar = parts[0]
-        shared = (wavelength == wavelength[0]).all()
-        wavelength = wavelength[0] if shared else wavelength
-        return wavelength, flux, ivar, np.full(len(flux), flux.shape[1])
-    n_pixels = np.array([flux.shape[1] for _, flux, _ in parts])
-    flux, ivar = np.zeros((2, len(parts), n_pixels.max()))
-    for row, (_, one_flux, one_ivar) in enumerate(parts):
-        flux[row, : n_pixels[row]] = one_flux[0]
-        ivar[row, : n_pixels[row]] = one_ivar[0]
-    first = parts[0][0]
-    if all(np.array_equal(wavelength, first) for wavelength, _, _ in parts):
-        return first[0], flux, ivar, n_pixels
-    wavelength = np.array([_pad(part[0][0], flux.shape[1]) for part in parts])
-    return wavelength, flux, ivar, n_pixels
-
-
-def _pad(wavelength, size):
-    """Continue wavelengths with their last step, so that they go on increasing."""
-    step = wavelength[-1] - wavelength[-2] if len(wavelength) > 1 else 1.0
-    extra = np.arange(1, size - len(wavelength) + 1)
-    return np.concatenate([wavelength, wavelength[-1] + step * extra])
-
-
 def _stated_media(container):
+    return [meta.get("medium") for meta in _metas(container)]
+
+
+def _metas(container):
     meta = container.meta
-    metas = meta if isinstance(meta, (list, tuple)) else [meta]
-    return [(m or {}).get("medium") for m in metas]
+    return [m or {} for m in (meta if isinstance(meta, (list, tuple)) else [meta])]
 
 
 def _agree(stated, medium):
@@ -447,13 +501,7 @@ def _with_known_ivar(spectra, snr, require_uncertainty):
         return spectra
     # Rows without an uncertainty hold an ivar of 1 at good pixels and 0 elsewhere.
     scale = np.where(unknown, snr**2, 1.0)
-    return SpectrumSet(
-        spectra.flux,
-        spectra.ivar * scale[:, None],
-        wavelength=spectra.wavelength,
-        medium=spectra.medium,
-        n_pixels=spectra.n_pixels,
-    )
+    return spectra.replace(ivar=spectra.ivar * scale[:, None], has_uncertainty=True)
 
 
 def _checked_snr(snr, n):

@@ -31,6 +31,15 @@ class SpectrumSet:
         Whether the `ivar` of a row comes from a known uncertainty.
     n_pixels : None or array-like of int, shape (n,), default=None
         Number of pixels of each row before its padding. None means no padding.
+    arm : None or array-like of int, shape (p,) or (n, p), default=None
+        Which arm of its spectrograph each pixel belongs to, 0, 1, ... Arms come one
+        after the other, and wavelengths increase within each; arms may overlap. None
+        means a single one.
+    resolving_power : None or array-like of float, shape (n, p), default=None
+        Wavelength over full width at half maximum, NaN where it is not known.
+    resolution_matrix : None or array-like of float, shape (n, p, d), default=None
+        What the pixels around each one, with odd d from d // 2 before to d // 2 behind
+        it, add to what the instrument sees there.
 
     Attributes
     ----------
@@ -44,12 +53,14 @@ class SpectrumSet:
         As above.
     n_pixels : ndarray of int, shape (n,)
         As above.
+    arm, resolving_power, resolution_matrix : None or ndarray
+        As above.
 
     Raises
     ------
     ValueError
         If shapes disagree, flux or ivar is not finite, ivar is negative, wavelengths
-        do not increase strictly, or the medium is unknown.
+        do not increase strictly in an arm, or the medium is unknown.
 
     See Also
     --------
@@ -80,6 +91,9 @@ class SpectrumSet:
         medium=None,
         has_uncertainty=True,
         n_pixels=None,
+        arm=None,
+        resolving_power=None,
+        resolution_matrix=None,
     ):
         self.flux = _rows(flux, "flux")
         self.ivar = _rows(ivar, "ivar")
@@ -94,11 +108,16 @@ class SpectrumSet:
                 f"`ivar` must not be negative; got {self.ivar.min()}. "
                 "Pass 0 where a pixel holds no information."
             )
-        self.wavelength = _increasing(wavelength, n, p)
+        self.arm = None if arm is None else np.asarray(arm, dtype=np.intp)
+        self.wavelength = _increasing(wavelength, n, p, self.arm)
         self.medium = None if medium is None else check_medium(medium)
         self.has_uncertainty = np.array(np.broadcast_to(has_uncertainty, n), dtype=bool)
         self.n_pixels = np.array(
             np.broadcast_to(p if n_pixels is None else n_pixels, n), dtype=np.intp
+        )
+        self.resolving_power = _per_pixel("resolving_power", resolving_power, (n, p))
+        self.resolution_matrix = _per_pixel(
+            "resolution_matrix", resolution_matrix, (n, p)
         )
 
     @classmethod
@@ -184,13 +203,17 @@ class SpectrumSet:
                 "number of pixels and have none; got "
                 f"{', '.join(map(repr, sets))}. Join sets of one kind at a time."
             )
-        wavelength = first.wavelength
-        if not all(np.array_equal(s.wavelength, wavelength) for s in sets) or (
-            wavelength is not None and wavelength.ndim == 2
+        wavelength, arm = first.wavelength, first.arm
+        shared = wavelength is None or wavelength.ndim == 1
+        if not shared or not all(
+            np.array_equal(s.wavelength, wavelength) and np.array_equal(s.arm, arm)
+            for s in sets
         ):
             wavelength = np.concatenate(
                 [_continued(spectra, width) for spectra in sets]
             )
+            if any(s.arm is not None for s in sets):
+                arm = np.concatenate([_arms(spectra, width) for spectra in sets])
 
         def joined(name):
             rows = [getattr(spectra, name) for spectra in sets]
@@ -205,7 +228,77 @@ class SpectrumSet:
             medium=first.medium,
             has_uncertainty=np.concatenate([s.has_uncertainty for s in sets]),
             n_pixels=np.concatenate([s.n_pixels for s in sets]),
+            arm=arm,
+            resolving_power=_joined_powers(sets, width),
+            resolution_matrix=_joined_matrices(sets, width),
         )
+
+    @classmethod
+    def join_arms(cls, arms):
+        """Join the arms of the same stars, one behind the other.
+
+        Parameters
+        ----------
+        arms : sequence of SpectrumSet
+            Of as many stars each, with wavelengths.
+
+        Returns
+        -------
+        spectra : SpectrumSet
+            With `arm`, if there are several; a star has an uncertainty if all of its
+            arms have one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_payne.spectra import SpectrumSet
+        >>> flux = np.ones((2, 3))
+        >>> blue = SpectrumSet(flux, flux, wavelength=[4000.0, 4001.0, 4002.0])
+        >>> red = SpectrumSet(flux, flux, wavelength=[4001.5, 4003.0, 4004.5])
+        >>> SpectrumSet.join_arms([blue, red]).arm
+        array([0, 0, 0, 1, 1, 1])
+        """
+        if len(arms) == 1:
+            return arms[0]
+        n, width = len(arms[0]), max(spectra.shape[1] for spectra in arms)
+
+        def joined(rows):
+            if rows is None:
+                return None
+            parts = rows.reshape(len(arms), n, *rows.shape[1:])
+            parts = zip(parts, arms, strict=True)
+            return np.concatenate([p[:, : s.shape[1]] for p, s in parts], axis=1)
+
+        wavelengths = [s.wavelength for s in arms]
+        if any(wavelength.ndim == 2 for wavelength in wavelengths):
+            wavelengths = [np.broadcast_to(s.wavelength, s.shape) for s in arms]
+        wavelength = np.concatenate(wavelengths, axis=-1)
+        number = np.repeat(np.arange(len(arms)), [s.shape[1] for s in arms])
+        return cls(
+            np.hstack([s.flux for s in arms]),
+            np.hstack([s.ivar for s in arms]),
+            wavelength=wavelength,
+            medium=arms[0].medium,
+            has_uncertainty=np.all([s.has_uncertainty for s in arms], axis=0),
+            arm=np.broadcast_to(number, wavelength.shape),
+            resolving_power=joined(_joined_powers(arms, width)),
+            resolution_matrix=joined(_joined_matrices(arms, width)),
+        )
+
+    def replace(self, **changes):
+        """Give a set with other arguments.
+
+        Parameters
+        ----------
+        **changes : object
+            Arguments of the class.
+
+        Returns
+        -------
+        spectra : SpectrumSet
+            The others are as they were.
+        """
+        return SpectrumSet(**{**vars(self), **changes})
 
     def to_specutils(self, *, flux_unit=None):
         """Return the spectra as a specutils SpectrumList.
@@ -256,18 +349,12 @@ class SpectrumSet:
 
     def __getitem__(self, key):
         rows = _row_key(key, len(self))
-        return SpectrumSet(
-            self.flux[rows],
-            self.ivar[rows],
-            wavelength=(
-                self.wavelength
-                if self.wavelength is None or self.wavelength.ndim == 1
-                else self.wavelength[rows]
-            ),
-            medium=self.medium,
-            has_uncertainty=self.has_uncertainty[rows],
-            n_pixels=self.n_pixels[rows],
-        )
+        changes = {}
+        for name, values in vars(self).items():
+            shared = name in ("wavelength", "arm") and np.ndim(values) == 1
+            if isinstance(values, np.ndarray) and not shared:
+                changes[name] = values[rows]
+        return self.replace(**changes)
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(
@@ -340,7 +427,64 @@ def _continued(spectra, width):
     return np.hstack([wavelength, wavelength[:, -1:] + extra])
 
 
-def _increasing(wavelength, n, p):
+def _arms(spectra, width):
+    """Arms of every pixel of every star, of which the last goes on up to a width."""
+    arm = np.broadcast_to(0 if spectra.arm is None else spectra.arm, spectra.shape)
+    return np.pad(arm, ((0, 0), (0, width - arm.shape[1])), mode="edge")
+
+
+def _joined_powers(sets, width):
+    """Join resolving powers, NaN where they are not known."""
+    if all(spectra.resolving_power is None for spectra in sets):
+        return None
+    powers = np.full((sum(map(len, sets)), width), np.nan)
+    row = 0
+    for spectra in sets:
+        if spectra.resolving_power is not None:
+            powers[row : row + len(spectra), : spectra.shape[1]] = (
+                spectra.resolving_power
+            )
+        row += len(spectra)
+    return powers
+
+
+def _joined_matrices(sets, width):
+    """Join resolution matrices; sets that have none see sharply."""
+    known = [s.resolution_matrix for s in sets if s.resolution_matrix is not None]
+    if not known:
+        return None
+    half = max(matrix.shape[2] for matrix in known) // 2
+    joined = np.zeros((sum(map(len, sets)), width, 2 * half + 1))
+    row = 0
+    for spectra in sets:
+        block = joined[row : row + len(spectra)]
+        matrix = spectra.resolution_matrix
+        if matrix is None:
+            block[:, :, half] = 1.0
+        else:
+            reach = matrix.shape[2] // 2
+            seen = slice(half - reach, half + reach + 1)
+            block[:, : spectra.shape[1], seen] = matrix
+        row += len(spectra)
+    return joined
+
+
+def _per_pixel(name, values, shape):
+    if values is None:
+        return None
+    values = np.asarray(values, dtype=np.float64)
+    n_axes = 3 if name == "resolution_matrix" else 2
+    good = values.ndim == n_axes and values.shape[:2] == shape
+    if not good or (n_axes == 3 and values.shape[2] % 2 == 0):
+        wanted = (*shape, "odd d") if n_axes == 3 else shape
+        raise ValueError(
+            f"`{name}` must have the shape {wanted}, one entry per pixel of `flux`; "
+            f"got {values.shape}."
+        )
+    return values
+
+
+def _increasing(wavelength, n, p, arm):
     if wavelength is None:
         return None
     wavelength = np.asarray(wavelength, dtype=np.float64)
@@ -351,6 +495,14 @@ def _increasing(wavelength, n, p):
         )
     # Written so that NaN fails too.
     steps_up = np.diff(wavelength, axis=-1) > 0
+    if arm is not None:
+        if arm.shape != wavelength.shape or not (np.diff(arm, axis=-1) >= 0).all():
+            raise ValueError(
+                "`arm` must have the shape of `wavelength`, "
+                f"{wavelength.shape}, and not fall along a spectrum; got {arm.shape}. "
+                "Put all pixels of an arm side by side."
+            )
+        steps_up |= np.diff(arm, axis=-1) > 0
     if not (steps_up.all() and np.isfinite(wavelength).all()):
         raise ValueError(
             "`wavelength` must be finite and increase strictly along each spectrum; "
