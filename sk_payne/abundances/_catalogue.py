@@ -241,6 +241,13 @@ def _check_arguments(regressor, spectra, chunk_size):
             "`snr` of the regressor must be one number for all stars; got "
             f"{np.size(regressor.snr)}. Pass spectra with their uncertainties."
         )
+    for name in ("fixed", "priors"):
+        for label, value in (getattr(regressor, name) or {}).items():
+            if any(map(np.ndim, value if isinstance(value, tuple) else [value])):
+                raise ValueError(
+                    f"`{name}[{label!r}]` of the regressor must be the same for all "
+                    "stars of a catalogue; got an array. Use `measure` block by block."
+                )
 
 
 def _total(spectra, reader):
@@ -252,7 +259,7 @@ def _total(spectra, reader):
 
 def _identity(regressor, inverted, combinations, chunk_size):
     """Give what must be the same when a catalogue is gone on with, as JSON has it."""
-    parts = dict(vars(inverted))
+    parts = {**vars(inverted), "single": None}  # the source in another precision
     if isinstance(inverted.source, torch.nn.Module):
         # the same on every device
         parts["source"] = {

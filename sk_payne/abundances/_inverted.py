@@ -71,7 +71,15 @@ class Inverted:
         """Precision of flux: float64 wherever it is fast enough."""
         return torch.float64 if self.device.type == "cpu" else torch.float32
 
-    def model(self, wavelength=None, *, with_velocity=False, broadening=None):
+    def model(
+        self,
+        wavelength=None,
+        *,
+        with_velocity=False,
+        broadening=None,
+        sampling=None,
+        arm=None,
+    ):
         """Flux as a function of parameters, for stars at their own wavelengths.
 
         Parameters
@@ -82,6 +90,10 @@ class Inverted:
             Whether velocity is the last parameter.
         broadening : Broadening, default=None
             What smears flux over wavelengths, which then must be given.
+        sampling : Sampling, default=None
+            How pixels see flux; None if they see points.
+        arm : Tensor of shape (B, P), int64, default=None
+            Arm of every pixel, if arms have velocity offsets.
 
         Returns
         -------
@@ -96,6 +108,8 @@ class Inverted:
                 wavelength,
                 with_velocity,
                 broadening,
+                sampling,
+                arm,
             )
         return PredictModel(self.source, self.center, self.half_width)
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.abundances._inverted import as_inverted
 from sk_payne.abundances._results import VELOCITY
+from sk_payne.abundances._task import is_broadened
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.spectra import (
     GridInterpolator,
@@ -331,7 +332,7 @@ class _Observer:
         return (
             self.rest is not None
             and getattr(self.inverted.source, "takes_wavelength", False)
-            and self.regressor._broadening(self.inverted) is None
+            and not is_broadened(self.inverted, self.regressor)
             and not (self.vsini.any() or self.vmac.any())
         )
 

@@ -19,9 +19,9 @@ _STEP = 1e-4
 class EmulatorModel:
     """Flux of a `SpectrumEmulator`, with exact derivatives.
 
-    Parameters are the labels in units of the training box (-1 to 1), then the free
-    widths of the broadening in km/s and, if `with_velocity`, the radial velocity in
-    km/s.
+    Parameters are the labels in units of the training box (-1 to 1), the free widths of
+    the broadening in km/s, the velocity offsets of arms after the first and, if
+    `with_velocity`, the radial velocity in km/s.
 
     Parameters
     ----------
@@ -39,17 +39,32 @@ class EmulatorModel:
         Whether the last parameter is a velocity.
     broadening : Broadening or None
         What smears flux over wavelengths.
+    sampling : Sampling or None
+        How pixels see it; None if they see points.
+    arm : Tensor of shape (B, P), int64, or None
+        Arm of every pixel; None if arms have no offsets.
     """
 
     def __init__(
-        self, module, single, grid, wavelength, with_velocity, broadening=None
+        self,
+        module,
+        single,
+        grid,
+        wavelength,
+        with_velocity,
+        broadening=None,
+        sampling=None,
+        arm=None,
     ):
         self.module = module
         self.single = single
         self.wavelength = wavelength
         self.with_velocity = with_velocity
         self.broadening = broadening
+        self.sampling = sampling
+        self.arm = arm
         self.n_labels = len(module.label_center)
+        self.n_offsets = 0 if arm is None else int(arm.max())
         self.limits = None if grid is None else (float(grid[0]), float(grid[-1]))
         self.interpolator = module.interpolator
         # convolutions need all wavelengths, also of networks that take them one by one
@@ -59,46 +74,71 @@ class EmulatorModel:
 
     def flux(self, rows, parameters):
         """Flux of shape (n, P) of the stars `rows`."""
-        labels, widths, velocity = self._split(parameters, self.module)
+        labels, widths, offsets, velocity = self._split(parameters, self.module)
         if self.wavelength is None:
             return self.module.from_scaled(labels)
-        rest = self._rest_wavelength(rows, velocity)
+        rest, _ = self._rest_wavelength(rows, offsets, velocity)
         if self.at_wavelengths:
-            return self.module.from_scaled(labels, rest)
-        flux = self.module.from_scaled(labels)
-        if self.broadening is None:
-            coefficients = self.interpolator.coefficients(flux)
+            flux = self.module.from_scaled(labels, rest)
         else:
-            coefficients = self.broadening.coefficients(flux, widths)
-        return self.interpolator.evaluate(coefficients, self.interpolator.index(rest))
+            flux = self.module.from_scaled(labels)
+            if self.broadening is None:
+                coefficients = self.interpolator.coefficients(flux)
+            else:
+                coefficients = self.broadening.coefficients(flux, widths)
+            index = self.interpolator.index(rest)
+            flux = self.interpolator.evaluate(coefficients, index)
+        if self.sampling is None:
+            return flux
+        return self.sampling(flux[:, None], rows)[:, 0]
 
     def linearize(self, rows, parameters):
         """Flux (n, P) and derivatives (n, K, P), in single precision."""
-        labels, widths, velocity = self._split(parameters, self.single)
+        labels, widths, offsets, velocity = self._split(parameters, self.single)
         if self.wavelength is None:
             return self._on_grid(labels)
-        rest = self._rest_wavelength(rows, velocity)
-        # rest wavelengths fall with velocity: d ln(rest) / dv
-        fall = -1 / (C_KMS * (1 - (velocity / C_KMS) ** 2))
+        rest, fall = self._rest_wavelength(rows, offsets, velocity)
         if self.at_wavelengths:
-            flux, jacobian = self._scale(
-                *evaluate_with_jacobian(
-                    self.single.network,
-                    labels,
-                    rest.log10(),
-                    by_wavelength=self.with_velocity,
-                )
+            both, slope = self._evaluate(labels, rest)
+        else:
+            both, slope = self._interpolate(labels, widths, rest)
+        if slope is not None:
+            slope = (slope * fall).to(both)[:, None]
+            both = torch.cat([both, *self._by_offset(rows, slope), slope], dim=1)
+        if self.sampling is not None:
+            both = self.sampling(both, rows)
+        return both[:, 0], both[:, 1:]
+
+    def _evaluate(self, labels, rest):
+        """Flux and derivatives (n, 1 + K, Q), and that of flux by ln(wavelength)."""
+        flux, jacobian = self._scale(
+            *evaluate_with_jacobian(
+                self.single.network,
+                labels,
+                rest.log10(),
+                by_wavelength=self.with_velocity,
             )
-            if self.with_velocity:
-                jacobian[:, -1] *= (fall / np.log(10))[:, None]
-            return flux, jacobian
+        )
+        slope = None
+        if self.with_velocity:
+            jacobian, slope = jacobian[:, :-1], jacobian[:, -1] / np.log(10)
+        return torch.cat([flux[:, None], jacobian], dim=1), slope
+
+    def _interpolate(self, labels, widths, rest):
+        """Interpolate what `_evaluate` gives, for networks on a fixed grid."""
         flux, jacobian = self._on_grid(labels)
         if self.broadening is None:
             both = torch.cat([flux[:, None], jacobian], dim=1)
             coefficients = self.interpolator.coefficients(both)
         else:
             coefficients = self.broadening.linearize(flux, jacobian, widths)
-        return self._interpolate(coefficients, rest, fall)
+        index = self.interpolator.index(rest)
+        both = self.interpolator.evaluate(coefficients, index)
+        slope = None
+        if self.with_velocity:
+            slope = self.interpolator.derivative(coefficients[:, 0], index)
+            slope = slope * self.interpolator.index_slope(rest)
+        return both, slope
 
     def _on_grid(self, labels):
         """Flux and derivatives by the labels at the wavelengths of the emulator."""
@@ -107,29 +147,42 @@ class EmulatorModel:
             *evaluate_with_jacobian(self.single.network, labels, log_wavelength)
         )
 
-    def _interpolate(self, coefficients, rest, fall):
-        index = self.interpolator.index(rest)
-        both = self.interpolator.evaluate(coefficients, index)
-        flux, jacobian = both[:, 0], both[:, 1:]
-        if self.with_velocity:
-            slope = self.interpolator.derivative(coefficients[:, 0], index)
-            slope = slope * self.interpolator.index_slope(rest) * fall[:, None]
-            jacobian = torch.cat([jacobian, slope[:, None].to(jacobian)], dim=1)
-        return flux, jacobian
-
     def _split(self, parameters, module):
-        """Labels in the precision of a module, widths and velocities."""
-        n = parameters.shape[1] - self.with_velocity
+        """Labels in the precision of a module, widths, offsets and velocities."""
         labels = parameters[:, : self.n_labels].to(module.label_center)
-        widths = parameters[:, self.n_labels : n]
+        velocity = parameters.new_zeros(len(parameters))
+        rest = parameters[:, self.n_labels :]
         if self.with_velocity:
-            return labels, widths, parameters[:, -1]
-        return labels, widths, parameters.new_zeros(len(parameters))
+            rest, velocity = rest[:, :-1], rest[:, -1]
+        n_widths = rest.shape[1] - self.n_offsets
+        return labels, rest[:, :n_widths], rest[:, n_widths:], velocity
 
-    def _rest_wavelength(self, rows, velocity):
-        rest = self.wavelength[rows] / doppler_factor(velocity)[:, None]
+    def _rest_wavelength(self, rows, offsets, velocity):
+        """Rest wavelengths of the points, and their d ln(wavelength) / dv."""
+        velocity = velocity[:, None]
+        if self.n_offsets:
+            # the first arm has none
+            offsets = torch.nn.functional.pad(offsets, (1, 0))
+            velocity = velocity + offsets.gather(1, self._arms(rows))
+        if self.sampling is None:
+            points = self.wavelength[rows]
+        else:
+            points = self.sampling.points(rows)
+        rest = points / doppler_factor(velocity)
         # pixels beyond the emulator have no weight; they only must not fail
-        return rest.clamp(*self.limits)
+        fall = -1 / (C_KMS * (1 - (velocity / C_KMS) ** 2))
+        return rest.clamp(*self.limits), fall
+
+    def _arms(self, rows):
+        """Arms of the points."""
+        return self.arm[rows] if self.sampling is None else self.sampling.arms(rows)
+
+    def _by_offset(self, rows, slope):
+        """Give derivatives by the offset of each arm after the first."""
+        if not self.n_offsets:
+            return []
+        arm = self._arms(rows)[:, None]
+        return [slope * (arm == i + 1) for i in range(self.n_offsets)]
 
     def _scale(self, flux, jacobian):
         return self.single.unscale(flux), jacobian * self.single.flux_scale

@@ -188,17 +188,19 @@ def _solve_continuum(flux, data, ivar, basis):
     return torch.einsum("bc,bcp->bp", coefficients, basis), by_coefficient, normal
 
 
-def continuum_basis(wavelength, ivar, degree):
+def continuum_basis(wavelength, ivar, degree, arm=None):
     """Polynomials for the continuum of each star, one set for each of its segments.
 
     Parameters
     ----------
     wavelength : ndarray of shape (B, P)
-        In Å, increasing but for pixels without weight.
+        In Å, increasing in each arm.
     ivar : ndarray of shape (B, P)
         Inverse variances, 0 for pixels to ignore.
     degree : int
         Of the polynomials.
+    arm : ndarray of shape (B, P), default=None
+        Arm of every pixel; each begins a new segment.
 
     Returns
     -------
@@ -215,7 +217,10 @@ def continuum_basis(wavelength, ivar, degree):
     >>> continuum_basis(wavelength, np.ones((1, 20)), degree=2).shape
     (1, 6, 20)
     """
-    segments = [_segments(w, i > 0) for w, i in zip(wavelength, ivar, strict=True)]
+    arm = np.zeros(wavelength.shape) if arm is None else arm
+    segments = [
+        _segments(w, i > 0, a) for w, i, a in zip(wavelength, ivar, arm, strict=True)
+    ]
     n_rows = max(map(len, segments), default=0) * (degree + 1)
     basis = np.zeros((len(wavelength), n_rows, wavelength.shape[1]))
     for star, parts in enumerate(segments):
@@ -260,7 +265,7 @@ def fit_continuum(flux, ivar, basis, model):
     return np.where(continuum > 0, continuum, 1.0)
 
 
-def _segments(wavelength, good):
+def _segments(wavelength, good, arm):
     """Give the indices of the good pixels of each segment."""
     pixels = np.flatnonzero(good)
     if not len(pixels):
@@ -268,5 +273,5 @@ def _segments(wavelength, good):
     steps = np.diff(wavelength[pixels])
     if not len(steps):
         return [pixels]
-    usual = np.median(steps)
-    return np.split(pixels, np.flatnonzero(steps > _GAP * usual) + 1)
+    gap = (steps > _GAP * np.median(steps)) | (np.diff(arm[pixels]) != 0)
+    return np.split(pixels, np.flatnonzero(gap) + 1)

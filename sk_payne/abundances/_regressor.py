@@ -4,7 +4,7 @@ It is here as the door of inference: it validates, fits all stars, and reports.
 """
 
 import warnings
-from numbers import Integral
+from dataclasses import fields
 
 import numpy as np
 from sklearn.base import (
@@ -24,14 +24,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_payne.abundances._fitting import fit_stars
 from sk_payne.abundances._inverted import as_inverted
-from sk_payne.abundances._observation import Broadening
 from sk_payne.abundances._results import FLAGS, make_table
+from sk_payne.abundances._task import Options
 from sk_payne.abundances._training_spectra import (
     fill_bad_pixels,
     on_one_grid,
     with_grid,
 )
-from sk_payne.spectra import SpectrumSet, as_spectra, velocity_sigma
+from sk_payne.spectra import SpectrumSet, as_spectra
 
 
 class AbundanceRegressor(
@@ -64,10 +64,18 @@ class AbundanceRegressor(
     velocity_range : tuple of float or None, default=(-500.0, 500.0)
         Radial velocities in km/s among which to look. If None, spectra are taken to
         be at rest and no velocity is fitted.
-    resolving_power : float, default=None
-        Of the spectra, wavelength over full width at half maximum, if it is below that
-        of the emulator, which then must know its own. Model spectra are broadened by
-        the Gaussian between the two.
+    resolving_power : float or array-like, default=None
+        Of the spectra, wavelength over full width at half maximum; an array has one
+        entry per pixel, of shape (n_pixels,) or (n_stars, n_pixels). Model spectra are
+        broadened by the Gaussian between it and the emulator, which must know its own.
+        If None, ``meta["resolution_matrix"]`` or ``meta["resolving_power"]`` of the
+        spectra say it, as those of :func:`sk_payne.spectra.read_spectra` may; if they
+        do not, the spectra are as sharp as those of the emulator.
+    integrate_pixels : bool, default=False
+        Whether flux is the mean over a pixel, from edge to edge, instead of that of a
+        point: for pixels as wide as lines, if the resolving power is that of the
+        instrument without its pixels. Resolving powers that were measured on lines of
+        a lamp have the pixels in them.
     vsini : float or tuple of float, default=0.0
         Projected rotation velocity in km/s by which model spectra are broadened. A
         smallest and a largest value if it shall be found.
@@ -75,10 +83,13 @@ class AbundanceRegressor(
         Radial-tangential macroturbulence in km/s, likewise.
     limb_darkening : float, default=0.6
         Linear coefficient, for rotation.
+    arm_offsets : tuple of float, default=None
+        Of spectra with several arms, a smallest and a largest velocity in km/s by which
+        the wavelengths of each arm may be off against the first. If None, they agree.
     continuum_degree : int, default=None
         If given, flux need not be normalised: models are multiplied by a polynomial of
-        this degree in wavelength, one for each segment between gaps, which is solved
-        for at every step.
+        this degree in wavelength, one for each segment between gaps and for each arm,
+        which is solved for at every step.
     bounds : array-like of shape (n_labels, 2) or mapping, default=None
         Smallest and largest value of each label, or of those that are named. If None,
         the range the emulator was trained on; must be given for a fitted regressor
@@ -148,9 +159,11 @@ class AbundanceRegressor(
         medium=None,
         velocity_range=(-500.0, 500.0),
         resolving_power=None,
+        integrate_pixels=False,
         vsini=0.0,
         vmac=0.0,
         limb_darkening=0.6,
+        arm_offsets=None,
         continuum_degree=None,
         bounds=None,
         priors=None,
@@ -164,9 +177,11 @@ class AbundanceRegressor(
         self.medium = medium
         self.velocity_range = velocity_range
         self.resolving_power = resolving_power
+        self.integrate_pixels = integrate_pixels
         self.vsini = vsini
         self.vmac = vmac
         self.limb_darkening = limb_darkening
+        self.arm_offsets = arm_offsets
         self.continuum_degree = continuum_degree
         self.bounds = bounds
         self.priors = priors
@@ -227,7 +242,8 @@ class AbundanceRegressor(
         X : spectra, or array-like of shape (n_stars, n_pixels)
             A ``Spectrum`` (1-D or 2-D), a list of spectra or ``SpectrumList`` on any
             wavelength grids, a ``SpectrumCollection``, or plain flux on the grid of
-            the emulator. NaN and masked pixels are ignored.
+            the emulator. A list of lists holds the arms of each star. NaN and masked
+            pixels are ignored.
         uncertainty : array-like of shape (n_stars, n_pixels), default=None
             Standard deviation of plain flux; spectra bring their own.
         mask : array-like of shape (n_stars, n_pixels), default=None
@@ -301,8 +317,8 @@ class AbundanceRegressor(
         -------
         table : astropy.table.QTable
             One row per star: each label and its error (`<name>_error`) with units,
-            `vsini`, `vmac` and `radial_velocity` and their errors in km/s if fitted,
-            `chi2`, `dof`,
+            `vsini`, `vmac`, `velocity_offset_1` (of the second arm) and so on, and
+            `radial_velocity` with their errors in km/s if fitted; `chi2`, `dof`,
             `n_pixels`, `n_iterations`, `converged` and `flags`;
             ``table.meta["flags"]`` explains the bits.
         model : ndarray of shape (n_stars, n_pixels)
@@ -364,6 +380,14 @@ class AbundanceRegressor(
         return spectra, y
 
     def _measure(self, X, uncertainty, mask, *, keep_model=False):
+        inverted, spectra, options = self._prepared(X, uncertainty, mask)
+        results = fit_stars(
+            inverted, spectra, options, keep_model=keep_model, verbose=self.verbose
+        )
+        return results, inverted
+
+    def _prepared(self, X, uncertainty, mask):
+        """Give the emulator, spectra and options of a fit."""
         check_is_fitted(self)
         emulator = getattr(self, "emulator_", self.emulator)
         inverted = as_inverted(
@@ -380,100 +404,19 @@ class AbundanceRegressor(
         spectra = as_spectra(
             X, medium=self.medium, uncertainty=uncertainty, mask=mask, snr=self.snr
         )
-        results = fit_stars(
-            inverted,
-            spectra,
-            velocity_range=self.velocity_range,
-            broadening=self._broadening(inverted),
-            continuum_degree=self._checked_degree(inverted),
-            emulator_error=self.emulator_error,
-            max_iterations=self.max_iterations,
-            fixed=self.fixed,
-            priors=self.priors,
-            keep_model=keep_model,
-            verbose=self.verbose,
-        )
-        return results, inverted
-
-    def _broadening(self, inverted):
-        limits = {
-            name: _as_limits(name, getattr(self, name)) for name in ("vsini", "vmac")
-        }
-        if not 0 <= self.limb_darkening <= 1:
-            raise ValueError(
-                f"`limb_darkening` must be between 0 and 1; got {self.limb_darkening}."
-            )
-        sigma = self._instrument(inverted)
-        if not sigma and not any(high for _, high in limits.values()):
-            return None
-        if inverted.wavelength is None:
-            raise ValueError(
-                "`resolving_power` must be None, `vsini` and `vmac` 0 for an emulator "
-                f"without wavelengths; got {self.resolving_power}, {self.vsini} and "
-                f"{self.vmac}. Pass `wavelength=` and `medium=` to SpectrumEmulator "
-                "and train it again."
-            )
-        return Broadening.from_limits(
-            inverted.wavelength, limits, self.limb_darkening, sigma
-        )
-
-    def _instrument(self, inverted):
-        """Width in km/s of the instrument, as far as the emulator does not have it."""
-        if self.resolving_power is None:
-            return 0.0
-        if inverted.resolving_power is None:
-            raise ValueError(
-                "`resolving_power` must be None for an emulator that does not know its "
-                f"own; got {self.resolving_power}. Pass `resolving_power=` to "
-                "SpectrumEmulator: that of its training spectra, np.inf if they are "
-                "as the star sends them out."
-            )
-        if np.ndim(self.resolving_power):
-            raise ValueError(
-                "`resolving_power` must be one number for all spectra; got "
-                f"{self.resolving_power!r}. Measure spectra of others apart."
-            )
-        return float(velocity_sigma(self.resolving_power, inverted.resolving_power))
-
-    def _checked_degree(self, inverted):
-        degree = self.continuum_degree
-        if degree is None:
-            return None
-        if not (isinstance(degree, Integral) and degree >= 0):
-            raise ValueError(
-                "`continuum_degree` must be None or an integer of at least 0; got "
-                f"{degree!r}."
-            )
-        if inverted.wavelength is None:
-            raise ValueError(
-                "`continuum_degree` must be None for an emulator without wavelengths; "
-                f"got {degree}. Pass `wavelength=` and `medium=` to SpectrumEmulator "
-                "and train it again."
-            )
-        return int(degree)
-
-
-def _as_limits(name, value):
-    """Smallest and largest value of a width, alike if it is fixed."""
-    limits = np.asarray(value, dtype=np.float64)
-    limits = limits.repeat(2) if limits.ndim == 0 else limits
-    good = limits.shape == (2,) and np.isfinite(limits).all()
-    if not good or not 0 <= limits[0] <= limits[1]:
-        raise ValueError(
-            f"`{name}` must be a velocity in km/s, not negative, or a smallest and a "
-            f"largest one; got {value!r}."
-        )
-    return float(limits[0]), float(limits[1])
+        names = [field.name for field in fields(Options)]
+        options = Options(**{name: getattr(self, name) for name in names})
+        return inverted, spectra, options
 
 
 def _is_plain(X):
     """Whether X is for scikit-learn's own checks, and not a container of spectra."""
     if isinstance(X, SpectrumSet):
         return False
-    if isinstance(X, list | tuple) and len(X):
-        X = X[0]
-    elif isinstance(X, np.ndarray) and X.dtype == object and X.size:
+    if isinstance(X, np.ndarray) and X.dtype == object and X.size:
         X = X.flat[0]
+    while isinstance(X, list | tuple) and len(X):
+        X = X[0]
     # a user's class may derive from one of theirs
     return not any(cls.__module__.startswith("specutils") for cls in type(X).__mro__)
 

@@ -205,7 +205,7 @@ def resample_roughly(wavelength, flux, ivar, grid):
     Parameters
     ----------
     wavelength, flux, ivar : ndarray of shape (B, P)
-        Observations.
+        Observations, in any order.
     grid : ndarray of shape (n_grid,)
         Wavelengths wanted.
 
@@ -214,7 +214,12 @@ def resample_roughly(wavelength, flux, ivar, grid):
     flux, ivar : Tensor of shape (B, n_grid)
         Without information outside, and next to pixels without.
     """
-    stars = list(zip(wavelength, flux, ivar, strict=True))
+    # those of arms come one arm after the other
+    order = np.argsort(wavelength, axis=1, kind="stable")
+    stars = [
+        [part[row] for part in star]
+        for *star, row in zip(wavelength, flux, ivar, order, strict=True)
+    ]
     flux = np.stack([np.interp(grid, w, f) for w, f, _ in stars])
     bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
     ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])

@@ -65,7 +65,11 @@ def failures_of(path):
 
 
 def assert_same(table, other, *, rtol=0.0):
-    """Alike in columns, units and values, floats to a part of their errors."""
+    """Alike in columns, units and values, floats to a part of their errors.
+
+    Derivatives are of single precision, and matrix products round by the number of
+    stars: a millionth of the error is what both leave.
+    """
     assert table.colnames == other.colnames
     for name in table.colnames:
         assert getattr(table[name], "unit", None) == getattr(other[name], "unit", None)
@@ -119,7 +123,7 @@ def test_size_of_chunks_changes_no_more_than_rounding(
 ):
     table = read_catalogue(measure(regressor, stars, tmp_path / "7", chunk_size=7))
     # not to the last bit: matrix products round by the number of their rows
-    assert_same(table, read_catalogue(expected), rtol=1e-12)
+    assert_same(table, read_catalogue(expected), rtol=1e-6)
     assert len(list(expected.glob("part-*"))) == 4
     assert len(list((tmp_path / "7").glob("part-*"))) == 2
 
@@ -152,7 +156,7 @@ def test_stars_may_come_one_by_one_and_in_blocks(regressor, stars, expected, tmp
     whole = read_catalogue(expected)
     for each in (table, whole):
         each.remove_columns(["item", "object"])
-    assert_same(table, whole, rtol=1e-12)
+    assert_same(table, whole, rtol=1e-6)
 
 
 def test_stars_on_other_wavelengths_share_a_chunk(regressor, stars, observe, tmp_path):
@@ -493,7 +497,7 @@ def test_star_that_cannot_be_measured_loses_only_itself(
     whole.remove_row(7)
     for each in (table, whole):
         each.remove_columns(["item", "object"])
-    assert_same(table, whole, rtol=1e-12)
+    assert_same(table, whole, rtol=1e-6)
 
 
 def test_star_that_misses_the_emulator_has_no_data_alone_and_beside_others(
@@ -509,7 +513,7 @@ def test_star_that_misses_the_emulator_has_no_data_alone_and_beside_others(
         measure(regressor, [far, stars[1]], tmp_path / str(size), chunk_size=size)
     alone, beside = (read_catalogue(tmp_path / size) for size in "12")
     assert alone["flags"][0] & FLAGS["NO_DATA"][0]
-    assert_same(alone, beside, rtol=1e-12)
+    assert_same(alone, beside, rtol=1e-6)
 
 
 def test_catalogue_without_a_good_item_has_columns(regressor, stars, tmp_path):

@@ -194,8 +194,14 @@ def test_of_a_regressor_is_the_covariance_of_predict(regressor, tiny_grid):
     flux = tiny_grid.target[:5]
     found = LabelCovarianceDisplay.from_regressor(regressor, flux, row=3)
     labels, covariance = regressor.predict(flux, return_cov=True)
-    np.testing.assert_allclose(found.values, labels[3])
-    np.testing.assert_allclose(found.covariance, covariance[3])
+    # one star alone and among others: derivatives are of single precision
+    scale = np.sqrt(np.diag(covariance[3]))
+    assert (np.abs(found.values - labels[3]) < 1e-5 * scale).all()
+    np.testing.assert_allclose(
+        found.covariance / np.outer(scale, scale),
+        covariance[3] / np.outer(scale, scale),
+        atol=1e-4,
+    )
     assert found.label_names == list(tiny_grid.label_names)
     assert found.label_units == tiny_grid.label_units
 
@@ -205,7 +211,12 @@ def test_of_a_regressor_with_snr_of_every_star(fitted, tiny_grid):
     regressor = AbundanceRegressor(fitted["payne"], snr=snr, velocity_range=None)
     found = LabelCovarianceDisplay.from_regressor(regressor, tiny_grid.target[:3], -1)
     _, covariance = regressor.predict(tiny_grid.target[:3], return_cov=True)
-    np.testing.assert_allclose(found.covariance, covariance[2])
+    scale = np.sqrt(np.diag(covariance[2]))
+    np.testing.assert_allclose(
+        found.covariance / np.outer(scale, scale),
+        covariance[2] / np.outer(scale, scale),
+        atol=1e-4,
+    )
     assert regressor.snr is snr
 
 

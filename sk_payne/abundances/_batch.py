@@ -1,0 +1,366 @@
+"""Stars that are fitted together: what was observed, where to start, what came out.
+
+It is here to bring observations of all kinds into the form that least squares wants.
+"""
+
+import numpy as np
+import torch
+
+from sk_payne.abundances._least_squares import fit_least_squares, invert_normal_matrix
+from sk_payne.abundances._observation import (
+    ContinuumModel,
+    continuum_basis,
+    fit_continuum,
+)
+from sk_payne.abundances._start import resample_roughly
+from sk_payne.spectra import doppler_factor
+
+__all__ = ["POOR", "Batch", "is_poor"]
+
+POOR = 5
+"""Standard deviations by which chi2 may exceed its expectation before a star is fitted
+again from elsewhere, and by which another fit must be better, with errors scaled to a
+reduced chi2 of one."""
+
+# Steps of the velocity scan that the fit may move away from its start.
+_VELOCITY_STEPS = 5
+
+# chi2 of a velocity of the scan, in units of that of the best, up to which it is tried.
+_RIVAL = 2.0
+
+
+class Batch:
+    """Stars that are fitted together.
+
+    Parameters
+    ----------
+    task : Task
+        What is fitted.
+    spectra : SpectrumSet
+        Of all stars.
+    stars : ndarray of int
+        Rows of those in the batch.
+    rank : int, default=0
+        Of the velocity to start from: 0 is the best one.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        Which of `stars` have data; only these are kept.
+    """
+
+    def __init__(self, task, spectra, stars, rank=0):
+        self.task = task
+        self.inverted = task.inverted
+        self.stars = stars
+        self.rows = np.arange(len(stars))
+        self.constraints = task.constraints.of(stars)
+        self.raw_flux = spectra.flux[stars]
+        self.raw_ivar = spectra.ivar[stars]
+        self.wavelength = self.arm = None
+        if task.wavelength is not None:
+            self.wavelength = self._per_star(task.wavelength)
+        if spectra.arm is not None:
+            self.arm = self._per_star(spectra.arm)
+        self.velocity = np.zeros(len(stars))
+        # of the fit; without one, no velocity is fitted
+        self.velocity_limits = None
+        # about, of every pixel, and what it may be made of
+        self.continuum = np.ones(self.raw_flux.shape)
+        self.basis = None
+        self._prepare(rank)
+        self.n_pixels = (self.raw_ivar > 0).sum(axis=1)
+        self._keep(np.flatnonzero(self.n_pixels))
+
+    # Prepare
+
+    def _prepare(self, rank):
+        """Find velocities and continua, in turn; see which pixels count, and how."""
+        is_normalised = self.task.options.continuum_degree is None
+        if not is_normalised:
+            self._find_continuum()
+        if self.task.with_velocity:
+            self._find_velocity(rank)
+        elif self.wavelength is not None:
+            self._keep_covered(0.0, 0.0)
+        if not is_normalised:
+            self._find_continuum()
+        if self.task.options.emulator_error and self.inverted.error is not None:
+            self._add_error()
+
+    def _find_continuum(self):
+        """Fit a polynomial times the mean of the models at the present velocity."""
+        rest = self.wavelength / doppler_factor(self.velocity)[:, None]
+        mean_flux = self.task.starts.mean_flux
+        model = np.interp(rest, self.inverted.wavelength, mean_flux)
+        self.basis = continuum_basis(
+            self.wavelength,
+            self.raw_ivar,
+            self.task.options.continuum_degree,
+            self.arm,
+        )
+        self.continuum = fit_continuum(self.raw_flux, self.raw_ivar, self.basis, model)
+
+    def _find_velocity(self, rank):
+        """Scan for the velocity; keep the pixels that the fit can see around it."""
+        scan = self.task.scan
+        velocities, excess = scan(
+            self.wavelength,
+            self.raw_flux / self.continuum,
+            self.raw_ivar * self.continuum**2,
+            n_best=rank + 1,
+        )
+        known = self.constraints.value[:, -1]
+        is_known = np.isfinite(known)
+        self.velocity = np.where(is_known, known, velocities[:, rank])
+        # nothing to fit where no other velocity comes near the best
+        rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
+        self.raw_ivar = np.where(rival[:, None], self.raw_ivar, 0.0)
+        # the broader lines are, the less exact is the scan
+        margin = max(_VELOCITY_STEPS * scan.step, self._reach / 2)
+        margin = np.where(is_known, 0.0, margin)[:, None]
+        self.velocity_limits = np.clip(
+            self.velocity[:, None] + margin * [-1, 1],
+            *self.task.options.velocity_range,
+        )
+        self._keep_covered(*self.velocity_limits.T)
+
+    @property
+    def _reach(self):
+        """Velocity in km/s from which a model spectrum is smeared."""
+        broadening = self.task.broadening
+        return broadening.reach if broadening else 0.0
+
+    def _keep_covered(self, slowest, fastest):
+        """Give no weight to pixels whose flux may come from beyond the emulator."""
+        grid = self.inverted.wavelength
+        reach = self._reach + self.task.instrument.reach
+        if self.task.offsets:
+            low, high = self.task.offsets[0]
+            slowest, fastest = slowest + low, fastest + high
+        lowest = grid[0] * doppler_factor(fastest) * doppler_factor(reach)
+        highest = grid[-1] * doppler_factor(slowest) / doppler_factor(reach)
+        covered = (self.wavelength.T >= lowest) & (self.wavelength.T <= highest)
+        self.raw_ivar = np.where(covered.T, self.raw_ivar, 0.0)
+
+    def _add_error(self):
+        """Add the error of the emulator to that of the pixels, in quadrature."""
+        error = self.inverted.error
+        if self.wavelength is not None:
+            rest = self.wavelength / doppler_factor(self.velocity)[:, None]
+            error = np.interp(rest, self.inverted.wavelength, error)
+        error = error * self.continuum
+        self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * error**2)
+
+    def _per_star(self, array):
+        rows = array[self.stars] if array.ndim == 2 else array
+        return np.broadcast_to(rows, self.raw_flux.shape)
+
+    def _keep(self, good):
+        self.constraints = self.constraints.of(good)
+        for name in ("stars", "rows", "raw_flux", "raw_ivar", "velocity", "continuum"):
+            setattr(self, name, getattr(self, name)[good])
+        for name in ("wavelength", "arm", "velocity_limits", "basis"):
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name)[good])
+
+    # Fit
+
+    def fit(self, results):
+        """Fit the stars that have data, and write down what came out.
+
+        Parameters
+        ----------
+        results : Measurements
+            Of all stars of the batch; changed in place.
+        """
+        results.n_pixels[:] = self.n_pixels
+        if not len(self.rows):
+            return
+        problem, low, high, prior = self.problem()
+        fit = self._fit(problem, low, high, prior)
+        self._report(fit, low, high, prior, results)
+        if results.model is not None:
+            every = torch.arange(len(self.rows), device=self.inverted.device)
+            with torch.no_grad():
+                flux = problem[0].flux(every, fit.parameters).double().cpu().numpy()
+            results.model[self.rows] = np.where(self.raw_ivar > 0, flux, np.nan)
+
+    def problem(self):
+        """Give what least squares is asked.
+
+        Returns
+        -------
+        problem : tuple
+            Model, flux and inverse variances of shape (B, P), in the precision of the
+            fit.
+        low, high : Tensor of shape (B, K), float64
+            Bounds, in the parameters of the model.
+        prior : tuple of Tensor of shape (B, K), float64
+            Means and inverse variances.
+        """
+        dtype = self.inverted.dtype
+        flux, ivar = (self._tensor(a).to(dtype) for a in (self.raw_flux, self.raw_ivar))
+        model = self._normalised_model()
+        if self.basis is not None:
+            basis = self._tensor(self.basis).to(flux)
+            model = ContinuumModel(model, flux, ivar, basis)
+        return (model, flux, ivar), *self._bounds(), self._prior()
+
+    def _fit(self, problem, low, high, prior):
+        """Fit all stars; those whose fit is poor again, from elsewhere."""
+        first_guess, at_rest = self.task.starts, self._at_rest()
+        first, *starts = self._sorted(problem, first_guess.parameters(*at_rest))
+        how = {"max_iterations": self.task.options.max_iterations, "prior": prior}
+        fit = fit_least_squares(*problem, first, low, high, **how)
+        dof = (problem[2] > 0).sum(1) - fit.parameters.shape[1]
+        dof = dof - torch.from_numpy(self._n_continuum()).to(dof)
+        n_labels = len(self.inverted.low)
+        for labels in first_guess.others(*at_rest, fit.parameters[:, :n_labels].cpu()):
+            labels = labels.to(first.device)
+            starts.append(torch.hstack([labels, first[:, n_labels:]]))
+        for start in starts:
+            rows = torch.nonzero(is_poor(fit.chi2, dof))[:, 0]
+            if not len(rows):
+                break
+            again = fit_least_squares(*problem, start, low, high, rows=rows, **how)
+            # where the model is wrong, chi2 differs that much between good fits, too
+            margin = POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
+            fit.take_better(again, rows, margin)
+        return fit
+
+    def _at_rest(self):
+        """Flux and ivar on the grid of the emulator, good enough for a first guess."""
+        flux = self.raw_flux / self.continuum
+        ivar = self.raw_ivar * self.continuum**2
+        if self.wavelength is None:
+            return torch.from_numpy(flux), torch.from_numpy(ivar)
+        rest = self.wavelength / doppler_factor(self.velocity)[:, None]
+        return resample_roughly(rest, flux, ivar, self.inverted.wavelength)
+
+    def _sorted(self, problem, starts):
+        """Give starts of all stars, of each first that of the smallest chi2."""
+        starts = torch.stack([self._with_velocity(start) for start in starts])
+        if len(starts) == 1:
+            return starts
+        model, flux, ivar = problem
+        rows = torch.arange(len(flux), device=flux.device)
+        with torch.no_grad():
+            chi2 = torch.stack(
+                [(ivar * (flux - model.flux(rows, s)) ** 2).sum(1) for s in starts]
+            )
+        return starts[chi2.argsort(0), rows]
+
+    def _with_velocity(self, start):
+        """Append offsets and velocity to labels and widths to start from."""
+        offsets = start.new_zeros(len(start), len(self.task.offsets))
+        start = torch.hstack([start, offsets])
+        if self.velocity_limits is not None:
+            start = torch.hstack([start, torch.from_numpy(self.velocity[:, None])])
+        return start.to(self.inverted.device)
+
+    def _normalised_model(self):
+        sampling = None
+        if self.task.instrument is not None:
+            sampling = self.task.instrument.sampling(self.stars)
+        on_grid = (
+            self.velocity_limits is None
+            and not self.task.broadening
+            and sampling is None
+            and (
+                self.wavelength is None
+                or (
+                    self.wavelength.shape[1] == self.inverted.n_pixels
+                    and (self.wavelength == self.inverted.wavelength).all()
+                )
+            )
+        )
+        return self.inverted.model(
+            None if on_grid else self._tensor(self.wavelength),
+            with_velocity=self.velocity_limits is not None,
+            broadening=self.task.broadening,
+            sampling=sampling,
+            arm=self._tensor(self.arm) if self.task.offsets else None,
+        )
+
+    def _bounds(self):
+        """Bounds of every star, in the parameters of the model."""
+        center, scale = self.task.units
+        shape = self.constraints.value.shape
+        low, high = (np.broadcast_to(limit, shape).copy() for limit in self.task.limits)
+        if self.velocity_limits is not None:
+            low[:, -1], high[:, -1] = self.velocity_limits.T
+        is_fixed, value = self.constraints.is_fixed, self.constraints.value
+        low, high = (
+            self._tensor((np.where(is_fixed, value, limit) - center) / scale)
+            for limit in (low, high)
+        )
+        return low, high
+
+    def _prior(self):
+        """Means and inverse variances, in the parameters of the model."""
+        center, scale = self.task.units
+        mean = (self.constraints.mean - center) / scale
+        weight = np.where(
+            self.constraints.is_fixed, 0.0, (scale / self.constraints.error) ** 2
+        )
+        return self._tensor(mean), self._tensor(weight)
+
+    # Report
+
+    def _n_continuum(self):
+        """Coefficients of the continuum of every star."""
+        if self.basis is None:
+            return np.zeros(len(self.rows), dtype=np.int64)
+        return self.basis.any(axis=2).sum(axis=1)
+
+    def _report(self, fit, low, high, prior, results):
+        rows, is_fixed = self.rows, self.constraints.is_fixed
+        free = self._tensor(~is_fixed)
+        normal = fit.normal_matrix * (free[:, None] & free[:, :, None])
+        covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
+        covariance = covariance.cpu().numpy()
+        covariance[is_fixed[:, None] | is_fixed[:, :, None]] = 0.0
+        center, scale = self.task.units
+        parameters = center + scale * fit.parameters.cpu().numpy()
+        results.parameters[rows] = np.where(
+            is_fixed, self.constraints.value, parameters
+        )
+        results.is_fixed[rows] = is_fixed
+        results.covariance[rows] = covariance * scale[:, None] * scale
+        results.n_continuum[rows] = self._n_continuum()
+        mean, weight = prior
+        penalty = (weight * (fit.parameters - mean) ** 2).sum(1)
+        results.chi2[rows] = (fit.chi2 - penalty).cpu().numpy()
+        results.n_iterations[rows] = fit.n_iterations.cpu().numpy()
+        results.converged[rows] = fit.converged.cpu().numpy()
+        edge = ((fit.parameters <= low) | (fit.parameters >= high)) & free
+        results.at_edge[rows] = edge[:, results.n_labels :].cpu().numpy()
+
+    def _tensor(self, array):
+        array = torch.from_numpy(np.ascontiguousarray(array))
+        return array.to(self.inverted.device)
+
+
+def is_poor(chi2, dof):
+    """Whether noise does not explain chi2.
+
+    Parameters
+    ----------
+    chi2, dof : Tensor or ndarray
+        Of stars, and their degrees of freedom.
+
+    Returns
+    -------
+    poor : Tensor or ndarray of bool
+        Whether chi2 is five standard deviations too large.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.abundances._batch import is_poor
+    >>> is_poor(np.array([180.0, 120.0]), np.array([100, 100]))
+    array([ True, False])
+    """
+    # chi2 of a good fit has the mean dof and the variance 2 dof
+    return chi2 > dof + POOR * (2 * dof.clip(1)) ** 0.5

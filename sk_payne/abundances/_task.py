@@ -1,0 +1,403 @@
+"""What is fitted to all stars: options that were checked, and what to start from.
+
+It is here so that every batch of stars finds the same things prepared.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from sk_payne.abundances._constraints import Constraints
+from sk_payne.abundances._inverted import Inverted
+from sk_payne.abundances._observation import Broadening
+from sk_payne.abundances._results import VELOCITY
+from sk_payne.abundances._sampling import Instrument
+from sk_payne.abundances._start import Starts
+from sk_payne.abundances._velocity_scan import VelocityScan
+from sk_payne.exceptions import WavelengthMismatchError
+from sk_payne.spectra import C_KMS, convert_medium, velocity_sigma
+
+__all__ = ["Options", "Task", "is_broadened", "prepare"]
+
+
+@dataclass
+class Options:
+    """Arguments of `AbundanceRegressor`, see there."""
+
+    velocity_range: Any = (-500.0, 500.0)
+    resolving_power: Any = None
+    integrate_pixels: bool = False
+    vsini: Any = 0.0
+    vmac: Any = 0.0
+    limb_darkening: float = 0.6
+    arm_offsets: Any = None
+    continuum_degree: int | None = None
+    fixed: Any = None
+    priors: Any = None
+    emulator_error: bool = True
+    max_iterations: int = 100
+
+
+@dataclass
+class Task:
+    """What is fitted to all stars.
+
+    Attributes
+    ----------
+    inverted : Inverted
+        The emulator.
+    options : Options
+        As they were given.
+    wavelength : ndarray of shape (P,) or (n, P), or None
+        Of the pixels in Å, in the medium of the emulator; None for flux on its grid.
+    instrument : Instrument or None
+        None without wavelengths.
+    broadening : Broadening or None
+        Of the model spectra; None for those of the emulator.
+    offsets : list of tuple
+        Limits of the velocity offsets of arms after the first.
+    with_velocity : bool
+        Whether a velocity is fitted.
+    nuisances : list of str
+        What is fitted besides the labels.
+    constraints : Constraints
+        What is known.
+    starts : Starts
+        Labels and widths to start from.
+    scan : VelocityScan or None
+        Velocities to start from.
+    """
+
+    inverted: Inverted
+    options: Options
+    wavelength: np.ndarray | None
+    instrument: Instrument | None
+    broadening: Broadening | None
+    offsets: list
+    with_velocity: bool
+    nuisances: list
+    constraints: Constraints
+    starts: Starts
+    scan: VelocityScan | None = field(default=None)
+
+    @property
+    def limits(self):
+        """Lowest and highest value of every parameter, in their units."""
+        limits = [np.stack([self.inverted.low, self.inverted.high], axis=1)]
+        if self.broadening:
+            limits.append(self.broadening.bounds)
+        if self.offsets:
+            limits.append(self.offsets)
+        if self.with_velocity:
+            limits.append([self.options.velocity_range])
+        return np.concatenate(limits).T
+
+    @property
+    def units(self):
+        """Zero and unit of the parameters of models: labels are in that of the box."""
+        extra = np.zeros(len(self.nuisances))
+        return (
+            np.concatenate([self.inverted.center, extra]),
+            np.concatenate([self.inverted.half_width, extra + 1]),
+        )
+
+
+def prepare(inverted, spectra, options):
+    """Check options, and prepare what all stars share.
+
+    Parameters
+    ----------
+    inverted : Inverted
+        The emulator.
+    spectra : SpectrumSet
+        Of n stars, with errors.
+    options : Options
+        Not checked yet.
+
+    Returns
+    -------
+    task : Task
+        Ready for batches.
+
+    Raises
+    ------
+    ValueError
+        If the spectra cannot belong to the emulator, or an option is not allowed.
+    WavelengthMismatchError
+        If no star shares wavelengths with the emulator.
+    """
+    if options.max_iterations < 1:
+        raise ValueError(
+            f"`max_iterations` must be at least 1; got {options.max_iterations}."
+        )
+    limits = _checked_limits(inverted, options)
+    _check_degree(inverted, options.continuum_degree)
+    sigma, matrix = _resolution(inverted, spectra, options.resolving_power)
+    is_fourier = np.ndim(sigma) == 0
+    broadening = sketch = None
+    if inverted.wavelength is not None:
+        how = inverted.wavelength, limits, options.limb_darkening
+        broadening = Broadening.from_limits(*how, sigma if is_fourier else 0.0)
+        # near enough to start from, where the instrument is not the same everywhere
+        sketch = Broadening.from_limits(*how, float(np.median(sigma)))
+    wavelength = _observed_wavelength(inverted, spectra)
+    with_velocity = inverted.wavelength is not None and (
+        options.velocity_range is not None
+    )
+    if with_velocity:
+        _check_velocity_range(options.velocity_range)
+    needs_wavelength = (
+        with_velocity
+        or broadening
+        or options.continuum_degree is not None
+        or options.integrate_pixels
+        or not is_fourier
+    )
+    if wavelength is None and needs_wavelength:
+        wavelength = inverted.wavelength
+    _require_overlap(inverted, spectra, wavelength, options.velocity_range)
+    instrument, offsets = None, []
+    if wavelength is not None:
+        instrument = Instrument(
+            wavelength,
+            None if is_fourier else sigma,
+            matrix,
+            spectra.arm,
+            options.integrate_pixels,
+            C_KMS * float(np.median(np.diff(np.log(inverted.wavelength)))),
+        )
+        offsets = _arm_offsets(options.arm_offsets, instrument.n_arms, with_velocity)
+    nuisances = broadening.free if broadening else []
+    nuisances += [f"velocity_offset_{i + 1}" for i in range(len(offsets))]
+    nuisances += [VELOCITY] * with_velocity
+    starts = Starts(inverted, sketch)
+    task = Task(
+        inverted=inverted,
+        options=options,
+        wavelength=wavelength,
+        instrument=instrument,
+        broadening=broadening,
+        offsets=offsets,
+        with_velocity=with_velocity,
+        nuisances=nuisances,
+        constraints=None,
+        starts=starts,
+    )
+    task.constraints = Constraints.from_mappings(
+        [*inverted.label_names, *nuisances],
+        len(spectra),
+        options.fixed,
+        options.priors,
+        *task.limits,
+    )
+    if with_velocity:
+        task.scan = VelocityScan(
+            inverted.wavelength,
+            starts.velocity_templates,
+            options.velocity_range,
+            free_level=options.continuum_degree is not None,
+        )
+    return task
+
+
+def is_broadened(inverted, options):
+    """Whether model spectra are broader than those of the emulator.
+
+    Parameters
+    ----------
+    inverted : Inverted
+        The emulator.
+    options : Options or AbundanceRegressor
+        With one resolving power, or none.
+
+    Returns
+    -------
+    is_broadened : bool
+        Also if they may turn out not to be.
+    """
+    limits = _checked_limits(inverted, options)
+    return bool(
+        any(high for _, high in limits.values())
+        or _given_sigma(inverted, options.resolving_power)
+    )
+
+
+def _checked_limits(inverted, options):
+    limits = {
+        name: _as_limits(name, getattr(options, name)) for name in ("vsini", "vmac")
+    }
+    if not 0 <= options.limb_darkening <= 1:
+        raise ValueError(
+            f"`limb_darkening` must be between 0 and 1; got {options.limb_darkening}."
+        )
+    is_wanted = any(high for _, high in limits.values())
+    is_wanted |= options.integrate_pixels or options.arm_offsets is not None
+    is_wanted |= options.resolving_power is not None
+    if inverted.wavelength is None and is_wanted:
+        raise ValueError(
+            "`resolving_power`, `integrate_pixels`, `arm_offsets`, `vsini` and `vmac` "
+            "must keep their defaults for an emulator without wavelengths. Pass "
+            "`wavelength=` and `medium=` to SpectrumEmulator and train it again."
+        )
+    return limits
+
+
+def _as_limits(name, value):
+    """Smallest and largest value of a width, alike if it is fixed."""
+    limits = np.asarray(value, dtype=np.float64)
+    limits = limits.repeat(2) if limits.ndim == 0 else limits
+    good = limits.shape == (2,) and np.isfinite(limits).all()
+    if not good or not 0 <= limits[0] <= limits[1]:
+        raise ValueError(
+            f"`{name}` must be a velocity in km/s, not negative, or a smallest and a "
+            f"largest one; got {value!r}."
+        )
+    return float(limits[0]), float(limits[1])
+
+
+def _check_degree(inverted, degree):
+    if degree is None:
+        return
+    if not (isinstance(degree, Integral) and degree >= 0):
+        raise ValueError(
+            "`continuum_degree` must be None or an integer of at least 0; got "
+            f"{degree!r}."
+        )
+    if inverted.wavelength is None:
+        raise ValueError(
+            "`continuum_degree` must be None for an emulator without wavelengths; "
+            f"got {degree}. Pass `wavelength=` and `medium=` to SpectrumEmulator "
+            "and train it again."
+        )
+
+
+def _resolution(inverted, spectra, resolving_power):
+    """Width of the instrument in km/s, beyond that of the emulator, and a matrix.
+
+    The width is one number, or one for each pixel of shape (n, P).
+    """
+    if resolving_power is None:
+        if spectra.resolution_matrix is not None:
+            # which says it better than a resolving power does
+            return 0.0, spectra.resolution_matrix
+        resolving_power = spectra.resolving_power
+        if resolving_power is not None and inverted.resolving_power is None:
+            warnings.warn(
+                "The spectra state their resolving power, but the emulator does not "
+                "know its own: no instrument is allowed for. Pass `resolving_power=` "
+                "to SpectrumEmulator.",
+                stacklevel=5,
+            )
+            return 0.0, None
+    sigma = _given_sigma(inverted, resolving_power)
+    if np.ndim(sigma) == 0:
+        return sigma, None
+    try:
+        sigma = np.broadcast_to(sigma, spectra.shape)
+    except ValueError as error:
+        raise ValueError(
+            "`resolving_power` must be one number, or one for each pixel of spectra "
+            f"of shape {spectra.shape}; got the shape {np.shape(resolving_power)}."
+        ) from error
+    seen = spectra.ivar > 0
+    if not seen.any() or np.ptp(sigma[seen]) < 1e-9:
+        return float(sigma[seen].mean()) if seen.any() else 0.0, None
+    return sigma, None
+
+
+def _given_sigma(inverted, resolving_power):
+    """Width in km/s of the instrument, as far as the emulator does not have it."""
+    if resolving_power is None:
+        return 0.0
+    if inverted.resolving_power is None:
+        raise ValueError(
+            "`resolving_power` must be None for an emulator that does not know its "
+            f"own; got {resolving_power}. Pass `resolving_power=` to "
+            "SpectrumEmulator: that of its training spectra, np.inf if they are "
+            "as the star sends them out."
+        )
+    power = np.asarray(resolving_power, dtype=np.float64)
+    if power.ndim == 0:
+        return float(velocity_sigma(power, inverted.resolving_power))
+    # unknown where there is nothing to see
+    power = np.where(np.isnan(power), inverted.resolving_power, power)
+    return velocity_sigma(power, inverted.resolving_power)
+
+
+def _arm_offsets(limits, n_arms, with_velocity):
+    """Limits of the offsets of all arms but the first."""
+    if limits is None:
+        return []
+    if np.shape(limits) != (2,) or not -C_KMS < limits[0] <= 0 <= limits[1] < C_KMS:
+        raise ValueError(
+            "`arm_offsets` must be a smallest and a largest velocity in km/s, with 0 "
+            f"between them, or None; got {limits!r}."
+        )
+    if not with_velocity:
+        raise ValueError(
+            "`velocity_range` must not be None with `arm_offsets`: they are relative "
+            "to the velocity of the first arm."
+        )
+    return [tuple(map(float, limits))] * (n_arms - 1)
+
+
+def _observed_wavelength(inverted, spectra):
+    """Wavelengths in the medium of the emulator, or None for flux on its grid."""
+    n_pixels = spectra.shape[1]
+    if spectra.wavelength is None:
+        if n_pixels != inverted.n_pixels:
+            raise ValueError(
+                f"`X` must have the {inverted.n_pixels} pixels of the emulator; got "
+                f"{n_pixels}. Spectra on other wavelengths go in as specutils Spectrum "
+                "objects, if the emulator was trained with wavelengths."
+            )
+        return None
+    if inverted.wavelength is None:
+        if inverted.n_pixels == n_pixels and spectra.wavelength.ndim == 1:
+            return None
+        raise ValueError(
+            "`X` has wavelengths, but the emulator was trained without. Pass "
+            "`wavelength=` and `medium=` to SpectrumEmulator and train it again."
+        )
+    if spectra.medium is None:
+        raise ValueError(
+            "`medium` of the spectra is not known. Pass "
+            "AbundanceRegressor(..., medium='air') or 'vacuum', or set "
+            'spectrum.meta["medium"]: they differ by 80 km/s.'
+        )
+    return convert_medium(spectra.wavelength, spectra.medium, inverted.medium)
+
+
+def _check_velocity_range(velocity_range):
+    good = np.shape(velocity_range) == (2,) and (
+        -C_KMS < velocity_range[0] <= velocity_range[1] < C_KMS
+    )
+    if not good:
+        raise ValueError(
+            "`velocity_range` must be a smallest and a largest velocity in km/s, or "
+            f"None; got {velocity_range!r}."
+        )
+
+
+def _require_overlap(inverted, spectra, wavelength, velocity_range):
+    """Stars may miss the emulator one by one, but not all of them."""
+    if wavelength is None or not len(spectra):
+        return
+    grid = inverted.wavelength
+    reach = 0.0 if velocity_range is None else np.abs(velocity_range).max() / C_KMS
+    near = (wavelength >= grid[0] * (1 - reach)) & (
+        wavelength <= grid[-1] * (1 + reach)
+    )
+    has_data = (spectra.ivar > 0).any()
+    if (
+        has_data
+        and not (np.broadcast_to(near, spectra.shape) & (spectra.ivar > 0)).any()
+    ):
+        raise WavelengthMismatchError(
+            f"`X` covers {wavelength.min():.1f}-{wavelength.max():.1f} Å, but the "
+            f"emulator knows {grid[0]:.1f}-{grid[-1]:.1f} Å. Pass spectra of that "
+            "range, or an emulator of theirs."
+        )
