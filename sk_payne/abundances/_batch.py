@@ -42,6 +42,8 @@ class Batch:
         Rows of those in the batch.
     rank : int, default=0
         Of the velocity to start from: 0 is the best one.
+    found : Measurements, default=None
+        Of all stars, if they were fitted before: where to start from.
 
     Attributes
     ----------
@@ -49,7 +51,7 @@ class Batch:
         Which of `stars` have data; only these are kept.
     """
 
-    def __init__(self, task, spectra, stars, rank=0):
+    def __init__(self, task, spectra, stars, rank=0, found=None):
         self.task = task
         self.inverted = task.inverted
         self.stars = stars
@@ -62,6 +64,7 @@ class Batch:
             self.wavelength = self._per_star(task.wavelength)
         if spectra.arm is not None:
             self.arm = self._per_star(spectra.arm)
+        self.found = None if found is None else found.parameters[stars]
         self.velocity = np.zeros(len(stars))
         # of the fit; without one, no velocity is fitted
         self.velocity_limits = None
@@ -103,21 +106,24 @@ class Batch:
 
     def _find_velocity(self, rank):
         """Scan for the velocity; keep the pixels that the fit can see around it."""
-        scan = self.task.scan
-        velocities, excess = scan(
-            self.wavelength,
-            self.raw_flux / self.continuum,
-            self.raw_ivar * self.continuum**2,
-            n_best=rank + 1,
-        )
         known = self.constraints.value[:, -1]
         is_known = np.isfinite(known)
-        self.velocity = np.where(is_known, known, velocities[:, rank])
-        # nothing to fit where no other velocity comes near the best
-        rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
-        self.raw_ivar = np.where(rival[:, None], self.raw_ivar, 0.0)
+        if self.found is not None:
+            # that of a star without data is of no use, and not used
+            self.velocity = np.nan_to_num(self.found[:, -1])
+        else:
+            velocities, excess = self.task.scan(
+                self.wavelength,
+                self.raw_flux / self.continuum,
+                self.raw_ivar * self.continuum**2,
+                n_best=rank + 1,
+            )
+            self.velocity = np.where(is_known, known, velocities[:, rank])
+            # nothing to fit where no other velocity comes near the best
+            rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
+            self.raw_ivar = np.where(rival[:, None], self.raw_ivar, 0.0)
         # the broader lines are, the less exact is the scan
-        margin = max(_VELOCITY_STEPS * scan.step, self._reach / 2)
+        margin = max(_VELOCITY_STEPS * self.task.scan.step, self._reach / 2)
         margin = np.where(is_known, 0.0, margin)[:, None]
         self.velocity_limits = np.clip(
             self.velocity[:, None] + margin * [-1, 1],
@@ -160,7 +166,7 @@ class Batch:
         self.constraints = self.constraints.of(good)
         for name in ("stars", "rows", "raw_flux", "raw_ivar", "velocity", "continuum"):
             setattr(self, name, getattr(self, name)[good])
-        for name in ("wavelength", "arm", "velocity_limits", "basis"):
+        for name in ("wavelength", "arm", "velocity_limits", "basis", "found"):
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name)[good])
 
@@ -206,6 +212,24 @@ class Batch:
             basis = self._tensor(self.basis).to(flux)
             model = ContinuumModel(model, flux, ivar, basis)
         return (model, flux, ivar), *self._bounds(), self._prior()
+
+    def fit_again(self):
+        """Fit stars from where they were found before.
+
+        Returns
+        -------
+        fit : LeastSquaresFit
+            In the parameters of the model.
+        how : dict
+            Arguments of `fit_least_squares` for more of the kind.
+        """
+        problem, low, high, prior = self.problem()
+        center, scale = self.task.units
+        how = dict(zip(("model", "flux", "ivar"), problem, strict=True))
+        how |= {"low": low, "high": high, "prior": prior}
+        how["max_iterations"] = self.task.options.max_iterations
+        start = self._tensor((self.found - center) / scale)
+        return fit_least_squares(start=start, **how), how
 
     def _fit(self, problem, low, high, prior):
         """Fit all stars; those whose fit is poor again, from elsewhere."""

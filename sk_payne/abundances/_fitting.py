@@ -8,9 +8,8 @@ from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import POOR, Batch, is_poor
 from sk_payne.abundances._results import Measurements, set_flags
-from sk_payne.abundances._task import prepare
 
-__all__ = ["fit_stars"]
+__all__ = ["batches", "fit_task"]
 
 # Derivatives held at a time, in numbers: 256 MB in float64. More stars at a time than
 # this only make the progress bar jump, on a CPU.
@@ -21,17 +20,15 @@ _STARS_CPU = 32
 _N_VELOCITIES = 3
 
 
-def fit_stars(inverted, spectra, options, *, keep_model=False, verbose=0):
+def fit_task(task, spectra, *, keep_model=False, verbose=0):
     """Measure stars.
 
     Parameters
     ----------
-    inverted : Inverted
-        The emulator.
+    task : Task
+        What is fitted.
     spectra : SpectrumSet
-        Of n stars, with errors.
-    options : Options
-        How.
+        Of n stars, with errors, for which the task was prepared.
     keep_model : bool, default=False
         Whether the results shall have the flux of the fits.
     verbose : int, default=0
@@ -41,15 +38,8 @@ def fit_stars(inverted, spectra, options, *, keep_model=False, verbose=0):
     -------
     results : Measurements
         Of all stars, those without data flagged.
-
-    Raises
-    ------
-    ValueError
-        If the spectra cannot belong to the emulator, or an option is not allowed.
-    WavelengthMismatchError
-        If no star shares wavelengths with the emulator.
     """
-    task = prepare(inverted, spectra, options)
+    inverted = task.inverted
     shape = len(inverted.low), task.nuisances
     n_pixels = spectra.shape[1] if keep_model else None
     results = Measurements.empty(len(spectra), *shape, n_pixels=n_pixels)

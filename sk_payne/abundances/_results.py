@@ -9,7 +9,14 @@ import numpy as np
 
 from sk_payne.exceptions import did_you_mean
 
-__all__ = ["FLAGS", "VELOCITY", "Measurements", "make_table", "set_flags"]
+__all__ = [
+    "FLAGS",
+    "VELOCITY",
+    "Measurements",
+    "make_limits_table",
+    "make_table",
+    "set_flags",
+]
 
 VELOCITY = "radial_velocity"
 """Name of the velocity among what is fitted besides labels."""
@@ -231,6 +238,37 @@ def make_table(results, names, units, combinations=None):
         f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
     )
     return table
+
+
+def make_limits_table(limits, names, label_names, label_units, side):
+    """Make an astropy table of limits.
+
+    Parameters
+    ----------
+    limits : ndarray of shape (n, n_names)
+        Of n stars.
+    names : list of str
+        Of the parameters.
+    label_names, label_units : list of str
+        Of all labels; other parameters are in km/s.
+    side : str
+        Ends the names of the columns.
+
+    Returns
+    -------
+    table : astropy.table.QTable
+        One row per star.
+    """
+    from astropy import units as u
+    from astropy.table import QTable
+
+    units = dict(zip(label_names, label_units, strict=True))
+    return QTable(
+        {
+            f"{name}_{side}": limits[:, i] * u.Unit(units.get(name, "km / s"))
+            for i, name in enumerate(names)
+        }
+    )
 
 
 def _combine(results, names, units, name, factors):

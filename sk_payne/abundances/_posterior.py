@@ -1,0 +1,165 @@
+"""Samples of what a spectrum says about a star, where Gaussian errors are not enough.
+
+It is here to hand our likelihood to emcee, all walkers at once.
+"""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.utils import Bunch
+from tqdm.auto import tqdm
+
+from sk_payne.abundances._batch import Batch
+from sk_payne.abundances._least_squares import invert_normal_matrix
+
+__all__ = ["sample_posterior"]
+
+# Autocorrelation times that the second half of a chain should be long.
+_LONG_ENOUGH = 25
+
+# Walkers for each parameter, and in all at least.
+_WALKERS, _FEWEST = 2, 32
+
+
+def sample_posterior(task, spectra, found, *, n_steps, n_draws, random_state, verbose):
+    """Sample labels and nuisances of stars one after the other.
+
+    Parameters
+    ----------
+    task : Task
+        What is fitted.
+    spectra : SpectrumSet
+        Of n stars.
+    found : Measurements
+        Of the stars; walkers start around them.
+    n_steps : int
+        Of all walkers; the first half is thrown away.
+    n_draws : int
+        Samples to keep of each star.
+    random_state : numpy RandomState
+        Of all that is drawn.
+    verbose : int
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    posterior : Bunch
+        As :meth:`AbundanceRegressor.posterior` describes it.
+
+    Warns
+    -----
+    UserWarning
+        If chains are short.
+    """
+    n, n_parameters = found.parameters.shape
+    samples = np.full((n, n_draws, n_parameters), np.nan)
+    n_effective, acceptance = np.full((2, n), np.nan)
+    n_lengths = np.full(n, np.inf)
+    seeds = random_state.randint(2**31, size=n)
+    for star in tqdm(range(n), unit="star", disable=not verbose):
+        batch = Batch(task, spectra, np.array([star]), found=found)
+        if not len(batch.rows):
+            continue
+        chain, tau, acceptance[star] = _chain(
+            batch, n_steps, np.random.RandomState(seeds[star])
+        )
+        n_lengths[star] = len(chain) / tau
+        flat = chain.reshape(-1, n_parameters)
+        n_effective[star] = len(flat) / tau
+        # a sample of the chain, evenly spread over it
+        chosen = np.linspace(0, len(flat) - 1, n_draws).round().astype(int)
+        samples[star] = flat[chosen]
+    short = np.flatnonzero(n_lengths < _LONG_ENOUGH)
+    if len(short):
+        warnings.warn(
+            f"The chains of {len(short)} of {n} stars are shorter than {_LONG_ENOUGH} "
+            f"autocorrelation times, that of row {short[0]} has "
+            f"{n_lengths[short[0]]:.0f}: samples may not show the whole posterior. "
+            "Pass more `n_steps`.",
+            stacklevel=3,
+        )
+    names = [*task.inverted.label_names, *task.nuisances]
+    units = [*task.inverted.label_units, *["km / s"] * len(task.nuisances)]
+    return Bunch(
+        samples=samples,
+        label_names=names,
+        label_units=units,
+        n_effective=n_effective,
+        acceptance=acceptance,
+    )
+
+
+def _chain(batch, n_steps, rng):
+    """Second half of a chain in units of the parameters, its time, and acceptance."""
+    try:
+        import emcee
+    except ImportError as error:
+        raise ImportError(
+            "Sampling needs emcee. Install it with: pip install 'sk_payne[posterior]'."
+        ) from error
+    fit, how = batch.fit_again()
+    low, high = (how[name][0].cpu().numpy() for name in ("low", "high"))
+    is_free = low < high
+    best = fit.parameters[0].cpu().numpy()
+    n_free = int(is_free.sum())
+    n_walkers = max(_WALKERS * n_free, _FEWEST)
+
+    def complete(free):
+        every = np.tile(best, (len(free), 1))
+        every[:, is_free] = free
+        return every
+
+    def log_probability(free):
+        every = complete(np.atleast_2d(free))
+        inside = ((every >= low) & (every <= high)).all(axis=1)
+        result = np.full(len(every), -np.inf)
+        if inside.any():
+            result[inside] = _log_likelihood(how, every[inside])
+        return result
+
+    normal = fit.normal_matrix[:, is_free][:, :, is_free]
+    start = _around(best[is_free], normal, low[is_free], high[is_free], n_walkers, rng)
+    sampler = emcee.EnsembleSampler(
+        n_walkers,
+        n_free,
+        log_probability,
+        vectorize=True,
+        moves=[(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)],
+    )
+    sampler.random_state = rng.get_state()
+    sampler.run_mcmc(start, n_steps)
+    chain = sampler.get_chain(discard=n_steps // 2)
+    with np.errstate(all="ignore"):
+        tau = emcee.autocorr.integrated_time(chain, quiet=True, tol=0)
+    # walkers that never moved say nothing
+    tau = float(np.where(np.isfinite(tau), tau, len(chain)).max())
+    center, scale = batch.task.units
+    n_kept = len(chain)
+    chain = center + scale * complete(chain.reshape(-1, n_free))
+    chain = chain.reshape(n_kept, n_walkers, -1)
+    return chain, tau, float(sampler.acceptance_fraction.mean())
+
+
+def _log_likelihood(how, parameters):
+    """Minus half of chi2, priors included, of one star."""
+    parameters = torch.from_numpy(parameters).to(how["low"].device)
+    rows = torch.zeros(len(parameters), dtype=torch.int64, device=parameters.device)
+    with torch.no_grad():
+        flux = how["model"].flux(rows, parameters)
+        chi2 = (how["ivar"] * (how["flux"] - flux).double() ** 2).sum(1)
+        mean, weight = how["prior"]
+        chi2 = chi2 + (weight * (parameters - mean) ** 2).sum(1)
+    return -chi2.cpu().numpy() / 2
+
+
+def _around(best, normal, low, high, n_walkers, rng):
+    """Walkers around the best fit, no wider than the bounds and all inside."""
+    covariance = invert_normal_matrix(normal)[0].cpu().numpy()
+    error = np.sqrt(np.diag(covariance))
+    error = np.where(np.isfinite(error), error, high - low).clip(max=(high - low) / 4)
+    start = best + error * rng.standard_normal((n_walkers, len(best)))
+    # what is beyond a bound is folded back
+    start = np.where(start < low, 2 * low - start, start)
+    start = np.where(start > high, 2 * high - start, start)
+    return start.clip(low, high)
