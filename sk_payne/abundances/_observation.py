@@ -102,22 +102,23 @@ class Broadening:
     def _transfer(self, widths):
         """Transfer function (B, n), and its derivatives by the free widths."""
         k = self.convolver.k.to(widths.device)
-        values, slopes = {}, {}
-        for name, (low, _) in self.limits.items():
+        transfer, slopes = gaussian_transfer(k, k.new_tensor(self.sigma))[0], []
+        for name, (low, high) in self.limits.items():
+            if not high:
+                continue
             width = widths.new_full((len(widths),), low)
             if name in self.free:
                 width = widths[:, self.free.index(name)]
-            values[name], slopes[name] = (
+            value, slope = (
                 rotation_transfer(k, width, self.limb_darkening)
                 if name == "vsini"
                 else macroturbulence_transfer(k, width)
             )
-        instrument, _ = gaussian_transfer(k, k.new_tensor(self.sigma))
-        others = {"vsini": values["vmac"], "vmac": values["vsini"]}
-        return (
-            values["vsini"] * values["vmac"] * instrument,
-            [slopes[name] * others[name] * instrument for name in self.free],
-        )
+            slopes = [other * value for other in slopes]
+            if name in self.free:
+                slopes.append(transfer * slope)
+            transfer = transfer * value
+        return transfer.expand(len(widths), -1), slopes
 
 
 class ContinuumModel:
