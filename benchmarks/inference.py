@@ -1,0 +1,233 @@
+"""Errors of labels measured from synthetic spectra, beside those of the paper.
+
+Measures the test spectra of the shipped grid, which no emulator has seen, with each
+architecture: labels only, at rest, with the true continuum. "noise_free" adds no noise
+and gives every pixel an error of 1/1000, "snr_100" adds noise and gives its error; both
+add the emulator's own error, "equal_weights" is "noise_free" without it. The statistic
+is the mean absolute error, as "mean errors" of the paper are understood here, in bins
+of the true abundance; beside it stand 1.4826 times the median absolute deviation
+(scatter) and the median error claimed.
+
+The paper had 22 315 wavelengths of 4000-5000 Å, up to 100 000 training spectra and
+other labels free, so its numbers are not like for like.
+
+Uses the emulators that benchmarks/emulators.py wrote. Every 16 stars are a line of
+results/inference.jsonl and are not measured again with the same emulator: after an
+interruption, the same command goes on. The record has all that is complete.
+
+    python benchmarks/inference.py [--arch payne ...] [--cases noise_free snr_100]
+        [--stars 300]
+"""
+
+import argparse
+import hashlib
+import json
+import time
+
+import numpy as np
+from record import RESULTS, machine, table, write
+
+from sk_payne import AbundanceRegressor, load
+from sk_payne.abundances import recovery_statistics
+from sk_payne.datasets import load_sme_grid
+from sk_payne.inspection import RecoveryDisplay
+from sk_payne.networks import NETWORKS
+
+CASES = {
+    "noise_free": {"snr": 1000.0, "noise": 0.0, "emulator_error": True},
+    "snr_100": {"snr": 100.0, "noise": 0.01, "emulator_error": True},
+    "equal_weights": {"snr": 1000.0, "noise": 0.0, "emulator_error": False},
+}
+BINS = ((-2, -1), (-1, 0), (0, 1))
+CHUNK = 16
+
+# What tells one measurement from another.
+KEYS = ("arch", "emulator", "case", "first", "last")
+
+# Mean errors of Różański, Ting & Jabłońska, "TransformerPayne", arXiv:2407.05751: of
+# all stars, or in the bins of the true abundance.
+PAPER_ARCHS = ("transformer", "payne", "bigpayne", "convolutional")
+PAPER = {
+    "teff": "3.7027 43.3008 6.3656 24.3971",
+    "logg": "0.0050 0.0632 0.0080 0.0330",
+    "C_H": ".4933 .6964 .5955 .7195 .3920 .6510 .4557 .6436 .4629 .7459 .5566 .8036",
+    "Na_H": ".0313 .2824 .0493 .1618 .0076 .1678 .0167 .1484 .0070 .0592 .0102 .0324",
+    "Mg_H": ".0058 .1444 .0142 .0689 .0052 .0759 .0109 .0300 .0068 .0599 .0081 .0317",
+    "Al_H": ".3713 .9599 .5278 .7450 .1884 .9245 .4038 .7979 .0161 .7982 .0332 .7952",
+    "Si_H": ".0096 .2231 .0244 .1295 .0089 .1482 .0223 .0922 .0077 .0996 .0133 .0624",
+    "K_H": ".2222 .5804 .2996 .5176 .0208 .3401 .0423 .3774 .0230 .4331 .0415 .5008",
+    "Ca_H": ".0057 .0829 .0092 .0306 .0054 .0498 .0077 .0204 .0052 .0406 .0064 .0210",
+    "Sc_H": ".0105 .1320 .0183 .0549 .0090 .0577 .0103 .0368 .0090 .0504 .0088 .0301",
+    "Ti_H": ".0052 .0579 .0073 .0231 .0050 .0466 .0062 .0236 .0053 .0331 .0055 .0176",
+    "V_H": ".0064 .1347 .0275 .0766 .0055 .0529 .0069 .0260 .0055 .0359 .0071 .0231",
+    "Cr_H": ".0057 .0734 .0098 .0355 .0045 .0425 .0068 .0176 .0051 .0337 .0057 .0181",
+    "Mn_H": ".0068 .1227 .0142 .0319 .0053 .0445 .0072 .0211 .0059 .0390 .0074 .0191",
+    "Fe_H": ".0042 .0516 .0060 .0192 .0038 .0338 .0050 .0175 .0045 .0333 .0073 .0204",
+}
+
+
+def main():
+    arguments = parse()
+    require_emulators(arguments.arch)
+    grid = load_sme_grid()
+    stars = grid.test_indices[: arguments.stars]
+    path = RESULTS / "inference.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    done = {tuple(row[key] for key in KEYS): row for row in map(json.loads, lines)}
+    for arch in arguments.arch:
+        emulator = load(emulator_path(arch))
+        for case in arguments.cases:
+            for job in jobs(arch, case, len(stars)):
+                if job in done:
+                    continue
+                row = dict(zip(KEYS, job, strict=True))
+                row |= measure(emulator, grid, stars, row)
+                done[job] = row
+                with path.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                print({key: row[key] for key in (*KEYS, "seconds")}, flush=True)
+    results = [
+        summarise(arch, case, [done[job] for job in jobs(arch, case, len(stars))], grid)
+        for case in CASES
+        for arch in NETWORKS
+        if emulator_path(arch).exists()
+        and all(job in done for job in jobs(arch, case, len(stars)))
+    ]
+    write("inference", {"n_stars": len(stars), "cases": CASES, "results": results})
+    for case in CASES:
+        show([result for result in results if result["case"] == case])
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument(
+        "--cases", nargs="+", default=["noise_free", "snr_100"], choices=CASES
+    )
+    parser.add_argument("--stars", type=int, default=300)
+    return parser.parse_args()
+
+
+def emulator_path(arch):
+    return RESULTS / f"{arch}.safetensors"
+
+
+def require_emulators(archs):
+    """Say how to train the emulators that are missing."""
+    missing = [arch for arch in archs if not emulator_path(arch).exists()]
+    if missing:
+        raise SystemExit(
+            f"No emulator of {', '.join(missing)} in {RESULTS}. Train with: "
+            f"python benchmarks/emulators.py --again --arch {' '.join(missing)}"
+        )
+
+
+def jobs(arch, case, n_stars):
+    """Keys of all chunks of stars."""
+    digest = hashlib.sha256(emulator_path(arch).read_bytes()).hexdigest()[:12]
+    firsts = range(0, n_stars, CHUNK)
+    return [(arch, digest, case, i, min(i + CHUNK, n_stars)) for i in firsts]
+
+
+def measure(emulator, grid, stars, job):
+    """Labels of a chunk of stars, and the errors claimed for them."""
+    case = CASES[job["case"]]
+    chunk = slice(job["first"], job["last"])
+    true, flux = grid.data[stars], grid.target[stars]
+    # of all stars, so that the noise of one does not depend on the chunks
+    noise = np.random.default_rng(3).standard_normal(flux.shape)
+    flux = flux + case["noise"] * noise
+    regressor = AbundanceRegressor(
+        emulator,
+        snr=case["snr"],
+        velocity_range=None,
+        emulator_error=case["emulator_error"],
+    )
+    start = time.perf_counter()
+    found = regressor.measure(flux[chunk])
+    seconds = time.perf_counter() - start
+    display = RecoveryDisplay.from_table(found, true[chunk], emulator.label_names_)
+    return {
+        "measured": rounded(display.measured, 7),
+        "error": rounded(display.error, 3),
+        "converged": int(np.sum(found["converged"])),
+        "seconds": round(seconds, 2),
+        **{key: machine()[key] for key in ("date", "cpu", "torch_threads", "torch")},
+    }
+
+
+def rounded(values, n_digits):
+    return [[float(f"{value:.{n_digits}g}") for value in row] for row in values]
+
+
+def summarise(arch, case, chunks, grid):
+    """Statistics of each label, in bins of the true abundance."""
+    true = grid.data[grid.test_indices][: chunks[-1]["last"]]
+    measured = np.vstack([chunk["measured"] for chunk in chunks])
+    error = np.vstack([chunk["error"] for chunk in chunks])
+    rows = []
+    for i, label in enumerate(grid.label_names):
+        bins = [(-np.inf, np.inf)] if label in ("teff", "logg") else BINS
+        for j, (low, high) in enumerate(bins):
+            inside = (low <= true[:, i]) & (true[:, i] < high)
+            if not inside.any():
+                continue
+            of_bin = (part[inside, i : i + 1] for part in (true, measured, error))
+            found = recovery_statistics(*of_bin)
+            rows.append(
+                {
+                    "label": label,
+                    "bin": "all" if len(bins) == 1 else f"{low} to {high}",
+                    "n": int(found["n"][0]),
+                    "mae": float(np.abs(measured - true)[inside, i].mean()),
+                    **{key: float(found[key][0]) for key in ("scatter", "error")},
+                    "paper": paper(arch, label, j),
+                }
+            )
+    return {
+        "arch": arch,
+        "case": case,
+        "emulator": chunks[0]["emulator"],
+        "converged": sum(chunk["converged"] for chunk in chunks) / len(true),
+        "seconds": round(sum(chunk["seconds"] for chunk in chunks), 1),
+        "rows": rows,
+    }
+
+
+def paper(arch, label, i):
+    """Mean error of the paper in bin i, or None."""
+    if arch not in PAPER_ARCHS or label not in PAPER:
+        return None
+    place = len(PAPER_ARCHS) * i + PAPER_ARCHS.index(arch)
+    return float(PAPER[label].split()[place])
+
+
+def show(results):
+    """Print all about a case, then mean errors side by side, for the documents."""
+    for result in results:
+        print(f"\n{result['arch']}, {result['case']}: ", end="")
+        print(f"{result['seconds']} s, {result['converged']:.1%} converged")
+        table(result["rows"])
+    if results:
+        print(f"\n.. csv-table:: Mean absolute errors, {results[0]['case']}")
+        print("   :header-rows: 1\n")
+        for line in zip(*side_by_side(results), strict=True):
+            print("   " + ", ".join(line))
+
+
+def side_by_side(results):
+    """Columns of mean errors, ours and the paper's, each below its title."""
+    rows = results[0]["rows"]
+    columns = [["label", *(row["label"] for row in rows)]]
+    columns.append(["[X/H]", *(row["bin"] for row in rows)])
+    for result in results:
+        for key, title in (("mae", ""), ("paper", " (paper)")):
+            values = [row[key] for row in result["rows"]]
+            cells = ["" if value is None else f"{value:.4f}" for value in values]
+            if any(cells):
+                columns.append([result["arch"] + title, *cells])
+    return columns
+
+
+if __name__ == "__main__":
+    main()
