@@ -3,8 +3,8 @@
 Trains on the training split, whose held-out part is all that a recipe may be chosen
 by, and judges on the test split: errors, and which part of them is within the error
 that the emulator claims, in all and in the quarters of the range of every label that do
-worst. An architecture already in the record is skipped, so
-an interrupted run resumes; --again starts over.
+worst. An architecture whose emulator is there is skipped, so that an interrupted run
+goes on; --again trains it anew.
 
     python benchmarks/emulators.py [--arch payne ...] [--seed 0] [--again]
 """
@@ -32,13 +32,13 @@ def main():
     parser.add_argument("--again", action="store_true")
     arguments = parser.parse_args()
     path = RESULTS / "emulators.json"
-    rows = []
-    if path.exists() and not arguments.again:
-        rows = json.loads(path.read_text())["rows"]
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
     grid = load_sme_grid()
     for arch in arguments.arch:
-        if any(row["arch"] == arch for row in rows):
+        is_there = (RESULTS / f"{arch}.safetensors").exists()
+        if is_there and not arguments.again:
             continue
+        rows = [row for row in rows if row["arch"] != arch]
         rows.append(train_and_judge(arch, grid, arguments.seed))
         write("emulators", {"seed": arguments.seed, "rows": rows})
     table([{k: v for k, v in row.items() if k != "machine"} for row in rows])
