@@ -150,6 +150,7 @@ def mock_recovery(
     )
     if flux is not None and labels is None:
         raise ValueError("`labels` of the spectra must be given with `flux`; got None.")
+    _check_instrument(regressor)
     snr = _checked_snr(snr)
     rng = check_random_state(random_state)
     labels = _labels(rng, labels, n_stars, inverted)
@@ -201,6 +202,22 @@ def _column(tables, name):
 
 
 # Stars ---------------------------------------------------------------------------
+
+
+def _check_instrument(regressor):
+    """Mock stars are seen in points, by one instrument."""
+    wanted = {
+        "resolving_power": np.ndim(regressor.resolving_power) == 0,
+        "integrate_pixels": not regressor.integrate_pixels,
+        "arm_offsets": regressor.arm_offsets is None,
+    }
+    for name, is_simple in wanted.items():
+        if not is_simple:
+            raise ValueError(
+                f"`{name}` of the regressor must be that of one arm whose pixels see "
+                f"points, with one resolving power; got {getattr(regressor, name)!r}. "
+                "Set it so in a copy: errors hold alike."
+            )
 
 
 def _checked_snr(snr):

@@ -12,8 +12,10 @@ from sk_payne.spectra import (
     VelocityConvolver,
     broadening_reach,
     gaussian_transfer,
+    instrument_transfer,
     macroturbulence_transfer,
     rotation_transfer,
+    velocity_sigma,
 )
 
 __all__ = ["Broadening", "ContinuumModel", "continuum_basis", "fit_continuum"]
@@ -28,34 +30,41 @@ _FIRST_VMAC = 3.0
 
 @dataclass(frozen=True)
 class Broadening:
-    """Rotation and macroturbulence, fixed or to be found, and a fixed instrument.
+    """Rotation, macroturbulence and an instrument, each fixed or to be found.
 
     Parameters
     ----------
     convolver : VelocityConvolver
         On the grid of the emulator.
     limits : dict of str to tuple of float
-        Smallest and largest "vsini" and "vmac" in km/s, alike for what is fixed.
+        Smallest and largest "vsini" and "vmac" in km/s, alike for what is fixed, and
+        "resolving_power", if it is to be found.
     limb_darkening : float
         Linear coefficient.
     sigma : float
-        Standard deviation in km/s of the instrument, as far as the emulator does not
-        have it.
+        Standard deviation in km/s of a fixed instrument, as far as the emulator does
+        not have it.
+    already : float or None
+        Resolving power of the emulator.
     """
 
     convolver: VelocityConvolver
     limits: dict
     limb_darkening: float
     sigma: float
+    already: float | None = None
 
     @classmethod
-    def from_limits(cls, wavelength, limits, limb_darkening, sigma=0.0):
+    def from_limits(cls, wavelength, limits, limb_darkening, sigma=0.0, already=None):
         """Prepare for a grid; None if nothing is broadened."""
-        reach = broadening_reach(limits["vsini"][1], limits["vmac"][1], sigma)
+        widest = sigma
+        if "resolving_power" in limits:
+            widest = float(velocity_sigma(limits["resolving_power"][0], already))
+        reach = broadening_reach(limits["vsini"][1], limits["vmac"][1], widest)
         if reach == 0:
             return None
         convolver = VelocityConvolver(wavelength, reach)
-        return cls(convolver, limits, limb_darkening, sigma)
+        return cls(convolver, limits, limb_darkening, sigma, already)
 
     @property
     def free(self):
@@ -78,6 +87,9 @@ class Broadening:
         vsini = np.unique(np.clip(_FIRST_VSINI, low, high))
         vmac = np.clip(_FIRST_VMAC, *self.limits["vmac"])
         every = {"vsini": vsini, "vmac": np.full(len(vsini), vmac)}
+        if "resolving_power" in self.limits:
+            power = np.sqrt(np.prod(self.limits["resolving_power"]))
+            every["resolving_power"] = np.full(len(vsini), power)
         columns = [every[name] for name in self.free]
         return np.stack(columns, axis=1) if columns else np.zeros((1, 0))
 
@@ -109,16 +121,20 @@ class Broadening:
             width = widths.new_full((len(widths),), low)
             if name in self.free:
                 width = widths[:, self.free.index(name)]
-            value, slope = (
-                rotation_transfer(k, width, self.limb_darkening)
-                if name == "vsini"
-                else macroturbulence_transfer(k, width)
-            )
+            value, slope = self._profile(name, k, width)
             slopes = [other * value for other in slopes]
             if name in self.free:
                 slopes.append(transfer * slope)
             transfer = transfer * value
         return transfer.expand(len(widths), -1), slopes
+
+    def _profile(self, name, k, width):
+        """Transfer function of one of the widths, and its derivative by it."""
+        if name == "vsini":
+            return rotation_transfer(k, width, self.limb_darkening)
+        if name == "vmac":
+            return macroturbulence_transfer(k, width)
+        return instrument_transfer(k, width, self.already)
 
 
 class ContinuumModel:

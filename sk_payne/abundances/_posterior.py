@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import Batch
 from sk_payne.abundances._least_squares import invert_normal_matrix
+from sk_payne.abundances._results import nuisance_unit
 
 __all__ = ["sample_posterior"]
 
@@ -80,7 +81,7 @@ def sample_posterior(task, spectra, found, *, n_steps, n_draws, random_state, ve
             stacklevel=3,
         )
     names = [*task.inverted.label_names, *task.nuisances]
-    units = [*task.inverted.label_units, *["km / s"] * len(task.nuisances)]
+    units = [*task.inverted.label_units, *map(nuisance_unit, task.nuisances)]
     return Bunch(
         samples=samples,
         label_names=names,

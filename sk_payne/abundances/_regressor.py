@@ -69,9 +69,10 @@ class AbundanceRegressor(
     velocity_range : tuple of float or None, default=(-500.0, 500.0)
         Radial velocities in km/s among which to look. If None, spectra are taken to
         be at rest and no velocity is fitted.
-    resolving_power : float or array-like, default=None
+    resolving_power : float, array-like or tuple of float, default=None
         Of the spectra, wavelength over full width at half maximum; an array has one
-        entry per pixel, of shape (n_pixels,) or (n_stars, n_pixels). Model spectra are
+        entry per pixel, of shape (n_pixels,) or (n_stars, n_pixels); a tuple is a
+        smallest and a largest one, if it shall be found. Model spectra are
         broadened by the Gaussian between it and the emulator, which must know its own.
         If None, ``meta["resolution_matrix"]`` or ``meta["resolving_power"]`` of the
         spectra say it, as those of :func:`sk_payne.spectra.read_spectra` may; if they
@@ -322,9 +323,9 @@ class AbundanceRegressor(
         -------
         table : astropy.table.QTable
             One row per star: each label and its error (`<name>_error`) with units,
-            `vsini`, `vmac`, `velocity_offset_1` (of the second arm) and so on, and
-            `radial_velocity` with their errors in km/s if fitted; `chi2`, `dof`,
-            `n_pixels`, `n_iterations`, `converged` and `flags`;
+            `vsini`, `vmac`, `resolving_power`, `velocity_offset_1` (of the second
+            arm) and so on, and `radial_velocity` with their errors if fitted,
+            velocities in km/s; `chi2`, `dof`, `n_pixels`, `n_iterations`, `converged` and `flags`;
             ``table.meta["flags"]`` explains the bits.
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the

@@ -15,6 +15,7 @@ __all__ = [
     "Measurements",
     "make_limits_table",
     "make_table",
+    "nuisance_unit",
     "set_flags",
 ]
 
@@ -34,6 +35,28 @@ FLAGS = {
 """Names of the quality flags, with their bits and what they mean."""
 
 
+def nuisance_unit(name):
+    """Give the unit of what is fitted besides labels.
+
+    Parameters
+    ----------
+    name : str
+        Such as "vsini".
+
+    Returns
+    -------
+    unit : str
+        As astropy reads it.
+
+    Examples
+    --------
+    >>> from sk_payne.abundances._results import nuisance_unit
+    >>> nuisance_unit("vsini")
+    'km / s'
+    """
+    return "" if name == "resolving_power" else "km / s"
+
+
 @dataclass
 class Measurements:
     """Results of n stars.
@@ -49,7 +72,7 @@ class Measurements:
     n_labels : int
         How many are labels.
     nuisances : list of str
-        Names of the others, all in km/s.
+        Names of the others.
     n_continuum : ndarray of shape (n,), int
         Coefficients of the continuum.
     chi2 : ndarray of shape (n,)
@@ -211,7 +234,7 @@ def make_table(results, names, units, combinations=None):
     table = QTable()
     errors = results.all_errors
     names = [*names, *results.nuisances]
-    units = [*units, *["km / s"] * len(results.nuisances)]
+    units = [*units, *map(nuisance_unit, results.nuisances)]
     columns = {
         name: (results.parameters[:, i], errors[:, i], units[i])
         for i, name in enumerate(names)
@@ -250,7 +273,7 @@ def make_limits_table(limits, names, label_names, label_units, side):
     names : list of str
         Of the parameters.
     label_names, label_units : list of str
-        Of all labels; other parameters are in km/s.
+        Of all labels.
     side : str
         Ends the names of the columns.
 
@@ -265,7 +288,8 @@ def make_limits_table(limits, names, label_names, label_units, side):
     units = dict(zip(label_names, label_units, strict=True))
     return QTable(
         {
-            f"{name}_{side}": limits[:, i] * u.Unit(units.get(name, "km / s"))
+            f"{name}_{side}": limits[:, i]
+            * u.Unit(units.get(name, nuisance_unit(name)))
             for i, name in enumerate(names)
         }
     )

@@ -135,14 +135,19 @@ def prepare(inverted, spectra, options):
         )
     limits = _checked_limits(inverted, options)
     _check_degree(inverted, options.continuum_degree)
-    sigma, matrix = _resolution(inverted, spectra, options.resolving_power)
+    already = inverted.resolving_power
+    if "resolving_power" in limits:
+        sigma, matrix = 0.0, None
+    else:
+        sigma, matrix = _resolution(inverted, spectra, options.resolving_power)
     is_fourier = np.ndim(sigma) == 0
     broadening = sketch = None
     if inverted.wavelength is not None:
         how = inverted.wavelength, limits, options.limb_darkening
-        broadening = Broadening.from_limits(*how, sigma if is_fourier else 0.0)
+        fixed = sigma if is_fourier else 0.0
+        broadening = Broadening.from_limits(*how, fixed, already)
         # near enough to start from, where the instrument is not the same everywhere
-        sketch = Broadening.from_limits(*how, float(np.median(sigma)))
+        sketch = Broadening.from_limits(*how, float(np.median(sigma)), already)
     wavelength = _observed_wavelength(inverted, spectra)
     with_velocity = inverted.wavelength is not None and (
         options.velocity_range is not None
@@ -242,7 +247,21 @@ def _checked_limits(inverted, options):
             "must keep their defaults for an emulator without wavelengths. Pass "
             "`wavelength=` and `medium=` to SpectrumEmulator and train it again."
         )
+    if isinstance(options.resolving_power, tuple):
+        limits["resolving_power"] = _power_limits(inverted, options.resolving_power)
     return limits
+
+
+def _power_limits(inverted, limits):
+    """Smallest and largest resolving power of an instrument to be found."""
+    if np.shape(limits) != (2,) or not 0 < limits[0] < limits[1] < np.inf:
+        raise ValueError(
+            "`resolving_power` must be a smallest and a largest one, both positive, if "
+            f"it is a tuple; got {limits!r}. Pass a list or array of one per pixel."
+        )
+    # which checks the upper end, too
+    _given_sigma(inverted, limits[1])
+    return tuple(map(float, limits))
 
 
 def _as_limits(name, value):

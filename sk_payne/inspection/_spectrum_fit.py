@@ -6,7 +6,7 @@ It is here because nobody believes a number without having seen its fit.
 import numpy as np
 
 from sk_payne.inspection._axes import import_pyplot, wavelength_label
-from sk_payne.spectra import as_spectra
+from sk_payne.spectra import as_spectra, doppler_factor
 
 __all__ = ["SpectrumFitDisplay"]
 
@@ -24,6 +24,8 @@ class SpectrumFitDisplay:
         True for pixels that were not used.
     medium : {"air", "vacuum"} or None
         Of the wavelengths; None for pixels.
+    velocity : float, default=0.0
+        Radial velocity in km/s, by which lines are marked where they are seen.
     title : str, default=""
         Shown above.
 
@@ -31,8 +33,10 @@ class SpectrumFitDisplay:
     ----------
     ax_ : tuple of matplotlib Axes
         Of the spectra and of the residuals.
+    lines_ : list of matplotlib LineCollection
+        Marks of spectral lines.
     figure_ : matplotlib Figure
-        Both are set by :meth:`plot`.
+        All are set by :meth:`plot`.
 
     Examples
     --------
@@ -47,7 +51,16 @@ class SpectrumFitDisplay:
     """
 
     def __init__(
-        self, *, wavelength, flux, error, model, mask=None, medium=None, title=""
+        self,
+        *,
+        wavelength,
+        flux,
+        error,
+        model,
+        mask=None,
+        medium=None,
+        velocity=0.0,
+        title="",
     ):
         self.wavelength = wavelength
         self.flux = flux
@@ -55,6 +68,7 @@ class SpectrumFitDisplay:
         self.model = model
         self.mask = np.zeros(len(flux), dtype=bool) if mask is None else mask
         self.medium = medium
+        self.velocity = velocity
         self.title = title
 
     @classmethod
@@ -120,6 +134,7 @@ class SpectrumFitDisplay:
             model=model[0],
             mask=np.isnan(model[0]),
             medium=stars.medium,
+            velocity=_velocity(table),
             title=told,
         )
 
@@ -129,13 +144,16 @@ class SpectrumFitDisplay:
         residual = (self.flux - self.model) / self.error
         return np.where(self.mask, np.nan, np.round(residual, 12))
 
-    def plot(self, ax=None, *, data_kwargs=None, model_kwargs=None):
+    def plot(self, ax=None, *, lines=None, data_kwargs=None, model_kwargs=None):
         """Draw data and model and, below, residuals.
 
         Parameters
         ----------
         ax : sequence of two matplotlib Axes, default=None
             If None, a new figure.
+        lines : mapping of str to array-like of float, default=None
+            Spectral lines to mark: names, such as "Mg", and wavelengths at rest in Å,
+            in the medium of the spectrum.
         data_kwargs, model_kwargs : dict, default=None
             For the lines of data and model.
 
@@ -167,9 +185,35 @@ class SpectrumFitDisplay:
         )
         above.set(ylabel="flux", title=self.title)
         above.margins(x=0)
-        above.legend(loc="lower right", ncols=2)
+        self.lines_ = [
+            self._mark(above, name, wavelengths, f"C{i}")
+            for i, (name, wavelengths) in enumerate((lines or {}).items())
+        ]
+        above.legend(loc="lower right", ncols=2 + len(self.lines_))
         below.axhline(0, color="C3", lw=0.7)
         below.plot(self.wavelength, self.residual, color="0.2", lw=0.5)
         below.set(xlabel=wavelength_label(self.medium), ylabel="residual [σ]")
         below.margins(x=0)
         return self
+
+    def _mark(self, ax, name, wavelengths, color):
+        """Draw ticks at lines, where the velocity of the star has moved them."""
+        seen = np.asarray(wavelengths, dtype=float) * doppler_factor(self.velocity)
+        inside = (seen >= np.min(self.wavelength)) & (seen <= np.max(self.wavelength))
+        # heights are parts of the axes
+        return ax.vlines(
+            seen[inside],
+            0.94,
+            0.99,
+            transform=ax.get_xaxis_transform(),
+            color=color,
+            lw=0.8,
+            label=name,
+        )
+
+
+def _velocity(table):
+    """Radial velocity of the first star, 0 if none was fitted."""
+    if "radial_velocity" not in table.colnames:
+        return 0.0
+    return float(table["radial_velocity"].value[0])

@@ -18,6 +18,7 @@ __all__ = [
     "broaden",
     "broadening_reach",
     "gaussian_transfer",
+    "instrument_transfer",
     "macroturbulence_transfer",
     "rotation_transfer",
     "velocity_sigma",
@@ -177,6 +178,46 @@ def gaussian_transfer(k, sigma):
     sigma = sigma[..., None]
     transfer = torch.exp(-((k * sigma) ** 2) / 2)
     return transfer, -(k**2) * sigma * transfer
+
+
+def instrument_transfer(k, resolving_power, already=None):
+    r"""Fourier transform of the Gaussian that brings a spectrum to a resolving power.
+
+    With the full width at half maximum c/R of both, its variance in velocity is
+    :math:`(c / 2.355)^2 (R^{-2} - R_0^{-2})`, where :math:`R_0` is what the spectrum
+    has.
+
+    Parameters
+    ----------
+    k : Tensor of float64, shape (n,)
+        Wave number in radian per km/s.
+    resolving_power : Tensor of float64, shape (...)
+        R, not above that of the spectrum.
+    already : float, default=None
+        Resolving power of the spectrum; None for one without an instrument.
+
+    Returns
+    -------
+    transfer : Tensor of shape (..., n)
+        Real, 1 at k = 0.
+    slope : Tensor of shape (..., n)
+        Its derivative by R.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.spectra import instrument_transfer
+    >>> k = torch.tensor([0.0, 0.1], dtype=torch.float64)
+    >>> R = torch.tensor(20000.0, dtype=torch.float64)
+    >>> transfer, _ = instrument_transfer(k, R, already=50000)
+    >>> print(f"{transfer[0]:.3f} {transfer[1]:.3f}")
+    1.000 0.844
+    """
+    inverse = 1 / resolving_power[..., None]
+    least = 0.0 if already is None else 1 / already
+    scale = (C_KMS / _FWHM * k) ** 2
+    transfer = torch.exp(-scale * (inverse**2 - least**2).clamp_min(0) / 2)
+    return transfer, scale * inverse**3 * transfer
 
 
 def velocity_sigma(resolving_power, already=None):

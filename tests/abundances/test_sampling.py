@@ -429,3 +429,51 @@ def test_sets_keep_arms_and_resolutions():
         SpectrumSet(flux, flux, wavelength=[1.0, 3.0, 2.0], arm=[0, 0, 0])
     with pytest.raises(ValueError, match=r"`resolution_matrix` must have the shape"):
         SpectrumSet(flux, flux, resolution_matrix=np.ones((2, 3, 2)))
+
+
+@pytest.mark.parametrize("prior", [None, 0.01])
+def test_resolving_power_is_found_within_limits(emulator, draw_labels, prior):
+    own = emulator.resolving_power_
+    wavelength = np.linspace(4503, 4517, 301)
+    labels, factor = draw_labels(3), np.array([0.3, 0.5, 0.8])
+    stars = [
+        observed(
+            smeared(emulator, row, wavelength, np.full(301, f * own), 5.0),
+            wavelength,
+            seed=i,
+        )
+        for i, (row, f) in enumerate(zip(labels, factor, strict=True))
+    ]
+    regressor = AbundanceRegressor(
+        emulator,
+        snr=200.0,
+        emulator_error=False,
+        resolving_power=(0.2 * own, own),
+        priors=prior and {"resolving_power": (factor * own, prior * factor * own)},
+    )
+    table = regressor.measure(stars)
+    assert table["resolving_power"].unit == ""
+    error = table["resolving_power_error"].value
+    assert (error < 0.2 * own).all()
+    if prior:
+        assert (error < 1.001 * prior * factor * own).all()
+    assert (np.abs(table["resolving_power"].value - factor * own) < 4 * error).all()
+    for i, name in enumerate(emulator.label_names_):
+        pull = (table[name].value - labels[:, i]) / table[f"{name}_error"].value
+        assert (np.abs(pull) < 4).all()
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ((9e3, 8e3), "smallest and a largest one"),
+        ((8e3, 9e9), "must not be above that of the spectrum"),
+    ],
+)
+def test_wrong_limits_of_the_resolving_power_are_named(
+    emulator, draw_labels, limits, message
+):
+    with pytest.raises(ValueError, match=message):
+        AbundanceRegressor(emulator, snr=9, resolving_power=limits).predict(
+            emulator.predict(draw_labels(1))
+        )

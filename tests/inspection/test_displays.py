@@ -147,6 +147,23 @@ def test_spectrum_fit_of_a_regressor_masks_what_is_not_used(fitted, tiny_grid):
     assert display.title.startswith(f"teff {table['teff'].value[0]:.4g} ±")
 
 
+def test_lines_are_marked_where_the_velocity_has_moved_them():
+    display = SpectrumFitDisplay(
+        wavelength=np.linspace(5000, 5010, 11),
+        flux=np.ones(11),
+        error=np.ones(11),
+        model=np.ones(11),
+        velocity=30.0,
+    ).plot(lines={"Mg": [5002.0, 5020.0], "Fe": [5007.0]})
+    magnesium, iron = display.lines_
+    (seen,) = [segment[0, 0] for segment in magnesium.get_segments()]
+    # the line beyond the spectrum is left out
+    assert seen == pytest.approx(5002.0 * (1 + 30 / 299792.458), abs=1e-4)
+    assert len(iron.get_segments()) == 1
+    legend = [text.get_text() for text in display.ax_[0].get_legend().get_texts()]
+    assert legend == ["observed", "fit", "Mg", "Fe"]
+
+
 def test_plotting_without_matplotlib_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'sk_payne\[plot\]'"):

@@ -11,6 +11,7 @@ from sk_payne.spectra import (
     VelocityConvolver,
     broaden,
     gaussian_transfer,
+    instrument_transfer,
     macroturbulence_transfer,
     rotation_transfer,
     velocity_sigma,
@@ -214,3 +215,13 @@ def test_convolver_needs_two_wavelengths():
 
 def tensor(value):
     return torch.as_tensor(value, dtype=torch.float64)
+
+
+def test_instrument_transfer_is_that_of_the_gaussian_between_two_resolving_powers():
+    k = torch.linspace(0, 0.3, 31, dtype=torch.float64)
+    power = torch.tensor([9e3, 2e4, 5e4], dtype=torch.float64)
+    transfer, slope = instrument_transfer(k, power, already=5e4)
+    sigma = torch.from_numpy(velocity_sigma(power.numpy(), 5e4))
+    torch.testing.assert_close(transfer, gaussian_transfer(k, sigma)[0])
+    up, down = (instrument_transfer(k, power[:2] + s, 5e4)[0] for s in (1, -1))
+    torch.testing.assert_close(slope[:2], (up - down) / 2, rtol=1e-5, atol=1e-12)
