@@ -40,8 +40,10 @@ from scipy.special import erf, j1
 from threadpoolctl import threadpool_limits
 
 from sk_payne import AbundanceRegressor, SpectrumEmulator, load
-from sk_payne.abundances import _fitting
+from sk_payne.abundances import _batch
 from sk_payne.abundances._models import EmulatorModel
+from sk_payne.abundances._start import Starts
+from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.datasets import load_sme_grid, make_spectra
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.inspection import RecoveryDisplay
@@ -62,10 +64,10 @@ LIMB_DARKENING = 0.6
 
 # Parts that are timed; derivatives are part of the fit, the others do not overlap.
 PARTS = {
-    "prepare": [(_fitting.Starts, "__init__"), (_fitting.VelocityScan, "__init__")],
-    "velocity scan": [(_fitting.VelocityScan, "__call__")],
-    "starts": [(_fitting.Starts, "parameters"), (_fitting._Batch, "_sorted")],
-    "fit": [(_fitting, "fit_least_squares")],
+    "prepare": [(Starts, "__init__"), (VelocityScan, "__init__")],
+    "velocity scan": [(VelocityScan, "__call__")],
+    "starts": [(Starts, "parameters"), (_batch.Batch, "_sorted")],
+    "fit": [(_batch, "fit_least_squares")],
     "derivatives": [(EmulatorModel, "linearize")],
 }
 
