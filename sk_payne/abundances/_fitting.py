@@ -14,7 +14,7 @@ __all__ = ["batches", "fit_task"]
 # Derivatives held at a time, in numbers: 256 MB in float64. More stars at a time than
 # this only make the progress bar jump, on a CPU.
 _MEMORY = 2**25
-_STARS_CPU = 32
+_STARS_CPU = 128
 
 # Velocities that are tried, best first, while the fit is poor.
 _N_VELOCITIES = 3

@@ -14,7 +14,7 @@ __all__ = ["VelocityScan"]
 
 # Templates, and their squares, are combinations of fewer spectra, of which there are as
 # many as leave this rms error, or the largest number.
-_ERROR, _N_COMPONENTS = 1e-4, 64
+_ERROR, _N_COMPONENTS = 1e-4, 32
 
 # Shifts that leave less than this part of a star's information are not believed.
 _SMALLEST_OVERLAP = 0.5
@@ -80,7 +80,8 @@ class VelocityScan:
         self._grid = grid[0] * np.exp(log_step * (shifts[0] + np.arange(n_data)))
         self._n_fft = scipy.fft.next_fast_len(n_data, real=True)
         models = np.stack([np.interp(model_grid, grid, row) for row in templates])
-        models = torch.from_numpy(models)
+        # velocities differ in chi2 by far more than single precision rounds
+        models = torch.from_numpy(models).float()
         self._lines = self._components(models)
         self._squares = self._components(models**2)
         self._inside = self._kernel(torch.ones_like(models[:1]))
@@ -112,18 +113,20 @@ class VelocityScan:
             data, weight = resample_roughly(
                 wavelength[rows], flux[rows], ivar[rows], self._grid
             )
-            chi2 = self._chi2(data, weight)
+            # weights may be anything, but not in single precision
+            weight = weight / weight.amax(1, keepdim=True).clamp_min(1e-300)
+            chi2 = self._chi2(data.float(), weight.float())
             place[rows], excess[rows] = _smallest(chi2, n_best)
         return self._velocity[place], excess
 
     def _components(self, models):
         """Correlation kernels of components, and how models are made of them."""
         # from the matrix of products, as there are fewer models than wavelengths
-        value, vector = torch.linalg.eigh(models @ models.mT)
+        value, vector = torch.linalg.eigh(models.double() @ models.double().mT)
         value, vector = value.flip(0).clamp_min(0), vector.flip(1)
         left = value.sum() - value.cumsum(0)
         n = 1 + int((left > _ERROR**2 * models.numel()).sum())
-        vector = vector[:, : min(n, _N_COMPONENTS)]
+        vector = vector[:, : min(n, _N_COMPONENTS)].to(models)
         return self._kernel(vector.mT @ models), vector
 
     def _kernel(self, spectra):
@@ -145,11 +148,11 @@ class VelocityScan:
         information = self._correlate(weight, self._inside)
         cross = with_templates(weight * data, self._lines)
         square = with_templates(weight, self._squares)
-        level = cross / square.clamp_min(1e-300) if self.free_level else 1.0
+        level = cross / square.clamp_min(1e-30) if self.free_level else 1.0
         chi2 = self._correlate(weight * data**2, self._inside)
         chi2 = chi2 - level * (2 * cross - level * square)
         enough = information >= _SMALLEST_OVERLAP * information.amax(2, keepdim=True)
-        chi2 = torch.where(enough, chi2 / information.clamp_min(1e-300), torch.inf)
+        chi2 = torch.where(enough, chi2 / information.clamp_min(1e-30), torch.inf)
         return chi2.amin(1)
 
 
@@ -169,6 +172,6 @@ def _smallest(chi2, n_best):
         least.append(chi2.gather(1, best[-1]))
         chi2 = chi2.masked_fill((place - best[-1]).abs() <= _SEPARATION, torch.inf)
     least = torch.hstack(least)
-    excess = least / least[:, :1].clamp_min(1e-300)
+    excess = least / least[:, :1].clamp_min(1e-30)
     excess[:, 0] = 1  # rounding may have left nothing
     return torch.hstack(best).numpy(), excess.numpy()
