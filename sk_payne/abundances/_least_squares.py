@@ -14,8 +14,8 @@ __all__ = ["LeastSquaresFit", "fit_least_squares", "invert_normal_matrix"]
 # single precision chi2 itself is not known better than 0.1 sigma.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _FIRST_DAMPING = 1e-2
-# Derivatives that are worked on together, in numbers: 8 MB in float64.
-_CACHE = 2**20
+# Derivatives that are worked on together, in numbers: 32 MB in float64.
+_CACHE = 2**22
 _LARGEST_DAMPING = 1e10
 # Steps that had to be damped more than this say nothing about the way to go.
 _BELIEVED_DAMPING = 1e3
