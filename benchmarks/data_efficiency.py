@@ -3,7 +3,8 @@
 scikit-learn's `learning_curve` over nested subsets of the training split of the shipped
 grid, judged on its test split. Fine-tuned emulators start from one that was trained on
 the pre-training grid (Teff 5000 K and log g 4.5 fixed), window_pretraining.npz in the
-folder that the environment variable SK_PAYNE_DATA names. All given spectra are trained
+folder that the environment variable SK_PAYNE_DATA names; rehearsed ones keep that grid in
+their training. All given spectra are trained
 on, none is held out; the recipes are the defaults of sk_payne, of which --budget takes
 a part of the steps. Seeds change subsets, weights and batches.
 
@@ -38,7 +39,7 @@ warnings.simplefilter("ignore", ExtrapolationWarning)
 
 # What tells one training from another.
 KEYS = ("arch", "start", "budget", "n", "seed")
-STARTS = ("scratch", "fine-tuned")
+STARTS = ("scratch", "fine-tuned", "rehearsed")
 
 
 def main():
@@ -137,6 +138,9 @@ def make(arch, start, budget, seed, grid):
             max_steps=n_steps(arch, budget),
             **common,
         )
+    if start == "rehearsed":
+        old = pretraining_grid()
+        common["rehearse"] = (old.data, old.target)
     tuned = FineTunedEmulator(pretrained(arch, budget), **common)
     return tuned.set_params(max_steps=n_steps(arch, budget) // 2)
 
@@ -150,10 +154,7 @@ def pretrained(arch, budget):
     path = RESULTS / f"pretrained_{arch}_{budget:g}.safetensors"
     if path.exists():
         return path
-    folder = os.environ.get("SK_PAYNE_DATA")
-    if not folder:
-        raise SystemExit("Set SK_PAYNE_DATA to the folder of window_pretraining.npz.")
-    grid = read_grid(Path(folder) / "window_pretraining.npz")
+    grid = pretraining_grid()
     emulator = SpectrumEmulator(
         arch=arch,
         wavelength=grid.wavelength,
@@ -166,6 +167,14 @@ def pretrained(arch, budget):
     ).fit(grid.data, grid.target)
     emulator.save(path, provenance={"grid": "window_pretraining.npz"})
     return path
+
+
+def pretraining_grid():
+    """Spectra in which only abundances vary; its labels are those of the other grid."""
+    folder = os.environ.get("SK_PAYNE_DATA")
+    if not folder:
+        raise SystemExit("Set SK_PAYNE_DATA to the folder of window_pretraining.npz.")
+    return read_grid(Path(folder) / "window_pretraining.npz")
 
 
 class Metrics:
@@ -214,7 +223,7 @@ def summarise(rows):
 
 
 def draw(summary, path):
-    """Learning curves: solid from scratch, dashed fine-tuned, bars over the seeds."""
+    """Learning curves: solid from scratch, dashed fine-tuned, dotted with rehearsal."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -223,7 +232,7 @@ def draw(summary, path):
     figure, axes = pyplot.subplots(figsize=(6.4, 4.8), layout="constrained")
     archs = [arch for arch in NETWORKS if any(line["arch"] == arch for line in summary)]
     for arch, color in zip(archs, pyplot.cm.tab10.colors, strict=False):
-        for start, style in zip(STARTS, ("-", "--"), strict=True):
+        for start, style in zip(STARTS, ("-", "--", ":"), strict=True):
             lines = [r for r in summary if (r["arch"], r["start"]) == (arch, start)]
             if not lines:
                 continue
@@ -237,7 +246,7 @@ def draw(summary, path):
                 (mae - low, high - mae),
                 color=color,
                 linestyle=style,
-                marker="o" if style == "-" else "s",
+                marker={"-": "o", "--": "s", ":": "^"}[style],
                 markersize=4,
                 capsize=2,
                 label=f"{arch}, {start}",

@@ -428,8 +428,7 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_training_, self.n_held_out_ = len(X) - len(held_out), len(held_out)
         self._module, self.arch_params_, self.net_ = train_network(
             build,
-            X,
-            y,
+            *self._all_spectra(X, y),
             start,
             scaling=self._scaling,
             wavelength=self.wavelength_,
@@ -454,6 +453,10 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         elif self.checkpoint is not None:
             Path(self.checkpoint).unlink(missing_ok=True)
         return self
+
+    def _all_spectra(self, X, y):
+        """Labels and flux to train on; rows of others come after the given ones."""
+        return X, y
 
     def _measure_held_out(self, labels, y, rows):
         """Learn from the held-out spectra how large errors are."""

@@ -54,6 +54,10 @@ class FineTunedEmulator(BaseEmulator):
         order; all of the base must be there.
     label_units : sequence of str or dict, default=None
         astropy units of the labels. If None, those of the base.
+    rehearse : tuple of array-like, default=None
+        Labels and flux, with the columns of the new ones, that stay in the training:
+        those of the base, so that it is not forgotten. Held-out errors, box and domain
+        remain those of the new spectra alone.
     freeze : sequence of str, default=()
         Patterns of the weights that stay as they are, such as ``("layers.*",)``; the
         names are those of ``to_torch().network.named_parameters()``.
@@ -103,6 +107,10 @@ class FineTunedEmulator(BaseEmulator):
 
     Notes
     -----
+    With few new spectra, a network forgets what it had learned while it learns what is
+    new. `rehearse` keeps the old ones in the training; a batch then holds old and new
+    ones in the ratio of their numbers.
+
     ``clone`` keeps the base, which is shared and not copied, so that cross-validation
     and learning curves start every training from it. A saved fine-tuned emulator
     stands on its own: loading gives a :class:`SpectrumEmulator`.
@@ -134,6 +142,7 @@ class FineTunedEmulator(BaseEmulator):
         resolving_power=None,
         label_names=None,
         label_units=None,
+        rehearse=None,
         freeze=(),
         max_steps=None,
         recipe=None,
@@ -150,6 +159,7 @@ class FineTunedEmulator(BaseEmulator):
         self.resolving_power = resolving_power
         self.label_names = label_names
         self.label_units = label_units
+        self.rehearse = rehearse
         self.freeze = freeze
         self.max_steps = max_steps
         self.recipe = recipe
@@ -170,6 +180,8 @@ class FineTunedEmulator(BaseEmulator):
     def _plan(self, X, y):
         base = _open(self.base)
         self._describe(base, X, y)
+        rehearsed = _checked_rehearsal(self.rehearse, X, y)
+        self._rehearsal_fingerprint = fingerprint(*rehearsed)
         source = match_labels(base, self.label_names_)
         network = resolve_network(base.arch_)
         self.arch_, self.arch_params_ = base.arch_, base.arch_params_
@@ -202,8 +214,15 @@ class FineTunedEmulator(BaseEmulator):
         return super()._settings() | {
             "base": self._base_fingerprint,
             "freeze": repr(tuple(self.freeze)),
+            "rehearse": self._rehearsal_fingerprint,
             "label_names": repr(self.label_names_),
         }
+
+    def _all_spectra(self, X, y):
+        if self.rehearse is None:
+            return X, y
+        labels, flux = _checked_rehearsal(self.rehearse, X, y)
+        return np.concatenate([X, labels]), np.concatenate([y, flux])
 
     def _describe(self, base, X, y):
         """Set wavelengths and labels, which are those of the base unless given."""
@@ -246,6 +265,30 @@ class FineTunedEmulator(BaseEmulator):
             known = dict(zip(base.label_names_, base.label_units_, strict=True))
             units = [known.get(name, "") for name in self.label_names_]
         self.label_units_ = resolve_label_units(units, self.label_names_)
+
+
+def _checked_rehearsal(rehearse, X, y):
+    """Labels and flux to be rehearsed, none if nothing is given."""
+    if rehearse is None:
+        return X[:0], y[:0]
+    try:
+        labels, flux = (np.asarray(part) for part in rehearse)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`rehearse` must be a tuple of labels and flux; got "
+            f"{type(rehearse).__name__}."
+        ) from error
+    labels, flux = labels.astype(X.dtype), flux.astype(y.dtype, copy=False)
+    if labels.shape[1:] != X.shape[1:] or flux.shape != (len(labels), y.shape[1]):
+        raise ValueError(
+            f"`rehearse` must have the {X.shape[1]} labels and {y.shape[1]} wavelengths"
+            f" of `X` and `y`; got {labels.shape} and {flux.shape}."
+        )
+    if not (np.isfinite(labels).all() and np.isfinite(flux).all()):
+        raise ValueError(
+            "`rehearse` must be finite; leave out spectra with NaN or infinity."
+        )
+    return labels, flux
 
 
 def _open(base):

@@ -833,3 +833,69 @@ def test_killed_fine_tuning_goes_on_from_its_checkpoint(
         found.predict(tiny_grid.data), expected.predict(tiny_grid.data)
     )
     assert not list(tmp_path.iterdir())
+
+
+# Rehearsal -----------------------------------------------------------------------
+
+
+def test_rehearsal_is_training_on_both_grids(fitted, tiny_grid):
+    """With the held-out rows and the batches of the same seed."""
+    few, others = slice(0, 31), slice(31, 71)
+    P, F = tiny_grid.data, tiny_grid.target
+    how = {"max_steps": 31, "validation_fraction": 0, "random_state": 3}
+    rehearsed = FineTunedEmulator(
+        fitted["payne"], rehearse=(P[others], F[others]), **how
+    )
+    rehearsed.fit(P[few], F[few])
+    both = FineTunedEmulator(fitted["payne"], **how).fit(P[:71], F[:71])
+    np.testing.assert_array_equal(rehearsed.predict(P[:3]), both.predict(P[:3]))
+    # but the box is that of the new spectra
+    np.testing.assert_array_equal(rehearsed.label_low_, P[few].min(axis=0))
+    assert rehearsed.n_training_ == 31
+
+
+def test_rehearsed_spectra_are_not_forgotten(fitted, tiny_grid):
+    P, F = tiny_grid.data, tiny_grid.target
+    cool = P[:, 0] < np.median(P[:, 0])
+    how = {"max_steps": 101, "random_state": 0}
+    forgetful = FineTunedEmulator(fitted["payne"], **how).fit(P[cool], F[cool])
+    mindful = FineTunedEmulator(fitted["payne"], rehearse=(P[~cool], F[~cool]), **how)
+    mindful.fit(P[cool], F[cool])
+    errors = [
+        np.abs(e.predict(P[~cool]) - F[~cool]).mean() for e in (mindful, forgetful)
+    ]
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_interrupted_rehearsal_is_not_resumed_with_another(fitted, tiny_grid):
+    P, F = tiny_grid.data, tiny_grid.target
+    tuned = FineTunedEmulator(
+        fitted["payne"],
+        rehearse=(P[31:], F[31:]),
+        callbacks=[StopAfter(3)],
+        max_steps=7,
+        recipe={"validate_every": 2},
+    )
+    with pytest.warns(TrainingInterruptedWarning):
+        tuned.fit(P[:31], F[:31])
+    tuned.set_params(callbacks=None, rehearse=(P[40:], F[40:]))
+    with pytest.raises(ValueError, match="`rehearse` must be those of"):
+        tuned.partial_fit(P[:31], F[:31])
+    tuned.set_params(rehearse=(P[31:], F[31:])).partial_fit(P[:31], F[:31])
+    assert tuned.n_steps_ == 7
+
+
+@pytest.mark.parametrize(
+    ("rehearse", "message"),
+    [
+        (3, "`rehearse` must be a tuple of labels and flux; got int"),
+        ((np.ones((3, 1)), np.ones((3, 61))), r"labels and 61 wavelengths.*\(3, 1\)"),
+        ((np.ones((3, 5)), np.ones((2, 61))), r"got \(3, 5\) and \(2, 61\)"),
+        ((np.full((3, 5), np.nan), np.ones((3, 61))), "must be finite"),
+    ],
+)
+def test_wrong_rehearsal_is_named(fitted, tiny_grid, rehearse, message):
+    with pytest.raises(ValueError, match=message):
+        FineTunedEmulator(fitted["payne"], rehearse=rehearse).fit(
+            tiny_grid.data, tiny_grid.target
+        )
