@@ -3,10 +3,10 @@
 scikit-learn's `learning_curve` over nested subsets of the training split of the shipped
 grid, judged on its test split. Fine-tuned emulators start from one that was trained on
 the pre-training grid (Teff 5000 K and log g 4.5 fixed), window_pretraining.npz in the
-folder that the environment variable SK_PAYNE_DATA names; rehearsed ones keep that grid in
-their training. All given spectra are trained
-on, none is held out; the recipes are the defaults of sk_payne, of which --budget takes
-a part of the steps. Seeds change subsets, weights and batches.
+folder that the environment variable SK_PAYNE_DATA names; rehearsed ones keep that grid
+in their training. All given spectra are trained on, none is held out; the recipes are
+the defaults of sk_payne, of which --budget takes a part of the steps. Seeds change
+subsets, weights and batches.
 
 Every training is a line of results/data_efficiency.jsonl and is not repeated: after an
 interruption, the same command goes on. At the end it writes a table and a figure; that
