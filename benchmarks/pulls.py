@@ -84,8 +84,11 @@ def population(emulator):
 
 
 def plain_rows(rows):
-    """Rows of a table as dicts of what JSON knows."""
-    columns = {name: rows[name].tolist() for name in rows.colnames}
+    """Rows of a table as dicts of what JSON knows, to four digits."""
+    columns = {
+        name: [float(f"{v:.4g}") if isinstance(v, float) else v for v in values]
+        for name, values in ((name, rows[name].tolist()) for name in rows.colnames)
+    }
     return [
         dict(zip(columns, values, strict=True))
         for values in zip(*columns.values(), strict=True)
