@@ -3,6 +3,18 @@
 They are here so that a grid made with any synthesis code can be used.
 """
 
+from sk_payne.grids._paper import (
+    paper_pretraining,
+    paper_training,
+    paper_wavelengths,
+)
+from sk_payne.grids._parameter_space import ParameterSpace
 from sk_payne.grids._read_grid import read_grid
 
-__all__ = ["read_grid"]
+__all__ = [
+    "ParameterSpace",
+    "paper_pretraining",
+    "paper_training",
+    "paper_wavelengths",
+    "read_grid",
+]
