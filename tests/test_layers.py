@@ -30,8 +30,8 @@ LEVELS = {
 # What only some rooms may import, anywhere.
 RESERVED = {
     "specutils": {"spectra"},
-    "astropy.units": {"spectra", "abundances"},
-    "astropy.table": {"abundances"},
+    "astropy.units": {"spectra", "abundances", "grids"},
+    "astropy.table": {"abundances", "grids"},
 }
 # What takes long to import, or may be absent: only inside functions.
 NEVER_AT_TOP_LEVEL = ("specutils", "matplotlib", "h5py", "pandas")

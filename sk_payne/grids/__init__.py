@@ -3,6 +3,8 @@
 They are here so that a grid made with any synthesis code can be used.
 """
 
+from sk_payne.grids._line_list import read_line_list
+from sk_payne.grids._line_marks import lines_by_element
 from sk_payne.grids._paper import (
     paper_pretraining,
     paper_training,
@@ -13,8 +15,10 @@ from sk_payne.grids._read_grid import read_grid
 
 __all__ = [
     "ParameterSpace",
+    "lines_by_element",
     "paper_pretraining",
     "paper_training",
     "paper_wavelengths",
     "read_grid",
+    "read_line_list",
 ]
