@@ -36,6 +36,10 @@ class Contents(NamedTuple):
     energy_unit: str = "eV"
 
 
+def _is_data(line):
+    return line.strip()[:1] not in ("", "#")
+
+
 def _numbers(number, line, texts):
     """Read numbers, NaN for blanks."""
     try:
@@ -129,7 +133,7 @@ def _vald_rows(lines, start, columns, step):
     while number < len(lines):
         line = lines[number]
         number += 1
-        if not line.strip() or line.startswith("#"):
+        if not _is_data(line):
             continue
         match = _VALD_LINE.match(line)
         if match is None and _VALD_END.match(line):
@@ -178,7 +182,7 @@ _SHORTEST_IN_AIR = 200.0  # nm
 
 
 def _is_gfall(lines):
-    first = next((line for line in lines if line.strip()), "")
+    first = next(filter(_is_data, lines), "")
     texts = [first[part] for part in (*_GFALL_NUMBERS, *_GFALL_OTHERS)]
     try:
         return np.isfinite(_numbers(1, first, texts)).all()
@@ -189,7 +193,7 @@ def _is_gfall(lines):
 def _read_gfall(lines):
     rows, ratios = [], []
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not _is_data(line):
             continue
         parts = (*_GFALL_NUMBERS, *_GFALL_DAMPING, *_GFALL_FRACTIONS)
         values = _numbers(number, line, [line[part] for part in parts])
@@ -215,7 +219,7 @@ def _gfall_species(code):
 
 
 def _is_moog(lines):
-    data = [line for line in lines[:100] if line.strip() and line[0] != "#"]
+    data = list(filter(_is_data, lines[:100]))
     return any(map(_is_moog_row, data[:2]))
 
 
@@ -231,9 +235,7 @@ def _read_moog(lines):
     numbered = list(enumerate(lines, start=1))
     if lines and not _is_moog_row(lines[0]):
         numbered = numbered[1:]  # the title
-    return Contents(
-        [_moog_row(n, line) for n, line in numbered if line.strip() and line[0] != "#"]
-    )
+    return Contents([_moog_row(n, line) for n, line in numbered if _is_data(line)])
 
 
 def _moog_row(number, line):

@@ -365,7 +365,7 @@ def test_damping_and_dissociation_energy_of_moog_keep_to_their_columns(read):
         "  5100.300      26.0     0.607     0.520     2.200",
         " -5100.300      26.0     0.607     0.520    -7.500",
     ]
-    lines = read(["title", "", "# comment", *text], medium="air")
+    lines = read(["title", "", "# comment", " # comment", *text], medium="air")
     np.testing.assert_array_equal(lines["gamma_vdw"], [np.nan, np.nan, np.nan, -7.5])
     assert lines["wavelength"].value[3] == 5100.3
 
