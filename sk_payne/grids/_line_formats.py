@@ -4,11 +4,11 @@ They are here so that each is recognised by its content and read by its own layo
 """
 
 import csv
+import math
 import re
 from functools import lru_cache
+from statistics import median
 from typing import NamedTuple
-
-import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.grids._species import check_species, species_of_code
@@ -43,7 +43,7 @@ def _is_data(line):
 def _numbers(number, line, texts):
     """Read numbers, NaN for blanks."""
     try:
-        return [float(text) if text.strip() else np.nan for text in texts]
+        return [float(text) if text.strip() else math.nan for text in texts]
     except ValueError as error:
         raise FileFormatError(
             f"line {number} must hold numbers ({error}); it is {line[:60]!r}. Correct "
@@ -53,7 +53,9 @@ def _numbers(number, line, texts):
 
 def _row(number, species, values):
     wavelength, energy, log_gf = values[:3]
-    if not (0 < wavelength < np.inf and np.isfinite(energy) and np.isfinite(log_gf)):
+    if not (
+        0 < wavelength < math.inf and math.isfinite(energy) and math.isfinite(log_gf)
+    ):
         raise FileFormatError(
             f"line {number} must have a positive wavelength, a lower energy and a "
             f"log gf; it has {wavelength}, {energy} and {log_gf}. Correct the line."
@@ -145,7 +147,7 @@ def _vald_rows(lines, start, columns, step):
                 f"it is {line[:60]!r}. Is the file cut off, or edited?"
             )
         values = _numbers(number, line, [texts[i] for i in columns])
-        values += [np.nan] * (7 - len(values))
+        values += [math.nan] * (7 - len(values))
         yield _row(number, _species(number, check_species, match[1]), values)
         number += step - 1
     if number > len(lines):
@@ -185,7 +187,7 @@ def _is_gfall(lines):
     first = next(filter(_is_data, lines), "")
     texts = [first[part] for part in (*_GFALL_NUMBERS, *_GFALL_OTHERS)]
     try:
-        return np.isfinite(_numbers(1, first, texts)).all()
+        return all(map(math.isfinite, _numbers(1, first, texts)))
     except FileFormatError:
         return False
 
@@ -200,12 +202,12 @@ def _read_gfall(lines):
         wavelength, log_gf, code, first, second, *damping = values[:8]
         # those of predicted levels are negative
         energy, upper = sorted((abs(first), abs(second)))
-        log_gf += np.nansum(values[8:])
-        values = [wavelength, energy, log_gf, *damping, np.nan]
+        log_gf += sum(value for value in values[8:] if not math.isnan(value))
+        values = [wavelength, energy, log_gf, *damping, math.nan]
         rows.append(_row(number, _species(number, _gfall_species, code), values))
         if wavelength > _SHORTEST_IN_AIR and upper > energy:
             ratios.append(1e7 / (upper - energy) / wavelength)
-    in_air = bool(ratios) and np.median(ratios) - 1 > _BETWEEN_MEDIA
+    in_air = bool(ratios) and median(ratios) - 1 > _BETWEEN_MEDIA
     return Contents(rows, "air" if in_air else "vacuum", "nm", "1/cm")
 
 
@@ -249,8 +251,8 @@ def _moog_row(number, line):
         )
     wavelength, code, energy, log_gf, damping = _numbers(number, line, texts)
     # What is positive multiplies Unsöld's value, or is a C6.
-    damping = damping if damping < 0 else np.nan
-    values = [abs(wavelength), energy, log_gf, np.nan, np.nan, damping, np.nan]
+    damping = damping if damping < 0 else math.nan
+    values = [abs(wavelength), energy, log_gf, math.nan, math.nan, damping, math.nan]
     return _row(number, _species(number, _moog_species, code), values)
 
 
