@@ -138,11 +138,14 @@ def make(arch, start, budget, seed, grid):
             max_steps=n_steps(arch, budget),
             **common,
         )
+    max_steps = n_steps(arch, budget) // 2
     if start == "rehearsed":
         old = pretraining_grid()
         common["rehearse"] = (old.data, old.target)
+        # it learns several times as many spectra
+        max_steps = n_steps(arch, budget)
     tuned = FineTunedEmulator(pretrained(arch, budget), **common)
-    return tuned.set_params(max_steps=n_steps(arch, budget) // 2)
+    return tuned.set_params(max_steps=max_steps)
 
 
 def n_steps(arch, budget):
