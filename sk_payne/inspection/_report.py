@@ -1,0 +1,258 @@
+"""One page that tells whether an emulator can be trusted.
+
+It is here so that an emulator can be handed on together with what is known of it.
+"""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sk_payne.inspection._axes import import_pyplot, with_unit
+from sk_payne.inspection._cramer_rao import CramerRaoDisplay, bound_of
+from sk_payne.inspection._quality import EmulationQualityDisplay, emulation_quality
+from sk_payne.inspection._sensitivity import SensitivityDisplay, sensitivity
+from sk_payne.inspection._token_response import TokenResponseDisplay
+from sk_payne.inspection._training_curve import TrainingCurveDisplay
+from sk_payne.networks import TransformerPayne
+
+__all__ = ["emulator_report"]
+
+# Spectra that derivatives are averaged over, at most, and rows of the table of lines.
+_MAX_STARS = 16
+_MAX_LINES = 40
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 sans-serif; color: #222; max-width: 62em; margin: 2em auto;
+  padding: 0 1em; }}
+h1 {{ font-size: 1.6em; }}
+h2 {{ font-size: 1.2em; border-bottom: 1px solid #ccc; margin-top: 2em; }}
+img {{ max-width: 100%; }}
+table {{ border-collapse: collapse; font-size: 0.9em; margin: 1em 0; }}
+th, td {{ padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #eee; }}
+th:first-child, td:first-child {{ text-align: left; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
+"""
+
+
+def emulator_report(
+    emulator, P, F, path, *, lines=None, snr=100, title="Report on an emulator"
+):
+    """Write a page of pictures and tables that judges an emulator.
+
+    One HTML file without scripts and links, to be opened in any browser: errors against
+    wavelength, labels, the edge of the training box and spectral lines, the worst
+    spectra, training, derivatives, the errors of labels that can be hoped for and, for
+    a transformer, the response of its tokens.
+
+    Parameters
+    ----------
+    emulator : SpectrumEmulator
+        Fitted or loaded.
+    P : array-like of shape (n_spectra, n_labels)
+        Stellar parameters of spectra that it has not seen.
+    F : array-like of shape (n_spectra, n_wavelengths)
+        Their true flux.
+    path : str or path-like
+        Of the page; replaced if it exists.
+    lines : mapping of str to array-like of float, default=None
+        Elements, and the wavelengths of their lines in Å, in the medium of the
+        emulator.
+    snr : float, default=100
+        For the errors of labels.
+    title : str, default="Report on an emulator"
+        Of the page.
+
+    Returns
+    -------
+    path : pathlib.Path
+        Where it was written.
+
+    Raises
+    ------
+    NotFittedError
+        If the emulator is not fitted.
+    ValueError
+        If shapes do not fit, or an argument is not allowed.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        If stars are outside the domain of the emulator.
+
+    See Also
+    --------
+    emulation_quality : The numbers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.datasets import make_spectra
+    >>> from sk_payne.inspection import emulator_report
+    >>> grid = make_spectra(100, random_state=0)
+    >>> emulator = SpectrumEmulator(
+    ...     arch="payne", label_names=grid.label_names, max_steps=100, random_state=0
+    ... ).fit(grid.data[:80], grid.target[:80])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "report.html")
+    ...     page = emulator_report(emulator, grid.data[:20], grid.target[:20], path)
+    ...     page.read_text(encoding="utf-8")[:15]
+    '<!DOCTYPE html>'
+    """
+    check_is_fitted(emulator)
+    quality = emulation_quality(emulator, P, F, lines)
+    some = np.asarray(P, dtype=float)[:_MAX_STARS]
+    parts = [
+        _summary(emulator, quality),
+        *_errors(quality, np.asarray(P, dtype=float), emulator),
+        *_training(emulator),
+        *_labels(emulator, some, snr, lines),
+        *_tokens(emulator, some),
+    ]
+    page = _PAGE.format(title=html.escape(title), body="\n".join(parts))
+    path = Path(path)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+# Sections ------------------------------------------------------------------------
+
+
+def _summary(emulator, q):
+    n_weights = sum(p.numel() for p in emulator.to_torch().parameters())
+    arch = emulator.arch_
+    where = {name: int((q.domain == name).sum()) for name in np.unique(q.domain)}
+    n, n_pixels = len(q.spectrum_mae), len(q.wavelength)
+    span = f"{q.wavelength[0]:.2f} to {q.wavelength[-1]:.2f}"
+    rows = [
+        ("architecture", arch if isinstance(arch, str) else arch.__qualname__),
+        ("weights", f"{n_weights:,}"),
+        ("trained on", f"{emulator.n_training_} spectra, {emulator.n_steps_} steps"),
+        ("wavelengths", f"{n_pixels}, {span} {f'Å, {q.medium}' if q.medium else ''}"),
+        ("judged on", f"{n} spectra"),
+        ("of which", ", ".join(f"{m} {name}" for name, m in where.items())),
+        ("mean absolute error", f"{q.mae:.5f}"),
+        ("root mean square error", f"{q.rms:.5f}"),
+        ("95 % of the spectra below", f"{np.quantile(q.spectrum_mae, 0.95):.5f}"),
+        ("largest error of a pixel", f"{q.max_error:.4f}"),
+    ]
+    return _table(None, rows)
+
+
+def _errors(q, P, emulator):
+    display = EmulationQualityDisplay(q)
+    yield _heading("Errors against wavelength")
+    yield _picture(display.plot, "median, 68 %, 95 % and worst error")
+    yield _heading("Errors against labels and towards the edge of the box")
+    yield _text("The edge is at 0, the middle of the box at 1; dashed is the mean.")
+    yield _picture(display.plot_labels, "mean absolute error in bins")
+    if q.element_names:
+        yield _heading("Errors at spectral lines")
+        yield _picture(display.plot_lines, "errors of lines and elements")
+        order = np.argsort(-q.line_mae)[:_MAX_LINES]
+        yield _table(
+            ("line", "wavelength [Å]", "error", "bias", "depth"),
+            [
+                (
+                    q.line_element[i],
+                    f"{q.line_wavelength[i]:.3f}",
+                    f"{q.line_mae[i]:.4f}",
+                    f"{q.line_bias[i]:+.4f}",
+                    f"{q.line_depth[i]:.3f}",
+                )
+                for i in order
+            ],
+        )
+    yield _heading("The worst spectra")
+    yield _picture(display.plot_worst, "true and predicted flux")
+    names = [
+        with_unit(*pair)
+        for pair in zip(emulator.label_names_, emulator.label_units_, strict=True)
+    ]
+    rows = [
+        (i, q.domain[i], f"{q.spectrum_mae[i]:.4f}", *(f"{x:.5g}" for x in P[i]))
+        for i in q.worst
+    ]
+    yield _table(None, zip(("row", "domain", "error", *names), *rows, strict=True))
+
+
+def _training(emulator):
+    if emulator.history_:
+        yield _heading("Training")
+        display = TrainingCurveDisplay.from_estimator(emulator)
+        yield _picture(display.plot, "loss against step")
+
+
+def _labels(emulator, P, snr, lines):
+    yield _heading("What the labels change in the spectrum")
+    found = sensitivity(emulator, P)
+    display = SensitivityDisplay(found)
+    yield _picture(lambda: display.plot(lines=lines), "mean derivatives of the flux")
+    yield _heading(f"Errors of the labels to hope for at S/N {snr:g}")
+    yield _text(
+        "Cramér-Rao: all labels free, velocity and continuum known, the emulator true. "
+        f"Medians and 90 % of {len(P)} stars."
+    )
+    bound = bound_of(found, snr)
+    display = CramerRaoDisplay(bound)
+    yield _picture(display.plot, "Cramér-Rao errors")
+    quantiles = np.quantile(bound.error, [0.5, 0.05, 0.95], axis=0, method="lower")
+    rows = [
+        (with_unit(name, bound.label_units[i]), *(f"{x:.3g}" for x in quantiles[:, i]))
+        for i, name in enumerate(bound.label_names)
+        if name in display.free_labels
+    ]
+    yield _table(("label", "median", "5 %", "95 %"), rows)
+
+
+def _tokens(emulator, P):
+    if isinstance(emulator.to_torch().network, TransformerPayne):
+        yield _heading("Response of the tokens")
+        display = TokenResponseDisplay.from_estimator(emulator, P)
+        yield _picture(display.plot, "tokens and labels")
+
+
+# HTML ----------------------------------------------------------------------------
+
+
+def _heading(text):
+    return f"<h2>{html.escape(text)}</h2>"
+
+
+def _text(text):
+    return f"<p>{html.escape(text)}</p>"
+
+
+def _table(names, rows):
+    def line(cells, tag):
+        inner = "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells)
+        return f"<tr>{inner}</tr>"
+
+    head = [line(names, "th")] if names else []
+    return "\n".join(["<table>", *head, *(line(row, "td") for row in rows), "</table>"])
+
+
+def _picture(plot, alt):
+    """Draw what a method of a display draws, as an image within the page."""
+    figure = plot().figure_
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    import_pyplot().close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'

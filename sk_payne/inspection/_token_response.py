@@ -1,0 +1,223 @@
+"""How much each token of a transformer depends on each stellar parameter.
+
+It is here to see whether tokens divide the work, one for one element.
+"""
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import leaves_list, linkage
+from sklearn.utils import Bunch
+from torch.func import jacfwd, vmap
+from torch.nn import functional as F
+
+from sk_payne.inspection._axes import import_pyplot
+from sk_payne.inspection._opened import (
+    open_emulator,
+    require_transformer,
+    varied_labels,
+)
+from sk_payne.networks import pixel_blocks
+
+__all__ = ["TokenResponseDisplay", "token_response"]
+
+
+def token_response(emulator, P):
+    r"""Average dependence of every parameter token on every label [1]_.
+
+    .. math:: R_{kl} = \Big\langle \frac{1}{\sqrt{E}}
+        \Big\| \frac{\partial t_k}{\partial p_l} \Big\| \Big\rangle ,
+
+    the mean over spectra, of tokens :math:`t_k` of E channels as attention sees them,
+    and labels in units of half the training box. Attention sees tokens normalised to a
+    root mean square of one, so 1 says that half the box would change a token by as
+    much as it is long, were the dependence linear. Layers of the "post" form normalise
+    with weights of their own; these are left out.
+
+    Parameters
+    ----------
+    emulator : SpectrumEmulator
+        Fitted transformer.
+    P : array-like of shape (n_spectra, n_labels)
+        Stars to average over.
+
+    Returns
+    -------
+    response : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object with the attributes
+
+        response : ndarray of shape (n_tokens, n_varied)
+            :math:`R_{kl}`.
+        label_names : list of str
+            Of the columns. Labels that never varied in training are left out, as the
+            network learned nothing of them.
+        token_order : ndarray of shape (n_tokens,), int
+            Rows sorted so that similar ones are neighbours.
+        label_order : ndarray of shape (n_varied,), int
+            Columns, likewise.
+        n_spectra : int
+            How many were averaged.
+
+    Raises
+    ------
+    NotFittedError
+        If the emulator is not fitted.
+    ValueError
+        If it is of another architecture, or no label varied.
+
+    See Also
+    --------
+    sensitivity : What the flux makes of the labels, for every architecture.
+
+    Notes
+    -----
+    The order is that of the leaves of a hierarchical clustering (average linkage) of
+    rows and columns divided by their norms, with neighbours as similar as the tree
+    allows.
+
+    References
+    ----------
+    .. [1] Różański, Ting & Jabłońska, "TransformerPayne", arXiv:2407.05751, who show
+       such a map without its formula: this definition is ours.
+
+    Examples
+    --------
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.datasets import make_spectra
+    >>> from sk_payne.inspection import token_response
+    >>> grid = make_spectra(50, n_wavelengths=31, random_state=0)
+    >>> emulator = SpectrumEmulator(
+    ...     arch="transformer", arch_params={"width": 16, "n_layers": 2, "n_tokens": 3},
+    ...     label_names=grid.label_names, max_steps=20, random_state=0,
+    ... ).fit(grid.data, grid.target)
+    >>> token_response(emulator, grid.data).response.shape
+    (3, 5)
+    """
+    module, labels = open_emulator(emulator, P)
+    network = require_transformer(module, "`token_response`")
+    varied = varied_labels(emulator)
+    if not varied.any():
+        raise ValueError(
+            "`emulator` must know how flux depends on a label; got one trained on "
+            "spectra whose labels are all the same."
+        )
+    total = torch.zeros(network.tokens[-1].unflattened_size[0], labels.shape[1])
+    total = total.to(labels)
+    size = labels.shape[1] * network.tokens[-2].out_features
+    for block in pixel_blocks(len(labels), size, labels.device):
+        slopes = vmap(jacfwd(lambda star: _tokens(network, star)))(labels[block])
+        total += slopes.square().mean(dim=2).sqrt().sum(dim=0)
+    response = (total / len(labels)).cpu().numpy()[:, varied]
+    return Bunch(
+        response=response,
+        label_names=[
+            n for n, v in zip(emulator.label_names_, varied, strict=True) if v
+        ],
+        token_order=_leaf_order(response),
+        label_order=_leaf_order(response.T),
+        n_spectra=len(labels),
+    )
+
+
+def _tokens(network, labels):
+    """Tokens of one star, normalised as the layers have them."""
+    tokens = network.tokens(labels)
+    if network.residual == "pre":
+        return F.rms_norm(tokens, tokens.shape[-1:])
+    return F.layer_norm(tokens, tokens.shape[-1:])
+
+
+def _leaf_order(rows):
+    if len(rows) < 2:
+        return np.arange(len(rows))
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = rows / np.where(norm > 0, norm, 1.0)
+    return leaves_list(linkage(unit, "average", optimal_ordering=True))
+
+
+class TokenResponseDisplay:
+    """Map of tokens and labels, sorted so that structure shows.
+
+    Parameters
+    ----------
+    response : Bunch
+        From :func:`token_response`.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Of the map.
+    image_ : matplotlib AxesImage
+        The map, sorted.
+    figure_ : matplotlib Figure
+        All are set by :meth:`plot`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.utils import Bunch
+    >>> from sk_payne.inspection import TokenResponseDisplay
+    >>> display = TokenResponseDisplay(Bunch(
+    ...     response=np.eye(2), label_names=["teff", "Fe_H"], n_spectra=1,
+    ...     token_order=np.array([1, 0]), label_order=np.array([0, 1]),
+    ... ))
+    >>> display.sorted_response
+    array([[0., 1.],
+           [1., 0.]])
+    """
+
+    def __init__(self, response):
+        self.response = response
+
+    @classmethod
+    def from_estimator(cls, emulator, P):
+        """Find the response of an emulator.
+
+        Parameters
+        ----------
+        emulator : SpectrumEmulator
+            Fitted transformer.
+        P : array-like of shape (n_spectra, n_labels)
+            Stars to average over.
+
+        Returns
+        -------
+        display : TokenResponseDisplay
+            Not drawn yet.
+        """
+        return cls(token_response(emulator, P))
+
+    @property
+    def sorted_response(self):
+        """The map in the order it is drawn, of shape (n_tokens, n_varied)."""
+        r = self.response
+        return r.response[np.ix_(r.token_order, r.label_order)]
+
+    def plot(self, ax=None, *, image_kwargs=None):
+        """Draw the map.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            If None, a new figure.
+        image_kwargs : dict, default=None
+            For the image.
+
+        Returns
+        -------
+        display : TokenResponseDisplay
+            Itself.
+        """
+        r = self.response
+        n_tokens, n_labels = r.response.shape
+        if ax is None:
+            size = max(3.4, 0.3 * n_labels + 2.2), max(2.6, 0.24 * n_tokens + 1.4)
+            _, ax = import_pyplot().subplots(figsize=size, layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        style = {"cmap": "magma", "vmin": 0, "aspect": "auto"} | (image_kwargs or {})
+        self.image_ = ax.imshow(self.sorted_response, **style)
+        names = [r.label_names[i] for i in r.label_order]
+        ax.set_xticks(range(n_labels), names, rotation=90)
+        ax.set_yticks(range(n_tokens), [str(i) for i in r.token_order])
+        ax.set(ylabel="token", title="response of tokens to labels")
+        self.figure_.colorbar(self.image_, ax=ax, label="change per half of the box")
+        return self
