@@ -25,6 +25,9 @@ __all__ = ["AttentionDisplay", "attention_maps"]
 _ELEMENT = 0.16
 _PANEL = (2.3, 1.0)
 
+# Part of the attention that the scale of colours covers: few pixels have far more.
+_BRIGHTEST = 0.998
+
 
 def attention_maps(emulator, P, wavelength=None, layers=None):
     r"""Attention of every wavelength over the tokens, layer by layer and head by head.
@@ -292,8 +295,9 @@ class AttentionDisplay:
         self.ax_ = np.asarray(ax, dtype=object).ravel()
         self.figure_ = self.ax_[0].figure
         above, spectrum = self.ax_[:2]
-        self.images_ = [self._draw_map(above, weights, image_kwargs)]
-        self.figure_.colorbar(self.images_[0], ax=above, label="attention", pad=0.01)
+        style = _image_style(weights, image_kwargs)
+        self.images_ = [self._draw_map(above, weights, style)]
+        self._draw_colorbar(above)
         above.set(ylabel="token", title=f"layer {layer}, head {head}")
         spectrum.plot(
             self.attention.wavelength,
@@ -336,9 +340,10 @@ class AttentionDisplay:
         self.ax_ = np.asarray(ax, dtype=object).reshape(shape)
         self.figure_ = self.ax_[0, 0].figure
         self.images_, self.lines_ = [], []
+        style = _image_style(self.attention.attention, image_kwargs)
         for (i, head), panel in np.ndenumerate(self.ax_):
             weights = self.attention.attention[i, head]
-            self.images_.append(self._draw_map(panel, weights, image_kwargs))
+            self.images_.append(self._draw_map(panel, weights, style))
             if head == 0:
                 panel.set_ylabel(f"layer {self.attention.layers[i]}\ntoken")
             if i == 0:
@@ -346,14 +351,14 @@ class AttentionDisplay:
         self.figure_.supxlabel(
             wavelength_label(self.attention.medium), fontsize="medium"
         )
-        self.figure_.colorbar(self.images_[0], ax=self.ax_, label="attention", pad=0.01)
+        self._draw_colorbar(self.ax_)
         return self
 
-    def _draw_map(self, ax, weights, image_kwargs):
+    def _draw_map(self, ax, weights, style):
         from matplotlib.image import NonUniformImage
 
-        style = {"cmap": "magma"} | (image_kwargs or {})
-        limits = style.pop("vmin", 0), style.pop("vmax", self.attention.attention.max())
+        limits = style["vmin"], style["vmax"]
+        style = {key: v for key, v in style.items() if key not in ("vmin", "vmax")}
         x, n_tokens = self.attention.wavelength, len(weights)
         edges = (x[0], x[-1], -0.5, n_tokens - 0.5)
         image = NonUniformImage(ax, interpolation="nearest", extent=edges, **style)
@@ -363,6 +368,11 @@ class AttentionDisplay:
         ax.set(xlim=edges[:2], ylim=edges[2:])
         ax.yaxis.get_major_locator().set_params(integer=True)
         return image
+
+    def _draw_colorbar(self, ax):
+        self.figure_.colorbar(
+            self.images_[0], ax=ax, label="attention", pad=0.01, extend="max"
+        )
 
     def _draw_strip(self, ax, lines):
         """Draw one row of ticks for every element."""
@@ -377,3 +387,9 @@ class AttentionDisplay:
         ax.set_ylim(len(lines) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         return marks
+
+
+def _image_style(weights, image_kwargs):
+    """Colours up to what all but a few pixels stay below."""
+    vmax = float(np.quantile(weights, _BRIGHTEST))
+    return {"cmap": "magma", "vmin": 0.0, "vmax": vmax} | (image_kwargs or {})

@@ -468,5 +468,11 @@ class BestWindowsDisplay:
             ylabel=f"error of {with_unit(f.label, f.unit)}",
         )
         ax.set_xlim(f.windows[0, 0], f.windows[-1, 1])
-        ax.legend(fontsize="small", ncols=3)
+        ax.legend(
+            fontsize="small",
+            ncols=3,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            frameon=False,
+        )
         return self

@@ -431,6 +431,9 @@ class EmulationQualityDisplay:
         ):
             panel.plot(q.wavelength, true, color="0.65", lw=1.6, label="true")
             panel.plot(q.wavelength, predicted, color="C3", lw=0.6, label="predicted")
+            panel.plot(
+                q.wavelength, predicted - true, color="C0", lw=0.6, label="difference"
+            )
             panel.set_title(
                 f"row {row} ({q.domain[row]}): {q.spectrum_mae[row]:.4f}",
                 fontsize="small",
@@ -438,7 +441,13 @@ class EmulationQualityDisplay:
             )
             panel.set_ylabel("flux")
             panel.margins(x=0)
-        self.ax_[0].legend(loc="lower right", ncols=2, fontsize="small")
+        self.ax_[0].legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=3,
+            fontsize="small",
+            frameon=False,
+        )
         self.ax_[-1].set_xlabel(wavelength_label(q.medium))
         return self
 

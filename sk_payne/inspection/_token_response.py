@@ -112,8 +112,8 @@ def token_response(emulator, P):
         label_names=[
             n for n, v in zip(emulator.label_names_, varied, strict=True) if v
         ],
-        token_order=_leaf_order(response),
-        label_order=_leaf_order(response.T),
+        token_order=leaf_order(response),
+        label_order=leaf_order(response.T),
         n_spectra=len(labels),
     )
 
@@ -126,7 +126,8 @@ def _tokens(network, labels):
     return F.layer_norm(tokens, tokens.shape[-1:])
 
 
-def _leaf_order(rows):
+def leaf_order(rows):
+    """Order of rows in which similar ones are neighbours."""
     if len(rows) < 2:
         return np.arange(len(rows))
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
