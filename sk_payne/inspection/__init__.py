@@ -1,12 +1,8 @@
 """Looking at a fitted thing: what emulators learned, fits and measurements of stars."""
 
 from sk_payne.inspection._attention import AttentionDisplay, attention_maps
-from sk_payne.inspection._cramer_rao import (
-    BestWindowsDisplay,
-    CramerRaoDisplay,
-    best_windows,
-    cramer_rao,
-)
+from sk_payne.inspection._best_windows import BestWindowsDisplay, best_windows
+from sk_payne.inspection._cramer_rao import CramerRaoDisplay, cramer_rao
 from sk_payne.inspection._emulation_error import EmulationErrorDisplay
 from sk_payne.inspection._head_elements import HeadElementDisplay, head_element_scores
 from sk_payne.inspection._label_covariance import LabelCovarianceDisplay

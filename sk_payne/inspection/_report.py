@@ -166,8 +166,11 @@ def _errors(q, P, emulator):
         yield _heading("Errors at spectral lines")
         yield _picture(display.plot_lines, "errors of lines and elements")
         order = np.argsort(-q.line_mae)[:_MAX_LINES]
+        yield _text(
+            f"The {len(order)} lines with the largest errors, of {len(q.line_mae)}."
+        )
         yield _table(
-            ("line", "wavelength [Å]", "error", "bias", "depth"),
+            ("line", "wavelength [Å]", "mean |error|", "bias", "depth"),
             [
                 (
                     q.line_element[i],
