@@ -1,8 +1,10 @@
-"""Training grids: the spectra an emulator learns from, and where they come from.
+"""Training grids: their parameters, their making, and reading them.
 
 They are here so that a grid made with any synthesis code can be used.
 """
 
+from sk_payne.grids._build import build_grid
+from sk_payne.grids._command_engine import CommandEngine
 from sk_payne.grids._line_list import read_line_list
 from sk_payne.grids._line_marks import lines_by_element
 from sk_payne.grids._paper import (
@@ -12,10 +14,15 @@ from sk_payne.grids._paper import (
 )
 from sk_payne.grids._parameter_space import ParameterSpace
 from sk_payne.grids._read_grid import read_grid
+from sk_payne.grids._store import StoredGrid, open_grid
 
 __all__ = [
+    "CommandEngine",
     "ParameterSpace",
+    "StoredGrid",
+    "build_grid",
     "lines_by_element",
+    "open_grid",
     "paper_pretraining",
     "paper_training",
     "paper_wavelengths",

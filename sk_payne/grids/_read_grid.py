@@ -1,4 +1,4 @@
-"""Read a training grid that the user has made, from an npz or an HDF5 file.
+"""Read a training grid that the user has made: an npz or HDF5 file, or a folder.
 
 It is here so that whatever is wrong with a file is said before training starts.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import FileFormatError
+from sk_payne.grids._store import open_grid
 
 __all__ = ["read_grid"]
 
@@ -26,7 +27,7 @@ _HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
 def read_grid(path):
-    """Read a training grid from a file.
+    """Read a training grid from a file, or from the folder of :func:`build_grid`.
 
     The file holds arrays under any of these names:
 
@@ -48,7 +49,7 @@ def read_grid(path):
     ----------
     path : str or os.PathLike
         The file. Its suffix says what it is: ".npz" (from `numpy.savez`), ".h5" or
-        ".hdf5".
+        ".hdf5". Or a folder that :func:`build_grid` made.
 
     Returns
     -------
@@ -58,7 +59,8 @@ def read_grid(path):
         data : ndarray of shape (n_spectra, n_labels), float64
             Stellar parameters P.
         target : ndarray of shape (n_spectra, n_wavelengths), float32 or float64
-            Flux F, in single precision if the file has it so.
+            Flux F, in single precision if the file has it so. That of a folder stays
+            on disk; see :class:`StoredGrid`.
         wavelength : ndarray of shape (n_wavelengths,), float64
             Wavelength in Å.
         label_names : list of str
@@ -83,6 +85,7 @@ def read_grid(path):
 
     See Also
     --------
+    open_grid : Opens the folder of a grid, with all that it tells.
     sk_payne.datasets.load_sme_grid : The grid shipped with the package.
 
     Notes
@@ -104,11 +107,14 @@ def read_grid(path):
     ((3, 2), (3, 5), ['label_1', 'label_2'])
     """
     path = Path(path)
+    if path.is_dir():
+        return _from_folder(path)
     suffix = path.suffix.lower()
     if suffix != ".npz" and suffix not in _HDF5_SUFFIXES:
         raise ValueError(
-            f"`path` must end in .npz, .h5 or .hdf5; got {str(path)!r}. Save the grid "
-            "with `numpy.savez`, or rename the file if it is one of these."
+            f"`path` must end in .npz, .h5 or .hdf5, or be a folder; got "
+            f"{str(path)!r}. Save the grid with `numpy.savez`, or rename the file if "
+            "it is one of these."
         )
     if not path.is_file():
         raise FileNotFoundError(
@@ -117,6 +123,12 @@ def read_grid(path):
         )
     stored = _read_npz(path) if suffix == ".npz" else _read_hdf5(path)
     return _as_grid(stored, path)
+
+
+def _from_folder(path):
+    names = ("data", "target", "wavelength", "label_names", "label_units", "medium")
+    grid = open_grid(path)
+    return Bunch(**{name: getattr(grid, name) for name in names})
 
 
 def _read_npz(path):
