@@ -1,8 +1,9 @@
-"""Training grids: their parameters, their making, and reading them.
+"""Training grids: the spectra an emulator learns from, and where they come from.
 
 They are here so that a grid made with any synthesis code can be used.
 """
 
+from sk_payne.grids._atmosphere_grid import AtmosphereGrid
 from sk_payne.grids._build import build_grid
 from sk_payne.grids._command_engine import CommandEngine
 from sk_payne.grids._line_list import read_line_list
@@ -13,12 +14,15 @@ from sk_payne.grids._paper import (
     paper_wavelengths,
 )
 from sk_payne.grids._parameter_space import ParameterSpace
+from sk_payne.grids._pysme_engine import PySMEEngine
 from sk_payne.grids._read_grid import read_grid
 from sk_payne.grids._store import StoredGrid, open_grid
 
 __all__ = [
+    "AtmosphereGrid",
     "CommandEngine",
     "ParameterSpace",
+    "PySMEEngine",
     "StoredGrid",
     "build_grid",
     "lines_by_element",
