@@ -153,7 +153,7 @@ def test_bad_arguments_are_errors(fitted, middle):
         cramer_rao(emulator, middle, SNR, fixed=["Teff"])
     with pytest.raises(ValueError, match="`window` must be a first and a last"):
         cramer_rao(emulator, middle, SNR, (4510.0, 4505.0))
-    with pytest.raises(ValueError, match="`window` must hold a pixel of 4500"):
+    with pytest.raises(
         ValueError, match=r"`window` must hold a pixel of 4500\.00-4520"
     ):
         cramer_rao(emulator, middle, SNR, (5000.0, 5005.0))
