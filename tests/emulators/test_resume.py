@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import threading
 
 import numpy as np
@@ -495,6 +496,15 @@ def test_progress_bar_changes_no_bit(make, interrupt, tiny_grid, straight):
     assert_same_bits(found, straight, tiny_grid.data)
 
 
+@pytest.fixture
+def listening():
+    """Listen to Ctrl-C, which what runs in the background of a shell does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_itself_interrupts(make, tiny_grid, straight):
     class PressCtrlC(Callback):
         """Sends the signal that the keyboard sends."""
