@@ -144,10 +144,11 @@ def prepare(inverted, spectra, options):
     broadening = sketch = None
     if inverted.wavelength is not None:
         how = inverted.wavelength, limits, options.limb_darkening
-        fixed = sigma if is_fourier else 0.0
-        broadening = Broadening.from_limits(*how, fixed, already)
         # near enough to start from, where the instrument is not the same everywhere
         sketch = Broadening.from_limits(*how, float(np.median(sigma)), already)
+        broadening = sketch
+        if not is_fourier:
+            broadening = Broadening.from_limits(*how, 0.0, already)
     wavelength = _observed_wavelength(inverted, spectra)
     with_velocity = inverted.wavelength is not None and (
         options.velocity_range is not None
