@@ -6,7 +6,11 @@ It is here to bring observations of all kinds into the form that least squares w
 import numpy as np
 import torch
 
-from sk_payne.abundances._least_squares import fit_least_squares, invert_normal_matrix
+from sk_payne.abundances._least_squares import (
+    fit_least_squares,
+    invert_normal_matrix,
+    prior_penalty,
+)
 from sk_payne.abundances._observation import (
     ContinuumModel,
     continuum_basis,
@@ -353,8 +357,7 @@ class Batch:
         results.is_fixed[rows] = is_fixed
         results.covariance[rows] = covariance * scale[:, None] * scale
         results.n_continuum[rows] = self._n_continuum()
-        mean, weight = prior
-        penalty = (weight * (fit.parameters - mean) ** 2).sum(1)
+        penalty = prior_penalty(fit.parameters, prior)
         results.chi2[rows] = (fit.chi2 - penalty).cpu().numpy()
         results.n_iterations[rows] = fit.n_iterations.cpu().numpy()
         results.converged[rows] = fit.converged.cpu().numpy()

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["LeastSquaresFit", "fit_least_squares", "invert_normal_matrix"]
+__all__ = [
+    "LeastSquaresFit",
+    "fit_least_squares",
+    "invert_normal_matrix",
+    "prior_penalty",
+]
 
 # Expected fall of chi2 below which a step is no longer worth taking, 1e-3 sigma; in
 # single precision chi2 itself is not known better than 0.1 sigma.
@@ -301,8 +306,7 @@ class _State:
     def look(self, rows, parameters):
         """Residuals and chi2 of stars at some parameters."""
         residual = self.flux[rows] - self.model.flux(rows, parameters)
-        mean, weight = (part[rows] for part in self.prior)
-        penalty = (weight * (parameters - mean) ** 2).sum(1)
+        penalty = prior_penalty(parameters, [part[rows] for part in self.prior])
         return residual, (residual.double() ** 2 * self.ivar[rows]).sum(1) + penalty
 
     def put(self, rows, parameters, residual, chi2):
@@ -363,6 +367,32 @@ def _solve_free(scaled, slope, damping, step, free):
         scaled * both + torch.diag_embed(filling), right[..., None]
     )
     return torch.where(free, torch.nan_to_num(solution[..., 0]), step)
+
+
+def prior_penalty(parameters, prior):
+    """Give what Gaussian priors add to chi2.
+
+    Parameters
+    ----------
+    parameters : Tensor of shape (B, K)
+        Of stars.
+    prior : sequence of two Tensor of shape (B, K)
+        Means and inverse variances.
+
+    Returns
+    -------
+    penalty : Tensor of shape (B,)
+        Sum of squared deviations over variances.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.abundances._least_squares import prior_penalty
+    >>> prior_penalty(torch.tensor([[3.0]]), (torch.ones(1, 1), torch.ones(1, 1)))
+    tensor([4.])
+    """
+    mean, weight = prior
+    return (weight * (parameters - mean) ** 2).sum(1)
 
 
 def invert_normal_matrix(normal):

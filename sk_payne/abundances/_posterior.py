@@ -11,7 +11,7 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import Batch
-from sk_payne.abundances._least_squares import invert_normal_matrix
+from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
 from sk_payne.abundances._results import nuisance_unit
 
 __all__ = ["sample_posterior"]
@@ -149,8 +149,7 @@ def _log_likelihood(how, parameters):
     with torch.no_grad():
         flux = how["model"].flux(rows, parameters)
         chi2 = (how["ivar"] * (how["flux"] - flux).double() ** 2).sum(1)
-        mean, weight = how["prior"]
-        chi2 = chi2 + (weight * (parameters - mean) ** 2).sum(1)
+        chi2 = chi2 + prior_penalty(parameters, how["prior"])
     return -chi2.cpu().numpy() / 2
 
 
