@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import POOR, Batch, is_poor
 from sk_payne.abundances._results import Measurements, set_flags
+from sk_payne.networks import fast_products
 
 __all__ = ["batches", "fit_task"]
 
@@ -20,6 +21,7 @@ _STARS_CPU = 128
 _N_VELOCITIES = 3
 
 
+@fast_products()
 def fit_task(task, spectra, *, keep_model=False, verbose=0):
     """Measure stars.
 

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from sk_payne.abundances._batch import Batch
 from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
 from sk_payne.abundances._results import nuisance_unit
+from sk_payne.networks import fast_products
 
 __all__ = ["sample_posterior"]
 
@@ -23,6 +24,7 @@ _LONG_ENOUGH = 25
 _WALKERS, _FEWEST = 2, 32
 
 
+@fast_products()
 def sample_posterior(task, spectra, found, *, n_steps, n_draws, random_state, verbose):
     """Sample labels and nuisances of stars one after the other.
 

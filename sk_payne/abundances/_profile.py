@@ -10,6 +10,7 @@ from scipy.stats import norm
 from sk_payne.abundances._batch import Batch
 from sk_payne.abundances._fitting import batches
 from sk_payne.abundances._least_squares import fit_least_squares, invert_normal_matrix
+from sk_payne.networks import fast_products
 
 __all__ = ["profile_limits"]
 
@@ -17,6 +18,7 @@ __all__ = ["profile_limits"]
 _MAX_STEPS, _NEAR = 30, 0.01
 
 
+@fast_products()
 def profile_limits(task, spectra, found, columns, *, confidence, side):
     """Find where chi2 has risen by what a one-sided limit allows.
 

@@ -28,6 +28,7 @@ from sk_payne.emulators._training import (
     train_network,
 )
 from sk_payne.exceptions import TrainingInterruptedWarning
+from sk_payne.networks import fast_products
 from sk_payne.spectra import to_spectrum
 
 
@@ -473,6 +474,7 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             labels, residuals, self.label_low_, self.label_high_
         )
 
+    @fast_products()
     @torch.inference_mode()
     def _predict(self, X, wavelength):
         single = X.dtype == np.float32 or self.device_ != "cpu"

@@ -13,6 +13,7 @@ from sk_payne.emulators._device import cuda_devices, fits_on
 from sk_payne.emulators._grid import log_grid
 from sk_payne.emulators._net import make_net
 from sk_payne.emulators._torch import TorchEmulator
+from sk_payne.networks import fast_products
 
 __all__ = ["choose_held_out", "read_history", "row_blocks", "train_network"]
 
@@ -62,6 +63,7 @@ def choose_held_out(n, fraction, random_state, recipe):
     return held_out
 
 
+@fast_products()
 def train_network(
     build,
     X,

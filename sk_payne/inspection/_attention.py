@@ -126,14 +126,11 @@ def attention_maps(emulator, P, wavelength=None, layers=None):
 
 @contextlib.contextmanager
 def _recording(network):
-    """Let all layers use weights that are kept, of shape (B, H, P, T) each."""
+    """Keep the weights of all layers, of shape (B, H, P, T) each."""
     seen = []
 
     def attend(attention, inputs, _):
-        wave, (key, value) = inputs
-        weights = attention.attention_weights(wave, (key, value))
-        seen.append(weights)
-        return attention.out((weights @ value).transpose(1, 2).flatten(2))
+        seen.append(attention.attention_weights(*inputs))
 
     with contextlib.ExitStack() as stack:
         for layer in network.layers:

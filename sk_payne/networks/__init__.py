@@ -6,6 +6,7 @@ from sk_payne.networks._encoding import WavelengthEncoding
 from sk_payne.networks._evaluate import evaluate, pixel_blocks
 from sk_payne.networks._jacobian import evaluate_with_jacobian
 from sk_payne.networks._opacity import OpacityPayne
+from sk_payne.networks._products import fast_products
 from sk_payne.networks._registry import (
     NETWORKS,
     build_network,
@@ -25,6 +26,7 @@ __all__ = [
     "build_network",
     "evaluate",
     "evaluate_with_jacobian",
+    "fast_products",
     "pixel_blocks",
     "register_network",
     "resolve_network",

@@ -9,7 +9,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class CrossAttention(nn.Module):
@@ -44,26 +43,47 @@ class CrossAttention(nn.Module):
         self.value = nn.Linear(width, width, bias=bias)
         self.out = nn.Linear(width, width, bias=bias)
 
-    def forward(self, wave_BPE: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
-        """Attend to keys and values that :meth:`memory` made of the tokens."""
-        key_BHTD, value_BHTD = memory
-        query_BHPD = self._split(self.query(wave_BPE))
-        key_BHTD = key_BHTD.expand(len(query_BHPD), -1, -1, -1)
-        mixed_BHPD = F.scaled_dot_product_attention(
-            query_BHPD, key_BHTD, value_BHTD, scale=self.scale
+    def forward(self, wave_BPE: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
+        """Attend to what :meth:`memory` made of the tokens."""
+        weights_BPS = self._weights(wave_BPE, memory).flatten(-2)
+        mixed_BPE = weights_BPS @ memory[-1]
+        return mixed_BPE if self.out.bias is None else mixed_BPE + self.out.bias
+
+    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
+        r"""Keys and values, once per star, with the layers on their other side.
+
+        A wavelength meets :math:`W_Q^\top K` and :math:`V W_O^\top` at once, S = H T
+        columns and rows, instead of four matrices of size E or T.
+
+        Returns
+        -------
+        look : Tensor of shape (B, E, S)
+            Keys times the weights of the queries and s.
+        offset : Tensor of shape (B, 1, S)
+            Keys times the bias of the queries and s; only if there is one.
+        give : Tensor of shape (B, S, E)
+            Values after the last layer, but for its bias.
+        """
+        key_BHTD, value_BHTD = (
+            linear(tokens_BTE).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            for linear in (self.key, self.value)
         )
-        return self.out(mixed_BHPD.transpose(1, 2).flatten(2))
+        key_BHTD = self.scale * key_BHTD
+        query_HDE = self.query.weight.unflatten(0, (self.n_heads, -1))
+        out_HDE = self.out.weight.mT.unflatten(0, (self.n_heads, -1))
+        look = (key_BHTD @ query_HDE).flatten(1, 2).mT
+        give = (value_BHTD @ out_HDE).flatten(1, 2)
+        if self.query.bias is None:
+            return look, give
+        bias_HD1 = self.query.bias.view(self.n_heads, -1, 1)
+        return look, (key_BHTD @ bias_HD1).flatten(1)[:, None], give
 
-    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of shape (B, H, T, D), once per star."""
-        return self._split(self.key(tokens_BTE)), self._split(self.value(tokens_BTE))
-
-    def attention_weights(
-        self, wave_BPE: Tensor, memory: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def attention_weights(self, wave_BPE: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
         """Compute the matrix A of shape (B, H, P, T); each row sums to one."""
-        logits = self._split(self.query(wave_BPE)) @ memory[0].mT
-        return torch.softmax(self.scale * logits, dim=-1)
+        return self._weights(wave_BPE, memory).transpose(1, 2)
 
-    def _split(self, x_BNE: Tensor) -> Tensor:
-        return x_BNE.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+    def _weights(self, wave_BPE: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
+        logits_BPS = wave_BPE @ memory[0]
+        if len(memory) == 3:
+            logits_BPS = logits_BPS + memory[1]
+        return torch.softmax(logits_BPS.unflatten(-1, (self.n_heads, -1)), dim=-1)

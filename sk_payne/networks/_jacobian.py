@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.func import jvp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sk_payne.networks._evaluate import pixel_blocks
 
@@ -100,12 +99,9 @@ def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
 
 def _forward_mode(network, inputs, tangents):
     """Push all tangents through the network; the flux itself is computed once."""
-    # torch's fused attention has no forward mode
-    with sdpa_kernel(SDPBackend.MATH):
-        flux, derivatives = vmap(
-            lambda *tangent: jvp(network, inputs, tangent), out_dims=(None, 1)
-        )(*tangents)
-    return flux, derivatives
+    return vmap(lambda *tangent: jvp(network, inputs, tangent), out_dims=(None, 1))(
+        *tangents
+    )
 
 
 def _label_tangents(labels):

@@ -156,16 +156,14 @@ class TransformerPayne(nn.Module):
         """
         return self.at(self.context(labels), log_wavelength)
 
-    def context(self, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def context(self, labels: Tensor) -> list[tuple[Tensor, ...]]:
         """Keys and values of every layer, which depend on the star only."""
         tokens_BTE = self.tokens(labels)
         if self.residual == "pre":
             tokens_BTE = _rms_norm(tokens_BTE)
         return [layer.memory(tokens_BTE) for layer in self.layers]
 
-    def at(
-        self, context: list[tuple[Tensor, Tensor]], log_wavelength: Tensor
-    ) -> Tensor:
+    def at(self, context: list[tuple[Tensor, ...]], log_wavelength: Tensor) -> Tensor:
         """Scaled flux of shape (B, P) at wavelengths of shape (P,) or (B, P)."""
         if log_wavelength.ndim == 1:
             log_wavelength = log_wavelength[None]
@@ -240,11 +238,11 @@ class _PreNormLayer(nn.Module):
         self.feed_forward = _feed_forward(width, feed_forward, bias=False)
         self.factor = (n_layers / _REFERENCE_LAYERS) ** -0.5
 
-    def forward(self, h_BPE: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, h_BPE: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
         h_BPE = h_BPE + self.factor * self.attention(_rms_norm(h_BPE), memory)
         return h_BPE + self.factor * self.feed_forward(_rms_norm(h_BPE))
 
-    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, Tensor]:
+    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
         return self.attention.memory(tokens_BTE)
 
 
@@ -260,7 +258,7 @@ class _TwoStreamLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
 
     def forward(
-        self, total_BPE: Tensor, h_BPE: Tensor, memory: tuple[Tensor, Tensor]
+        self, total_BPE: Tensor, h_BPE: Tensor, memory: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
         a_BPE = h_BPE + self.attention(h_BPE, memory)
         total_BPE = total_BPE + a_BPE
@@ -268,7 +266,7 @@ class _TwoStreamLayer(nn.Module):
         a_BPE = h_BPE + self.feed_forward(h_BPE)
         return total_BPE + a_BPE, self.feed_forward_norm(a_BPE)
 
-    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, Tensor]:
+    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
         return self.attention.memory(self.token_norm(tokens_BTE))
 
 

@@ -72,14 +72,15 @@ def test_attention_weights_are_the_formula_and_rows_sum_to_one(attention, inputs
 def test_attention_weights_reproduce_the_forward(attention, inputs):
     wave, tokens = inputs
     memory = attention.memory(tokens)
-    mixed = attention.attention_weights(wave, memory) @ memory[1]
-    again = attention.out(mixed.transpose(1, 2).flatten(2))
+    weights = attention.attention_weights(wave, memory)
+    value = attention.value(tokens).unflatten(-1, (H, -1)).transpose(1, 2)
+    again = attention.out((weights @ value).transpose(1, 2).flatten(2))
     torch.testing.assert_close(again, attention(wave, memory), rtol=0, atol=1e-14)
 
 
-def test_memory_is_of_one_key_and_one_value_per_star_head_and_token(attention, inputs):
-    key, value = attention.memory(inputs[1])
-    assert key.shape == value.shape == (B, H, T, E // H)
+def test_memory_is_of_one_row_per_star_head_and_token(attention, inputs):
+    look, *_, give = attention.memory(inputs[1])
+    assert look.mT.shape == give.shape == (B, H * T, E)
 
 
 def test_a_wavelength_ignores_the_other_wavelengths(attention, inputs):

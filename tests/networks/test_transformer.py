@@ -115,8 +115,8 @@ def test_forward_takes_wavelengths_of_each_star(network, labels):
 def test_forward_is_at_of_context(network, labels):
     context = network.context(labels)
     assert len(context) == 2
-    for key, value in context:
-        assert key.shape == value.shape == (4, 3, 5, 4)  # stars, heads, tokens, D
+    for look, *_, give in context:
+        assert look.mT.shape == give.shape == (4, 15, 12)  # stars, heads x tokens, E
     torch.testing.assert_close(
         network.at(context, GRID), network(labels, GRID), rtol=0, atol=0
     )
