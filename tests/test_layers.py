@@ -95,7 +95,7 @@ def test_files_below_the_rooms_import_only_exceptions():
         assert all(is_within(m, "sk_payne.exceptions") for m in ours)
 
 
-def test_networks_import_only_torch_and_the_standard_library():
+def test_networks_import_only_torch_the_standard_library_and_our_errors():
     for path in FILES:
         if room_of(path) != "networks":
             continue
@@ -106,6 +106,7 @@ def test_networks_import_only_torch_and_the_standard_library():
                 top == "torch"
                 or top in sys.stdlib_module_names
                 or is_within(module, "sk_payne.networks")
+                or is_within(module, "sk_payne.exceptions")
             ), f"{path.name} imports {module}"
 
 

@@ -3,7 +3,6 @@
 It is here so that the first prediction of the new emulator is the base's.
 """
 
-import difflib
 from dataclasses import replace
 from fnmatch import fnmatch
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from sk_payne.emulators._grid import check_query
-from sk_payne.exceptions import WavelengthMismatchError
+from sk_payne.exceptions import WavelengthMismatchError, did_you_mean
 from sk_payne.networks import resolve_network
 from sk_payne.spectra import GridInterpolator
 
@@ -55,12 +54,10 @@ def match_labels(base, label_names):
             )
     for name in known:
         if name not in label_names:
-            close = difflib.get_close_matches(name, label_names, n=1)
-            hint = f" Is it {close[0]!r}? Then rename it." if close else ""
             raise ValueError(
                 f"`label_names` must include every label of `base`, but {name!r} is "
-                f"missing in {list(label_names)}.{hint} Otherwise add it as a constant "
-                "column."
+                f"missing in {list(label_names)}.{did_you_mean(name, label_names)} "
+                "Rename the column that holds it, or add it as a constant column."
             )
     return np.array([known.index(n) if n in known else -1 for n in label_names])
 

@@ -35,11 +35,12 @@ are patterns of parameters without weight decay.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+
+from sk_payne.exceptions import did_you_mean
 
 NETWORKS: dict[str, type[nn.Module]] = {}
 
@@ -120,7 +121,7 @@ def resolve_network(arch: str | type[nn.Module]) -> type[nn.Module]:
             return NETWORKS[arch]
         raise ValueError(
             f"`arch` must be one of {sorted(NETWORKS)} or an nn.Module class; got "
-            f"{arch!r}.{_did_you_mean(arch, NETWORKS)}"
+            f"{arch!r}.{did_you_mean(arch, NETWORKS)}"
         )
     if isinstance(arch, type) and issubclass(arch, nn.Module):
         return arch
@@ -193,10 +194,5 @@ def _check_options(network: type[nn.Module], given: Mapping) -> None:
         if name not in allowed:
             raise ValueError(
                 f"`arch_params` of {network.__name__} may have {allowed}; got "
-                f"{name!r}.{_did_you_mean(name, allowed)}"
+                f"{name!r}.{did_you_mean(name, allowed)}"
             )
-
-
-def _did_you_mean(word: object, choices) -> str:
-    close = difflib.get_close_matches(str(word), list(choices), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""

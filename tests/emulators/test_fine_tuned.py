@@ -469,7 +469,7 @@ def test_missing_label_is_an_error_that_says_what_was_meant(fails, fitted, tiny_
     names = ["teff", "logg", "Fe_H", "MgH", "Ca_H"]
     fails(
         ValueError,
-        r"but 'Mg_H' is missing in \['teff', .*\]\. Is it 'MgH'\? Then rename it",
+        r"but 'Mg_H' is missing in \['teff', .*\]\. Did you mean 'MgH'\? Rename the",
         fitted["payne"],
         label_names=names,
     )
@@ -480,7 +480,7 @@ def test_missing_label_unlike_any_other_is_to_be_added_as_a_constant(
 ):
     fails(
         ValueError,
-        r"'teff' is missing in \['logg', .*'Ca_H'\]\. Otherwise add it as a constant",
+        r"'teff' is missing in \['logg', .*'Ca_H'\]\. Rename .* or add it as a",
         fitted["payne"],
         P=tiny_grid.data[:, 1:],
         label_names=tiny_grid.label_names[1:],
