@@ -4,9 +4,11 @@ The only room that knows specutils and astropy units; everything behind it is fl
 """
 
 from sk_payne.spectra._as_spectra import as_spectra
-from sk_payne.spectra._broadening import (
-    VelocityConvolver,
-    broaden,
+from sk_payne.spectra._broadening import VelocityConvolver, broaden
+from sk_payne.spectra._doppler import C_KMS, doppler_factor
+from sk_payne.spectra._interpolation import GridInterpolator
+from sk_payne.spectra._medium import check_medium, convert_medium
+from sk_payne.spectra._profiles import (
     broadening_reach,
     gaussian_transfer,
     instrument_transfer,
@@ -14,9 +16,6 @@ from sk_payne.spectra._broadening import (
     rotation_transfer,
     velocity_sigma,
 )
-from sk_payne.spectra._doppler import C_KMS, doppler_factor
-from sk_payne.spectra._interpolation import GridInterpolator
-from sk_payne.spectra._medium import check_medium, convert_medium
 from sk_payne.spectra._reading import SPECTRUM_FORMATS, read_spectra
 from sk_payne.spectra._spectrum_set import SpectrumSet
 from sk_payne.spectra._to_spectrum import to_spectrum

@@ -2,18 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-from scipy import integrate, special
 
 from sk_payne.spectra import (
     C_KMS,
     GridInterpolator,
     VelocityConvolver,
     broaden,
-    gaussian_transfer,
-    instrument_transfer,
-    macroturbulence_transfer,
-    rotation_transfer,
     velocity_sigma,
 )
 
@@ -71,22 +65,6 @@ def test_macroturbulence_is_that_of_a_disk_summed_up(vmac):
     np.testing.assert_allclose(found, turbulent(VELOCITY, vmac), rtol=0, atol=1e-5)
 
 
-def test_macroturbulence_is_the_profile_of_the_textbook():
-    # the radial half of Gray's formula, by quadrature, and its tangential twin
-    zeta = 7.0
-
-    def profile(v):
-        inner, _ = integrate.quad(lambda u: np.exp(-1 / u**2), 0, zeta / abs(v))
-        return 2 * abs(v) / (np.sqrt(np.pi) * zeta**2) * inner
-
-    for k in (0.05, 0.2, 0.6):
-        transform, _ = integrate.quad(
-            lambda v, k=k: 2 * np.cos(k * v) * profile(v), 0, 60, limit=400
-        )
-        found, _ = macroturbulence_transfer(tensor([k]), tensor(zeta))
-        assert float(found[0]) == pytest.approx(transform, abs=1e-6)
-
-
 def test_instrument_brings_a_line_to_the_width_of_the_resolving_power():
     # a Gaussian line as wide as an instrument of R = 50000 becomes one of R = 20000
     width = float(velocity_sigma(50_000))
@@ -112,42 +90,6 @@ def test_other_grids_are_broadened_alike(grid):
     fine = broaden(line(VELOCITY), WAVELENGTH, vsini=20, vmac=4, resolving_power=3e4)
     expected = GridInterpolator(WAVELENGTH)(fine, wavelength)
     np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5)
-
-
-@pytest.mark.parametrize(
-    ("transfer", "width"), [(macroturbulence_transfer, 5.0), (gaussian_transfer, 4.0)]
-)
-def test_slope_is_the_derivative_by_the_width(transfer, width):
-    k = torch.linspace(0, 1.0, 2001, dtype=torch.float64)  # both sides of the series
-    step = 1e-4
-    up, down = (transfer(k, tensor(width + s))[0] for s in (step, -step))
-    slope = transfer(k, tensor(width))[1]
-    torch.testing.assert_close(slope, (up - down) / (2 * step), rtol=0, atol=1e-8)
-
-
-@pytest.mark.parametrize("limb_darkening", [0.0, 0.6, 1.0])
-def test_transform_of_rotation_and_its_slope_are_bessel_functions(limb_darkening):
-    k = np.linspace(0.01, 1.0, 1001)
-    s = 20 * k
-    values, slopes = rotation_transfer(tensor(k), tensor(20.0), limb_darkening)
-    disk, limb = 2 * special.j1(s) / s, 3 * special.spherical_jn(1, s) / s
-    share = 2 / 3 * limb_darkening / (1 - limb_darkening / 3)
-    # torch's Bessel functions are good to 5e-7
-    expected = (1 - share) * disk + share * limb
-    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6)
-    disk, limb = -2 * special.jn(2, s) / s, -3 * special.spherical_jn(2, s) / s
-    expected = k * ((1 - share) * disk + share * limb)
-    np.testing.assert_allclose(slopes, expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "transfer", [rotation_transfer, macroturbulence_transfer, gaussian_transfer]
-)
-def test_no_broadening_is_none_and_stationary(transfer):
-    k = torch.linspace(0, 1.0, 11, dtype=torch.float64)
-    value, slope = transfer(k, tensor(0.0))
-    assert (value == 1).all()
-    assert (slope == 0).all()
 
 
 def test_many_spectra_have_widths_of_their_own():
@@ -211,17 +153,3 @@ def test_flux_of_another_length_is_an_error():
 def test_convolver_needs_two_wavelengths():
     with pytest.raises(ValueError, match="at least two entries; got 1"):
         VelocityConvolver([5000.0], 10.0)
-
-
-def tensor(value):
-    return torch.as_tensor(value, dtype=torch.float64)
-
-
-def test_instrument_transfer_is_that_of_the_gaussian_between_two_resolving_powers():
-    k = torch.linspace(0, 0.3, 31, dtype=torch.float64)
-    power = torch.tensor([9e3, 2e4, 5e4], dtype=torch.float64)
-    transfer, slope = instrument_transfer(k, power, already=5e4)
-    sigma = torch.from_numpy(velocity_sigma(power.numpy(), 5e4))
-    torch.testing.assert_close(transfer, gaussian_transfer(k, sigma)[0])
-    up, down = (instrument_transfer(k, power[:2] + s, 5e4)[0] for s in (1, -1))
-    torch.testing.assert_close(slope[:2], (up - down) / 2, rtol=1e-5, atol=1e-12)
