@@ -5,6 +5,13 @@ Here because specutils' containers cannot be split by row, and models want array
 
 import numpy as np
 
+from sk_payne.spectra._joining import (
+    continued_arm,
+    continued_wavelength,
+    join_matrices,
+    join_powers,
+    kind,
+)
 from sk_payne.spectra._medium import check_medium
 
 
@@ -197,7 +204,7 @@ class SpectrumSet:
         array([4., 5., 6., 7.])
         """
         first, width = sets[0], max(spectra.shape[1] for spectra in sets)
-        if len({_kind(spectra) for spectra in sets}) > 1:
+        if len({kind(spectra) for spectra in sets}) > 1:
             raise ValueError(
                 "`sets` must share their medium and have wavelengths, or share their "
                 "number of pixels and have none; got "
@@ -210,10 +217,12 @@ class SpectrumSet:
             for s in sets
         ):
             wavelength = np.concatenate(
-                [_continued(spectra, width) for spectra in sets]
+                [continued_wavelength(spectra, width) for spectra in sets]
             )
             if any(s.arm is not None for s in sets):
-                arm = np.concatenate([_arms(spectra, width) for spectra in sets])
+                arm = np.concatenate(
+                    [continued_arm(spectra, width) for spectra in sets]
+                )
 
         def joined(name):
             rows = [getattr(spectra, name) for spectra in sets]
@@ -229,8 +238,8 @@ class SpectrumSet:
             has_uncertainty=np.concatenate([s.has_uncertainty for s in sets]),
             n_pixels=np.concatenate([s.n_pixels for s in sets]),
             arm=arm,
-            resolving_power=_joined_powers(sets, width),
-            resolution_matrix=_joined_matrices(sets, width),
+            resolving_power=join_powers(sets, width),
+            resolution_matrix=join_matrices(sets, width),
         )
 
     @classmethod
@@ -281,8 +290,8 @@ class SpectrumSet:
             medium=arms[0].medium,
             has_uncertainty=np.all([s.has_uncertainty for s in arms], axis=0),
             arm=np.broadcast_to(number, wavelength.shape),
-            resolving_power=joined(_joined_powers(arms, width)),
-            resolution_matrix=joined(_joined_matrices(arms, width)),
+            resolving_power=joined(join_powers(arms, width)),
+            resolution_matrix=joined(join_matrices(arms, width)),
         )
 
     def replace(self, **changes):
@@ -409,64 +418,6 @@ def _rows(values, name):
             "are not. Pass 0 there, with an `ivar` of 0."
         )
     return values
-
-
-def _kind(spectra):
-    """Give what sets must share to be joined."""
-    if spectra.wavelength is None:
-        return spectra.medium, spectra.shape[1]
-    return spectra.medium, None
-
-
-def _continued(spectra, width):
-    """Wavelengths of every star, which go on with their last step up to a width."""
-    wavelength = np.broadcast_to(spectra.wavelength, spectra.shape)
-    n_pixels = wavelength.shape[1]
-    step = wavelength[:, -1:] - wavelength[:, -2:-1] if n_pixels > 1 else 1.0
-    extra = step * np.arange(1, width - n_pixels + 1)
-    return np.hstack([wavelength, wavelength[:, -1:] + extra])
-
-
-def _arms(spectra, width):
-    """Arms of every pixel of every star, of which the last goes on up to a width."""
-    arm = np.broadcast_to(0 if spectra.arm is None else spectra.arm, spectra.shape)
-    return np.pad(arm, ((0, 0), (0, width - arm.shape[1])), mode="edge")
-
-
-def _joined_powers(sets, width):
-    """Join resolving powers, NaN where they are not known."""
-    if all(spectra.resolving_power is None for spectra in sets):
-        return None
-    powers = np.full((sum(map(len, sets)), width), np.nan)
-    row = 0
-    for spectra in sets:
-        if spectra.resolving_power is not None:
-            powers[row : row + len(spectra), : spectra.shape[1]] = (
-                spectra.resolving_power
-            )
-        row += len(spectra)
-    return powers
-
-
-def _joined_matrices(sets, width):
-    """Join resolution matrices; sets that have none see sharply."""
-    known = [s.resolution_matrix for s in sets if s.resolution_matrix is not None]
-    if not known:
-        return None
-    half = max(matrix.shape[2] for matrix in known) // 2
-    joined = np.zeros((sum(map(len, sets)), width, 2 * half + 1))
-    row = 0
-    for spectra in sets:
-        block = joined[row : row + len(spectra)]
-        matrix = spectra.resolution_matrix
-        if matrix is None:
-            block[:, :, half] = 1.0
-        else:
-            reach = matrix.shape[2] // 2
-            seen = slice(half - reach, half + reach + 1)
-            block[:, : spectra.shape[1], seen] = matrix
-        row += len(spectra)
-    return joined
 
 
 def _per_pixel(name, values, shape):
