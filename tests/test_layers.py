@@ -31,7 +31,7 @@ LEVELS = {
 RESERVED = {
     "specutils": {"spectra"},
     "astropy.units": {"spectra", "abundances", "grids"},
-    "astropy.table": {"abundances", "grids"},
+    "astropy.table": {"spectra", "abundances", "grids"},
 }
 # What takes long to import, or may be absent: only inside functions.
 NEVER_AT_TOP_LEVEL = ("specutils", "matplotlib", "h5py", "pandas")

@@ -11,6 +11,14 @@ from pathlib import Path
 
 from sk_payne.exceptions import FileFormatError, did_you_mean
 from sk_payne.spectra._desi import is_desi, read_desi
+from sk_payne.spectra._own_files import (
+    is_ecsv,
+    is_fits_table,
+    is_text,
+    read_ecsv,
+    read_fits_table,
+    read_text,
+)
 from sk_payne.spectra._spectrum_file import describe_hdus
 from sk_payne.spectra._survey_images import (
     is_apstar,
@@ -21,7 +29,6 @@ from sk_payne.spectra._survey_images import (
     read_galah,
 )
 from sk_payne.spectra._survey_tables import is_4most, is_eso, read_4most, read_eso
-from sk_payne.spectra._text_files import is_ecsv, is_text, read_ecsv, read_text
 
 __all__ = ["SPECTRUM_FORMATS", "read_spectra"]
 
@@ -33,6 +40,7 @@ _FITS_FORMATS = {
     "4most-l1": (is_4most, read_4most),
     "eso-sdp": (is_eso, read_eso),
     "desi": (is_desi, read_desi),
+    "fits-table": (is_fits_table, read_fits_table),
 }
 _TEXT_FORMATS = {
     "ecsv": (is_ecsv, read_ecsv),
@@ -63,12 +71,13 @@ def read_spectra(path, format=None, **options):
         target : int
             "desi": the TARGETID, needed if the file holds several.
         medium : {"air", "vacuum"}
-            "4most-l1", "eso-sdp", "text", "ecsv": needed if the file does not say.
+            "4most-l1", "eso-sdp", "fits-table", "ecsv", "text": needed if the file does
+            not say.
         flux_unit : str or astropy unit
-            "4most-l1", "eso-sdp": instead of one that is missing, or that nobody can
-            understand.
-        wavelength_unit : str or astropy unit, default="Angstrom"
-            "text".
+            "4most-l1", "eso-sdp", "fits-table", "ecsv": instead of one that is
+            missing, or that nobody can understand.
+        wavelength_unit : str or astropy unit
+            "fits-table", "ecsv": likewise; "text": Å by default.
 
     Returns
     -------
@@ -85,7 +94,7 @@ def read_spectra(path, format=None, **options):
             The format.
         frame : {"rest", "barycentric", "heliocentric", "topocentric"} or None
             What the wavelengths are at rest with: "rest" means the star. From text
-            and ECSV, whatever word the file has.
+            and tables of one's own, whatever word the file has.
         object : str or None
             What the file calls the star.
         resolving_power : float, ndarray of shape (n_pixels,) or None

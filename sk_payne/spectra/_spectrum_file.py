@@ -23,6 +23,9 @@ __all__ = [
     "pick_hdu",
 ]
 
+# Names of columns in a message, at most.
+_N_SHOWN = 5
+
 _REMEDY = "Check that the file is complete and of this format."
 
 
@@ -36,7 +39,9 @@ def describe_hdus(hdus):
         if hdu.is_image:
             content = f"image {hdu.shape}" if hdu.shape else "no data"
         else:
-            content = f"table of {len(hdu.columns)} columns"
+            names = hdu.columns.names
+            shown = ", ".join(names[:_N_SHOWN] + ["..."] * (len(names) > _N_SHOWN))
+            content = f"table of {len(names)} columns: {shown}"
         lines.append(f"{i} {hdu.name or 'unnamed'} ({content})")
     return ", ".join(lines)
 

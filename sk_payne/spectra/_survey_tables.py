@@ -119,7 +119,7 @@ def _checked_table(hdus, key):
     if n_rows != 1:
         raise FileFormatError(
             f"HDU {key} must have one row, whose cells hold vectors; it has {n_rows}. "
-            "Read a table of one pixel per row with astropy.table."
+            "Pass format='fits-table' for a table of one pixel per row."
         )
     return hdu
 

@@ -1,6 +1,6 @@
 """Files that people write come in, and whatever cannot be read is told why.
 
-It is here for the door of `read_spectra`, text and ECSV; surveys have tests of their
+It is here for the door of `read_spectra`, text and tables; surveys have tests of their
 own.
 """
 
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import MaskedColumn, Table
-from specutils import SpectrumList
+from astropy.nddata import InverseVariance
+from astropy.table import Column, MaskedColumn, Table
+from specutils import Spectrum, SpectrumList
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra import SPECTRUM_FORMATS, as_spectra, read_spectra
@@ -35,7 +36,7 @@ def write_lines(folder, *lines):
     return folder / "star.txt"
 
 
-def write_ecsv(folder, *, meta=None, drop=(), **changes):
+def write_table(folder, name="star.ecsv", *, meta=None, drop=(), **changes):
     columns = {
         "wavelength": WAVELENGTH * u.AA,
         "flux": FLUX,
@@ -44,8 +45,8 @@ def write_ecsv(folder, *, meta=None, drop=(), **changes):
     } | changes
     table = Table({k: v for k, v in columns.items() if k not in drop})
     table.meta.update({"medium": "vacuum"} if meta is None else meta)
-    table.write(folder / "star.ecsv", format="ascii.ecsv")
-    return folder / "star.ecsv"
+    table.write(folder / name)
+    return folder / name
 
 
 # Text ------------------------------------------------------------------------------
@@ -136,17 +137,16 @@ def test_unit_that_is_no_length_is_refused(tmp_path):
         read_spectra(write_text(tmp_path), wavelength_unit="s")
 
 
-# ECSV ------------------------------------------------------------------------------
+# Tables ----------------------------------------------------------------------------
 
 
-def test_ecsv_makes_a_round_trip(tmp_path):
-    star = read_spectra(write_ecsv(tmp_path))
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_table_makes_a_round_trip(tmp_path, name):
+    star = read_spectra(write_table(tmp_path, name))
     np.testing.assert_array_equal(star.wavelength.value, WAVELENGTH)
     np.testing.assert_array_equal(star.flux.value, FLUX)
     np.testing.assert_array_equal(star.uncertainty.array, ERROR)
     np.testing.assert_array_equal(np.flatnonzero(star.mask), [5])
-    assert star.meta["format"] == "ecsv"
-    assert star.meta["header"] == {"medium": "vacuum"}
     spectra = as_spectra(star)
     good = np.arange(N_PIXELS) != 5
     np.testing.assert_array_equal(spectra.flux[0], np.where(good, FLUX, 0))
@@ -154,10 +154,18 @@ def test_ecsv_makes_a_round_trip(tmp_path):
     assert spectra.medium == "vacuum"
 
 
-def test_units_of_ecsv_are_kept_or_converted(tmp_path):
+def test_header_of_ecsv_is_its_metadata(tmp_path):
+    meta = read_spectra(write_table(tmp_path)).meta
+    assert meta["format"] == "ecsv"
+    assert meta["header"] == {"medium": "vacuum"}
+
+
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_units_of_a_table_are_kept_or_converted(tmp_path, name):
     star = read_spectra(
-        write_ecsv(
+        write_table(
             tmp_path,
+            name,
             wavelength=WAVELENGTH / 10 * u.nm,
             flux=FLUX * u.Jy,
             uncertainty=1000 * ERROR * u.mJy,
@@ -169,22 +177,85 @@ def test_units_of_ecsv_are_kept_or_converted(tmp_path):
     np.testing.assert_allclose(as_spectra(star).ivar[0, 0], ERROR[0] ** -2)
 
 
-def test_empty_cells_of_ecsv_are_masked(tmp_path):
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_empty_cells_of_a_table_are_masked(tmp_path, name):
     flux = MaskedColumn(FLUX, mask=np.arange(N_PIXELS) == 2)
     error = MaskedColumn(ERROR, mask=np.arange(N_PIXELS) == 7)
-    star = read_spectra(write_ecsv(tmp_path, flux=flux, uncertainty=error))
+    star = read_spectra(write_table(tmp_path, name, flux=flux, uncertainty=error))
     np.testing.assert_array_equal(np.flatnonzero(star.mask), [2, 5, 7])
 
 
-def test_ecsv_needs_neither_uncertainty_nor_mask(tmp_path):
-    star = read_spectra(write_ecsv(tmp_path, drop=("uncertainty", "mask")))
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_table_needs_neither_uncertainty_nor_mask(tmp_path, name):
+    star = read_spectra(write_table(tmp_path, name, drop=("uncertainty", "mask")))
     assert star.uncertainty is None
     assert not star.mask.any()
 
 
+def test_error_may_have_its_shorter_name(tmp_path):
+    path = write_table(tmp_path, drop=("uncertainty",), error=ERROR)
+    np.testing.assert_array_equal(read_spectra(path).uncertainty.array, ERROR)
+
+
+def test_unit_that_a_table_lacks_may_be_given(tmp_path):
+    path = write_table(tmp_path, "star.fits", wavelength=WAVELENGTH / 10)
+    with pytest.raises(FileFormatError, match=r"have ''.* or pass wavelength_unit="):
+        read_spectra(path)
+    star = read_spectra(path, wavelength_unit="nm")
+    np.testing.assert_allclose(star.wavelength.value, WAVELENGTH, rtol=1e-15)
+
+
+def test_capital_letters_of_a_fits_table_mean_nothing(tmp_path):
+    columns = [
+        fits.Column("WAVELENGTH", "D", "Angstrom", array=WAVELENGTH),
+        fits.Column("Flux", "D", array=FLUX),
+        fits.Column("ERROR", "D", array=ERROR),
+    ]
+    table = fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
+    primary = fits.PrimaryHDU()
+    primary.header["MEDIUM"], table.header["OBJECT"] = "Air", "HD 1"
+    fits.HDUList([primary, table]).writeto(tmp_path / "star.fits")
+    star = read_spectra(tmp_path / "star.fits")
+    assert (star.meta["medium"], star.meta["object"]) == ("air", "HD 1")
+    np.testing.assert_array_equal(star.uncertainty.array, ERROR)
+
+
+@pytest.mark.filterwarnings("ignore::astropy.units.UnitsWarning")
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_unit_that_nobody_understands_may_be_replaced(tmp_path, name):
+    columns = {
+        "flux": Column(FLUX, unit=u.UnrecognizedUnit("adu/foo")),
+        "uncertainty": Column(ERROR, unit=u.UnrecognizedUnit("adu/foo")),
+    }
+    path = write_table(tmp_path, name, **columns)
+    with pytest.raises(FileFormatError, match=r"'adu/foo', cannot .* Pass flux_unit="):
+        read_spectra(path)
+    star = read_spectra(path, flux_unit="adu")
+    assert star.flux.unit == star.uncertainty.unit == u.adu
+    np.testing.assert_array_equal(star.uncertainty.array, ERROR)
+
+
+@pytest.mark.parametrize("unit", [u.dimensionless_unscaled, u.Jy])
+def test_tables_that_specutils_writes_are_read(tmp_path, unit):
+    error = InverseVariance(ERROR**-2, unit=unit**-2)
+    written = Spectrum(FLUX * unit, WAVELENGTH * u.AA, uncertainty=error)
+    written.write(tmp_path / "star.fits", format="tabular-fits")
+    star = read_spectra(tmp_path / "star.fits", medium="air")
+    assert (star.meta["format"], star.flux.unit) == ("fits-table", unit)
+    np.testing.assert_array_equal(star.flux.value, FLUX)
+    np.testing.assert_allclose(star.uncertainty.array, ERROR, rtol=1e-14)
+
+
+def test_fits_table_without_the_columns_says_which_there_are(tmp_path):
+    path = write_table(tmp_path, "star.fits", drop=("flux",), counts=FLUX)
+    message = r"no table with .* but .*4 columns: wavelength, uncertainty, mask, counts"
+    with pytest.raises(FileFormatError, match=message):
+        read_spectra(path, "fits-table")
+
+
 def test_metadata_of_ecsv_describe_the_spectrum(tmp_path):
     stated = {"medium": "air", "object": 7, "frame": "rest", "resolving_power": 1e4}
-    meta = read_spectra(write_ecsv(tmp_path, meta=stated)).meta
+    meta = read_spectra(write_table(tmp_path, meta=stated)).meta
     assert (meta["medium"], meta["object"], meta["frame"]) == ("air", "7", "rest")
     assert meta["resolving_power"] == 1e4
 
@@ -196,7 +267,7 @@ EMPTY_CELL = MaskedColumn(WAVELENGTH, mask=np.arange(N_PIXELS) == 3, unit="Angst
     ("changes", "message"),
     [
         ({"drop": ("flux",)}, r"no column 'flux', but \['wavelength', 'uncertainty'"),
-        ({"wavelength": WAVELENGTH}, "a unit of length; they have 'None'"),
+        ({"wavelength": WAVELENGTH}, "a unit of length; they have ''"),
         ({"flux": ["faint"] * N_PIXELS}, "Its column 'flux' must hold numbers"),
         ({"wavelength": EMPTY_CELL}, "positive, finite"),
         ({"uncertainty": ERROR * u.s}, "unit of the flux, ''; it has 's'"),
@@ -205,13 +276,13 @@ EMPTY_CELL = MaskedColumn(WAVELENGTH, mask=np.arange(N_PIXELS) == 3, unit="Angst
     ],
 )
 def test_ecsv_with_a_fault_is_told_which(tmp_path, changes, message):
-    path = write_ecsv(tmp_path, **changes)
+    path = write_table(tmp_path, **changes)
     with pytest.raises(FileFormatError, match=f"star.ecsv', as 'ecsv': .*{message}"):
         read_spectra(path)
 
 
 def test_ecsv_that_is_cut_off_is_told_so(tmp_path):
-    path = write_ecsv(tmp_path)
+    path = write_table(tmp_path)
     path.write_text("\n".join(path.read_text().splitlines()[:4]))
     with pytest.raises(FileFormatError, match="It is no valid ECSV"):
         read_spectra(path)
@@ -221,7 +292,7 @@ def test_ecsv_that_is_cut_off_is_told_so(tmp_path):
 
 
 def test_several_files_give_one_flat_list(tmp_path):
-    paths = [write_text(tmp_path), str(write_ecsv(tmp_path))]
+    paths = [write_text(tmp_path), str(write_table(tmp_path))]
     spectra = read_spectra(paths)
     assert isinstance(spectra, SpectrumList)
     assert [s.meta["format"] for s in spectra] == ["text", "ecsv"]
@@ -236,7 +307,7 @@ def test_no_files_give_an_empty_list():
 def test_format_is_not_told_by_the_name(tmp_path):
     path = write_text(tmp_path, name="star.fits")
     assert read_spectra(path).meta["format"] == "text"
-    path = write_ecsv(tmp_path).rename(tmp_path / "star.dat")
+    path = write_table(tmp_path).rename(tmp_path / "star.dat")
     assert read_spectra(path).meta["format"] == "ecsv"
 
 
@@ -282,7 +353,7 @@ def test_fits_file_of_no_known_format_is_described(tmp_path):
     fits.HDUList(hdus).writeto(tmp_path / "what.fits")
     message = (
         r"what.fits' is of no format .* FITS file with the HDUs 0 PRIMARY \(image "
-        r"\(2, 3\)\), 1 unnamed \(table of 1 columns\)\. .* pass `format` to be told"
+        r"\(2, 3\)\), 1 unnamed \(table of 1 columns: A\)\. .* pass `format` to be told"
     )
     with pytest.raises(FileFormatError, match=message):
         read_spectra(tmp_path / "what.fits")

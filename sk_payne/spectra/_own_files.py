@@ -1,17 +1,34 @@
-"""Spectra as columns of text, and as tables in ECSV.
+"""Spectra of one's own: columns of text, and tables in ECSV and FITS.
 
-It is here since specutils' loaders of both guess columns by their units, which
+It is here since specutils' loaders of these guess columns by their units, which
 normalised flux lacks, and drop masks.
 """
 
 import re
+import warnings
 
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
-from sk_payne.spectra._spectrum_file import agreed_medium, make_spectrum
+from sk_payne.spectra._spectrum_file import (
+    agreed_medium,
+    as_unit,
+    data_of,
+    describe_hdus,
+    make_spectrum,
+)
 
-__all__ = ["is_ecsv", "is_text", "read_ecsv", "read_text"]
+__all__ = [
+    "is_ecsv",
+    "is_fits_table",
+    "is_text",
+    "read_ecsv",
+    "read_fits_table",
+    "read_text",
+]
+
+# What tables may call the error (1 sigma).
+_ERROR_NAMES = ("uncertainty", "error")
 
 _COMMENT = re.compile(r"#\s*(\w+)\s*[:=]\s*(.+?)\s*$")
 
@@ -81,7 +98,7 @@ def _columns(lines):
     return np.array(rows).T
 
 
-# ECSV ----------------------------------------------------------------------------
+# Tables --------------------------------------------------------------------------
 
 
 def is_ecsv(lines):
@@ -89,29 +106,75 @@ def is_ecsv(lines):
     return bool(lines) and lines[0].startswith("# %ECSV")
 
 
-def read_ecsv(lines, *, medium=None):
+def read_ecsv(lines, *, medium=None, wavelength_unit=None, flux_unit=None):
     """Read a table with the columns wavelength, flux, uncertainty and mask."""
-    from astropy import units
     from astropy.io import ascii
 
     try:
         table = ascii.read(lines, format="ecsv")
     except (ascii.InconsistentTableError, ValueError) as error:
         raise FileFormatError(f"It is no valid ECSV: {error}") from error
+    described = {"header": dict(table.meta)} | _described(table.meta, medium)
+    return _read_table(table, wavelength_unit, flux_unit, described)
+
+
+def is_fits_table(hdus):
+    """Tell whether a FITS file has a table with the columns wavelength and flux."""
+    return _table_hdu(hdus) is not None
+
+
+def read_fits_table(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
+    """Read a table with the columns wavelength, flux, uncertainty and mask."""
+    from astropy import units
+    from astropy.table import Table
+
+    number = _table_hdu(hdus)
+    if number is None:
+        raise FileFormatError(
+            "It has no table with the columns 'wavelength' and 'flux', but "
+            f"{describe_hdus(hdus)}. Rename the columns."
+        )
+    data_of(hdus, number)
+    with warnings.catch_warnings():
+        # one that cannot be understood is refused below
+        warnings.simplefilter("ignore", units.UnitsWarning)
+        table = Table.read(hdus[number])
+    # capital letters mean nothing in FITS
+    table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
+    stated = {
+        key.lower(): value
+        for header in (hdus[0].header, hdus[number].header)
+        for key, value in header.items()
+    }
+    return _read_table(table, wavelength_unit, flux_unit, _described(stated, medium))
+
+
+def _table_hdu(hdus):
+    """Return the number of the first table of one pixel per row."""
+    for number, hdu in enumerate(hdus):
+        if not hdu.is_image:
+            names = {name.lower() for name in hdu.columns.names}
+            if {"wavelength", "flux"} <= names:
+                return number
+    return None
+
+
+def _read_table(table, wavelength_unit, flux_unit, described):
     for name in ("wavelength", "flux"):
         if name not in table.colnames:
             raise FileFormatError(
                 f"It has no column {name!r}, but {table.colnames}. Rename the column."
             )
-    unit = table["flux"].unit or units.dimensionless_unscaled
+    error_name = next((n for n in _ERROR_NAMES if n in table.colnames), None)
+    unit = _unit(table, "flux", flux_unit)
+    wavelength_unit = _unit(table, "wavelength", wavelength_unit)
     return make_spectrum(
-        _numbers(table, "wavelength") * _scale(table["wavelength"].unit),
+        _numbers(table, "wavelength") * _scale(wavelength_unit),
         _numbers(table, "flux"),
-        error=_error(table, unit) if "uncertainty" in table.colnames else None,
+        error=None if error_name is None else _error(table, error_name, unit),
         bad=_numbers(table, "mask") if "mask" in table.colnames else None,
         unit=unit,
-        header=dict(table.meta),
-        **_described(table.meta, medium),
+        **described,
     )
 
 
@@ -125,15 +188,25 @@ def _numbers(table, name):
         ) from error
 
 
-def _error(table, unit):
+def _unit(table, name, given=None):
+    """Return the unit of a column, or what is given instead."""
+    unit = table[name].unit if given is None else given
+    try:
+        return as_unit("" if unit is None else str(unit), f"column {name!r}")
+    except FileFormatError as error:
+        raise FileFormatError(f"{error} Pass {name}_unit=, an astropy unit.") from error
+
+
+def _error(table, name, unit):
     from astropy import units
 
-    own = table["uncertainty"].unit or unit
+    same = table[name].unit in (None, table["flux"].unit)
+    own = unit if same else _unit(table, name)
     try:
-        return _numbers(table, "uncertainty") * own.to(unit)
+        return _numbers(table, name) * own.to(unit)
     except units.UnitConversionError as error:
         raise FileFormatError(
-            f"Its uncertainty must have the unit of the flux, {unit.to_string()!r}; "
+            f"Its {name} must have the unit of the flux, {unit.to_string()!r}; "
             f"it has {own.to_string()!r}. Correct the table."
         ) from error
 
@@ -147,10 +220,10 @@ def _scale(unit):
 
     try:
         return unit.to(units.AA)
-    except (units.UnitConversionError, AttributeError) as error:
+    except units.UnitConversionError as error:
         raise FileFormatError(
             f"Its wavelengths must have a unit of length; they have {str(unit)!r}. "
-            "Give the column its unit, or pass wavelength_unit= for plain text."
+            "Give the column its unit, or pass wavelength_unit=."
         ) from error
 
 
