@@ -175,8 +175,10 @@ def _read(arguments):
 
 def _emulator(arguments, grid, train):
     if arguments.emulator is not None:
+        emulator = load(arguments.emulator)
+        _check_grid_of(emulator, grid)
         print(f"Emulator: {arguments.emulator}")
-        return load(arguments.emulator)
+        return emulator
     emulator = SpectrumEmulator(
         arch=arguments.arch,
         wavelength=grid.wavelength,
@@ -202,6 +204,21 @@ def _emulator(arguments, grid, train):
     emulator.save(path, provenance={"grid": arguments.grid or "load_sme_grid"})
     print(f"Wrote {path}")
     return emulator
+
+
+def _check_grid_of(emulator, grid):
+    """Refuse a grid that the emulator cannot be judged by."""
+    same = {
+        "labels": emulator.n_features_in_ == grid.data.shape[1],
+        "wavelengths": np.array_equal(emulator.wavelength_, grid.wavelength),
+        "medium": emulator.medium_ == grid.medium,
+    }
+    others = [name for name, is_same in same.items() if not is_same]
+    if others:
+        raise ValueError(
+            f"--emulator and the grid differ in {' and '.join(others)}. Pass the grid "
+            "that it was trained on as --grid, with its --medium."
+        )
 
 
 def _judge(emulator, grid, test):

@@ -63,6 +63,23 @@ def test_command_takes_an_emulator_that_was_saved(grid_file, tmp_path, capsys):
     np.testing.assert_array_equal(first["teff"], again["teff"])
 
 
+def test_emulator_of_another_grid_is_refused(grid_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    common = ("--grid", grid_file, "--stars", 3, "--out", out)
+    assert run(*common, "--medium", "air", "--arch", "payne", "--max-steps", 5) == 0
+    use = ("--emulator", out / "emulator.safetensors")
+    assert run(*common, *use, "--medium", "vacuum") == 1
+    assert "the grid differ in medium." in capsys.readouterr().err
+    assert run("--out", out, *use) == 1
+    assert "the grid differ in labels and wavelengths" in capsys.readouterr().err
+    moved = dict(np.load(grid_file))
+    moved["wavelength"] += 1.0
+    np.savez(tmp_path / "moved.npz", **moved)
+    moved = ("--grid", tmp_path / "moved.npz", "--medium", "air", "--out", out)
+    assert run(*moved, *use) == 1
+    assert "the grid differ in wavelengths." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
