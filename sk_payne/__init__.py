@@ -6,8 +6,9 @@ are trained on; `inspection` draws what a fitted one does. `python -m sk_payne` 
 the whole job.
 """
 
+from sk_payne._sharing import from_pretrained, push_to_hub
 from sk_payne.abundances import AbundanceRegressor
-from sk_payne.emulators import FineTunedEmulator, SpectrumEmulator, load
+from sk_payne.emulators import FineTunedEmulator, SpectrumEmulator, check, load
 
 __version__ = "0.1.0"
 
@@ -16,5 +17,8 @@ __all__ = [
     "FineTunedEmulator",
     "SpectrumEmulator",
     "__version__",
+    "check",
+    "from_pretrained",
     "load",
+    "push_to_hub",
 ]

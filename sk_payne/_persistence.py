@@ -1,15 +1,16 @@
-"""Files of tensors and JSON, whose reading executes nothing.
+"""Files of tensors and JSON, whose reading executes nothing, and files written whole.
 
 It is here, below every room, so that each fitted thing is kept in the same format.
 
-A file is a safetensors file; its header holds one JSON text under "sk_payne": what the
-thing is, and a SHA-256 of its tensors.
+A file of tensors is a safetensors file; its header holds one JSON text under
+"sk_payne": what the thing is, and a SHA-256 of its tensors.
 """
 
 import hashlib
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,49 @@ from safetensors.numpy import save
 
 from sk_payne.exceptions import FileFormatError
 
-__all__ = ["FORMAT_VERSION", "read_file", "write_file"]
+__all__ = ["FORMAT_VERSION", "encode_file", "read_file", "replacing", "write_file"]
 
 FORMAT_VERSION = 1
 _KEY = "sk_payne"
+
+
+@contextmanager
+def replacing(path):
+    """Open a new file that takes its place when it is complete, or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Replaced if it exists, and only if the block ends without an error.
+
+    Yields
+    ------
+    file : binary file
+        To write to.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"`path` must lie in a folder that exists; got '{path}'. Make the folder "
+            f"'{path.parent}' first."
+        )
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=path.name, suffix=".partial"
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        # mkstemp makes files private; a model is to be shared like any new file
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def write_file(path, tensors, description):
@@ -41,29 +81,33 @@ def write_file(path, tensors, description):
     FileNotFoundError
         If there is no such folder.
     """
+    content = encode_file(tensors, description)
+    with replacing(path) as file:
+        file.write(content)
+
+
+def encode_file(tensors, description):
+    """Give the bytes of a file of tensors.
+
+    Parameters
+    ----------
+    tensors : dict of str to ndarray
+        Numbers.
+    description : dict
+        What JSON can hold.
+
+    Returns
+    -------
+    content : bytes
+        What :func:`read_file` reads.
+    """
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
         "sha256": _digest(tensors),
         **description,
     }
-    content = save(tensors, metadata={_KEY: json.dumps(header, allow_nan=False)})
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"`path` must lie in a folder that exists; got '{path}'. Make the folder "
-            f"'{path.parent}' first."
-        )
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp makes files private; a model is to be shared like any new file
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    return save(tensors, metadata={_KEY: json.dumps(header, allow_nan=False)})
 
 
 def read_file(path):

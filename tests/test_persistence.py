@@ -216,9 +216,9 @@ def test_load_of_an_emulator_without_wavelengths_or_held_out_spectra(
 
 
 def test_load_and_save_again_gives_the_same_tensors(saved, tmp_path):
-    load(saved["transformer"]).save(tmp_path / "again")
+    load(saved["transformer"]).save(tmp_path / "again.safetensors")
     before, _ = read_file(saved["transformer"])
-    after, _ = read_file(tmp_path / "again")
+    after, _ = read_file(tmp_path / "again.safetensors")
     assert before.keys() == after.keys()
     for name, array in before.items():
         np.testing.assert_array_equal(after[name], array)
@@ -243,10 +243,10 @@ def test_file_is_hardly_larger_than_the_weights(fitted, saved, arch):
 
 
 def test_save_replaces_a_file_and_leaves_no_other(fitted, saved, tmp_path):
-    path = tmp_path / "model"
+    path = tmp_path / "model.safetensors"
     path.write_text("something else")
     fitted["payne"].save(path)
-    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
     assert read_file(path)[1]["kind"] == "SpectrumEmulator"
 
 
@@ -316,8 +316,8 @@ def test_load_of_a_missing_file_is_an_error(tmp_path):
         load(tmp_path / "absent")
 
 
-def test_load_of_a_folder_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="must be a file"):
+def test_load_of_a_folder_without_an_emulator_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder of an emulator"):
         load(tmp_path)
 
 
@@ -420,12 +420,13 @@ def test_load_of_an_emulator_trained_by_an_own_optimizer(
     make_tiny, tiny_grid, tmp_path, optimizer
 ):
     emulator = make_tiny(recipe={"optimizer": optimizer}, max_steps=3)
-    emulator.fit(tiny_grid.data, tiny_grid.target).save(tmp_path / "model")
-    again = load(tmp_path / "model")
+    path = tmp_path / "model.safetensors"
+    emulator.fit(tiny_grid.data, tiny_grid.target).save(path)
+    again = load(path)
     np.testing.assert_array_equal(
         again.predict(tiny_grid.data), emulator.predict(tiny_grid.data)
     )
-    written = header_of(tmp_path / "model")["recipe"]["optimizer"]
+    written = header_of(path)["recipe"]["optimizer"]
     assert written == optimizer.__name__
 
 

@@ -1,5 +1,6 @@
 """Stellar parameters to flux, as scikit-learn estimators."""
 
+from sk_payne.emulators._checking import check
 from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.emulators._fine_tuned import FineTunedEmulator
 from sk_payne.emulators._loading import load
@@ -12,6 +13,7 @@ __all__ = [
     "Recipe",
     "SpectrumEmulator",
     "TorchEmulator",
+    "check",
     "load",
     "resolve_recipe",
 ]

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_payne.emulators._device import resolve_device
 from sk_payne.emulators._domain import CATEGORIES, Domain, warn_outside
-from sk_payne.emulators._errors import ErrorModel
+from sk_payne.emulators._errors import ErrorModel, error_by_quartile
 from sk_payne.emulators._grid import check_flux, check_query, log_grid
 from sk_payne.emulators._saving import arch_name, save_emulator
 from sk_payne.emulators._state import fingerprint, read_state, to_cpu
@@ -70,6 +70,7 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         X, y = self._validate(X, y, reset=True)
         build = self._plan(X, y)
+        vars(self).pop("provenance_", None)  # of the file it was loaded from
         start = self._read_checkpoint(X, y) or self._draw(len(X))
         return self._train(build, X, y, start)
 
@@ -303,21 +304,32 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return module.to(device=device or self.device_, dtype=dtype)
 
     def save(self, path, *, provenance=None):
-        """Write the emulator to a file that :func:`sk_payne.load` reads.
+        """Write the emulator to what :func:`sk_payne.load` reads.
 
         Parameters
         ----------
         path : str or path-like
-            A safetensors file: tensors, and JSON in its header. Replaced if it
-            exists, once the new one is complete.
+            If it ends in ".safetensors", one file: tensors, and JSON in its header.
+            Else a folder to share: that file, a model card (``README.md``), predictions
+            that tell whether another machine predicts the same (``fingerprint.json``)
+            and the SHA-256 of each (``SHA256SUMS``). What ``save`` wrote before is
+            replaced, once the new one is complete.
         provenance : dict, default=None
-            What a stranger should know of the training grid; plain values. The date
-            and the versions of the libraries are added.
+            What a stranger should know of the training grid; plain values. The card
+            shows all, and has places for "title", "description", "license",
+            "citation" and "solar_scale". What a loaded emulator knows is kept, and
+            the date and the versions of the libraries are added.
 
         Raises
         ------
         NotFittedError
             If the emulator is not fitted.
+        TypeError
+            If the provenance is not plain values.
+        FileExistsError
+            If the folder holds other files, or is a file.
+        FileNotFoundError
+            If `path` lies in no folder.
         """
         check_is_fitted(self)
         save_emulator(self, path, provenance)
@@ -462,6 +474,7 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _measure_held_out(self, labels, y, rows):
         """Learn from the held-out spectra how large errors are."""
         self.held_out_mae_ = self.held_out_rms_ = self._errors = None
+        self.held_out_label_edges_ = self.held_out_label_mae_ = None
         if not len(rows):
             return
         residuals = np.empty((len(rows), y.shape[1]), np.float32)
@@ -472,6 +485,9 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.held_out_rms_ = np.sqrt(np.mean(residuals**2, axis=0, dtype=np.float64))
         self._errors = ErrorModel.from_held_out(
             labels, residuals, self.label_low_, self.label_high_
+        )
+        self.held_out_label_edges_, self.held_out_label_mae_ = error_by_quartile(
+            labels, residuals
         )
 
     @fast_products()

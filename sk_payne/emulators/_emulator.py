@@ -79,6 +79,10 @@ class SpectrumEmulator(BaseEmulator):
     held_out_mae_, held_out_rms_ : ndarray of shape (n_wavelengths,) or None
         Mean absolute and root mean square error of the flux at each wavelength on the
         held-out spectra; None if nothing was held out.
+    held_out_label_edges_ : ndarray of shape (n_labels, 5) or None
+        Quartiles of the labels of the held-out spectra, with minimum and maximum.
+    held_out_label_mae_ : ndarray of shape (n_labels, 4) or None
+        Mean absolute error of the held-out spectra in each quarter of every label.
     n_outputs_ : int
         Number of wavelengths.
     n_training_, n_held_out_ : int

@@ -10,7 +10,7 @@ import numpy as np
 
 from sk_payne.emulators._training import row_blocks
 
-__all__ = ["ErrorModel"]
+__all__ = ["ErrorModel", "error_by_quartile"]
 
 # The part of normal errors within one standard deviation.
 _ONE_SIGMA = 0.6827
@@ -194,6 +194,47 @@ class ErrorModel:
             scale = np.interp(wavelength, grid, scale)
         growth = self.growth(labels).astype(dtype)
         return growth[:, None] * scale.astype(dtype)
+
+
+def error_by_quartile(labels, residuals):
+    """Mean error of the stars in each quarter of every label.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_spectra, n_labels)
+        Stellar parameters.
+    residuals : ndarray of shape (n_spectra, n_wavelengths)
+        Predicted minus true flux.
+
+    Returns
+    -------
+    edges : ndarray of shape (n_labels, 5)
+        Quartiles of the labels, with their minimum and maximum.
+    mae : ndarray of shape (n_labels, 4)
+        Mean absolute error between them; not a number where there is no star, as
+        labels with few values have it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.emulators._errors import error_by_quartile
+    >>> teff = np.array([[4000.0], [4400.0], [4800.0], [5200.0]])
+    >>> residuals = np.array([[4.0, -2.0], [1.0, 1.0], [-1.0, 1.0], [2.0, 0.0]])
+    >>> edges, mae = error_by_quartile(teff, residuals)
+    >>> edges
+    array([[4000., 4300., 4600., 4900., 5200.]])
+    >>> mae
+    array([[3., 1., 1., 1.]])
+    """
+    labels = np.asarray(labels, np.float64)
+    edges = np.quantile(labels, np.linspace(0, 1, 5), axis=0).T
+    spectrum_mae = np.abs(residuals).mean(axis=1, dtype=np.float64)
+    mae = np.full((len(edges), 4), np.nan)
+    for row, inner, column in zip(mae, edges[:, 1:-1], labels.T, strict=True):
+        quarter = np.searchsorted(inner, column, side="right")
+        for q in np.unique(quarter):
+            row[q] = spectrum_mae[quarter == q].mean()
+    return edges, mae
 
 
 def _check_held_out(labels, residuals, low, high):

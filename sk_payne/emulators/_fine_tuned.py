@@ -94,6 +94,10 @@ class FineTunedEmulator(BaseEmulator):
     held_out_mae_, held_out_rms_ : ndarray of shape (n_wavelengths,) or None
         Mean absolute and root mean square error of the flux at each wavelength on the
         held-out spectra; None if nothing was held out.
+    held_out_label_edges_ : ndarray of shape (n_labels, 5) or None
+        Quartiles of the labels of the held-out spectra, with minimum and maximum.
+    held_out_label_mae_ : ndarray of shape (n_labels, 4) or None
+        Mean absolute error of the held-out spectra in each quarter of every label.
     n_outputs_, n_training_, n_held_out_, n_steps_ : int
         Wavelengths, spectra trained on and held out, and optimisation steps taken.
     history_ : list of dict

@@ -3,12 +3,16 @@
 It is here, apart from saving, because it makes the estimator that saving only reads.
 """
 
+from pathlib import Path
+
 import numpy as np
 
+from sk_payne._checksums import verify_folder
 from sk_payne._persistence import read_file
 from sk_payne.emulators._domain import Domain
 from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.emulators._errors import ErrorModel
+from sk_payne.emulators._folder import REQUIRED, WEIGHTS
 from sk_payne.emulators._grid import log_grid
 from sk_payne.emulators._recipe import OPTIMIZERS, Recipe
 from sk_payne.emulators._saving import ARRAYS, KIND
@@ -28,7 +32,7 @@ def load(path, *, arch=None):
     Parameters
     ----------
     path : str or path-like
-        The file.
+        The file, or the folder, whose files must have the SHA-256 they were saved with.
     arch : type, default=None
         The ``nn.Module`` class of the network, if it was the user's own.
 
@@ -43,7 +47,13 @@ def load(path, *, arch=None):
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        If the file is damaged, of another kind or of a newer format, or needs `arch`.
+        If the file is damaged, of another kind or of a newer format, or needs `arch`;
+        if a file of the folder is missing, damaged or was changed.
+
+    See Also
+    --------
+    sk_payne.from_pretrained : Fetches it first.
+    sk_payne.check : Compares predictions as well.
 
     Examples
     --------
@@ -60,6 +70,10 @@ def load(path, *, arch=None):
     >>> again.provenance_["grid"]
     'by hand'
     """
+    path = Path(path)
+    if path.is_dir():
+        verify_folder(path, REQUIRED)
+        path = path / WEIGHTS
     tensors, description = read_file(path)
     if description.get("kind") != KIND:
         raise FileFormatError(

@@ -7,11 +7,15 @@ import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from sk_payne._persistence import write_file
+from sk_payne._persistence import encode_file, write_file
+from sk_payne.emulators._fingerprint import take_fingerprint
+from sk_payne.emulators._folder import CARD, FINGERPRINT, WEIGHTS, write_folder
+from sk_payne.emulators._model_card import model_card
 
 __all__ = ["ARRAYS", "KIND", "arch_name", "save_emulator"]
 
@@ -19,7 +23,14 @@ KIND = "SpectrumEmulator"
 _LIBRARIES = ("sk_payne", "torch", "numpy", "scikit-learn", "skorch")
 
 # Fitted attributes by how they are kept: as tensors (None where absent), or in JSON.
-ARRAYS = ("wavelength_", "resolving_power_", "held_out_mae_", "held_out_rms_")
+ARRAYS = (
+    "wavelength_",
+    "resolving_power_",
+    "held_out_mae_",
+    "held_out_rms_",
+    "held_out_label_edges_",
+    "held_out_label_mae_",
+)
 _VALUES = (
     "arch_params_",
     "label_names_",
@@ -36,28 +47,57 @@ _VALUES = (
 
 
 def save_emulator(emulator, path, provenance=None):
-    """Write a fitted emulator to a file.
+    """Write a fitted emulator to a file, or to a folder with all that goes with it.
 
     Parameters
     ----------
     emulator : BaseEmulator
         Fitted.
     path : str or path-like
-        The file.
+        A file if it ends in ".safetensors", else a folder.
     provenance : dict, default=None
-        What JSON can hold; "saved" and "versions" are added.
+        What JSON can hold, added to what a loaded emulator has; "saved" and
+        "versions" are added.
 
     Raises
     ------
     TypeError
         If the provenance is not plain values.
+    FileExistsError
+        If the folder is not one for an emulator.
     """
+    provenance = _complete(provenance, getattr(emulator, "provenance_", {}))
+    tensors, description = _describe(emulator, provenance)
+    if Path(path).suffix == ".safetensors":
+        write_file(path, tensors, description)
+        return
+    contents = {
+        WEIGHTS: encode_file(tensors, description),
+        CARD: model_card(emulator, provenance).encode(),
+        FINGERPRINT: take_fingerprint(emulator).encode(),
+    }
+    write_folder(path, contents)
+
+
+def _complete(provenance, known):
     provenance = {
+        **known,
         **(provenance or {}),
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in _LIBRARIES}
         | {"python": platform.python_version()},
     }
+    try:
+        return json.loads(json.dumps(provenance, default=_to_builtin, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "`provenance` must be a dict of strings, finite numbers, lists and dicts; "
+            f"got {provenance!r}. Turn other things into text."
+        ) from error
+
+
+def _describe(emulator, provenance):
+    """Tensors and the JSON of an emulator."""
     tensors = {
         f"network.{name}": array for name, array in emulator._network_state().items()
     }
@@ -77,14 +117,14 @@ def save_emulator(emulator, path, provenance=None):
     description = {
         "kind": KIND,
         "arch": arch_name(emulator.arch_),
-        "attributes": _plain(kept) | {"provenance_": _checked(provenance)},
+        "attributes": _plain(kept) | {"provenance_": provenance},
         "dataframe": hasattr(emulator, "feature_names_in_"),
         "flux_scale": scaling.flux_scale,
         "recipe": emulator.recipe_.to_dict(),
         "seed": _plain(emulator.random_state),
         "validation_fraction": emulator.validation_fraction,
     }
-    write_file(path, tensors, description)
+    return tensors, description
 
 
 def arch_name(arch):
@@ -101,16 +141,6 @@ def arch_name(arch):
         Of the class with its module, if it is one.
     """
     return arch if isinstance(arch, str) else f"{arch.__module__}.{arch.__qualname__}"
-
-
-def _checked(provenance):
-    try:
-        return json.loads(json.dumps(provenance, default=_to_builtin, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            "`provenance` must be a dict of strings, finite numbers, lists and dicts; "
-            f"got {provenance!r}. Turn other things into text."
-        ) from error
 
 
 def _plain(value):

@@ -5,14 +5,13 @@ It is here so that a training that was stopped goes on as if it had not been.
 
 import copy
 import hashlib
-import os
-from pathlib import Path
 
 import numpy as np
 import torch
 from skorch.callbacks import EarlyStopping, PassthroughScoring
 from skorch.history import History
 
+from sk_payne._persistence import replacing
 from sk_payne.exceptions import FileFormatError
 
 __all__ = [
@@ -141,13 +140,8 @@ def write_state(path, state):
     state : dict
         Of tensors and plain values.
     """
-    partial = Path(f"{path}.partial")
-    try:
-        torch.save(to_cpu(state), partial)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        torch.save(to_cpu(state), file)
 
 
 def read_state(path):

@@ -847,9 +847,9 @@ def test_checkpoint_that_cannot_be_written_leaves_the_last_one_and_nothing_half_
     write_state(checkpoint, {"x": torch.ones(3)})
     before = checkpoint.read_bytes()
 
-    def fail(state, path):
+    def fail(state, file):
         if function == "torch.save":
-            path.write_bytes(b"half of it")
+            file.write(b"half of it")
         raise error
 
     monkeypatch.setattr(function, fail)

@@ -1,0 +1,347 @@
+"""The model card of an emulator: what a stranger must know before using it.
+
+It is here so that a folder explains itself, to people and to the Hugging Face Hub,
+whose format (Markdown below a block of YAML) it has.
+"""
+
+import json
+import re
+import textwrap
+
+import numpy as np
+
+from sk_payne.networks import NETWORKS
+
+__all__ = ["model_card"]
+
+# Names of licences that the Hub knows; others go by "other" and a name.
+_LICENSES = {
+    *("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0"),
+    *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-sa-4.0", "gpl-3.0", "lgpl-3.0"),
+    *("mit", "mpl-2.0", "unlicense"),
+}
+# What of the provenance has a place of its own.
+_PLACED = {
+    *("title", "description", "license", "citation", "solar_scale", "repo_id"),
+    *("saved", "versions"),
+}
+_N_REGIONS, _N_WORST = 20, 3
+
+_PAPERS = """\
+- The Payne: Ting, Conroy, Rix & Cargile (2019), ApJ 879, 69,
+  [arXiv:1804.01530](https://arxiv.org/abs/1804.01530)
+- TransformerPayne: Różański, Ting & Jabłońska,
+  [arXiv:2407.05751](https://arxiv.org/abs/2407.05751)"""
+
+_CODE = """\
+With the Python package sk_payne, and the name of the folder of this file:
+
+```python
+import sk_payne
+
+emulator = sk_payne.{load}
+# {names}
+P = [[{star}]]
+flux = emulator.predict(P)
+{error}emulator.domain(P)  # is the star among the training spectra?
+```
+
+`sk_payne.AbundanceRegressor(emulator)` measures stars with it.
+`sk_payne.check("this_folder")` tells whether files and predictions are those that were
+saved. Nothing in the folder is executed."""
+
+
+def model_card(emulator, provenance):
+    """Write the model card of an emulator.
+
+    Parameters
+    ----------
+    emulator : BaseEmulator
+        Fitted.
+    provenance : dict
+        What JSON can hold, with "saved" and "versions".
+
+    Returns
+    -------
+    card : str
+        Markdown that begins with a block of YAML.
+
+    Examples
+    --------
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.emulators._model_card import model_card
+    >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
+    >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+    >>> card = model_card(emulator, {"saved": "today", "versions": {}})
+    >>> "# Payne emulator of stellar spectra" in card
+    True
+    """
+    own_title = f"{_class_name(emulator.arch_)} emulator of stellar spectra"
+    sections = [
+        _front_matter(provenance),
+        f"# {' '.join(str(provenance.get('title', own_title)).split())}",
+        _opening(emulator),
+        str(provenance.get("description", "")),
+        _table(["", ""], _summary(emulator, provenance)),
+        "## Labels",
+        _labels(emulator, provenance),
+        "## Error on spectra it has not seen",
+        *_errors(emulator),
+        "## Training",
+        *_training(emulator, provenance),
+        "## How to use it",
+        _usage(emulator, provenance),
+        "## How to cite it",
+        _citation(provenance),
+        "## Versions it was saved with",
+        ", ".join(f"{name} {v}" for name, v in provenance["versions"].items()),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(provenance):
+    """YAML, whose strings and lists may be those of JSON."""
+    entries = {
+        "library_name": "sk_payne",
+        "tags": ["astronomy", "stellar-spectra", "emulator", "tabular-regression"],
+    }
+    license = provenance.get("license")
+    if str(license).lower() in _LICENSES:
+        entries["license"] = str(license).lower()
+    elif license is not None:
+        slug = re.sub("[^a-z0-9.]+", "-", str(license).lower()).strip("-")
+        entries |= {"license": "other", "license_name": slug}
+    lines = [f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in entries.items()]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _opening(emulator):
+    n_labels, n_pixels = emulator.n_features_in_, emulator.n_outputs_
+    return (
+        f"A neural emulator of synthetic stellar spectra, made with sk_payne: from "
+        f"{_count(n_labels, 'stellar label')} to the flux at {n_pixels:,} wavelengths. "
+        "It knows what its training grid knows, and no more: whatever the synthesis "
+        "got wrong or left out, it gets wrong or leaves out as well."
+    )
+
+
+def _summary(emulator, provenance):
+    module = emulator.to_torch()
+    n_weights = sum(p.numel() for p in module.parameters())
+    power = emulator.resolving_power_
+    rows = [
+        ("architecture", f"{_class_name(emulator.arch_)}, {n_weights:,} weights"),
+        ("options", _inline(emulator.arch_params_) or "the defaults"),
+        ("wavelengths", _wavelengths(emulator)),
+        ("other wavelengths", _other_wavelengths(module)),
+        ("resolving power", _resolving_power(power)),
+        ("solar scale", provenance.get("solar_scale", "not stated")),
+        ("training spectra", f"{emulator.n_training_:,}"),
+        ("training steps", f"{emulator.n_steps_:,}"),
+        ("held-out spectra", f"{emulator.n_held_out_:,}"),
+    ]
+    if emulator.held_out_mae_ is not None:
+        mae, rms = emulator.held_out_mae_, emulator.held_out_rms_
+        rows.append(("mean absolute error", _number(mae.mean())))
+        rows.append(("root mean square error", _number(np.sqrt(np.mean(rms**2)))))
+    license = provenance.get(
+        "license", "not stated; ask the author before you share it"
+    )
+    return [*rows, ("licence", license), ("saved", provenance["saved"])]
+
+
+def _labels(emulator, provenance):
+    rows = [
+        (f"`{name}`", unit or "-", *_rounded([low, high], high - low, 4))
+        for name, unit, low, high in zip(
+            emulator.label_names_,
+            emulator.label_units_,
+            emulator.label_low_,
+            emulator.label_high_,
+            strict=True,
+        )
+    ]
+    scale = provenance.get("solar_scale")
+    lines = [_table(["label", "unit", "from", "to"], rows)]
+    if any(name.endswith("_H") for name in emulator.label_names_):
+        told = f": {scale}." if scale else ", whose abundances were not stated."
+        lines.append(f"`Fe_H` stands for [Fe/H], and so on, relative to the Sun{told}")
+    lines.append(
+        "The box need not be full: `emulator.domain(P)` tells which stars are among "
+        "the training spectra, and `predict` warns of those outside."
+    )
+    return "\n\n".join(lines)
+
+
+def _errors(emulator):
+    mae = emulator.held_out_mae_
+    if mae is None:
+        return ["Not known: no spectra were held out from training."]
+    chosen = emulator.recipe_.patience is not None
+    flux = np.mean(emulator._scaling.flux_offset)
+    return [
+        f"Measured on {emulator.n_held_out_:,} spectra of the training grid, held out "
+        "at random" + (", which chose the last step" if chosen else "") + ". Errors "
+        f"are in the unit of the flux, whose mean is {flux:.3g}. How the error at "
+        "single wavelengths is distributed over wavelengths:",
+        _table(
+            ["error", "5 %", "25 %", "median", "75 %", "95 %", "worst"],
+            [
+                _quantiles("mean absolute", mae),
+                _quantiles("root mean square", emulator.held_out_rms_),
+            ],
+        ),
+        _worst_regions(emulator),
+        *_quarters(emulator),
+    ]
+
+
+def _quantiles(name, error):
+    quantiles = np.quantile(error, [0.05, 0.25, 0.5, 0.75, 0.95, 1])
+    return (name, *map(_number, quantiles))
+
+
+def _worst_regions(emulator):
+    mae = emulator.held_out_mae_
+    regions = np.array_split(np.arange(len(mae)), min(_N_REGIONS, len(mae)))
+    means = np.array([mae[region].mean() for region in regions])
+    worst = np.argsort(-means, kind="stable")[:_N_WORST]
+    told = [
+        f"{_range(emulator, regions[i][0], regions[i][-1])} ({_number(means[i])})"
+        for i in worst
+    ]
+    return (
+        f"The worst of {len(regions)} regions, with their mean absolute error: "
+        f"{', '.join(told)}."
+    )
+
+
+def _quarters(emulator):
+    """Error in each quarter of every label that varied."""
+    edges, mae = emulator.held_out_label_edges_, emulator.held_out_label_mae_
+    if mae is None:
+        return []
+    rows = [
+        (f"`{name}`", ", ".join(_rounded(e[1:-1], e[4] - e[0], 3)), *map(_number, m))
+        for name, e, m in zip(emulator.label_names_, edges, mae, strict=True)
+        if e[4] > e[0]
+    ]
+    columns = ["label", "quartiles", "lowest quarter", "second", "third", "highest"]
+    return [
+        "Mean absolute error of the stars in each quarter of every label:",
+        _table(columns, rows),
+    ]
+
+
+def _training(emulator, provenance):
+    told = {k: v for k, v in provenance.items() if k not in _PLACED}
+    grid = _nested(told) if told else "Nothing was said about the training grid."
+    recipe = {
+        k: v for k, v in emulator.recipe_.to_dict().items() if v not in (None, {})
+    }
+    return [grid, f"Recipe: {_inline(recipe)}."]
+
+
+def _usage(emulator, provenance):
+    load = 'load("this_folder")'
+    if "repo_id" in provenance:
+        load = f"from_pretrained({json.dumps(provenance['repo_id'])})"
+        load += "  # revision= pins it"
+    low, high = emulator.label_low_, emulator.label_high_
+    middle = zip((low + high) / 2, high - low, strict=True)
+    star = [_rounded([value], width, 2)[0] for value, width in middle]
+    knows_error = emulator.held_out_mae_ is not None
+    return _CODE.format(
+        load=load,
+        names="\n# ".join(_wrapped(", ".join(emulator.label_names_))),
+        star="\n      ".join(_wrapped(", ".join(star))),
+        error="flux, error = emulator.predict(P, return_std=True)\n" * knows_error,
+    )
+
+
+def _citation(provenance):
+    given = provenance.get("citation", [])
+    given = [given] if isinstance(given, str) else given
+    blocks = [
+        f"```bibtex\n{text.strip()}\n```" if text.lstrip().startswith("@") else text
+        for text in map(str, given)
+    ]
+    return "\n\n".join([*blocks, _PAPERS])
+
+
+# Words and tables ----------------------------------------------------------------
+
+
+def _class_name(arch):
+    return (NETWORKS[arch] if isinstance(arch, str) else arch).__name__
+
+
+def _wavelengths(emulator):
+    n = emulator.n_outputs_
+    if emulator.wavelength_ is None:
+        return f"{n:,} pixels, whose wavelengths were not stated"
+    return f"{n:,}, {_range(emulator, 0, -1)} in {emulator.medium_}"
+
+
+def _range(emulator, first, last):
+    if emulator.wavelength_ is None:
+        return f"pixels {first} to {last}"
+    first, last = emulator.wavelength_[[first, last]]
+    return f"{first:.2f} to {last:.2f} Å"
+
+
+def _other_wavelengths(module):
+    if module.takes_wavelength:
+        return "any between; the network takes the wavelength"
+    if module.interpolator is None:
+        return "none"
+    return "any between, by interpolation"
+
+
+def _resolving_power(power):
+    if power is None:
+        return "not stated"
+    return "infinite: not broadened" if np.isinf(power) else f"{power:,.0f}"
+
+
+def _count(n, noun):
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _number(value):
+    return "-" if np.isnan(value) else f"{value:.3g}"
+
+
+def _rounded(values, width, n_digits):
+    """Round values to so many digits of the width that they vary by."""
+    decimals = n_digits - 1 - int(np.floor(np.log10(width))) if width > 0 else 9
+    values = np.round(np.asarray(values, np.float64), decimals) + 0.0  # no -0
+    return [np.format_float_positional(value, trim="-") for value in values]
+
+
+def _wrapped(text):
+    return textwrap.wrap(text, 78, break_long_words=False)
+
+
+def _inline(values):
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
+
+
+def _table(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(value):
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _nested(values, indent=""):
+    """Nested dicts as nested lists of Markdown."""
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}- {key}:", _nested(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}- {key}: {_cell(value)}")
+    return "\n".join(lines)
