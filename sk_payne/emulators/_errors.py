@@ -228,7 +228,8 @@ def error_by_quartile(labels, residuals):
     """
     labels = np.asarray(labels, np.float64)
     edges = np.quantile(labels, np.linspace(0, 1, 5), axis=0).T
-    spectrum_mae = np.abs(residuals).mean(axis=1, dtype=np.float64)
+    # row by row, as a copy of all may not fit
+    spectrum_mae = np.array([np.abs(r).mean(dtype=np.float64) for r in residuals])
     mae = np.full((len(edges), 4), np.nan)
     for row, inner, column in zip(mae, edges[:, 1:-1], labels.T, strict=True):
         quarter = np.searchsorted(inner, column, side="right")

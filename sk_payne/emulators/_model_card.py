@@ -243,10 +243,12 @@ def _training(emulator, provenance):
 
 
 def _usage(emulator, provenance):
-    load = 'load("this_folder")'
+    own = not isinstance(emulator.arch_, str)
+    arch = f", arch={_class_name(emulator.arch_)}" if own else ""
+    load = f'load("this_folder"{arch})'
     if "repo_id" in provenance:
-        load = f"from_pretrained({json.dumps(provenance['repo_id'])})"
-        load += "  # revision= pins it"
+        repo_id = json.dumps(provenance["repo_id"])
+        load = f"from_pretrained({repo_id}{arch})  # revision= pins it"
     low, high = emulator.label_low_, emulator.label_high_
     middle = zip((low + high) / 2, high - low, strict=True)
     star = [_rounded([value], width, 2)[0] for value, width in middle]

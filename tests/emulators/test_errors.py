@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from sk_payne.emulators._errors import ErrorModel
+from sk_payne.emulators._errors import ErrorModel, error_by_quartile
 
 LOW = np.array([4000.0, 4.0, -2.0, -2.0, -2.0])
 HIGH = np.array([6000.0, 5.0, 1.0, 1.0, 1.0])
@@ -233,3 +233,26 @@ def test_from_held_out_rejects_what_does_not_fit(labels, residuals, message):
 def test_std_rejects_another_number_of_labels(model, shape):
     with pytest.raises(ValueError, match=r"\(n_spectra, 5\)"):
         model.std(np.zeros(shape))
+
+
+# quarters of labels
+
+
+def test_error_by_quartile_is_the_mean_over_the_stars_of_each_quarter(held_out):
+    pandas = pytest.importorskip("pandas")
+    labels, residuals = held_out
+    edges, mae = error_by_quartile(labels, residuals)
+    error = np.abs(residuals).mean(axis=1)
+    for column, of_label, found in zip(labels.T, edges, mae, strict=True):
+        quarter, expected_edges = pandas.qcut(column, 4, labels=False, retbins=True)
+        np.testing.assert_allclose(of_label, expected_edges, rtol=1e-12)
+        expected = pandas.Series(error).groupby(quarter).mean()
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_quarters_of_a_label_with_two_values_may_be_empty():
+    edges, mae = error_by_quartile(
+        [[0.0], [0], [1], [1]], np.array([[1.0], [1], [2], [4]])
+    )
+    assert edges.tolist() == [[0, 0, 0.5, 1, 1]]
+    np.testing.assert_array_equal(mae, [[np.nan, 1, np.nan, 3]])
