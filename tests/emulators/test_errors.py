@@ -240,7 +240,8 @@ def test_std_rejects_another_number_of_labels(model, shape):
 
 def test_error_by_quartile_is_the_mean_over_the_stars_of_each_quarter(held_out):
     pandas = pytest.importorskip("pandas")
-    labels, residuals = held_out
+    # so many that no star is on an edge
+    labels, residuals = (array[:300] for array in held_out)
     edges, mae = error_by_quartile(labels, residuals)
     error = np.abs(residuals).mean(axis=1)
     for column, of_label, found in zip(labels.T, edges, mae, strict=True):
