@@ -20,6 +20,7 @@ from torch import nn
 
 ROOMS = [
     "sk_payne",
+    "sk_payne._checksums",
     "sk_payne._persistence",
     "sk_payne.abundances",
     "sk_payne.datasets",
@@ -70,12 +71,16 @@ def methods_of(full, cls):
 PUBLIC = dict(public_objects())
 
 
+BELOW_THE_ROOMS = (
+    "sk_payne._checksums",
+    "sk_payne._persistence",
+    "sk_payne.exceptions",
+)
 # Functions and classes that users call; not those below the rooms.
 CALLED = [
     name
     for name in PUBLIC
-    if name.rpartition(".")[0] not in PUBLIC
-    and not name.startswith(("sk_payne._persistence", "sk_payne.exceptions"))
+    if name.rpartition(".")[0] not in PUBLIC and not name.startswith(BELOW_THE_ROOMS)
 ]
 
 

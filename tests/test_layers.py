@@ -36,7 +36,7 @@ RESERVED = {
     "astropy.table": {"spectra", "abundances", "grids"},
 }
 # What takes long to import, or may be absent: only inside functions.
-NEVER_AT_TOP_LEVEL = ("specutils", "matplotlib", "h5py", "pandas")
+NEVER_AT_TOP_LEVEL = ("specutils", "matplotlib", "h5py", "pandas", "huggingface_hub")
 
 
 def room_of(path):
