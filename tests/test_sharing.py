@@ -1,5 +1,6 @@
 """Tests of emulators that travel: folders, addresses, the Hub, and spoilt copies."""
 
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -155,11 +156,16 @@ def test_fine_tuned_emulator_travels_as_well(fitted, tiny_grid, tmp_path):
     again = load(tmp_path / "tuned")
     assert type(again) is SpectrumEmulator
     assert_same(again, tuned, tiny_grid.data)
+    card = (tmp_path / "tuned" / "README.md").read_text(encoding="utf-8")
+    assert "- fine_tuned_from:\n  - training_spectra: 91\n" in card
 
 
 def test_folder_may_be_the_base_of_another_emulator(saved, tiny_grid):
     tuned = FineTunedEmulator(saved["payne"], max_steps=3, device="cpu")
-    assert tuned.fit(tiny_grid.data, tiny_grid.target).n_steps_ == 3
+    tuned.fit(tiny_grid.data, tiny_grid.target)
+    known = tuned.provenance_["fine_tuned_from"]
+    assert known["grid"] == "made by hand"
+    assert known["training_steps"] == 53
 
 
 def test_own_network_travels_with_its_class_given(make_tiny, tiny_grid, tmp_path):
@@ -611,6 +617,7 @@ def test_real_hub_package_takes_what_we_give_it(fitted, request, cache):
         name, arguments, options = call
         assert function.__name__ == name
         inspect.signature(function).bind(*arguments, **options)
+    assert "oid" in {field.name for field in dataclasses.fields(real.CommitInfo)}
 
 
 def test_real_hub_package_finds_in_its_cache_what_it_fetched(

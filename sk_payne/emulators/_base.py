@@ -36,9 +36,9 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Stellar parameters P to flux F: all but where the training starts from.
 
     A subclass has a constructor and a method ``_plan(X, y)``, which sets `wavelength_`,
-    `medium_`, `label_names_`, `label_units_`, `arch_`, `arch_params_`, `recipe_` and
-    `_scaling`. It returns a function from number of labels and log10 of the
-    wavelengths to the network to train, and all options of that.
+    `medium_`, `label_names_`, `label_units_`, `arch_`, `arch_params_`, `recipe_`,
+    `provenance_` and `_scaling`. It returns a function from number of labels and log10
+    of the wavelengths to the network to train, and all options of that.
     """
 
     def fit(self, X, y):
@@ -70,7 +70,6 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         X, y = self._validate(X, y, reset=True)
         build = self._plan(X, y)
-        vars(self).pop("provenance_", None)  # of the file it was loaded from
         start = self._read_checkpoint(X, y) or self._draw(len(X))
         return self._train(build, X, y, start)
 

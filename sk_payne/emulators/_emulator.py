@@ -97,6 +97,8 @@ class SpectrumEmulator(BaseEmulator):
         All options that the network was built with.
     recipe_ : Recipe
         The recipe in full.
+    provenance_ : dict
+        What was said when it was saved; empty if it was not loaded.
     device_ : str
         Where the network is.
     net_ : skorch.NeuralNet
@@ -181,6 +183,7 @@ class SpectrumEmulator(BaseEmulator):
         self.label_names_ = resolve_label_names(self.label_names, columns, X.shape[1])
         self.label_units_ = resolve_label_units(self.label_units, self.label_names_)
         self.arch_, self.arch_params_ = self.arch, self.arch_params
+        self.provenance_ = {}
         self.recipe_ = resolve_recipe(self.arch, network, self.recipe, self.max_steps)
         takes_wavelength = getattr(network, "takes_wavelength", False)
         self._scaling = Scaling.from_training(X, y, per_wavelength=not takes_wavelength)

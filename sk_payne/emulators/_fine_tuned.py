@@ -39,7 +39,7 @@ class FineTunedEmulator(BaseEmulator):
     Parameters
     ----------
     base : SpectrumEmulator, FineTunedEmulator or path-like
-        A fitted emulator, or a file that its ``save`` wrote.
+        A fitted emulator, or a file or folder that its ``save`` wrote.
     wavelength : array-like of shape (n_wavelengths,), default=None
         Wavelengths of the columns of F in Å. If None, those of the base. A transformer
         takes any; dense networks are interpolated, within the range of the base; the
@@ -102,6 +102,8 @@ class FineTunedEmulator(BaseEmulator):
         Wavelengths, spectra trained on and held out, and optimisation steps taken.
     history_ : list of dict
         Losses of scaled flux after every ``validate_every`` steps.
+    provenance_ : dict
+        What is known of the base.
     arch_, arch_params_, recipe_, device_, net_, n_features_in_, feature_names_in_
         As in :class:`SpectrumEmulator`.
 
@@ -189,6 +191,13 @@ class FineTunedEmulator(BaseEmulator):
         source = match_labels(base, self.label_names_)
         network = resolve_network(base.arch_)
         self.arch_, self.arch_params_ = base.arch_, base.arch_params_
+        self.provenance_ = {
+            "fine_tuned_from": {
+                "training_spectra": base.n_training_,
+                "training_steps": base.n_steps_,
+                **base.provenance_,
+            }
+        }
         self.recipe_ = resolve_recipe(
             base.arch_,
             network,

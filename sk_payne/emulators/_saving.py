@@ -66,7 +66,7 @@ def save_emulator(emulator, path, provenance=None):
     FileExistsError
         If the folder is not one for an emulator.
     """
-    provenance = _complete(provenance, getattr(emulator, "provenance_", {}))
+    provenance = _complete(provenance, emulator.provenance_)
     tensors, description = _describe(emulator, provenance)
     if Path(path).suffix == ".safetensors":
         write_file(path, tensors, description)
