@@ -1,5 +1,6 @@
 """Stellar parameters to flux, as scikit-learn estimators."""
 
+from sk_payne.emulators._assembly import from_weights
 from sk_payne.emulators._checking import check
 from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.emulators._fine_tuned import FineTunedEmulator
@@ -14,6 +15,7 @@ __all__ = [
     "SpectrumEmulator",
     "TorchEmulator",
     "check",
+    "from_weights",
     "load",
     "resolve_recipe",
 ]

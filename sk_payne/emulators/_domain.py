@@ -119,6 +119,40 @@ class Domain:
         margin, cells = _margin(low, high, n), OUTSIDE - occupied - near
         return cls(tuple(label_names), low, high, margin, edges, cells)
 
+    @classmethod
+    def from_box(cls, low, high, label_names):
+        """Take the box of a training set that is not at hand.
+
+        Parameters
+        ----------
+        low, high : ndarray of shape (n_labels,)
+            Its ends.
+        label_names : sequence of str
+            Names of the labels.
+
+        Returns
+        -------
+        domain : Domain
+            Inside is all that is in the box; there is no edge.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_payne.emulators._domain import Domain
+        >>> box = Domain.from_box(np.array([4000.0]), np.array([6000.0]), ["teff"])
+        >>> box.classify(np.array([[4000.0], [6001.0]]))
+        array([0, 2], dtype=int8)
+        """
+        n_pairs = len(low) * (len(low) - 1) // 2
+        return cls(
+            tuple(label_names),
+            low,
+            high,
+            margin=_rounding(low, high),
+            bin_edges=np.full((len(low), 1), np.inf),
+            cells=np.full((n_pairs, 1, 1), INSIDE, np.uint8),
+        )
+
     def classify(self, labels):
         """Say how far out stars are.
 

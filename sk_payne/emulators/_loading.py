@@ -9,15 +9,13 @@ import numpy as np
 
 from sk_payne._checksums import verify_folder
 from sk_payne._persistence import read_file
+from sk_payne.emulators._assembly import assemble
 from sk_payne.emulators._domain import Domain
-from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.emulators._errors import ErrorModel
 from sk_payne.emulators._folder import REQUIRED, WEIGHTS
-from sk_payne.emulators._grid import log_grid
 from sk_payne.emulators._recipe import OPTIMIZERS, Recipe
 from sk_payne.emulators._saving import ARRAYS, KIND
 from sk_payne.emulators._scaling import Scaling
-from sk_payne.emulators._torch import rebuild
 from sk_payne.exceptions import FileFormatError
 from sk_payne.networks import NETWORKS
 
@@ -97,47 +95,27 @@ def _restore(tensors, description, arch):
     if attributes["resolving_power_"] is not None:
         attributes["resolving_power_"] = attributes["resolving_power_"].item()
     names = attributes["label_names_"]
+    if description["dataframe"]:
+        attributes["feature_names_in_"] = np.array(names, dtype=object)
     recipe = dict(description["recipe"])
     if recipe["optimizer"] not in OPTIMIZERS:
         # a class of the user's own, which loading may not import
         del recipe["optimizer"]
         recipe.pop("optimizer_params", None)
-    emulator = SpectrumEmulator(
-        arch=arch,
-        arch_params=attributes["arch_params_"],
-        wavelength=attributes["wavelength_"],
-        medium=attributes["medium_"],
-        resolving_power=attributes["resolving_power_"],
-        label_names=names,
-        label_units=attributes["label_units_"],
-        recipe=recipe,
-        validation_fraction=description["validation_fraction"],
-        random_state=description["seed"],
-    )
-    for name, value in attributes.items():
-        setattr(emulator, name, value)
-    if description["dataframe"]:
-        emulator.feature_names_in_ = np.array(names, dtype=object)
-    scaling = Scaling(**_part(tensors, "scaling"), flux_scale=description["flux_scale"])
-    emulator._scaling = scaling
-    emulator._training = None
-    emulator.arch_ = arch
-    emulator._domain = Domain(tuple(names), **_part(tensors, "domain"))
-    emulator.label_low_ = emulator._domain.low
-    emulator.label_high_ = emulator._domain.high
     errors = _part(tensors, "errors")
-    emulator._errors = ErrorModel(**errors) if errors else None
-    emulator.recipe_ = Recipe(**recipe)
-    emulator.device_ = "cpu"
-    emulator._module = rebuild(
+    return assemble(
         arch,
-        emulator.arch_params_,
-        scaling,
-        emulator.wavelength_,
-        log_grid(emulator.wavelength_, emulator.n_outputs_),
+        attributes,
         _part(tensors, "network"),
+        Scaling(**_part(tensors, "scaling"), flux_scale=description["flux_scale"]),
+        Domain(tuple(names), **_part(tensors, "domain")),
+        recipe=Recipe(**recipe),
+        errors=ErrorModel(**errors) if errors else None,
+        constructor={
+            "validation_fraction": description["validation_fraction"],
+            "random_state": description["seed"],
+        },
     )
-    return emulator
 
 
 def _part(tensors, name):

@@ -122,7 +122,7 @@ def _tokens(network, labels):
     """Tokens of one star, normalised as the layers have them."""
     tokens = network.tokens(labels)
     if network.residual == "pre":
-        return F.rms_norm(tokens, tokens.shape[-1:])
+        return F.rms_norm(tokens, tokens.shape[-1:], eps=network.norm_eps)
     return F.layer_norm(tokens, tokens.shape[-1:])
 
 

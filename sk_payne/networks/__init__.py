@@ -1,5 +1,6 @@
 """Torch modules from stellar parameters (and wavelength) to flux, by name."""
 
+from sk_payne.networks._cannon import Cannon
 from sk_payne.networks._convolutional import Convolutional
 from sk_payne.networks._dense import BigPayne, Payne
 from sk_payne.networks._encoding import WavelengthEncoding
@@ -18,6 +19,7 @@ from sk_payne.networks._transformer import TransformerPayne
 __all__ = [
     "NETWORKS",
     "BigPayne",
+    "Cannon",
     "Convolutional",
     "OpacityPayne",
     "Payne",

@@ -8,9 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sk_payne.networks._activations import build_activation
 from sk_payne.networks._registry import register_network
-
-_ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "leaky_relu": nn.LeakyReLU}
 
 
 class _Dense(nn.Module):
@@ -28,11 +27,6 @@ class _Dense(nn.Module):
         activation: str,
     ):
         super().__init__()
-        if activation not in _ACTIVATIONS:
-            raise ValueError(
-                f"`activation` must be one of {sorted(_ACTIVATIONS)}; got "
-                f"{activation!r}."
-            )
         if n_hidden < 1 or n_layers < 1:
             raise ValueError(
                 f"`n_hidden` and `n_layers` must be at least 1; got {n_hidden} and "
@@ -41,7 +35,7 @@ class _Dense(nn.Module):
         layers: list[nn.Module] = []
         width = n_labels
         for _ in range(n_layers):
-            layers += [nn.Linear(width, n_hidden), _ACTIVATIONS[activation]()]
+            layers += [nn.Linear(width, n_hidden), build_activation(activation)]
             width = n_hidden
         self.layers = nn.Sequential(*layers, nn.Linear(width, n_wavelengths))
         self.flux_layer = f"layers.{2 * n_layers}"
@@ -93,8 +87,9 @@ class Payne(_Dense):
         Neurons in each hidden layer.
     n_layers : int, default=2
         Hidden layers.
-    activation : {"gelu", "silu", "leaky_relu"}, default="gelu"
-        The function g.
+    activation : str, default="gelu"
+        The function g: "gelu", "gelu_tanh" (its approximation, which JAX takes),
+        "leaky_relu", "relu", "sigmoid", "silu", "squared_relu" or "tanh".
 
     References
     ----------
@@ -139,8 +134,8 @@ class BigPayne(_Dense):
         Neurons in each hidden layer.
     n_layers : int, default=4
         Hidden layers.
-    activation : {"gelu", "silu", "leaky_relu"}, default="gelu"
-        The nonlinearity.
+    activation : str, default="gelu"
+        The nonlinearity, as in :class:`Payne`.
 
     References
     ----------

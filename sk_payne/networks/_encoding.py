@@ -14,7 +14,8 @@ from torch import Tensor, nn
 class WavelengthEncoding(nn.Module):
     r"""Sines of log10 of the wavelength, with log-spaced periods.
 
-    .. math:: e_j = \sin(2\pi w / T_j), \qquad w = \log_{10}(\lambda / \mathrm{Å})
+    .. math:: e_j = \sin(2\pi (w - w_0) / T_j), \qquad
+        w = \log_{10}(\lambda / \mathrm{Å})
 
     The number of turns :math:`w/T_j` reaches 10^6, so the phase is reduced to one turn
     in float64 and only then given the precision of the network.
@@ -25,6 +26,10 @@ class WavelengthEncoding(nn.Module):
         Number of periods E.
     shortest_period, longest_period : float
         In units of w (dex of wavelength).
+    origin : float, default=0.0
+        :math:`w_0`.
+    linear : bool, default=False
+        Whether w is the wavelength in Å instead of its logarithm.
 
     References
     ----------
@@ -39,7 +44,15 @@ class WavelengthEncoding(nn.Module):
     torch.Size([2, 3])
     """
 
-    def __init__(self, width: int, shortest_period: float, longest_period: float):
+    def __init__(
+        self,
+        width: int,
+        shortest_period: float,
+        longest_period: float,
+        *,
+        origin: float = 0.0,
+        linear: bool = False,
+    ):
         super().__init__()
         if not 0 < shortest_period <= longest_period:
             raise ValueError(
@@ -47,14 +60,17 @@ class WavelengthEncoding(nn.Module):
                 f"got {shortest_period} and {longest_period}."
             )
         ends = math.log(shortest_period), math.log(longest_period)
+        self.origin = origin
+        self.linear = linear
         self.periods = torch.linspace(*ends, width, dtype=torch.float64).exp()
         # only tells the device and the precision of the network
         self.register_buffer("like", torch.zeros(()), persistent=False)
 
     def forward(self, log_wavelength: Tensor) -> Tensor:
         """Code of shape (..., E) of log10 wavelengths of shape (...), float64."""
-        turns = log_wavelength.double()[..., None] / self.periods.to(
-            log_wavelength.device
-        )
+        w = log_wavelength.double()
+        if self.linear:
+            w = 10**w
+        turns = (w - self.origin)[..., None] / self.periods.to(w.device)
         phase = (2 * math.pi) * (turns - turns.round())
         return torch.sin(phase.to(self.like.dtype))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sk_payne.networks._activations import build_activation
 from sk_payne.networks._attention import CrossAttention
 from sk_payne.networks._encoding import WavelengthEncoding
 from sk_payne.networks._registry import register_network
@@ -64,6 +65,17 @@ class TransformerPayne(nn.Module):
         Of the wavelength code, in dex of wavelength. :meth:`grid_params` sets them
         from the training grid: two of its steps, and twice the range it covers. The
         paper has 1e-6 and 10.
+    origin, linear
+        Of the wavelength code, see :class:`WavelengthEncoding`.
+    activation : str, default="gelu"
+        The nonlinearity of all layers, as in :class:`Payne`.
+    bias : bool, default=False
+        Only for "pre": whether the layers have biases.
+    factor : float, default=None
+        Only for "pre": what sub-layers are scaled by, if not (layers/4)^-1/2.
+    norm_eps : float, default=None
+        Only for "pre": what is added to the mean square before its root is taken; if
+        None, the smallest number that matters.
     zero_init : bool, default=True
         Only for "pre": start with queries and the last layers of attention,
         feed-forward and head at zero, so that all wavelengths start alike.
@@ -103,6 +115,12 @@ class TransformerPayne(nn.Module):
         feed_forward: int = 4,
         shortest_period: float = 1e-6,
         longest_period: float = 10.0,
+        origin: float = 0.0,
+        linear: bool = False,
+        activation: str = "gelu",
+        bias: bool = False,
+        factor: float | None = None,
+        norm_eps: float | None = None,
         zero_init: bool = True,
     ):
         super().__init__()
@@ -124,23 +142,40 @@ class TransformerPayne(nn.Module):
         self.width = width
         self.n_layers = n_layers
         pre = residual == "pre"
-        self.encoding = WavelengthEncoding(width, shortest_period, longest_period)
+        self.norm_eps = norm_eps
+        self.encoding = WavelengthEncoding(
+            width, shortest_period, longest_period, origin=origin, linear=linear
+        )
         self.tokens = nn.Sequential(
             nn.Linear(n_labels, token_hidden, bias=token_bias),
-            nn.GELU(),
+            build_activation(activation),
             nn.Linear(token_hidden, n_tokens * width, bias=token_bias),
             nn.Unflatten(-1, (n_tokens, width)),
         )
-        layer = _PreNormLayer if pre else _TwoStreamLayer
+        bias = bias or not pre
+        if factor is None:
+            factor = (n_layers / _REFERENCE_LAYERS) ** -0.5
         self.layers = nn.ModuleList(
-            layer(width, n_heads, feed_forward, n_layers) for _ in range(n_layers)
+            _PreNormLayer(
+                CrossAttention(width, n_heads, scale="linear", bias=bias),
+                _feed_forward(width, feed_forward, activation, bias=bias),
+                factor=factor,
+                norm_eps=norm_eps,
+            )
+            if pre
+            else _TwoStreamLayer(
+                CrossAttention(width, n_heads, scale="sqrt", bias=bias),
+                _feed_forward(width, feed_forward, activation, bias=bias),
+                width,
+            )
+            for _ in range(n_layers)
         )
         if not pre:
             self.head_norm = nn.LayerNorm(width)
         self.head = nn.Sequential(
-            nn.Linear(width, width, bias=not pre),
-            nn.GELU(),
-            nn.Linear(width, 1, bias=not pre),
+            nn.Linear(width, width, bias=bias),
+            build_activation(activation),
+            nn.Linear(width, 1, bias=bias),
         )
         self._initialize(zero=zero_init and pre)
 
@@ -160,7 +195,7 @@ class TransformerPayne(nn.Module):
         """Keys and values of every layer, which depend on the star only."""
         tokens_BTE = self.tokens(labels)
         if self.residual == "pre":
-            tokens_BTE = _rms_norm(tokens_BTE)
+            tokens_BTE = _rms_norm(tokens_BTE, self.norm_eps)
         return [layer.memory(tokens_BTE) for layer in self.layers]
 
     def at(self, context: list[tuple[Tensor, ...]], log_wavelength: Tensor) -> Tensor:
@@ -173,7 +208,7 @@ class TransformerPayne(nn.Module):
         if self.residual == "pre":
             for layer, memory in zip(self.layers, context, strict=True):
                 stream = layer(stream, memory)
-            return self.head(_rms_norm(stream)).squeeze(-1)
+            return self.head(_rms_norm(stream, self.norm_eps)).squeeze(-1)
         total = stream
         for layer, memory in zip(self.layers, context, strict=True):
             total, stream = layer(total, stream, memory)
@@ -232,15 +267,25 @@ class TransformerPayne(nn.Module):
 class _PreNormLayer(nn.Module):
     """h + c attention(norm h), then h + c feed-forward(norm h)."""
 
-    def __init__(self, width: int, n_heads: int, feed_forward: int, n_layers: int):
+    def __init__(
+        self,
+        attention: CrossAttention,
+        feed_forward: nn.Module,
+        *,
+        factor: float,
+        norm_eps: float | None,
+    ):
         super().__init__()
-        self.attention = CrossAttention(width, n_heads, scale="linear", bias=False)
-        self.feed_forward = _feed_forward(width, feed_forward, bias=False)
-        self.factor = (n_layers / _REFERENCE_LAYERS) ** -0.5
+        self.attention = attention
+        self.feed_forward = feed_forward
+        self.factor = factor
+        self.norm_eps = norm_eps
 
     def forward(self, h_BPE: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
-        h_BPE = h_BPE + self.factor * self.attention(_rms_norm(h_BPE), memory)
-        return h_BPE + self.factor * self.feed_forward(_rms_norm(h_BPE))
+        normed_BPE = _rms_norm(h_BPE, self.norm_eps)
+        h_BPE = h_BPE + self.factor * self.attention(normed_BPE, memory)
+        normed_BPE = _rms_norm(h_BPE, self.norm_eps)
+        return h_BPE + self.factor * self.feed_forward(normed_BPE)
 
     def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
         return self.attention.memory(tokens_BTE)
@@ -249,10 +294,10 @@ class _PreNormLayer(nn.Module):
 class _TwoStreamLayer(nn.Module):
     """A stream normalised after each sub-layer, and the sum of all before it."""
 
-    def __init__(self, width: int, n_heads: int, feed_forward: int, n_layers: int):
+    def __init__(self, attention: CrossAttention, feed_forward: nn.Module, width: int):
         super().__init__()
-        self.attention = CrossAttention(width, n_heads, scale="sqrt", bias=True)
-        self.feed_forward = _feed_forward(width, feed_forward, bias=True)
+        self.attention = attention
+        self.feed_forward = feed_forward
         self.token_norm = nn.LayerNorm(width)
         self.attention_norm = nn.LayerNorm(width)
         self.feed_forward_norm = nn.LayerNorm(width)
@@ -270,13 +315,15 @@ class _TwoStreamLayer(nn.Module):
         return self.attention.memory(self.token_norm(tokens_BTE))
 
 
-def _feed_forward(width: int, factor: int, *, bias: bool) -> nn.Sequential:
+def _feed_forward(
+    width: int, factor: int, activation: str, *, bias: bool
+) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(width, factor * width, bias=bias),
-        nn.GELU(),
+        build_activation(activation),
         nn.Linear(factor * width, width, bias=bias),
     )
 
 
-def _rms_norm(x: Tensor) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:])
+def _rms_norm(x: Tensor, eps: float | None) -> Tensor:
+    return F.rms_norm(x, x.shape[-1:], eps=eps)

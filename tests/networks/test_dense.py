@@ -5,12 +5,20 @@ import pytest
 import torch
 from scipy.special import erf, expit
 
-from sk_payne.networks import BigPayne, Payne
+from sk_payne.networks import BigPayne, Payne, _activations
 
 ACTIVATIONS = {
     "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,
-    "silu": lambda x: x * expit(x),
+    # Hendrycks & Gimpel, arXiv:1606.08415
+    "gelu_tanh": lambda x: (
+        x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2
+    ),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": expit,
+    "silu": lambda x: x * expit(x),
+    "squared_relu": lambda x: np.maximum(x, 0) ** 2,
+    "tanh": np.tanh,
 }
 
 
@@ -58,9 +66,13 @@ def test_takes_wavelength_is_false(network):
 @pytest.mark.parametrize("network", [Payne, BigPayne])
 def test_unknown_activation_is_an_error(network):
     with pytest.raises(
-        ValueError, match=r"one of \['gelu', 'leaky_relu', 'silu'\]; got 'relu'"
+        ValueError, match=r"`activation` must be one of \['gelu', .*; got 'swish'"
     ):
-        network(3, 11, activation="relu")
+        network(3, 11, activation="swish")
+
+
+def test_every_activation_is_tested():
+    assert set(ACTIVATIONS) == set(_activations.ACTIVATIONS)
 
 
 @pytest.mark.parametrize("sizes", [{"n_hidden": 0}, {"n_layers": 0}])

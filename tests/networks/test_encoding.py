@@ -84,3 +84,12 @@ def test_periods_out_of_order_are_an_error(periods):
         ValueError, match=f"not above `longest_period`; got {periods[0]} and"
     ):
         WavelengthEncoding(5, *periods)
+
+
+def test_origin_and_linear_wavelengths_are_the_formula():
+    encoding = WavelengthEncoding(7, 0.02, 5.0, origin=4500.0, linear=True).double()
+    wavelength = np.linspace(4501.0, 4521.0, 101)
+    found = encoding(torch.from_numpy(np.log10(wavelength)))
+    expected = sines(wavelength - 4500.0, encoding.periods.numpy())
+    # 1e3 turns of a wavelength that is known to 2e-12 Å after its logarithm
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-8)

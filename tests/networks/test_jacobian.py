@@ -42,11 +42,21 @@ CASES = {
     "payne, silu": ("payne", {"n_hidden": 13, "activation": "silu"}),
     "payne, leaky_relu": ("payne", {"n_hidden": 13, "activation": "leaky_relu"}),
     "bigpayne": ("bigpayne", {"n_hidden": 13}),
+    "cannon": ("cannon", {}),
     "convolutional": ("convolutional", {"n_channels": 5, "n_hidden": 7}),
     "opacity": ("opacity", {"n_populations": 7, "n_hidden": 5, "width": 3}),
     "transformer, pre": (
         "transformer",
         {"width": 16, "n_layers": 2, "n_tokens": 3, "zero_init": False, **PERIODS},
+    ),
+    "transformer, as a peer has it": (
+        "transformer",
+        {
+            **{"width": 16, "n_layers": 2, "n_tokens": 3, "zero_init": False},
+            **{"activation": "gelu_tanh", "bias": True, "norm_eps": 1e-6},
+            **{"origin": 4500.0, "linear": True},
+            **{"shortest_period": 3.0, "longest_period": 100.0},
+        },
     ),
     "transformer, post": (
         "transformer",

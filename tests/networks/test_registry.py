@@ -7,6 +7,7 @@ from torch import nn
 from sk_payne.networks import (
     NETWORKS,
     BigPayne,
+    Cannon,
     Convolutional,
     OpacityPayne,
     Payne,
@@ -47,6 +48,7 @@ def test_networks_holds_the_published_architectures_and_ours():
     assert NETWORKS == {
         "payne": Payne,
         "bigpayne": BigPayne,
+        "cannon": Cannon,
         "convolutional": Convolutional,
         "opacity": OpacityPayne,
         "transformer": TransformerPayne,
