@@ -1,6 +1,6 @@
 """Bundles of astro-emulators-toolkit: folders of JSON and tensors, with checksums.
 
-It is here, apart from what is made of them, so that nothing is used before it is checked.
+It is here so that nothing of a bundle is used before it is checked.
 """
 
 import hashlib
@@ -83,6 +83,23 @@ class Bundle:
             for name, tensor in tensors.items()
             if name.startswith(_PREFIX)
         }
+
+    def leaf(self, *roles):
+        """Find the leaf that has a role in the trees of inputs and outputs.
+
+        Parameters
+        ----------
+        *roles : str
+            What families of networks call it, such as "parameter" and "input".
+
+        Returns
+        -------
+        path : str
+            Its keys, joined by slashes.
+        """
+        paths = self.metadata["runtime_contract"]["role_paths"]
+        path = next(paths[f"{r}_leaf"] for r in roles if f"{r}_leaf" in paths)
+        return path.partition("/")[2]
 
     def limits(self, block, leaf):
         """Read the two ends that a block of the metadata has for a leaf.
@@ -211,6 +228,6 @@ def _digest(content):
 
 def _refusal(path, name, what):
     return FileFormatError(
-        f"'{path}' is no intact bundle of astro-emulators-toolkit 0.1: '{name}' {what}. "
-        "Copy the bundle again, or save it again with the toolkit."
+        f"'{path}' is no intact bundle of astro-emulators-toolkit 0.1: '{name}' "
+        f"{what}. Copy the bundle again, or save it again with the toolkit."
     )

@@ -1,6 +1,6 @@
 """Nonlinearities of networks, by name.
 
-They are here so that networks trained by other codes find the one they were trained with.
+They are here so that networks of other codes find the one they were trained with.
 """
 
 from __future__ import annotations

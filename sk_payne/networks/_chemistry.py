@@ -121,8 +121,8 @@ class Chemistry(nn.Module):
 
     def forward(self, labels: Tensor) -> Tensor:
         """Features of shape (B, n_features) of scaled labels of shape (B, L)."""
-        bonds = labels.new_zeros(len(labels), 2 * len(_BONDS))
-        electrons = labels.new_zeros(len(labels), len(_LAYERS))
+        bonds = labels.new_zeros(labels.shape[0], 2 * len(_BONDS))
+        electrons = labels.new_zeros(labels.shape[0], len(_LAYERS))
         if self.has_bonds:
             bonds = self._left_over(*_evaluate(self.partners, labels).T)
         if self.has_donors:

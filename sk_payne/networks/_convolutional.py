@@ -85,7 +85,7 @@ class Convolutional(nn.Module):
 
     def forward(self, labels: Tensor) -> Tensor:
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
-        flux = self.stem(labels).reshape(len(labels), self.n_channels, self.n_coarse)
+        flux = self.stem(labels).unflatten(1, (self.n_channels, self.n_coarse))
         for block in self.blocks:
             flux = block(flux)
         return self.head(flux)[:, 0, : self.n_wavelengths]

@@ -203,7 +203,7 @@ class TransformerPayne(nn.Module):
         if log_wavelength.ndim == 1:
             log_wavelength = log_wavelength[None]
         stream = self.encoding(log_wavelength)
-        n_stars = len(context[0][0])
+        n_stars = context[0][0].shape[0]
         stream = stream.expand(n_stars, -1, -1)
         if self.residual == "pre":
             for layer, memory in zip(self.layers, context, strict=True):

@@ -1,0 +1,262 @@
+"""Networks of The_Payne: two hidden layers in a file of plain arrays.
+
+It is here because ten years of networks and scripts have that format.
+"""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sk_payne._persistence import write_bytes
+from sk_payne.emulators import from_weights
+from sk_payne.exceptions import FileFormatError
+from sk_payne.exchange._dense_weights import dense_network
+from sk_payne.networks import BigPayne, Payne
+
+__all__ = ["read_the_payne", "write_the_payne"]
+
+_MATRICES = ("w_array_0", "w_array_1", "w_array_2")
+_BIASES = ("b_array_0", "b_array_1", "b_array_2")
+_ENDS = ("x_min", "x_max")
+
+
+def read_the_payne(
+    path,
+    *,
+    wavelength,
+    medium,
+    label_names,
+    label_units=None,
+    resolving_power=None,
+):
+    r"""Read a network of The_Payne [1]_.
+
+    .. math:: f = W_2\,g(W_1\,g(W_0 x + b_0) + b_1) + b_2, \qquad
+        x = \frac{p - p_\mathrm{min}}{p_\mathrm{max} - p_\mathrm{min}} - \frac{1}{2}
+
+    with a leaky ReLU g of slope 0.01. The file tells neither what its labels are nor
+    at which wavelengths its flux is, so both must be said.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A ``.npz`` file with the arrays ``w_array_0``, ``b_array_0`` and so on to 2,
+        ``x_min`` and ``x_max``; others in it are ignored.
+    wavelength : array-like of shape (n_wavelengths,)
+        Å, increasing.
+    medium : {"air", "vacuum"}
+        What they are measured in.
+    label_names : sequence of str
+        Names of the labels, in the order of the network.
+    label_units : sequence of str or dict, default=None
+        Their astropy units.
+    resolving_power : float, default=None
+        Of the training spectra.
+
+    Returns
+    -------
+    emulator : SpectrumEmulator
+        Fitted, on the CPU; its domain is the box from ``x_min`` to ``x_max``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        If it is damaged or holds something else.
+    ValueError
+        If names or wavelengths are not as many as the network has.
+
+    References
+    ----------
+    .. [1] Ting et al., "The Payne: self-consistent ab initio fitting of stellar
+       spectra", ApJ 879, 69, 2019; https://github.com/tingyuansen/The_Payne, whose
+       ``spectral_model.py`` has the formula.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.datasets import make_spectra
+    >>> from sk_payne.exchange import read_the_payne, write_the_payne
+    >>> grid = make_spectra(50, random_state=0)
+    >>> emulator = SpectrumEmulator(
+    ...     arch="payne", arch_params={"activation": "leaky_relu"}, max_steps=20,
+    ...     wavelength=grid.wavelength, medium=grid.medium, random_state=0,
+    ... ).fit(grid.data, grid.target)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_the_payne(emulator, f"{folder}/toy.npz")
+    ...     again = read_the_payne(
+    ...         f"{folder}/toy.npz", wavelength=grid.wavelength, medium=grid.medium,
+    ...         label_names=grid.label_names,
+    ...     )
+    >>> difference = again.predict(grid.data) - emulator.predict(grid.data)
+    >>> bool(abs(difference).max() < 1e-6)
+    True
+    """
+    arrays = _read_arrays(Path(path))
+    x_min, x_max = (arrays[name].astype(np.float64) for name in _ENDS)
+    n_labels, n_wavelengths = len(x_min), len(arrays["b_array_2"])
+    for name, value, size in (
+        ("label_names", label_names, n_labels),
+        ("wavelength", wavelength, n_wavelengths),
+    ):
+        if np.shape(value) != (size,):
+            raise ValueError(
+                f"`{name}` must have {size} values, as '{path}' has; got the shape "
+                f"{np.shape(value)}."
+            )
+    arch_params, weights = dense_network(
+        [arrays[name] for name in _MATRICES], [arrays[name] for name in _BIASES]
+    )
+    return from_weights(
+        "payne",
+        weights,
+        arch_params=arch_params | {"activation": "leaky_relu"},
+        wavelength=wavelength,
+        medium=medium,
+        label_names=label_names,
+        label_units=label_units,
+        label_low=x_min,
+        label_high=x_max,
+        label_center=(x_min + x_max) / 2,
+        label_half_width=x_max - x_min,
+        resolving_power=resolving_power,
+        provenance={"format": "The_Payne"},
+    )
+
+
+def write_the_payne(emulator, path):
+    """Write an emulator as a network of The_Payne, see :func:`read_the_payne`.
+
+    The format has room for a network and the box of its labels. It keeps neither
+    names, units, wavelengths nor medium: tell them with the file.
+
+    Parameters
+    ----------
+    emulator : SpectrumEmulator or FineTunedEmulator
+        Fitted, with ``arch="payne"`` or ``"bigpayne"`` of two hidden layers and
+        ``arch_params={"activation": "leaky_relu"}``.
+    path : str or path-like
+        A file that ends with ".npz"; replaced if it exists.
+
+    Raises
+    ------
+    NotFittedError
+        If the emulator is not fitted.
+    ValueError
+        If the format cannot hold it.
+
+    Examples
+    --------
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.exchange import write_the_payne
+    >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
+    >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+    >>> write_the_payne(emulator, "toy.npz")
+    Traceback (most recent call last):
+        ...
+    ValueError: `emulator` must have the activation 'leaky_relu', which The_Payne ...
+    """
+    check_is_fitted(emulator)
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"`path` must end with '.npz'; got '{path}'.")
+    module = emulator.to_torch(device="cpu")
+    low, high = emulator.label_low_, emulator.label_high_
+    layers = _linear_layers(module.network)
+    constant = [
+        name
+        for name, same in zip(emulator.label_names_, low == high, strict=True)
+        if same
+    ]
+    if constant:
+        raise ValueError(
+            f"`emulator` must have been trained on spectra whose labels vary, but "
+            f"{constant} did not: The_Payne would divide by zero."
+        )
+    matrices = [layer.weight.double().numpy() for layer in layers]
+    biases = [layer.bias.double().numpy() for layer in layers]
+    # labels are scaled by the box there, and flux is not scaled
+    scaling = module.scaling
+    shift = ((low + high) / 2 - scaling.label_center) / scaling.label_half_width
+    biases[0] = biases[0] + matrices[0] @ shift
+    matrices[0] = matrices[0] * ((high - low) / scaling.label_half_width)
+    matrices[2] = matrices[2] * scaling.flux_scale
+    biases[2] = biases[2] * scaling.flux_scale + scaling.flux_offset
+    arrays = dict(zip(_MATRICES + _BIASES, matrices + biases, strict=True))
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    content = io.BytesIO()
+    np.savez(content, **arrays, x_min=low, x_max=high)
+    write_bytes(path, content.getvalue())
+
+
+def _linear_layers(network):
+    """Give the three linear layers, if the format can hold the network."""
+    hint = (
+        "Train with `arch='payne'` and `arch_params={'activation': 'leaky_relu'}`, or "
+        "use sk_payne.exchange.export_onnx."
+    )
+    if not isinstance(network, Payne | BigPayne):
+        raise ValueError(
+            "`emulator` must be dense to be written for The_Payne; got "
+            f"{type(network).__name__}. {hint}"
+        )
+    layers = list(network.layers)
+    if len(layers) != 5:
+        raise ValueError(
+            f"`emulator` must have two hidden layers; got {len(layers) // 2}. {hint}"
+        )
+    for layer in layers[1::2]:
+        if not isinstance(layer, nn.LeakyReLU):
+            raise ValueError(
+                "`emulator` must have the activation 'leaky_relu', which The_Payne "
+                f"has; got {layer}. {hint}"
+            )
+    return layers[::2]
+
+
+def _read_arrays(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be a file of The_Payne; got '{path}'.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = (*_MATRICES, *_BIASES, *_ENDS)
+            missing = [name for name in names if name not in file]
+            arrays = {name: file[name] for name in names if name in file}
+    except (ValueError, OSError, TypeError, zipfile.BadZipFile) as error:
+        raise FileFormatError(
+            f"'{path}' is no .npz file of arrays, or damaged ({error}). Copy it again."
+        ) from error
+    if missing:
+        raise FileFormatError(
+            f"'{path}' is no network of The_Payne: it has no {missing}."
+        )
+    _check_arrays(path, arrays)
+    return arrays
+
+
+def _check_arrays(path, arrays):
+    sizes = [arrays["x_min"].shape, *(arrays[name].shape for name in _BIASES)]
+    fits = all(len(size) == 1 for size in sizes) and all(
+        arrays[name].shape == (*n_out, *n_in)
+        for name, n_in, n_out in zip(_MATRICES, sizes[:-1], sizes[1:], strict=True)
+    )
+    if not fits or arrays["x_max"].shape != sizes[0]:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise FileFormatError(
+            f"'{path}' is no network of The_Payne with two hidden layers: its arrays "
+            f"have the shapes {shapes}."
+        )
+    numbers = all(array.dtype.kind in "iuf" for array in arrays.values())
+    if not numbers or not all(np.isfinite(array).all() for array in arrays.values()):
+        raise FileFormatError(f"'{path}' must hold finite numbers; got others.")
+    if not (arrays["x_max"] > arrays["x_min"]).all():
+        raise FileFormatError(
+            f"'{path}' must have x_max above x_min; got {arrays['x_max'].tolist()} and "
+            f"{arrays['x_min'].tolist()}."
+        )
