@@ -2,8 +2,8 @@
 
 `emulators` learn stellar parameters -> flux with the `networks`; `abundances` inverts
 any emulator to measure stars on `spectra`; `grids` and `datasets` hold what emulators
-are trained on; `inspection` draws what a fitted one does. `python -m sk_payne` runs
-the whole job.
+are trained on; `inspection` draws what a fitted one does; `exchange` reads and writes
+models of other codes. `python -m sk_payne` runs the whole job.
 """
 
 from sk_payne._sharing import from_pretrained, push_to_hub

@@ -16,6 +16,7 @@ torch.set_num_threads(1)
 TINY_ARCH_PARAMS = {
     "payne": {"n_hidden": 23},
     "bigpayne": {"n_hidden": 17},
+    "cannon": {},
     "convolutional": {"n_channels": 7, "n_hidden": 13},
     "opacity": {"n_populations": 13, "n_hidden": 11, "width": 7, "n_sums": 2},
     "transformer": {"width": 16, "n_layers": 2, "n_tokens": 3},

@@ -48,6 +48,7 @@ def fine_tuned(n_labels, lr=1e-2, **arch_params):
 ESTIMATORS = [
     emulator("payne", n_hidden=13),
     emulator("bigpayne", n_hidden=13),
+    emulator("cannon"),
     emulator("convolutional", n_channels=7, n_hidden=13),
     emulator("opacity", lr=1e-2, n_populations=13, n_hidden=13, width=7),
     emulator("transformer", width=32, n_layers=1, n_tokens=2),

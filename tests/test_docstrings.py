@@ -26,6 +26,7 @@ ROOMS = [
     "sk_payne.datasets",
     "sk_payne.emulators",
     "sk_payne.exceptions",
+    "sk_payne.exchange",
     "sk_payne.grids",
     "sk_payne.inspection",
     "sk_payne.networks",

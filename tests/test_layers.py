@@ -25,6 +25,7 @@ LEVELS = {
     "datasets": 2,
     "abundances": 3,
     "_sharing": 3,
+    "exchange": 3,
     "inspection": 4,
     "__main__": 5,  # draws, with inspection
     "__init__": 4,
@@ -36,7 +37,10 @@ RESERVED = {
     "astropy.table": {"spectra", "abundances", "grids"},
 }
 # What takes long to import, or may be absent: only inside functions.
-NEVER_AT_TOP_LEVEL = ("specutils", "matplotlib", "h5py", "pandas", "huggingface_hub")
+NEVER_AT_TOP_LEVEL = (
+    *("specutils", "matplotlib", "h5py", "pandas", "huggingface_hub"),
+    *("onnx", "onnxscript", "onnxruntime"),
+)
 
 
 def room_of(path):

@@ -106,6 +106,7 @@ def test_import_and_fit_work_without_the_optional_packages():
         "import sys\n"
         "for name in ('matplotlib', 'h5py', 'pandas', 'huggingface_hub'):\n"
         "    sys.modules[name] = None\n"
+        "import sk_payne.exchange\n"
         "from sk_payne import SpectrumEmulator\n"
         "emulator = SpectrumEmulator(arch='payne', max_steps=2, device='cpu')\n"
         "print(emulator.fit([[0.0], [1.0]], [[1.0], [0.5]]).n_steps_)"

@@ -215,7 +215,7 @@ class Recipe:
 RECIPES = {
     "payne": Recipe(max_steps=6000, loss="mae", lr=3e-3, weight_decay=1e-2),
     "bigpayne": Recipe(max_steps=4000, loss="mae", lr=2e-3, weight_decay=0.1),
-    "cannon": Recipe(max_steps=4000, loss="mae", lr=3e-3),
+    "cannon": Recipe(max_steps=2000, loss="mae", lr=1e-2),
     "convolutional": Recipe(max_steps=3000, batch_size=32, loss="mae", lr=3e-3),
     "opacity": Recipe(
         max_steps=8000, batch_size=32, loss="mae", lr=5e-3, weight_decay=0.1

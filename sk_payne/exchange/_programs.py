@@ -9,10 +9,10 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sk_payne._persistence import write_bytes
+from sk_payne._persistence import replacing
+from sk_payne.exchange._opened import open_emulator
 
 __all__ = ["export_onnx", "export_torch"]
 
@@ -83,12 +83,14 @@ def export_torch(emulator, path):
     >>> json.loads(said["sk_payne"])["label_names"]
     ['label_0']
     """
+    emulator = open_emulator(emulator)
     program, labels = _trace(emulator)
     stars = torch.export.Dim("n_spectra")
     program = torch.export.export(program, (labels,), dynamic_shapes=({0: stars},))
     content = io.BytesIO()
     torch.export.save(program, content, extra_files={_KEY: _describe(emulator)})
-    write_bytes(path, content.getvalue())
+    with replacing(path) as file:
+        file.write(content.getvalue())
 
 
 def export_onnx(emulator, path):
@@ -135,6 +137,7 @@ def export_onnx(emulator, path):
     >>> bool(abs(flux - emulator.predict([[0.3]])).max() < 1e-6)
     True
     """
+    emulator = open_emulator(emulator)
     program, labels = _trace(emulator)
     try:
         import onnxscript  # noqa: F401  (torch needs it, and it needs onnx)
@@ -155,12 +158,12 @@ def export_onnx(emulator, path):
             verbose=False,
         ).model_proto
     model.metadata_props.add(key=_KEY, value=_describe(emulator))
-    write_bytes(path, model.SerializeToString())
+    with replacing(path) as file:
+        file.write(model.SerializeToString())
 
 
 def _trace(emulator):
     """Give the program of an emulator, and labels to trace it with."""
-    check_is_fitted(emulator)
     program = _Program(emulator.to_torch(device="cpu")).eval()
     # of more than one star, as the number is to stay open
     middle = (emulator.label_low_ + emulator.label_high_) / 2

@@ -8,13 +8,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sk_payne._persistence import write_bytes
+from sk_payne._persistence import replacing
 from sk_payne.emulators import from_weights
 from sk_payne.exceptions import FileFormatError
 from sk_payne.exchange._dense_weights import dense_network
+from sk_payne.exchange._opened import open_emulator
 from sk_payne.networks import BigPayne, Payne
 
 __all__ = ["read_the_payne", "write_the_payne"]
@@ -162,37 +162,36 @@ def write_the_payne(emulator, path):
         ...
     ValueError: `emulator` must have the activation 'leaky_relu', which The_Payne ...
     """
-    check_is_fitted(emulator)
-    path = Path(path)
+    emulator, path = open_emulator(emulator), Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"`path` must end with '.npz'; got '{path}'.")
     module = emulator.to_torch(device="cpu")
-    low, high = emulator.label_low_, emulator.label_high_
     layers = _linear_layers(module.network)
-    constant = [
-        name
-        for name, same in zip(emulator.label_names_, low == high, strict=True)
-        if same
-    ]
+    low, high = emulator.label_low_, emulator.label_high_
+    constant = np.array(emulator.label_names_)[low == high].tolist()
     if constant:
         raise ValueError(
-            f"`emulator` must have been trained on spectra whose labels vary, but "
+            "`emulator` must have been trained on spectra whose labels vary, but "
             f"{constant} did not: The_Payne would divide by zero."
         )
+    content = io.BytesIO()
+    arrays = _fold(module.scaling, layers, low, high)
+    np.savez(content, **arrays, x_min=low, x_max=high)
+    with replacing(path) as file:
+        file.write(content.getvalue())
+
+
+def _fold(scaling, layers, low, high):
+    """Put our scaling into the weights: labels there go from -0.5 to 0.5 in the box."""
     matrices = [layer.weight.double().numpy() for layer in layers]
     biases = [layer.bias.double().numpy() for layer in layers]
-    # labels are scaled by the box there, and flux is not scaled
-    scaling = module.scaling
     shift = ((low + high) / 2 - scaling.label_center) / scaling.label_half_width
     biases[0] = biases[0] + matrices[0] @ shift
     matrices[0] = matrices[0] * ((high - low) / scaling.label_half_width)
-    matrices[2] = matrices[2] * scaling.flux_scale
-    biases[2] = biases[2] * scaling.flux_scale + scaling.flux_offset
-    arrays = dict(zip(_MATRICES + _BIASES, matrices + biases, strict=True))
-    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    content = io.BytesIO()
-    np.savez(content, **arrays, x_min=low, x_max=high)
-    write_bytes(path, content.getvalue())
+    matrices[2] = scaling.flux_scale * matrices[2]
+    biases[2] = scaling.flux_offset + scaling.flux_scale * biases[2]
+    arrays = zip(_MATRICES + _BIASES, matrices + biases, strict=True)
+    return {name: array.astype(np.float32) for name, array in arrays}
 
 
 def _linear_layers(network):

@@ -65,8 +65,10 @@ class TransformerPayne(nn.Module):
         Of the wavelength code, in dex of wavelength. :meth:`grid_params` sets them
         from the training grid: two of its steps, and twice the range it covers. The
         paper has 1e-6 and 10.
-    origin, linear
+    origin : float, default=0.0
         Of the wavelength code, see :class:`WavelengthEncoding`.
+    linear : bool, default=False
+        Whether the wavelength code is of Å instead of its logarithm.
     activation : str, default="gelu"
         The nonlinearity of all layers, as in :class:`Payne`.
     bias : bool, default=False
