@@ -99,6 +99,8 @@ def from_weights(
     array([[1. , 0.5], [0.9, 0.4]])
     """
     low, high = _check_box(label_low, label_high)
+    if wavelength is None:
+        raise ValueError("`wavelength` must be given, one value for each flux.")
     wavelength, medium = check_grid(wavelength, medium, np.size(wavelength))
     names = resolve_label_names(label_names, None, len(low))
     if label_center is None:

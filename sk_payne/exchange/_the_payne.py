@@ -222,15 +222,16 @@ def _linear_layers(network):
 def _read_arrays(path):
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a file of The_Payne; got '{path}'.")
+    names = (*_MATRICES, *_BIASES, *_ENDS)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = (*_MATRICES, *_BIASES, *_ENDS)
-            missing = [name for name in names if name not in file]
+        # numpy leaves a damaged file open
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in names if name in file}
-    except (ValueError, OSError, TypeError, zipfile.BadZipFile) as error:
+    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise FileFormatError(
             f"'{path}' is no .npz file of arrays, or damaged ({error}). Copy it again."
         ) from error
+    missing = [name for name in names if name not in arrays]
     if missing:
         raise FileFormatError(
             f"'{path}' is no network of The_Payne: it has no {missing}."

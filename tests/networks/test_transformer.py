@@ -293,3 +293,34 @@ def test_size_of_zero_is_an_error_that_names_it(name):
 def test_heads_that_do_not_divide_the_width_are_an_error():
     with pytest.raises(ValueError, match="must be divisible"):
         TransformerPayne(3, 1, width=32, n_heads=5)
+
+
+def test_a_factor_of_zero_leaves_the_wavelength_code(labels):
+    # so that the head sees nothing of the star
+    network = small(factor=0.0)
+    flux = network(labels, GRID)
+    torch.testing.assert_close(flux, flux[:1].expand_as(flux))
+    stream = network.encoding(GRID)
+    norm = stream.square().mean(dim=-1, keepdim=True).sqrt()
+    torch.testing.assert_close(flux[0], network.head(stream / norm)[:, 0])
+
+
+def test_norm_eps_is_added_to_the_mean_square(labels):
+    network = small(factor=0.0, norm_eps=0.5)
+    stream = network.encoding(GRID)
+    norm = (stream.square().mean(dim=-1, keepdim=True) + 0.5).sqrt()
+    expected = network.head(stream / norm)[:, 0]
+    torch.testing.assert_close(network(labels, GRID)[0], expected)
+
+
+def test_biases_of_pre_are_those_of_every_layer_but_the_code():
+    with_biases = dict(small(bias=True).named_parameters())
+    without = dict(small(token_bias=False).named_parameters())
+    assert set(without) == {name for name in with_biases if name.endswith("weight")}
+
+
+def test_activation_is_that_of_all_layers():
+    network = small(activation="tanh")
+    kinds = [type(m) for m in network.modules() if not list(m.children())]
+    assert kinds.count(torch.nn.Tanh) == 1 + 2 + 1
+    assert torch.nn.GELU not in kinds
