@@ -29,6 +29,7 @@ class SpectrumEmulator(BaseEmulator):
         - "bigpayne": a large dense network. Minutes to train, fast to predict.
         - "payne": The Payne, a small dense network. The fastest, the least accurate.
         - "convolutional": a dense stem and transposed convolutions.
+        - "cannon": The Cannon, a quadratic polynomial for each wavelength.
         - an ``nn.Module`` class, see :mod:`sk_payne.networks`.
     arch_params : dict, default=None
         Options of the architecture, such as ``{"width": 256}``.

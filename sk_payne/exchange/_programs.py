@@ -40,7 +40,7 @@ def export_torch(emulator, path):
 
     The program takes labels, of shape (n_spectra, n_labels) in single precision and in
     their units, and gives flux of shape (n_spectra, n_wavelengths), on the grid of the
-    emulator. It can be differentiated, compiled, and loaded from C++.
+    emulator. It can be differentiated and compiled.
 
     Parameters
     ----------
