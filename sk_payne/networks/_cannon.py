@@ -43,6 +43,7 @@ class Cannon(nn.Module):
 
     def __init__(self, n_labels: int, n_wavelengths: int):
         super().__init__()
+        self.n_wavelengths = n_wavelengths
         pairs = torch.triu_indices(n_labels, n_labels)
         # not saved, as it follows from the number of labels
         self.register_buffer("pairs", pairs, persistent=False)
