@@ -6,6 +6,10 @@ from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.emulators._fine_tuned import FineTunedEmulator
 from sk_payne.emulators._loading import load
 from sk_payne.emulators._recipe import RECIPES, Recipe, resolve_recipe
+from sk_payne.emulators._scores import (
+    neg_mean_absolute_error,
+    neg_root_mean_squared_error,
+)
 from sk_payne.emulators._torch import TorchEmulator
 
 __all__ = [
@@ -17,5 +21,7 @@ __all__ = [
     "check",
     "from_weights",
     "load",
+    "neg_mean_absolute_error",
+    "neg_root_mean_squared_error",
     "resolve_recipe",
 ]

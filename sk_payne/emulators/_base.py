@@ -12,21 +12,25 @@ import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from sk_payne.emulators._device import resolve_device
 from sk_payne.emulators._domain import CATEGORIES, Domain, warn_outside
 from sk_payne.emulators._errors import ErrorModel, error_by_quartile
+from sk_payne.emulators._flux import StreamedFlux, is_streamed, row_blocks
 from sk_payne.emulators._grid import check_flux, check_query, log_grid
+from sk_payne.emulators._held_out import choose_held_out, measure_held_out
+from sk_payne.emulators._processes import check_agreement, from_first, is_first
 from sk_payne.emulators._saving import arch_name, save_emulator
-from sk_payne.emulators._state import fingerprint, read_state, to_cpu
+from sk_payne.emulators._scores import r2_in_blocks
+from sk_payne.emulators._source import describe, open_source
+from sk_payne.emulators._state import check_same, fingerprint, read_state, to_cpu
 from sk_payne.emulators._torch import double_twin, rebuild
-from sk_payne.emulators._training import (
-    choose_held_out,
-    read_history,
-    row_blocks,
-    train_network,
-)
+from sk_payne.emulators._training import read_history, train_network
 from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.networks import fast_products
 from sk_payne.spectra import to_spectrum
@@ -35,21 +39,26 @@ from sk_payne.spectra import to_spectrum
 class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Stellar parameters P to flux F: all but where the training starts from.
 
-    A subclass has a constructor and a method ``_plan(X, y)``, which sets `wavelength_`,
-    `medium_`, `label_names_`, `label_units_`, `arch_`, `arch_params_`, `recipe_`,
-    `provenance_` and `_scaling`. It returns a function from number of labels and log10
-    of the wavelengths to the network to train, and all options of that.
+    A subclass has a constructor and a method ``_plan(X, y, description)``, which sets
+    `wavelength_`, `medium_`, `label_names_`, `label_units_`, `arch_`, `arch_params_`,
+    `recipe_`, `provenance_` and `_scaling`. It returns a function from number of labels
+    and log10 of the wavelengths to the network to train, and all options of that; and
+    labels and flux of all spectra to train on, of which the given ones come first.
     """
 
-    def fit(self, X, y):
+    def fit(self, X, y=None):
         """Train the emulator.
 
         Parameters
         ----------
-        X : array-like of shape (n_spectra, n_labels)
-            Stellar parameters P.
+        X : array-like of shape (n_spectra, n_labels), or StoredGrid
+            Stellar parameters P; or a grid that :func:`sk_payne.grids.open_grid`
+            opened, which knows the flux, the wavelengths and the labels, too.
         y : array-like of shape (n_spectra, n_wavelengths)
-            Flux F, normalised or not; float32 is neither copied nor converted.
+            Flux F, normalised or not; float32 is neither copied nor converted. A
+            `numpy.memmap`, the `target` of a stored grid, a
+            :class:`sk_payne.grids.RowView` and arrays of h5py or Zarr stay on disk:
+            batches are read while the network is trained.
 
         Returns
         -------
@@ -60,20 +69,24 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ------
         ValueError
             If shapes do not fit, values are not finite, there are fewer than two
-            spectra, a constructor argument is not allowed, training diverges, or the
-            checkpoint is of another training.
+            spectra, a constructor argument is not allowed or contradicts the grid,
+            training diverges, or the checkpoint is of another training.
 
         Warns
         -----
         TrainingInterruptedWarning
             If training was stopped by Ctrl-C; :meth:`partial_fit` goes on.
         """
+        X, y, grid = open_source(X, y)
         X, y = self._validate(X, y, reset=True)
-        build = self._plan(X, y)
-        start = self._read_checkpoint(X, y) or self._draw(len(X))
-        return self._train(build, X, y, start)
+        plan = self._plan(X, y, describe(self, grid))
+        identity = self._identify(X, y)
+        start = from_first(lambda: self._begin(len(X)))
+        if "network" in start:
+            check_same(start, identity, f"the training in '{self.checkpoint}'")
+        return self._train(*plan, X, y, start | identity)
 
-    def partial_fit(self, X, y):
+    def partial_fit(self, X, y=None):
         """Go on with a training that was interrupted, as if it had not been.
 
         On a CPU, the result is the same to the last bit. Callbacks of your own start
@@ -82,8 +95,8 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_spectra, n_labels)
-            The same stellar parameters.
+        X : array-like of shape (n_spectra, n_labels), or StoredGrid
+            The same stellar parameters, or the same grid.
         y : array-like of shape (n_spectra, n_wavelengths)
             The same flux.
 
@@ -101,6 +114,7 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return self.fit(X, y)
         kept = dict(vars(self))
         try:
+            X, y, grid = open_source(X, y)
             X, y = self._validate(X, y, reset=False)
             if self._training is None:
                 raise ValueError(
@@ -108,10 +122,10 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
                     "emulator knows of none. Use FineTunedEmulator to train on, or "
                     "`fit` to start again."
                 )
-            build = self._plan(X, y)
+            plan = self._plan(X, y, describe(self, grid))
             interrupted = "network" in self._training
             what = "interrupted" if interrupted else "finished"
-            self._check_same(self._training, X, y, f"the {what} training")
+            check_same(self._training, self._identify(X, y), f"the {what} training")
         except Exception:
             # the emulator predicts as before, so it must describe itself as before
             vars(self).clear()
@@ -120,7 +134,7 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if not interrupted:
             vars(self).update(kept)
             return self
-        return self._train(build, X, y, self._training)
+        return self._train(*plan, X, y, self._training)
 
     def predict(self, X, *, wavelength=None, return_std=False):
         """Flux of stars.
@@ -224,7 +238,7 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X : array-like of shape (n_spectra, n_labels)
             Stellar parameters P.
         y : array-like of shape (n_spectra, n_wavelengths)
-            True flux.
+            True flux. If it is on disk, it is read in blocks.
         sample_weight : array-like of shape (n_spectra,), default=None
             Weights of the spectra.
 
@@ -233,6 +247,12 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         score : float
             1 is perfect, 0 is as good as the mean spectrum.
         """
+        if is_streamed(y):
+            labels = self._check_labels(X)
+            warn_outside(labels, self._domain)
+            return r2_in_blocks(
+                lambda rows: self._predict(labels[rows], None), y, sample_weight
+            )
         return r2_score(
             y,
             self.predict(X),
@@ -370,24 +390,24 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
 
     def _validate(self, X, y, *, reset):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=reset,
-            multi_output=True,
-            y_numeric=True,
-            ensure_min_samples=2,
-            dtype=(np.float64, np.float32),
-        )
-        check_flux(y)
-        if y.dtype not in (np.float32, np.float64):
-            y = y.astype(np.float64)
+        rules = {"ensure_min_samples": 2, "dtype": (np.float64, np.float32)}
+        if is_streamed(y):
+            X = validate_data(self, X, reset=reset, **rules)
+            check_consistent_length(X, y)
+            y = StreamedFlux(y)
+        else:
+            rules |= {"multi_output": True, "y_numeric": True}
+            X, y = validate_data(self, X, y, reset=reset, **rules)
+            check_flux(y)
+            if y.dtype not in (np.float32, np.float64):
+                y = y.astype(np.float64)
         self.n_outputs_ = y.shape[1]
         return X, y
 
-    def _draw(self, n_spectra):
-        """Draw the seed of the training and the held-out spectra."""
+    def _begin(self, n_spectra):
+        """Read the checkpoint, or draw the seed and the held-out spectra."""
+        if self.checkpoint is not None and Path(self.checkpoint).exists():
+            return read_state(self.checkpoint)
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(2**31 - 1))
         held_out = choose_held_out(
@@ -395,30 +415,9 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )
         return {"seed": seed, "held_out": held_out.tolist()}
 
-    def _read_checkpoint(self, X, y):
-        if self.checkpoint is None or not Path(self.checkpoint).exists():
-            return None
-        state = read_state(self.checkpoint)
-        self._check_same(state, X, y, f"the training in '{self.checkpoint}'")
-        return state
-
-    def _check_same(self, state, X, y, what):
-        """Raise unless a state belongs to the training that is asked for."""
-        before, now = state["settings"], self._settings()
-        if state["spectra"] != fingerprint(X, y):
-            others = ["`X` and `y`"]
-        else:
-            others = [
-                "`recipe` and `max_steps`" if name == "recipe" else f"`{name}`"
-                for name in now
-                if before.get(name) != now[name]
-            ]
-        if others:
-            raise ValueError(
-                f"{', '.join(others)} must be those of {what}, which took "
-                f"{state['n_steps']} steps; got others. Use the same again, start anew "
-                "with `fit` and no old checkpoint, or train on with FineTunedEmulator."
-            )
+    def _identify(self, X, y):
+        """Tell this training from all others."""
+        return {"spectra": fingerprint(X, y), "settings": self._settings()}
 
     def _settings(self):
         wavelength = () if self.wavelength_ is None else self.wavelength_
@@ -429,18 +428,18 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             "wavelength": fingerprint(np.asarray(wavelength)),
         }
 
-    def _train(self, build, X, y, start):
+    def _train(self, build, spectra, X, y, start):
         """Train from a start: a seed and held-out rows, or a whole state."""
         self.device_ = resolve_device(self.device)
         self._domain = Domain.from_training(X, self.label_names_)
         self.label_low_, self.label_high_ = self._domain.low, self._domain.high
-        identity = {"spectra": fingerprint(X, y), "settings": self._settings()}
-        start = start | identity
+        identity = {name: start[name] for name in ("spectra", "settings")}
+        check_agreement(identity)
         held_out = np.array(start["held_out"], dtype=np.int64)
         self.n_training_, self.n_held_out_ = len(X) - len(held_out), len(held_out)
         self._module, self.arch_params_, self.net_ = train_network(
             build,
-            *self._all_spectra(X, y),
+            *spectra,
             start,
             scaling=self._scaling,
             wavelength=self.wavelength_,
@@ -462,32 +461,24 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 TrainingInterruptedWarning,
                 stacklevel=3,
             )
-        elif self.checkpoint is not None:
+        elif self.checkpoint is not None and is_first():
             Path(self.checkpoint).unlink(missing_ok=True)
         return self
-
-    def _all_spectra(self, X, y):
-        """Labels and flux to train on; rows of others come after the given ones."""
-        return X, y
 
     def _measure_held_out(self, labels, y, rows):
         """Learn from the held-out spectra how large errors are."""
         self.held_out_mae_ = self.held_out_rms_ = self._errors = None
         self.held_out_label_edges_ = self.held_out_label_mae_ = None
-        if not len(rows):
-            return
-        residuals = np.empty((len(rows), y.shape[1]), np.float32)
-        for block in row_blocks(*residuals.shape):
-            flux = self._predict(labels[block].astype(np.float32), None)
-            residuals[block] = flux - y[rows[block]]
-        self.held_out_mae_ = np.abs(residuals).mean(axis=0, dtype=np.float64)
-        self.held_out_rms_ = np.sqrt(np.mean(residuals**2, axis=0, dtype=np.float64))
-        self._errors = ErrorModel.from_held_out(
-            labels, residuals, self.label_low_, self.label_high_
-        )
-        self.held_out_label_edges_, self.held_out_label_mae_ = error_by_quartile(
-            labels, residuals
-        )
+        if len(rows):
+            self.held_out_mae_, self.held_out_rms_, kept, residuals = measure_held_out(
+                lambda labels: self._predict(labels, None), labels, y, rows
+            )
+            self._errors = ErrorModel.from_held_out(
+                labels[kept], residuals, self.label_low_, self.label_high_
+            )
+            self.held_out_label_edges_, self.held_out_label_mae_ = error_by_quartile(
+                labels[kept], residuals
+            )
 
     @fast_products()
     @torch.inference_mode()

@@ -6,6 +6,7 @@ already are on the device costs far less than collating single spectra.
 
 import torch
 
+from sk_payne.emulators._processes import my_part
 from sk_payne.networks import pixel_blocks
 
 __all__ = ["HeldOutBatches", "RandomBatches", "RandomOrder", "SpectrumDataset"]
@@ -29,6 +30,11 @@ class SpectrumDataset(torch.utils.data.Dataset):
         self.flux = flux
         self.log_wavelength = log_wavelength
 
+    @property
+    def n_wavelengths(self):
+        """Number of wavelengths."""
+        return self.flux.shape[1]
+
     def __len__(self):
         return len(self.labels)
 
@@ -44,6 +50,24 @@ class SpectrumDataset(torch.utils.data.Dataset):
         """Give the same at chosen wavelengths, `columns` of shape (n_rows, n)."""
         flux = self.flux[rows[:, None], columns]
         return (self.labels[rows], self.log_wavelength[columns]), flux
+
+    def batches(self, keys):
+        """Give batches one by one.
+
+        Parameters
+        ----------
+        keys : iterable of tuple
+            Rows, and columns of shape (n_rows, n) or None for all, on the CPU.
+
+        Yields
+        ------
+        batch : tuple
+            Network input and target.
+        """
+        device = self.labels.device
+        for rows, columns in keys:
+            rows = rows.to(device)
+            yield self[rows] if columns is None else self.at(rows, columns.to(device))
 
 
 class RandomOrder:
@@ -78,11 +102,11 @@ class RandomOrder:
 
 
 class RandomBatches:
-    """A fixed number of random batches.
+    """A fixed number of random batches, or of this process's parts of them.
 
     Parameters
     ----------
-    dataset : SpectrumDataset
+    dataset : SpectrumDataset or StreamedDataset
         The training set.
     batch_size : int
         Spectra in a batch, at most.
@@ -108,20 +132,22 @@ class RandomBatches:
             self.n_wavelengths = n_wavelengths
 
     def __iter__(self):
-        device = self.dataset.labels.device
+        return iter(self.dataset.batches(self._draw()))
+
+    def _draw(self):
+        """Rows and columns of batches; an epoch draws no more than it yields."""
         for _ in range(min(self.n_steps, self.budget)):
             self.budget -= 1
             rows = self.order.next_rows(self.batch_size, len(self.dataset))
-            rows = rows.to(device)
-            if self.n_wavelengths is None:
-                yield self.dataset[rows]
-                continue
-            columns = torch.randint(
-                self.dataset.flux.shape[1],
-                (len(rows), self.n_wavelengths),
-                generator=self.order.generator,
-            )
-            yield self.dataset.at(rows, columns.to(device))
+            columns = None
+            if self.n_wavelengths is not None:
+                columns = torch.randint(
+                    self.dataset.n_wavelengths,
+                    (len(rows), self.n_wavelengths),
+                    generator=self.order.generator,
+                )
+                columns = my_part(columns)
+            yield my_part(rows), columns
 
 
 class HeldOutBatches:
@@ -129,7 +155,7 @@ class HeldOutBatches:
 
     Parameters
     ----------
-    dataset : SpectrumDataset
+    dataset : SpectrumDataset or StreamedDataset
         The held-out set.
     batch_size : int
         Not used; skorch passes it.
@@ -139,20 +165,20 @@ class HeldOutBatches:
 
     def __init__(self, dataset, batch_size, n_wavelengths):
         self.dataset = dataset
-        n_grid = dataset.flux.shape[1]
+        n_grid = dataset.n_wavelengths
         self.columns = None
         if dataset.log_wavelength is not None and n_wavelengths < n_grid:
             self.columns = torch.linspace(0, n_grid - 1, n_wavelengths).long()
 
     def __iter__(self):
-        device = self.dataset.labels.device
+        return iter(self.dataset.batches(self._cut()))
+
+    def _cut(self):
         n_pixels = (
-            self.dataset.flux.shape[1] if self.columns is None else len(self.columns)
+            self.dataset.n_wavelengths if self.columns is None else len(self.columns)
         )
+        device = self.dataset.labels.device
         for block in pixel_blocks(len(self.dataset), max(n_pixels, 16), device):
-            rows = torch.arange(block.start, block.stop, device=device)
-            if self.columns is None:
-                yield self.dataset[rows]
-            else:
-                columns = self.columns.to(device).expand(len(rows), -1)
-                yield self.dataset.at(rows, columns)
+            rows = my_part(torch.arange(block.start, block.stop))
+            columns = self.columns
+            yield rows, None if columns is None else columns.expand(len(rows), -1)

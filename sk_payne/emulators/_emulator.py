@@ -34,8 +34,8 @@ class SpectrumEmulator(BaseEmulator):
     arch_params : dict, default=None
         Options of the architecture, such as ``{"width": 256}``.
     wavelength : array-like of shape (n_wavelengths,), default=None
-        Wavelengths of the columns of F in Å, increasing. If None, columns are just
-        pixels, and whatever needs a wavelength is an error.
+        Wavelengths of the columns of F in Å, increasing. If None, those of a stored
+        grid; else columns are just pixels, and whatever needs a wavelength is an error.
     medium : {"air", "vacuum"}, default=None
         What `wavelength` is measured in; must be given with it.
     resolving_power : float, default=None
@@ -43,9 +43,11 @@ class SpectrumEmulator(BaseEmulator):
         training spectra; infinite if they are as the star sends them out. Needed to
         measure spectra of another.
     label_names : sequence of str, default=None
-        Names of the columns of P. If None, those of a DataFrame, else "label_0" ...
+        Names of the columns of P. If None, those of a DataFrame or a stored grid,
+        else "label_0" ...
     label_units : sequence of str or dict, default=None
-        astropy units of the labels, such as "K" and "dex", for all or by name.
+        astropy units of the labels, such as "K" and "dex", for all or by name. If
+        None, those of a stored grid.
     max_steps : int, default=None
         Optimisation steps; if None, as the recipe says.
     recipe : Recipe or dict, default=None
@@ -120,6 +122,11 @@ class SpectrumEmulator(BaseEmulator):
     derivatives are safe and a star gets the same flux in any batch, or float32, which
     is twice as fast. Accelerators always compute in float32.
 
+    Flux on disk gives the same emulator as flux in memory. Where `torch.distributed`
+    was initialised, as by ``torchrun``, each process takes its part of every batch, and
+    all end with the same emulator; each must be given the same spectra. See
+    :doc:`/scaling_out`.
+
     References
     ----------
     .. [1] Różański, Ting & Jabłońska, "TransformerPayne", arXiv:2407.05751.
@@ -174,15 +181,14 @@ class SpectrumEmulator(BaseEmulator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _plan(self, X, y):
+    def _plan(self, X, y, description):
+        wavelength, medium, label_names, label_units = description
         network = resolve_network(self.arch)
-        self.wavelength_, self.medium_ = check_grid(
-            self.wavelength, self.medium, y.shape[1]
-        )
+        self.wavelength_, self.medium_ = check_grid(wavelength, medium, y.shape[1])
         self.resolving_power_ = check_resolving_power(self.resolving_power)
         columns = getattr(self, "feature_names_in_", None)
-        self.label_names_ = resolve_label_names(self.label_names, columns, X.shape[1])
-        self.label_units_ = resolve_label_units(self.label_units, self.label_names_)
+        self.label_names_ = resolve_label_names(label_names, columns, X.shape[1])
+        self.label_units_ = resolve_label_units(label_units, self.label_names_)
         self.arch_, self.arch_params_ = self.arch, self.arch_params
         self.provenance_ = {}
         self.recipe_ = resolve_recipe(self.arch, network, self.recipe, self.max_steps)
@@ -198,4 +204,4 @@ class SpectrumEmulator(BaseEmulator):
                 self._scaling.describe_labels(self.label_names_),
             )
 
-        return build
+        return build, (X, y)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sk_payne.emulators._training import row_blocks
+from sk_payne.emulators._flux import row_blocks
 
 __all__ = ["ErrorModel", "error_by_quartile"]
 

@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.emulators._base import BaseEmulator
+from sk_payne.emulators._flux import StreamedFlux, is_streamed, stack_flux
 from sk_payne.emulators._grid import check_grid, check_resolving_power
 from sk_payne.emulators._labels import resolve_label_names, resolve_label_units
 from sk_payne.emulators._loading import load
@@ -24,6 +25,7 @@ from sk_payne.emulators._transfer import (
     transfer_scaling,
     transfer_weights,
 )
+from sk_payne.grids import StoredGrid
 from sk_payne.networks import build_network, resolve_network
 
 
@@ -54,10 +56,10 @@ class FineTunedEmulator(BaseEmulator):
         order; all of the base must be there.
     label_units : sequence of str or dict, default=None
         astropy units of the labels. If None, those of the base.
-    rehearse : tuple of array-like, default=None
+    rehearse : tuple of array-like or StoredGrid, default=None
         Labels and flux, with the columns of the new ones, that stay in the training:
         those of the base, so that it is not forgotten. Held-out errors, box and domain
-        remain those of the new spectra alone.
+        remain those of the new spectra alone. Flux on disk stays there.
     freeze : sequence of str, default=()
         Patterns of the weights that stay as they are, such as ``("layers.*",)``; the
         names are those of ``to_torch().network.named_parameters()``.
@@ -117,7 +119,7 @@ class FineTunedEmulator(BaseEmulator):
     new. `rehearse` keeps the old ones in the training; a batch then holds old and new
     ones in the ratio of their numbers.
 
-    ``clone`` keeps the base, which is shared and not copied, so that cross-validation
+    ``clone`` keeps base and rehearsed spectra, which are shared and not copied, so that cross-validation
     and learning curves start every training from it. A saved fine-tuned emulator
     stands on its own: loading gives a :class:`SpectrumEmulator`.
 
@@ -177,17 +179,17 @@ class FineTunedEmulator(BaseEmulator):
         self.verbose = verbose
 
     def __sklearn_clone__(self):
-        """Clone all but the base, which would lose its training."""
+        """Clone all but the base, which would lose its training, and large arrays."""
         parameters = self.get_params(deep=False)
-        base = parameters.pop("base")
+        shared = {name: parameters.pop(name) for name in ("base", "rehearse")}
         copies = {name: clone(value, safe=False) for name, value in parameters.items()}
-        return type(self)(base, **copies)
+        return type(self)(**shared, **copies)
 
-    def _plan(self, X, y):
+    def _plan(self, X, y, description):
         base = _open(self.base)
-        self._describe(base, X, y)
-        rehearsed = _checked_rehearsal(self.rehearse, X, y)
-        self._rehearsal_fingerprint = fingerprint(*rehearsed)
+        self._describe(base, X, y, description)
+        labels, flux = self._rehearsed(X, y)
+        self._rehearsal_fingerprint = fingerprint(labels, flux)
         source = match_labels(base, self.label_names_)
         network = resolve_network(base.arch_)
         self.arch_, self.arch_params_ = base.arch_, base.arch_params_
@@ -221,7 +223,7 @@ class FineTunedEmulator(BaseEmulator):
             freeze(network, self.freeze)
             return network, arch_params
 
-        return build
+        return build, (np.concatenate([X, labels]), stack_flux(y, flux))
 
     def _settings(self):
         return super()._settings() | {
@@ -231,16 +233,27 @@ class FineTunedEmulator(BaseEmulator):
             "label_names": repr(self.label_names_),
         }
 
-    def _all_spectra(self, X, y):
+    def _rehearsed(self, X, y):
+        """Labels and flux to be rehearsed, none if nothing is given."""
         if self.rehearse is None:
-            return X, y
-        labels, flux = _checked_rehearsal(self.rehearse, X, y)
-        return np.concatenate([X, labels]), np.concatenate([y, flux])
+            return X[:0], np.empty((0, y.shape[1]), y.dtype)
+        if not isinstance(self.rehearse, StoredGrid):
+            return _checked_rehearsal(self.rehearse, X, y)
+        for name in ("label_names", "wavelength", "medium"):
+            known, new = getattr(self.rehearse, name), getattr(self, name + "_")
+            if new is not None and not np.array_equal(known, new):
+                raise ValueError(
+                    f"`rehearse` must have the `{name}` of the new spectra; the grid "
+                    f"'{self.rehearse.path}' has others. Pass a tuple of labels and "
+                    "flux that were made to fit."
+                )
+        return _checked_rehearsal((self.rehearse.data, self.rehearse.target), X, y)
 
-    def _describe(self, base, X, y):
+    def _describe(self, base, X, y, description):
         """Set wavelengths and labels, which are those of the base unless given."""
-        wavelength = base.wavelength_ if self.wavelength is None else self.wavelength
-        medium = base.medium_ if self.medium is None else self.medium
+        wavelength, medium, names, units = description
+        wavelength = base.wavelength_ if wavelength is None else wavelength
+        medium = base.medium_ if medium is None else medium
         self.wavelength_, self.medium_ = check_grid(wavelength, medium, y.shape[1])
         power = self.resolving_power
         power = base.resolving_power_ if power is None else power
@@ -265,15 +278,13 @@ class FineTunedEmulator(BaseEmulator):
         if None not in (self.medium_, base.medium_) and self.medium_ != base.medium_:
             raise ValueError(
                 f"`medium` must be that of `base`, {base.medium_!r}; got "
-                f"{self.medium!r}. Convert the wavelengths with "
+                f"{medium!r}. Convert the wavelengths with "
                 "sk_payne.spectra.convert_medium."
             )
         columns = getattr(self, "feature_names_in_", None)
-        names = self.label_names
         if names is None and columns is None and X.shape[1] == base.n_features_in_:
             names = base.label_names_
         self.label_names_ = resolve_label_names(names, columns, X.shape[1])
-        units = self.label_units
         if units is None:
             known = dict(zip(base.label_names_, base.label_units_, strict=True))
             units = [known.get(name, "") for name in self.label_names_]
@@ -281,23 +292,27 @@ class FineTunedEmulator(BaseEmulator):
 
 
 def _checked_rehearsal(rehearse, X, y):
-    """Labels and flux to be rehearsed, none if nothing is given."""
-    if rehearse is None:
-        return X[:0], y[:0]
+    """Labels and flux that fit the new ones."""
     try:
-        labels, flux = (np.asarray(part) for part in rehearse)
+        labels, flux = rehearse
+        labels = np.asarray(labels).astype(X.dtype)
+        flux = flux if is_streamed(flux) else np.asarray(flux).astype(y.dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(
             "`rehearse` must be a tuple of labels and flux; got "
             f"{type(rehearse).__name__}."
         ) from error
-    labels, flux = labels.astype(X.dtype), flux.astype(y.dtype, copy=False)
     if labels.shape[1:] != X.shape[1:] or flux.shape != (len(labels), y.shape[1]):
         raise ValueError(
             f"`rehearse` must have the {X.shape[1]} labels and {y.shape[1]} wavelengths"
             f" of `X` and `y`; got {labels.shape} and {flux.shape}."
         )
-    if not (np.isfinite(labels).all() and np.isfinite(flux).all()):
+    finite = np.isfinite(labels).all()
+    if is_streamed(flux):
+        flux = StreamedFlux(flux, "rehearse")
+    else:
+        finite &= np.isfinite(flux).all()
+    if not finite:
         raise ValueError(
             "`rehearse` must be finite; leave out spectra with NaN or infinity."
         )

@@ -13,6 +13,7 @@ from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
 from sk_payne.emulators._batches import HeldOutBatches, RandomBatches, RandomOrder
+from sk_payne.emulators._processes import is_first, mean_over_processes, n_processes
 from sk_payne.emulators._state import capture, restore, write_state
 
 __all__ = ["EmulatorNet", "make_net"]
@@ -25,7 +26,8 @@ class EmulatorNet(NeuralNet):
     """A `skorch.NeuralNet` that can be stopped and goes on as if it had not been.
 
     Its inputs are tuples, and its precision is chosen. After every epoch it remembers
-    its state; a training that is interrupted falls back to the last one.
+    its state; a training that is interrupted falls back to the last one. Of several
+    processes each has part of every batch, and all take the same steps.
 
     Parameters
     ----------
@@ -102,12 +104,38 @@ class EmulatorNet(NeuralNet):
         self.state_ = self.start | capture(self)
         return super().fit_loop(X, y, self.max_epochs - len(self.history), **fit_params)
 
+    def train_step_single(self, batch, **fit_params):
+        """Gradients and loss of the whole batch, of which processes have parts."""
+        step = super().train_step_single(batch, **fit_params)
+        if n_processes() > 1:
+            weights = self.module_.parameters()
+            gradients = [w.grad for w in weights if w.grad is not None]
+            step["loss"] = step["loss"].detach()
+            step["n_spectra"] = mean_over_processes(
+                [*gradients, step["loss"]], len(batch[1])
+            )
+        return step
+
+    def validation_step(self, batch, **fit_params):
+        """Loss of the whole batch, of which processes have parts."""
+        if n_processes() == 1:
+            return super().validation_step(batch, **fit_params)
+        _, flux = batch
+        step = {"loss": flux.new_zeros(()), "y_pred": flux}
+        if len(flux):
+            step = super().validation_step(batch, **fit_params)
+        return step | {"n_spectra": mean_over_processes([step["loss"]], len(flux))}
+
     def notify(self, method_name, **cb_kwargs):
         """Remember the state once all callbacks have seen the end of an epoch."""
+        n_spectra = cb_kwargs.pop("n_spectra", None)
+        if n_spectra is not None:
+            prefix = "train" if cb_kwargs["training"] else "valid"
+            self.history.record_batch(f"{prefix}_batch_size", n_spectra)
         super().notify(method_name, **cb_kwargs)
         if method_name == "on_epoch_end":
             self.state_ = self.start | capture(self)
-            if self.checkpoint is not None:
+            if self.checkpoint is not None and is_first():
                 write_state(self.checkpoint, self.state_)
         first = method_name == "on_train_end" and not self.state_["history"]
         if first and self.is_interrupted:
@@ -268,7 +296,7 @@ def make_net(
         With its first weights.
     recipe : Recipe
         Complete.
-    held_out : SpectrumDataset or None
+    held_out : SpectrumDataset, StreamedDataset or None
         Spectra to look at now and then.
     device : str
         Where to train.
@@ -366,7 +394,7 @@ def _callbacks(recipe, held_out, verbose):
                 ),
             )
         )
-    if verbose:
+    if verbose and is_first():
         callbacks.append(("progress", StepProgress(recipe.max_steps)))
     return callbacks
 

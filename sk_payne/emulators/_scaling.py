@@ -40,7 +40,7 @@ class Scaling:
         ----------
         labels : ndarray of shape (n_spectra, n_labels)
             Stellar parameters.
-        flux : ndarray of shape (n_spectra, n_wavelengths)
+        flux : ndarray or StreamedFlux of shape (n_spectra, n_wavelengths)
             Flux, float32 or float64.
         per_wavelength : bool
             Whether every wavelength has its own offset.
@@ -51,7 +51,10 @@ class Scaling:
             Sums are taken in float64: in float32 the mean of 1e5 spectra is off by
             as much as a good emulator.
         """
-        offset = flux.mean(axis=0, dtype=np.float64)
+        if isinstance(flux, np.ndarray):
+            offset = flux.mean(axis=0, dtype=np.float64)
+        else:
+            offset = flux.mean_spectrum
         if not per_wavelength:
             offset = offset.mean(keepdims=True)
         square = np.mean([np.mean((block - offset) ** 2) for block in _blocks(flux)])
@@ -79,4 +82,5 @@ class Scaling:
 
 
 def _blocks(flux, rows=256):
-    return np.array_split(flux, max(1, len(flux) // rows))
+    for part in np.array_split(np.arange(len(flux)), max(1, len(flux) // rows)):
+        yield flux[part[0] : part[-1] + 1]

@@ -16,10 +16,12 @@ from sk_payne.exceptions import FileFormatError
 
 __all__ = [
     "capture",
+    "check_same",
     "fingerprint",
     "read_state",
     "restore",
     "to_cpu",
+    "update_digest",
     "write_state",
 ]
 
@@ -102,12 +104,46 @@ def to_cpu(state):
     return _copy(state, "cpu")
 
 
+def check_same(state, identity, what):
+    """Check that a state belongs to the training that is asked for.
+
+    Parameters
+    ----------
+    state : dict
+        What :func:`capture` gave, with what it was of.
+    identity : dict
+        A fingerprint of the "spectra", and "settings".
+    what : str
+        The training before, for errors.
+
+    Raises
+    ------
+    ValueError
+        If it does not, naming what is different.
+    """
+    before, now = state["settings"], identity["settings"]
+    if state["spectra"] != identity["spectra"]:
+        others = ["`X` and `y`"]
+    else:
+        others = [
+            "`recipe` and `max_steps`" if name == "recipe" else f"`{name}`"
+            for name in now
+            if before.get(name) != now[name]
+        ]
+    if others:
+        raise ValueError(
+            f"{', '.join(others)} must be those of {what}, which took "
+            f"{state['n_steps']} steps; got others. Use the same again, start anew "
+            "with `fit` and no old checkpoint, or train on with FineTunedEmulator."
+        )
+
+
 def fingerprint(*arrays):
     """Give a short text that other arrays do not have.
 
     Parameters
     ----------
-    *arrays : ndarray
+    *arrays : ndarray or StreamedFlux
         Labels and flux.
 
     Returns
@@ -124,10 +160,28 @@ def fingerprint(*arrays):
     """
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        for row in array:
-            digest.update(np.ascontiguousarray(row))
+        known = getattr(array, "fingerprint", None)
+        digest.update((known or _fingerprint_of(array)).encode())
     return digest.hexdigest()
+
+
+def update_digest(digest, dtype, shape, rows):
+    """Feed a digest with an array, of which rows may follow.
+
+    Parameters
+    ----------
+    digest : hashlib.blake2b
+        Changed in place.
+    dtype : numpy.dtype
+        Of the array.
+    shape : tuple of int
+        Of the whole array.
+    rows : iterable of ndarray
+        The first of its rows.
+    """
+    digest.update(f"{dtype.str}{shape}".encode())
+    for row in rows:
+        digest.update(np.ascontiguousarray(row))
 
 
 def write_state(path, state):
@@ -173,6 +227,12 @@ def read_state(path):
                 "pass another `checkpoint`."
             ) from error
     return state
+
+
+def _fingerprint_of(array):
+    digest = hashlib.blake2b(digest_size=16)
+    update_digest(digest, array.dtype, array.shape, array)
+    return digest.hexdigest()
 
 
 def _remembered(callback):

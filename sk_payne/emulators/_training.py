@@ -10,57 +10,18 @@ import torch
 
 from sk_payne.emulators._batches import SpectrumDataset
 from sk_payne.emulators._device import cuda_devices, fits_on
+from sk_payne.emulators._flux import row_blocks
 from sk_payne.emulators._grid import log_grid
 from sk_payne.emulators._net import make_net
+from sk_payne.emulators._processes import n_processes, take_from_first
+from sk_payne.emulators._streaming import StreamedDataset
 from sk_payne.emulators._torch import TorchEmulator
 from sk_payne.networks import fast_products
 
-__all__ = ["choose_held_out", "read_history", "row_blocks", "train_network"]
-
-# Flux values worked on at a time, outside the network.
-_FLUX_BLOCK = 2**23
+__all__ = ["read_history", "train_network"]
 
 # torch's global generator seeds the first weights: one fit at a time may hold it.
 _SEEDING = threading.Lock()
-
-
-def choose_held_out(n, fraction, random_state, recipe):
-    """Choose the spectra that are not trained on.
-
-    Parameters
-    ----------
-    n : int
-        Number of spectra.
-    fraction : float
-        Part to hold out, rounded down.
-    random_state : RandomState
-        Draws them.
-    recipe : Recipe
-        May need them.
-
-    Returns
-    -------
-    held_out : ndarray of int
-        Rows in increasing order.
-
-    Raises
-    ------
-    ValueError
-        If the fraction is not allowed, or early stopping has nothing to look at.
-    """
-    if not 0 <= fraction < 1:
-        raise ValueError(
-            f"`validation_fraction` must be at least 0 and below 1; got {fraction!r}. "
-            "Pass 0 to train on every spectrum."
-        )
-    held_out = np.sort(random_state.permutation(n)[: int(n * fraction)])
-    if recipe.patience is not None and not len(held_out):
-        raise ValueError(
-            "`recipe` entry 'patience' needs held-out spectra; got "
-            f"`validation_fraction`={fraction} of {n} spectra. Raise it, or set "
-            "'patience' to None."
-        )
-    return held_out
 
 
 @fast_products()
@@ -87,7 +48,7 @@ def train_network(
         its first weights, and all of its options.
     X : ndarray of shape (n_spectra, n_labels)
         Stellar parameters.
-    y : ndarray of shape (n_spectra, n_wavelengths)
+    y : ndarray or StreamedFlux of shape (n_spectra, n_wavelengths)
         Flux.
     start : dict
         The "seed" of weights and batches, and rows that are "held_out", to look at and
@@ -119,11 +80,20 @@ def train_network(
     Raises
     ------
     ValueError
-        If training diverges.
+        If training diverges, or there are more processes than spectra in a batch.
+    KeyboardInterrupt
+        If training was stopped, and not alone: the processes need not have stopped
+        after the same step.
     """
     log_wavelength = log_grid(wavelength, y.shape[1])
     held_out = np.array(start["held_out"], dtype=np.int64)
     trained = np.setdiff1d(np.arange(len(X)), held_out, assume_unique=True)
+    batch_size = min(recipe.batch_size, len(trained))
+    if batch_size < n_processes():
+        raise ValueError(
+            f"`recipe` entry 'batch_size' must be at least {n_processes()}, the number "
+            f"of processes; got batches of {batch_size}. Start fewer processes."
+        )
     # torch's own random state is left as it was
     with torch.random.fork_rng(devices=cuda_devices(device)):
         with _SEEDING:
@@ -141,6 +111,9 @@ def train_network(
             checkpoint=checkpoint,
         )
         net.partial_fit(_make_dataset(X, y, trained, module, device), None)
+    if net.is_interrupted and n_processes() > 1:
+        raise KeyboardInterrupt
+    take_from_first(network.state_dict().values())
     if not all(torch.isfinite(weight).all() for weight in network.parameters()):
         raise ValueError(
             "Training diverged: weights are not finite any more. Lower the entry 'lr' "
@@ -171,40 +144,25 @@ def read_history(net):
     return history
 
 
-def row_blocks(n, n_wavelengths):
-    """Cut spectra into blocks of bounded memory.
-
-    Parameters
-    ----------
-    n : int
-        Number of spectra.
-    n_wavelengths : int
-        Of each.
-
-    Returns
-    -------
-    blocks : list of slice
-        At least one spectrum each.
-
-    Examples
-    --------
-    >>> from sk_payne.emulators._training import row_blocks
-    >>> row_blocks(3, 2**22)
-    [slice(0, 2, None), slice(2, 3, None)]
-    """
-    step = max(1, _FLUX_BLOCK // max(n_wavelengths, 1))
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
-
-
 def _make_dataset(X, y, rows, module, device):
-    """Scaled tensors of some rows, on the device at once if they fit."""
+    """Scaled tensors of some rows, on the device at once if they fit; or on disk."""
     labels = module.scaling.scale_labels(X[rows]).astype(np.float32)
-    flux = np.empty((len(rows), y.shape[1]), np.float32)
-    for block in row_blocks(*flux.shape):
-        flux[block] = module.scaling.scale_flux(y[rows[block]])
-    home = device if fits_on(device, flux.nbytes) else "cpu"
+    shape = (len(rows), y.shape[1])
+    n_bytes = 4 * shape[0] * shape[1]
+    home = device if fits_on(device, n_bytes) else "cpu"
+    grid = module.log_wavelength if module.takes_wavelength else None
+    if home == "cpu" and not isinstance(y, np.ndarray):
+        return StreamedDataset(
+            torch.from_numpy(labels).to(device),
+            y,
+            rows,
+            module.scaling,
+            None if grid is None else grid.to(device),
+        )
+    flux = torch.empty(shape, device=home)
+    for block in row_blocks(*shape):
+        scaled = module.scaling.scale_flux(y[rows[block]]).astype(np.float32)
+        flux[block] = torch.from_numpy(scaled)
     return SpectrumDataset(
-        torch.from_numpy(labels).to(home),
-        torch.from_numpy(flux).to(home),
-        module.log_wavelength.to(home) if module.takes_wavelength else None,
+        torch.from_numpy(labels).to(home), flux, None if grid is None else grid.to(home)
     )

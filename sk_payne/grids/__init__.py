@@ -16,6 +16,7 @@ from sk_payne.grids._paper import (
 from sk_payne.grids._parameter_space import ParameterSpace
 from sk_payne.grids._pysme_engine import PySMEEngine
 from sk_payne.grids._read_grid import read_grid
+from sk_payne.grids._row_view import RowView
 from sk_payne.grids._store import StoredGrid, open_grid
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "CommandEngine",
     "ParameterSpace",
     "PySMEEngine",
+    "RowView",
     "StoredGrid",
     "build_grid",
     "lines_by_element",

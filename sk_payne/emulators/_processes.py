@@ -1,0 +1,144 @@
+"""Several processes that train one model together, each on its part of every batch.
+
+It is here so that all the rest need not know how many there are. They are those of the
+default group of `torch.distributed`, if it was initialised.
+"""
+
+import torch
+from torch import distributed
+
+__all__ = [
+    "check_agreement",
+    "from_first",
+    "is_first",
+    "mean_over_processes",
+    "my_part",
+    "n_processes",
+    "take_from_first",
+]
+
+
+def n_processes():
+    """Give the number of processes, 1 if there is no group of them."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
+
+
+def is_first():
+    """Whether this process speaks and writes files for all."""
+    return n_processes() == 1 or distributed.get_rank() == 0
+
+
+def my_part(rows):
+    """Give the part of some rows that is for this process.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Of all processes; the same in each.
+
+    Returns
+    -------
+    part : Tensor
+        A view. The parts of all processes in turn are the rows again.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.emulators._processes import my_part
+    >>> my_part(torch.arange(3))
+    tensor([0, 1, 2])
+    """
+    if n_processes() == 1:
+        return rows
+    return rows.tensor_split(n_processes())[distributed.get_rank()]
+
+
+def mean_over_processes(tensors, weight):
+    """Replace tensors by their mean over all processes.
+
+    Parameters
+    ----------
+    tensors : list of Tensor
+        Finite, of the same shapes in each process; changed in place.
+    weight : int
+        Of those of this process.
+
+    Returns
+    -------
+    total : int
+        Weight of all.
+    """
+    last = tensors[0].new_tensor([1.0])
+    flat = torch.cat([tensor.reshape(-1) for tensor in [*tensors, last]]) * weight
+    distributed.all_reduce(flat)
+    total = flat[-1]
+    flat = flat / total
+    start = 0
+    for tensor in tensors:
+        tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
+        start += tensor.numel()
+    return round(total.item())
+
+
+def from_first(make):
+    """Call a function in the first process, for all.
+
+    Parameters
+    ----------
+    make : callable
+        Takes nothing.
+
+    Returns
+    -------
+    value : object
+        What it returned there. What it raised there is raised in each process.
+    """
+    if n_processes() == 1:
+        return make()
+    result = [None, None]
+    if is_first():
+        try:
+            result[0] = make()
+        except Exception as error:
+            result[1] = error
+    distributed.broadcast_object_list(result)
+    value, error = result
+    if error is not None:
+        raise error
+    return value
+
+
+def check_agreement(identity):
+    """Check that all processes are about to train the same.
+
+    Parameters
+    ----------
+    identity : dict
+        Plain values that tell one training from another.
+
+    Raises
+    ------
+    ValueError
+        In each process in which they differ from those of the first.
+    """
+    if from_first(lambda: identity) != identity:
+        raise ValueError(
+            "`X`, `y` and the parameters of the emulator must be the same in every "
+            "process of the group of torch.distributed; got others than the first. "
+            "Each process is given all spectra and takes its part of every batch."
+        )
+
+
+def take_from_first(tensors):
+    """Overwrite tensors by those of the first process.
+
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        Of the same shapes in each process.
+    """
+    if n_processes() > 1:
+        for tensor in tensors:
+            distributed.broadcast(tensor, 0)

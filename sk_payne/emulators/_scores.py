@@ -1,0 +1,134 @@
+"""Scores of emulators on more flux than fits into memory.
+
+They are here because scikit-learn's own copy all flux, true and predicted.
+"""
+
+import numpy as np
+from sklearn.utils import check_consistent_length
+
+from sk_payne.emulators._flux import row_blocks
+
+__all__ = [
+    "neg_mean_absolute_error",
+    "neg_root_mean_squared_error",
+    "r2_in_blocks",
+]
+
+
+def neg_mean_absolute_error(estimator, X, y):
+    """Score like scikit-learn's "neg_mean_absolute_error", in blocks of spectra.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted; it predicts flux.
+    X : array-like or DataFrame of shape (n_spectra, n_labels)
+        Stellar parameters P.
+    y : array-like of shape (n_spectra, n_wavelengths)
+        True flux, in memory or on disk.
+
+    Returns
+    -------
+    score : float
+        Minus the mean absolute error of all flux values.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many stars as spectra.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.datasets import make_spectra
+    >>> from sk_payne.emulators import neg_mean_absolute_error
+    >>> from sk_payne.grids import RowView
+    >>> grid = make_spectra(60, random_state=0)
+    >>> F = RowView(grid.target)  # or numpy.load("flux.npy", mmap_mode="r")
+    >>> emulator = SpectrumEmulator(arch="payne", max_steps=100, random_state=0)
+    >>> scores = cross_val_score(
+    ...     emulator, grid.data, F, cv=3, scoring=neg_mean_absolute_error
+    ... )
+    >>> bool(scores.mean() > -0.1)
+    True
+    """
+    return -float(np.mean(_mean_errors(estimator, X, y, np.abs)))
+
+
+def neg_root_mean_squared_error(estimator, X, y):
+    """Score like scikit-learn's "neg_root_mean_squared_error", in blocks of spectra.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted; it predicts flux.
+    X : array-like or DataFrame of shape (n_spectra, n_labels)
+        Stellar parameters P.
+    y : array-like of shape (n_spectra, n_wavelengths)
+        True flux, in memory or on disk.
+
+    Returns
+    -------
+    score : float
+        Minus the root mean square error of each wavelength, averaged over them.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many stars as spectra.
+
+    See Also
+    --------
+    neg_mean_absolute_error : Has an example.
+    """
+    return -float(np.mean(np.sqrt(_mean_errors(estimator, X, y, np.square))))
+
+
+def r2_in_blocks(predict, y, sample_weight):
+    """R² of all flux values together, in blocks of spectra.
+
+    Parameters
+    ----------
+    predict : callable
+        Given a slice of rows, returns their flux.
+    y : array-like of shape (n_spectra, n_wavelengths)
+        True flux, in memory or on disk.
+    sample_weight : array-like of shape (n_spectra,) or None
+        Weights of the spectra.
+
+    Returns
+    -------
+    score : float
+        That of `sklearn.metrics.r2_score` with ``multioutput="variance_weighted"``.
+    """
+    n, n_wavelengths = y.shape
+    weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
+    check_consistent_length(y, weight)
+    error, first, second = np.zeros((3, n_wavelengths))
+    for rows in row_blocks(n, n_wavelengths):
+        true, w = np.asarray(y[rows], np.float64), weight[rows]
+        if rows.start == 0:
+            # near the mean, so that the difference of sums below is precise
+            middle = true.mean(axis=0)
+        error += w @ (predict(rows) - true) ** 2
+        first += w @ (true - middle)
+        second += w @ (true - middle) ** 2
+    scatter = second - first**2 / weight.sum()
+    # as rounding leaves of wavelengths that do not vary
+    varies = scatter > 1e-14 * second
+    if not varies.any():
+        return float(np.mean(error == 0))
+    return float(1 - error[varies].sum() / scatter[varies].sum())
+
+
+def _mean_errors(estimator, X, y, function):
+    """Mean over the spectra of a function of the error, at each wavelength."""
+    check_consistent_length(X, y)
+    n, n_wavelengths = y.shape
+    total = np.zeros(n_wavelengths)
+    for rows in row_blocks(n, n_wavelengths):
+        labels = X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+        error = estimator.predict(labels) - np.asarray(y[rows])
+        total += function(error).sum(axis=0, dtype=np.float64)
+    return total / n

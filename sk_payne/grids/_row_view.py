@@ -1,0 +1,115 @@
+"""RowView: rows of an array that stay where they are, for scikit-learn to choose from.
+
+It is here because cross-validation picks rows with ``F[train]``, and would copy a grid
+that does not fit into memory.
+"""
+
+import numpy as np
+
+from sk_payne.grids._lazy_rows import LazyRows
+
+__all__ = ["RowView"]
+
+
+class RowView:
+    """Rows of a 2-D array, of which other rows are a view again.
+
+    Parameters
+    ----------
+    array : array-like of shape (n_all, n_columns)
+        Stays where it is: a `numpy.memmap`, the `target` of a stored grid, a dataset
+        of h5py, an array of Zarr, or whatever else has a shape and a dtype and gives
+        single rows and slices of them.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_rows, n_columns).
+    dtype : numpy.dtype
+        Of the array.
+    ndim : int
+        2.
+
+    Raises
+    ------
+    ValueError
+        If the array has not two dimensions.
+    IndexError
+        If columns are asked for.
+
+    See Also
+    --------
+    open_grid : Its `target` is worth a view.
+
+    Notes
+    -----
+    An array of integers, a mask or a slice of rows gives a view, one number gives that
+    row, and ``numpy.asarray(view)`` reads them all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.grids import RowView
+    >>> view = RowView(np.arange(12).reshape(4, 3))[[3, 0, 1]]
+    >>> view.shape, view[1], view[1:].shape
+    ((3, 3), array([0, 1, 2]), (2, 3))
+    >>> np.asarray(view[1:])
+    array([[0, 1, 2],
+           [3, 4, 5]])
+    """
+
+    ndim = 2
+
+    def __init__(self, array):
+        if len(array.shape) != 2:
+            raise ValueError(
+                "`array` must have two dimensions, spectra and wavelengths; got shape "
+                f"{array.shape}. Make it so with array.reshape(n_spectra, -1)."
+            )
+        viewed = isinstance(array, RowView)
+        self._array = array._array if viewed else array
+        self._rows = array._rows if viewed else np.arange(array.shape[0])
+        self.dtype = array.dtype
+
+    @property
+    def shape(self):
+        """Rows and columns."""
+        return len(self._rows), self._array.shape[1]
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, key):
+        if isinstance(key, tuple):
+            key, *columns = key
+            # scikit-learn asks for all columns by an ellipsis
+            if columns not in ([...], [slice(None)]):
+                raise IndexError(
+                    f"A RowView picks rows alone; got columns {columns}. Read the rows "
+                    "with numpy.asarray(view[rows]), then pick columns."
+                )
+        rows = self._rows[key]
+        if np.ndim(rows) == 0:
+            return np.asarray(self._array[int(rows)])
+        view = RowView(self._array)
+        view._rows = rows
+        return view
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("A RowView becomes an array only by being read.")
+        return np.array(_read(self._array, self._rows), dtype=dtype, copy=copy)
+
+
+def _read(array, rows):
+    """Read rows in as few pieces as the array allows."""
+    n = len(rows)
+    if n and rows[-1] - rows[0] == n - 1 and np.all(np.diff(rows) == 1):
+        return np.asarray(array[int(rows[0]) : int(rows[-1]) + 1])
+    if isinstance(array, np.ndarray | LazyRows):
+        return np.asarray(array[rows])
+    # h5py takes rows in increasing order alone, and others take long for many at once
+    out = np.empty((n, array.shape[1]), array.dtype)
+    for place, row in enumerate(rows):
+        out[place] = array[int(row)]
+    return out
