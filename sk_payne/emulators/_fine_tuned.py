@@ -119,9 +119,10 @@ class FineTunedEmulator(BaseEmulator):
     new. `rehearse` keeps the old ones in the training; a batch then holds old and new
     ones in the ratio of their numbers.
 
-    ``clone`` keeps base and rehearsed spectra, which are shared and not copied, so that cross-validation
-    and learning curves start every training from it. A saved fine-tuned emulator
-    stands on its own: loading gives a :class:`SpectrumEmulator`.
+    ``clone`` keeps the base and the rehearsed spectra, which are shared and not copied,
+    so that cross-validation and learning curves start every training from them. A
+    saved fine-tuned emulator stands on its own: loading gives a
+    :class:`SpectrumEmulator`.
 
     References
     ----------

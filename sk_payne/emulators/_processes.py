@@ -121,13 +121,18 @@ def check_agreement(identity):
     Raises
     ------
     ValueError
-        In each process in which they differ from those of the first.
+        In each process if they differ in any, so that none waits for another.
     """
-    if from_first(lambda: identity) != identity:
+    if n_processes() == 1:
+        return
+    identities = [None] * n_processes()
+    distributed.all_gather_object(identities, identity)
+    others = [n for n, other in enumerate(identities) if other != identities[0]]
+    if others:
         raise ValueError(
             "`X`, `y` and the parameters of the emulator must be the same in every "
-            "process of the group of torch.distributed; got others than the first. "
-            "Each process is given all spectra and takes its part of every batch."
+            f"process of the group of torch.distributed; got others in {others} than in "
+            "0. Give each all spectra; it takes its part of every batch."
         )
 
 
