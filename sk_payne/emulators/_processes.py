@@ -131,8 +131,8 @@ def check_agreement(identity):
     if others:
         raise ValueError(
             "`X`, `y` and the parameters of the emulator must be the same in every "
-            f"process of the group of torch.distributed; got others in {others} than in "
-            "0. Give each all spectra; it takes its part of every batch."
+            f"process of the group of torch.distributed; got others in {others} than "
+            "in 0. Give each all spectra; it takes its part of every batch."
         )
 
 

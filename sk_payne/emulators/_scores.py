@@ -115,8 +115,8 @@ def r2_in_blocks(predict, y, sample_weight):
         first += w @ (true - middle)
         second += w @ (true - middle) ** 2
     scatter = second - first**2 / weight.sum()
-    # as rounding leaves of wavelengths that do not vary
-    varies = scatter > 1e-14 * second
+    # errors where no spectrum differs do not count, as in scikit-learn
+    varies = second > 0
     if not varies.any():
         return float(np.mean(error == 0))
     return float(1 - error[varies].sum() / scatter[varies].sum())

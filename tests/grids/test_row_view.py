@@ -1,0 +1,126 @@
+"""Tests of views of rows: the rows of numpy, read late, and nothing more."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import train_test_split
+from sklearn.utils import _safe_indexing
+
+from sk_payne.grids import RowView
+from sk_payne.grids._lazy_rows import LazyRows
+
+ARRAY = np.random.default_rng(0).normal(size=(13, 5)).astype(np.float32)
+PICKED = np.array([12, 0, 3, 3, 7])
+
+
+class Rows:
+    """As little of an array as there may be: single rows and slices."""
+
+    def __init__(self, array):
+        self.shape, self.dtype = array.shape, array.dtype
+        self._array = array
+        self.asked = []
+
+    def __getitem__(self, key):
+        self.asked.append(key)
+        assert isinstance(key, int | slice)
+        return self._array[key]
+
+
+@pytest.fixture(params=["ndarray", "memmap", "lazy rows", "h5py", "rows", "view"])
+def stored(request, tmp_path):
+    if request.param == "memmap":
+        np.save(tmp_path / "flux.npy", ARRAY)
+        yield np.load(tmp_path / "flux.npy", mmap_mode="r")
+    elif request.param == "h5py":
+        import h5py
+
+        with h5py.File(tmp_path / "flux.h5", "w") as file:
+            yield file.create_dataset("flux", data=ARRAY, chunks=(3, 5))
+    else:
+        yield {
+            "ndarray": ARRAY,
+            "lazy rows": LazyRows(ARRAY[::-1], np.arange(13)[::-1]),
+            "rows": Rows(ARRAY),
+            "view": RowView(ARRAY[::-1])[::-1],
+        }[request.param]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        PICKED,
+        PICKED.tolist(),
+        slice(None),
+        slice(2, 9, 3),
+        slice(None, None, -1),
+        slice(4, 4),
+        np.arange(13) % 2 == 0,
+        (PICKED, Ellipsis),
+        (slice(1, 3), slice(None)),
+    ],
+    ids=str,
+)
+def test_rows_of_a_view_are_those_of_numpy(stored, key):
+    view = RowView(stored)[key]
+    expected = ARRAY[key]
+    assert isinstance(view, RowView)
+    assert view.shape == expected.shape
+    assert len(view) == len(expected)
+    assert view.dtype == np.asarray(view).dtype == np.float32
+    np.testing.assert_array_equal(np.asarray(view), expected)
+
+
+def test_rows_of_a_view_of_a_view_are_rows_of_the_first(stored):
+    view = RowView(stored)[PICKED][[4, 0, 1]][1:]
+    np.testing.assert_array_equal(np.asarray(view), ARRAY[[12, 0]])
+
+
+def test_one_row_is_an_array(stored):
+    np.testing.assert_array_equal(RowView(stored)[-1], ARRAY[-1])
+    assert isinstance(RowView(stored)[3], np.ndarray)
+
+
+def test_picking_rows_reads_nothing():
+    rows = Rows(ARRAY)
+    view = RowView(rows)[PICKED]
+    assert rows.asked == []
+    np.asarray(view)
+    assert rows.asked == PICKED.tolist()
+
+
+def test_rows_in_turn_are_read_at_once():
+    rows = Rows(ARRAY)
+    np.asarray(RowView(rows)[3:9])
+    assert rows.asked == [slice(3, 9)]
+
+
+def test_array_of_a_view_may_be_another_type_or_a_copy():
+    view = RowView(ARRAY)
+    assert np.asarray(view, dtype=np.float64).dtype == np.float64
+    assert not np.shares_memory(np.array(view), ARRAY)
+    with pytest.raises(ValueError, match="only by being read"):
+        np.asarray(view[PICKED], copy=False)
+
+
+def test_scikit_learn_splits_a_view_into_views():
+    train, test = train_test_split(RowView(ARRAY), random_state=0)
+    expected = train_test_split(ARRAY, random_state=0)
+    for view, array in zip((train, test), expected, strict=True):
+        assert isinstance(view, RowView)
+        np.testing.assert_array_equal(np.asarray(view), array)
+    assert isinstance(_safe_indexing(RowView(ARRAY), PICKED), RowView)
+
+
+def test_columns_of_a_view_are_an_error_that_says_what_to_do():
+    with pytest.raises(IndexError, match=r"got columns \[0\].*numpy.asarray\(view"):
+        RowView(ARRAY)[:, 0]
+
+
+def test_view_of_an_array_of_other_dimensions_is_an_error():
+    with pytest.raises(ValueError, match=r"two dimensions.*got shape \(13,\)"):
+        RowView(ARRAY[:, 0])
+
+
+def test_row_that_is_not_there_is_an_error():
+    with pytest.raises(IndexError):
+        RowView(ARRAY)[13]
