@@ -131,7 +131,7 @@ def _summary(emulator, provenance):
     power = emulator.resolving_power_
     rows = [
         ("architecture", f"{_class_name(emulator.arch_)}, {n_weights:,} weights"),
-        ("options", _inline(emulator.arch_params_) or "the defaults"),
+        ("options", _options(emulator.arch_params_) or "the defaults"),
         ("wavelengths", _wavelengths(emulator)),
         ("other wavelengths", _other_wavelengths(module)),
         ("resolving power", _resolving_power(power)),
@@ -164,7 +164,11 @@ def _labels(emulator, provenance):
     scale = provenance.get("solar_scale")
     lines = [_table(["label", "unit", "from", "to"], rows)]
     if any(name.endswith("_H") for name in emulator.label_names_):
-        told = f": {scale}." if scale else ", whose abundances were not stated."
+        told = (
+            f": {str(scale).rstrip('.')}."
+            if scale
+            else ", whose abundances were not stated."
+        )
         lines.append(f"`Fe_H` stands for [Fe/H], and so on, relative to the Sun{told}")
     lines.append(
         "The box need not be full: `emulator.domain(P)` tells which stars are among "
@@ -236,10 +240,7 @@ def _quarters(emulator):
 def _training(emulator, provenance):
     told = {k: v for k, v in provenance.items() if k not in _PLACED}
     grid = _nested(told) if told else "Nothing was said about the training grid."
-    recipe = {
-        k: v for k, v in emulator.recipe_.to_dict().items() if v not in (None, {})
-    }
-    return [grid, f"Recipe: {_inline(recipe)}."]
+    return [grid, f"Recipe: {_options(emulator.recipe_.to_dict())}."]
 
 
 def _usage(emulator, provenance):
@@ -325,8 +326,13 @@ def _wrapped(text):
     return textwrap.wrap(text, 78, break_long_words=False)
 
 
-def _inline(values):
-    return ", ".join(f"{key} = {value}" for key, value in values.items())
+def _options(values):
+    """Give single numbers and words; what is longer follows from the training set."""
+    return ", ".join(
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in values.items()
+        if isinstance(value, bool | int | float | str)
+    )
 
 
 def _table(header, rows):

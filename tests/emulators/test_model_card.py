@@ -82,6 +82,13 @@ def test_card_says_what_the_emulator_is(make_card, fitted, tiny_grid):
     assert rows["training steps"] == ["53"]
 
 
+def test_card_leaves_out_options_that_are_tables(make_card, fitted):
+    assert isinstance(fitted["opacity"].arch_params_["linear"], dict)
+    options = table_of(make_card("opacity"), "")["options"][0]
+    assert options.startswith("n_populations = 13, n_hidden = 11, width = 7")
+    assert "linear" not in options
+
+
 @pytest.mark.parametrize(
     ("power", "told"), [(47_300, "47,300"), (np.inf, "infinite: not broadened")]
 )
