@@ -227,7 +227,7 @@ def error_by_quartile(labels, residuals):
     array([[3., 1., 1., 1.]])
     """
     labels = np.asarray(labels, np.float64)
-    edges = np.quantile(labels, np.linspace(0, 1, 5), axis=0).T
+    edges = np.array([np.quantile(column, np.linspace(0, 1, 5)) for column in labels.T])
     # row by row, as a copy of all may not fit
     spectrum_mae = np.array([np.abs(r).mean(dtype=np.float64) for r in residuals])
     mae = np.full((len(edges), 4), np.nan)

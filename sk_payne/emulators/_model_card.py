@@ -144,9 +144,7 @@ def _summary(emulator, provenance):
         mae, rms = emulator.held_out_mae_, emulator.held_out_rms_
         rows.append(("mean absolute error", _number(mae.mean())))
         rows.append(("root mean square error", _number(np.sqrt(np.mean(rms**2)))))
-    license = provenance.get(
-        "license", "not stated; ask the author before you share it"
-    )
+    license = provenance.get("license", "not stated; ask the author before sharing it")
     return [*rows, ("licence", license), ("saved", provenance["saved"])]
 
 
@@ -164,12 +162,8 @@ def _labels(emulator, provenance):
     scale = provenance.get("solar_scale")
     lines = [_table(["label", "unit", "from", "to"], rows)]
     if any(name.endswith("_H") for name in emulator.label_names_):
-        told = (
-            f": {str(scale).rstrip('.')}."
-            if scale
-            else ", whose abundances were not stated."
-        )
-        lines.append(f"`Fe_H` stands for [Fe/H], and so on, relative to the Sun{told}")
+        sun = f": {str(scale).rstrip('.')}" if scale else ", whose scale was not stated"
+        lines.append(f"`Fe_H` stands for [Fe/H], and so on, relative to the Sun{sun}.")
     lines.append(
         "The box need not be full: `emulator.domain(P)` tells which stars are among "
         "the training spectra, and `predict` warns of those outside."
