@@ -242,7 +242,9 @@ def in_a_child(arguments, arch, where):
         done = subprocess.run(
             command, stdout=subprocess.PIPE, text=True, preexec_fn=enter, check=True
         )
-    return {**json.loads(done.stdout.splitlines()[-1]), "limited": limited}
+    row = {**json.loads(done.stdout.splitlines()[-1]), "limited": limited}
+    print(row, file=sys.stderr)
+    return row
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ It is here because cross-validation picks rows with ``F[train]``, and would copy
 that does not fit into memory.
 """
 
+import mmap
+
 import numpy as np
 
 from sk_payne.grids._lazy_rows import LazyRows
@@ -66,9 +68,10 @@ class RowView:
                 "`array` must have two dimensions, spectra and wavelengths; got shape "
                 f"{array.shape}. Make it so with array.reshape(n_spectra, -1)."
             )
-        viewed = isinstance(array, RowView)
-        self._array = array._array if viewed else array
-        self._rows = array._rows if viewed else np.arange(array.shape[0])
+        # rows of rows are rows of what is below them
+        inside = isinstance(array, RowView | LazyRows)
+        self._array = array._array if inside else array
+        self._rows = array._rows if inside else np.arange(array.shape[0])
         self.dtype = array.dtype
 
     @property
@@ -106,10 +109,30 @@ def _read(array, rows):
     n = len(rows)
     if n and rows[-1] - rows[0] == n - 1 and np.all(np.diff(rows) == 1):
         return np.asarray(array[int(rows[0]) : int(rows[-1]) + 1])
-    if isinstance(array, np.ndarray | LazyRows):
+    if isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            _announce(array, rows)
         return np.asarray(array[rows])
     # h5py takes rows in increasing order alone, and others take long for many at once
     out = np.empty((n, array.shape[1]), array.dtype)
     for place, row in enumerate(rows):
         out[place] = array[int(row)]
     return out
+
+
+def _announce(array, rows):
+    """Tell the system which rows of a memory-map are about to be read.
+
+    It then reads them all at once, and no more than them; by itself it reads around
+    each row, one after the other, for Linux often megabytes.
+    """
+    pages = array._mmap
+    if not hasattr(pages, "madvise"):
+        return
+    address = np.frombuffer(pages, np.uint8).__array_interface__["data"][0]
+    start = array.__array_interface__["data"][0] - address
+    n_bytes = array.shape[1] * array.itemsize
+    for row in rows.tolist():
+        first = start + row * array.strides[0]
+        before = first % mmap.PAGESIZE
+        pages.madvise(mmap.MADV_WILLNEED, first - before, before + n_bytes)

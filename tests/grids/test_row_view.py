@@ -1,5 +1,7 @@
 """Tests of views of rows: the rows of numpy, read late, and nothing more."""
 
+import mmap
+
 import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
@@ -26,11 +28,39 @@ class Rows:
         return self._array[key]
 
 
-@pytest.fixture(params=["ndarray", "memmap", "lazy rows", "h5py", "rows", "view"])
+class Recorder(mmap.mmap):
+    """A map of a file that tells which parts of it were asked for."""
+
+    def madvise(self, option, start, length):
+        assert option == mmap.MADV_WILLNEED
+        assert start % mmap.PAGESIZE == 0
+        self.parts.append(self[start : start + length])
+        super().madvise(option, start, length)
+
+
+@pytest.fixture(
+    params=[
+        "ndarray",
+        "memmap",
+        "slice of a memmap",
+        "memmap backwards",
+        "lazy rows of a memmap",
+        "lazy rows",
+        "h5py",
+        "rows",
+        "view",
+    ]
+)
 def stored(request, tmp_path):
-    if request.param == "memmap":
-        np.save(tmp_path / "flux.npy", ARRAY)
-        yield np.load(tmp_path / "flux.npy", mmap_mode="r")
+    if "memmap" in request.param:
+        np.save(tmp_path / "flux.npy", np.concatenate([ARRAY[::-1], ARRAY]))
+        both = np.load(tmp_path / "flux.npy", mmap_mode="r")
+        yield {
+            "memmap": lambda: RowView(both)[13:],
+            "slice of a memmap": lambda: both[13:],
+            "memmap backwards": lambda: both[12::-1],
+            "lazy rows of a memmap": lambda: LazyRows(both, np.arange(13, 26)),
+        }[request.param]()
     elif request.param == "h5py":
         import h5py
 
@@ -92,6 +122,23 @@ def test_rows_in_turn_are_read_at_once():
     rows = Rows(ARRAY)
     np.asarray(RowView(rows)[3:9])
     assert rows.asked == [slice(3, 9)]
+
+
+def test_system_is_told_which_rows_of_a_memory_map_are_read(tmp_path):
+    flux = np.random.default_rng(1).normal(size=(13, 1009)).astype(np.float32)
+    path = tmp_path / "flux.raw"
+    path.write_bytes(b"a header" + flux.tobytes())
+    with open(path, "rb") as file:
+        pages = Recorder(file.fileno(), 0, access=mmap.ACCESS_READ)
+    pages.parts = []
+    mapped = np.ndarray.__new__(np.memmap, flux.shape, np.float32, pages, 8)
+    mapped._mmap = pages
+    found = np.asarray(RowView(mapped[2:])[[7, 0, 4]])
+    np.testing.assert_array_equal(found, flux[[9, 2, 6]])
+    assert len(pages.parts) == 3
+    for part, row in zip(pages.parts, [9, 2, 6], strict=True):
+        assert part.endswith(flux[row].tobytes())
+        assert len(part) < flux[row].nbytes + mmap.PAGESIZE
 
 
 def test_array_of_a_view_may_be_another_type_or_a_copy():
