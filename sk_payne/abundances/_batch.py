@@ -16,6 +16,7 @@ from sk_payne.abundances._observation import (
     continuum_basis,
     fit_continuum,
 )
+from sk_payne.abundances._score_test import score_excess
 from sk_payne.abundances._start import resample_roughly
 from sk_payne.spectra import doppler_factor
 
@@ -25,6 +26,13 @@ POOR = 5
 """Standard deviations by which chi2 may exceed its expectation before a star is fitted
 again from elsewhere, and by which another fit must be better, with errors scaled to a
 reduced chi2 of one."""
+
+# Standard deviations by which residuals may look like model spectra: one in a hundred
+# good fits exceeds them, and is fitted again in vain.
+_STRANGE = 2.5
+
+# Stars whose residuals are looked at together, in numbers: 32 MB in float64.
+_CACHE = 2**22
 
 # Steps of the velocity scan that the fit may move away from its start.
 _VELOCITY_STEPS = 5
@@ -247,8 +255,10 @@ class Batch:
         for labels in first_guess.others(*at_rest, fit.parameters[:, :n_labels].cpu()):
             labels = labels.to(first.device)
             starts.append(torch.hstack([labels, first[:, n_labels:]]))
+        rows = torch.arange(len(dof), device=dof.device)
         for start in starts:
-            rows = torch.nonzero(is_poor(fit.chi2, dof))[:, 0]
+            poor = is_poor(fit.chi2[rows], dof[rows])
+            rows = rows[poor | self._is_strange(problem, fit, low, high, rows)]
             if not len(rows):
                 break
             again = fit_least_squares(*problem, start, low, high, rows=rows, **how)
@@ -256,6 +266,35 @@ class Batch:
             margin = POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
             fit.take_better(again, rows, margin)
         return fit
+
+    def _is_strange(self, problem, fit, low, high, rows):
+        """Whether what fits leave of some stars looks like model spectra."""
+        model, flux, ivar = problem
+        free = (fit.parameters > low) & (fit.parameters < high)
+        numbers = flux.shape[1] * len(self.task.directions.components)
+        strange = []
+        for block in rows.split(max(1, _CACHE // numbers)):
+            at_rest = None
+            if self.wavelength is not None:
+                at_rest = self._tensor(self.wavelength[block.cpu().numpy()])
+                if self.velocity_limits is not None:
+                    at_rest = at_rest / doppler_factor(fit.parameters[block, -1:])
+            directions = self.task.directions(at_rest).to(flux)
+            if self.basis is not None:
+                with torch.no_grad():
+                    directions = model.directions(
+                        block, fit.parameters[block], directions
+                    )
+            excess = score_excess(
+                fit.residual[block],
+                ivar[block],
+                fit.jacobian[block],
+                fit.normal_matrix[block],
+                free[block],
+                directions,
+            )
+            strange.append(excess > _STRANGE)
+        return torch.cat(strange) if strange else rows > len(flux)
 
     def _at_rest(self):
         """Flux and ivar on the grid of the emulator, good enough for a first guess."""

@@ -46,6 +46,10 @@ class LeastSquaresFit:
     converged : Tensor of shape (B,), bool
         Whether no step that could be taken would lower chi2 by more than 1e-6 (1e-2
         in float32), the undamped one included.
+    residual : Tensor of shape (B, P)
+        Flux that is left there.
+    jacobian : Tensor of shape (B, K, P)
+        Derivatives there.
     """
 
     parameters: torch.Tensor
@@ -53,6 +57,8 @@ class LeastSquaresFit:
     chi2: torch.Tensor
     n_iterations: torch.Tensor
     converged: torch.Tensor
+    residual: torch.Tensor
+    jacobian: torch.Tensor
 
     def take_better(self, other, rows, margin):
         """Take over the stars that another fit brought to a clearly smaller chi2.
@@ -69,8 +75,9 @@ class LeastSquaresFit:
         self.n_iterations[rows] += other.n_iterations[rows]
         better = other.converged & (other.chi2 < self.chi2 - margin)
         rows = rows[better[rows]]
-        for name in ("parameters", "normal_matrix", "chi2", "converged"):
-            getattr(self, name)[rows] = getattr(other, name)[rows]
+        for name, values in vars(self).items():
+            if name != "n_iterations":
+                values[rows] = getattr(other, name)[rows]
 
 
 @torch.no_grad()
@@ -164,7 +171,13 @@ class _State:
     def result(self):
         """Give what was found."""
         return LeastSquaresFit(
-            self.parameters, self.normal, self.chi2, self.n_iterations, self.converged
+            parameters=self.parameters,
+            normal_matrix=self.normal,
+            chi2=self.chi2,
+            n_iterations=self.n_iterations,
+            converged=self.converged,
+            residual=self.residual,
+            jacobian=self.jacobian,
         )
 
     def linearize(self, rows):

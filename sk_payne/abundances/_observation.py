@@ -178,6 +178,14 @@ class ContinuumModel:
         """Flux of shape (n, P) and derivatives of shape (n, K, P)."""
         linear = self.model.linearize(rows, parameters)
         flux, jacobian = (part.to(self.data) for part in linear)
+        return self._under_continuum(rows, flux, jacobian)
+
+    def directions(self, rows, parameters, directions):
+        """Bring changes (n, D, P) of the model under the continuum, as derivatives."""
+        flux = self.model.flux(rows, parameters)
+        return self._under_continuum(rows, flux, directions)[1]
+
+    def _under_continuum(self, rows, flux, jacobian):
         continuum, by_coefficient, normal = self._continuum(rows, flux)
         jacobian = jacobian * continuum[:, None]
         weighted = by_coefficient * self.ivar[rows][:, None]

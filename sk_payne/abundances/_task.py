@@ -15,6 +15,7 @@ from sk_payne.abundances._inverted import Inverted
 from sk_payne.abundances._observation import Broadening
 from sk_payne.abundances._results import VELOCITY
 from sk_payne.abundances._sampling import Instrument
+from sk_payne.abundances._score_test import Directions
 from sk_payne.abundances._start import Starts
 from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.exceptions import WavelengthMismatchError
@@ -67,6 +68,8 @@ class Task:
         What is known.
     starts : Starts
         Labels and widths to start from.
+    directions : Directions
+        What residuals of a wrong fit look like.
     scan : VelocityScan or None
         Velocities to start from.
     """
@@ -81,6 +84,7 @@ class Task:
     nuisances: list
     constraints: Constraints
     starts: Starts
+    directions: Directions
     scan: VelocityScan | None = field(default=None)
 
     @property
@@ -191,6 +195,9 @@ def prepare(inverted, spectra, options):
         nuisances=nuisances,
         constraints=None,
         starts=starts,
+        directions=Directions(
+            inverted.wavelength, starts.velocity_templates, inverted.device
+        ),
     )
     task.constraints = Constraints.from_mappings(
         [*inverted.label_names, *nuisances],
@@ -235,9 +242,10 @@ def _checked_limits(inverted, options):
     limits = {
         name: _as_limits(name, getattr(options, name)) for name in ("vsini", "vmac")
     }
-    if not 0 <= options.limb_darkening <= 1:
+    darkening = _as_numbers(options.limb_darkening)
+    if darkening.ndim or not 0 <= darkening <= 1:
         raise ValueError(
-            f"`limb_darkening` must be between 0 and 1; got {options.limb_darkening}."
+            f"`limb_darkening` must be between 0 and 1; got {options.limb_darkening!r}."
         )
     is_wanted = any(high for _, high in limits.values())
     is_wanted |= options.integrate_pixels or options.arm_offsets is not None
@@ -255,19 +263,20 @@ def _checked_limits(inverted, options):
 
 def _power_limits(inverted, limits):
     """Smallest and largest resolving power of an instrument to be found."""
-    if np.shape(limits) != (2,) or not 0 < limits[0] < limits[1] < np.inf:
+    pair = _as_numbers(limits)
+    if pair.shape != (2,) or not 0 < pair[0] < pair[1] < np.inf:
         raise ValueError(
             "`resolving_power` must be a smallest and a largest one, both positive, if "
             f"it is a tuple; got {limits!r}. Pass a list or array of one per pixel."
         )
     # which checks the upper end, too
-    _given_sigma(inverted, limits[1])
-    return tuple(map(float, limits))
+    _given_sigma(inverted, pair[1])
+    return float(pair[0]), float(pair[1])
 
 
 def _as_limits(name, value):
     """Smallest and largest value of a width, alike if it is fixed."""
-    limits = np.asarray(value, dtype=np.float64)
+    limits = _as_numbers(value)
     limits = limits.repeat(2) if limits.ndim == 0 else limits
     good = limits.shape == (2,) and np.isfinite(limits).all()
     if not good or not 0 <= limits[0] <= limits[1]:
@@ -276,6 +285,15 @@ def _as_limits(name, value):
             f"largest one; got {value!r}."
         )
     return float(limits[0]), float(limits[1])
+
+
+def _as_numbers(value):
+    """Give numbers as an array, and NaN, which no rule allows, for anything else."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # of units, or of different lengths
+        return np.asarray(np.nan)
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else np.asarray(np.nan)
 
 
 def _check_degree(inverted, degree):
@@ -339,7 +357,12 @@ def _given_sigma(inverted, resolving_power):
             "SpectrumEmulator: that of its training spectra, np.inf if they are "
             "as the star sends them out."
         )
-    power = np.asarray(resolving_power, dtype=np.float64)
+    power = _as_numbers(resolving_power)
+    if power.ndim == 0 and np.isnan(power):
+        raise ValueError(
+            "`resolving_power` must be a positive number, one for each pixel, a tuple "
+            f"of a smallest and a largest one, or None; got {resolving_power!r}."
+        )
     if power.ndim == 0:
         return float(velocity_sigma(power, inverted.resolving_power))
     # unknown where there is nothing to see
@@ -351,7 +374,8 @@ def _arm_offsets(limits, n_arms, with_velocity):
     """Limits of the offsets of all arms but the first."""
     if limits is None:
         return []
-    if np.shape(limits) != (2,) or not -C_KMS < limits[0] <= 0 <= limits[1] < C_KMS:
+    pair = _as_numbers(limits)
+    if pair.shape != (2,) or not -C_KMS < pair[0] <= 0 <= pair[1] < C_KMS:
         raise ValueError(
             "`arm_offsets` must be a smallest and a largest velocity in km/s, with 0 "
             f"between them, or None; got {limits!r}."
@@ -361,7 +385,7 @@ def _arm_offsets(limits, n_arms, with_velocity):
             "`velocity_range` must not be None with `arm_offsets`: they are relative "
             "to the velocity of the first arm."
         )
-    return [tuple(map(float, limits))] * (n_arms - 1)
+    return [(float(pair[0]), float(pair[1]))] * (n_arms - 1)
 
 
 def _observed_wavelength(inverted, spectra):
@@ -392,10 +416,8 @@ def _observed_wavelength(inverted, spectra):
 
 
 def _check_velocity_range(velocity_range):
-    good = np.shape(velocity_range) == (2,) and (
-        -C_KMS < velocity_range[0] <= velocity_range[1] < C_KMS
-    )
-    if not good:
+    pair = _as_numbers(velocity_range)
+    if pair.shape != (2,) or not -C_KMS < pair[0] <= pair[1] < C_KMS:
         raise ValueError(
             "`velocity_range` must be a smallest and a largest velocity in km/s, or "
             f"None; got {velocity_range!r}."

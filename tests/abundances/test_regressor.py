@@ -352,7 +352,8 @@ def test_unfinished_stars_are_named(emulator, stars):
     ):
         regressor.predict(stars)
     table = regressor.measure(stars)
-    assert (table["n_iterations"] == 1).all()
+    # one step from each of at most four starts
+    assert (table["n_iterations"] <= 4).all()
     assert (table["flags"] & FLAGS["NOT_CONVERGED"][0] > 0).all()
 
 
