@@ -18,6 +18,7 @@ from sk_payne.abundances._observation import (
 )
 from sk_payne.abundances._score_test import score_excess
 from sk_payne.abundances._start import resample_roughly
+from sk_payne.abundances._weights import reweigh
 from sk_payne.spectra import doppler_factor
 
 __all__ = ["POOR", "Batch", "is_poor"]
@@ -33,6 +34,14 @@ _STRANGE = 2.5
 
 # Stars whose residuals are looked at together, in numbers: 32 MB in float64.
 _CACHE = 2**22
+
+# How often pixels are weighed anew and stars fitted again, at most, and by which part
+# of it the floor of errors must change for that.
+_N_ROUNDS, _SAME_FLOOR = 10, 0.01
+
+# Part of the continuum by which flux must be beyond that of all models to be a cosmic
+# ray at sight: continua are only about known then.
+_SLACK = 0.1
 
 # Steps of the velocity scan that the fit may move away from its start.
 _VELOCITY_STEPS = 5
@@ -74,8 +83,8 @@ class Batch:
         self.wavelength = self.arm = None
         if task.wavelength is not None:
             self.wavelength = self._per_star(task.wavelength)
-        if spectra.arm is not None:
-            self.arm = self._per_star(spectra.arm)
+        if task.arm is not None:
+            self.arm = self._per_star(task.arm)
         self.found = None if found is None else found.parameters[stars]
         self.velocity = np.zeros(len(stars))
         # of the fit; without one, no velocity is fitted
@@ -86,6 +95,8 @@ class Batch:
         self._prepare(rank)
         self.n_pixels = (self.raw_ivar > 0).sum(axis=1)
         self._keep(np.flatnonzero(self.n_pixels))
+        floor = self.task.options.error_floor
+        self.floor = np.full(len(self.rows), 0.0 if floor == "fit" else floor)
 
     # Prepare
 
@@ -101,7 +112,9 @@ class Batch:
         if not is_normalised:
             self._find_continuum()
         if self.task.options.emulator_error and self.inverted.error is not None:
-            self._add_error()
+            self._add_error(self._emulator_error())
+        if self.task.options.error_floor != "fit":
+            self._add_error(self.task.options.error_floor)
 
     def _find_continuum(self):
         """Fit a polynomial times the mean of the models at the present velocity."""
@@ -115,6 +128,10 @@ class Batch:
             self.arm,
         )
         self.continuum = fit_continuum(self.raw_flux, self.raw_ivar, self.basis, model)
+        if self.task.options.clip is not None:
+            self.continuum = fit_continuum(
+                self.raw_flux, self._trusted_ivar(), self.basis, model
+            )
 
     def _find_velocity(self, rank):
         """Scan for the velocity; keep the pixels that the fit can see around it."""
@@ -127,7 +144,7 @@ class Batch:
             velocities, excess = self.task.scan(
                 self.wavelength,
                 self.raw_flux / self.continuum,
-                self.raw_ivar * self.continuum**2,
+                self._trusted_ivar() * self.continuum**2,
                 n_best=rank + 1,
             )
             self.velocity = np.where(is_known, known, velocities[:, rank])
@@ -161,14 +178,30 @@ class Batch:
         covered = (self.wavelength.T >= lowest) & (self.wavelength.T <= highest)
         self.raw_ivar = np.where(covered.T, self.raw_ivar, 0.0)
 
-    def _add_error(self):
-        """Add the error of the emulator to that of the pixels, in quadrature."""
-        error = self.inverted.error
-        if self.wavelength is not None:
-            rest = self.wavelength / doppler_factor(self.velocity)[:, None]
-            error = np.interp(rest, self.inverted.wavelength, error)
-        error = error * self.continuum
-        self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * error**2)
+    def _emulator_error(self):
+        """Error of the emulator at the pixels, in units of the continuum."""
+        if self.wavelength is None:
+            return self.inverted.error
+        rest = self.wavelength / doppler_factor(self.velocity)[:, None]
+        return np.interp(rest, self.inverted.wavelength, self.inverted.error)
+
+    def _add_error(self, error):
+        """Add an error in units of the continuum to that of the pixels."""
+        variance = (error * self.continuum) ** 2
+        self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * variance)
+
+    def _trusted_ivar(self):
+        """Inverse variances, 0 where flux is beyond that of all models: cosmic rays."""
+        clip = self.task.options.clip
+        if clip is None:
+            return self.raw_ivar
+        low, high = self.task.starts.flux_range
+        flux = self.raw_flux / self.continuum
+        beyond = np.maximum(flux - high, low - flux)
+        is_ray = (beyond > _SLACK) & (
+            (beyond * self.continuum) ** 2 * self.raw_ivar > clip**2
+        )
+        return np.where(is_ray, 0.0, self.raw_ivar)
 
     def _per_star(self, array):
         rows = array[self.stars] if array.ndim == 2 else array
@@ -197,9 +230,17 @@ class Batch:
             return
         problem, low, high, prior = self.problem()
         fit = self._fit(problem, low, high, prior)
+        if self._is_weighed:
+            self.raw_ivar = problem[2].double().cpu().numpy()
+            results.n_pixels[self.rows] = (self.raw_ivar > 0).sum(axis=1)
+            results.n_clipped[:] = self.n_pixels - results.n_pixels
         self._report(fit, low, high, prior, results)
+        every = torch.arange(len(self.rows), device=self.inverted.device)
+        if self.basis is not None:
+            with torch.no_grad():
+                positive = problem[0].is_positive(every, fit.parameters)
+            results.bad_continuum[self.rows] = ~positive.cpu().numpy()
         if results.model is not None:
-            every = torch.arange(len(self.rows), device=self.inverted.device)
             with torch.no_grad():
                 flux = problem[0].flux(every, fit.parameters).double().cpu().numpy()
             results.model[self.rows] = np.where(self.raw_ivar > 0, flux, np.nan)
@@ -241,31 +282,82 @@ class Batch:
         how |= {"low": low, "high": high, "prior": prior}
         how["max_iterations"] = self.task.options.max_iterations
         start = self._tensor((self.found - center) / scale)
+        if self._is_weighed:
+            rows = torch.arange(len(start), device=start.device)
+            with torch.no_grad():
+                residual = how["flux"] - how["model"].flux(rows, start)
+            self._reweigh(how["ivar"], how["ivar"].clone(), residual, rows)
         return fit_least_squares(start=start, **how), how
 
     def _fit(self, problem, low, high, prior):
         """Fit all stars; those whose fit is poor again, from elsewhere."""
         first_guess, at_rest = self.task.starts, self._at_rest()
         first, *starts = self._sorted(problem, first_guess.parameters(*at_rest))
-        how = {"max_iterations": self.task.options.max_iterations, "prior": prior}
-        fit = fit_least_squares(*problem, first, low, high, **how)
-        dof = (problem[2] > 0).sum(1) - fit.parameters.shape[1]
-        dof = dof - torch.from_numpy(self._n_continuum()).to(dof)
+        how = {"low": low, "high": high, "prior": prior}
+        how["max_iterations"] = self.task.options.max_iterations
+        every = torch.arange(len(first), device=first.device)
+        own = problem[2].clone()
+        if self.task.options.clip is not None:
+            problem[2][:] = self._tensor(self._trusted_ivar())
+        fit = fit_least_squares(*problem, first, **how)
+        self._settle(problem, own, fit, every, how)
         n_labels = len(self.inverted.low)
         for labels in first_guess.others(*at_rest, fit.parameters[:, :n_labels].cpu()):
             labels = labels.to(first.device)
             starts.append(torch.hstack([labels, first[:, n_labels:]]))
-        rows = torch.arange(len(dof), device=dof.device)
+        rows = every
         for start in starts:
+            dof = (problem[2] > 0).sum(1) - self._n_fitted()
             poor = is_poor(fit.chi2[rows], dof[rows])
             rows = rows[poor | self._is_strange(problem, fit, low, high, rows)]
             if not len(rows):
                 break
-            again = fit_least_squares(*problem, start, low, high, rows=rows, **how)
+            again = fit_least_squares(*problem, start, rows=rows, **how)
             # where the model is wrong, chi2 differs that much between good fits, too
             margin = POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
-            fit.take_better(again, rows, margin)
+            taken = fit.take_better(again, rows, margin)
+            self._settle(problem, own, fit, taken, how)
         return fit
+
+    @property
+    def _is_weighed(self):
+        """Whether what pixels weigh depends on the fit."""
+        options = self.task.options
+        return options.clip is not None or options.error_floor == "fit"
+
+    def _settle(self, problem, own, fit, rows, how):
+        """Weigh pixels by what fits leave, and fit again, until both agree."""
+        for _ in range(_N_ROUNDS if self._is_weighed else 0):
+            rows = self._reweigh(problem[2], own, fit.residual, rows)
+            if not len(rows):
+                break
+            again = fit_least_squares(*problem, fit.parameters, rows=rows, **how)
+            fit.take(again, rows)
+
+    def _reweigh(self, ivar, own, residual, rows):
+        """Change inverse variances where residuals tell; give the stars concerned."""
+        options, which = self.task.options, rows.cpu().numpy()
+        new, floor = reweigh(
+            residual[rows],
+            own[rows],
+            self._tensor(self.continuum[which]).to(own),
+            self._n_fitted()[rows],
+            clip=options.clip,
+            fit_floor=options.error_floor == "fit",
+        )
+        changed = ((new > 0) != (ivar[rows] > 0)).any(1).cpu().numpy()
+        if options.error_floor == "fit":
+            floor = floor.double().cpu().numpy()
+            changed |= np.abs(floor - self.floor[which]) > _SAME_FLOOR * floor
+            self.floor[which[changed]] = floor[changed]
+        changed = torch.from_numpy(changed).to(rows.device)
+        ivar[rows[changed]] = new[changed]
+        return rows[changed]
+
+    def _n_fitted(self):
+        """Numbers fitted to every star."""
+        n_parameters = self.constraints.value.shape[1]
+        return self._tensor(self._n_continuum() + n_parameters)
 
     def _is_strange(self, problem, fit, low, high, rows):
         """Whether what fits leave of some stars looks like model spectra."""
@@ -299,7 +391,7 @@ class Batch:
     def _at_rest(self):
         """Flux and ivar on the grid of the emulator, good enough for a first guess."""
         flux = self.raw_flux / self.continuum
-        ivar = self.raw_ivar * self.continuum**2
+        ivar = self._trusted_ivar() * self.continuum**2
         if self.wavelength is None:
             return torch.from_numpy(flux), torch.from_numpy(ivar)
         rest = self.wavelength / doppler_factor(self.velocity)[:, None]
@@ -348,6 +440,7 @@ class Batch:
             broadening=self.task.broadening,
             sampling=sampling,
             arm=self._tensor(self.arm) if self.task.offsets else None,
+            n_offsets=len(self.task.offsets),
         )
 
     def _bounds(self):
@@ -396,6 +489,7 @@ class Batch:
         results.is_fixed[rows] = is_fixed
         results.covariance[rows] = covariance * scale[:, None] * scale
         results.n_continuum[rows] = self._n_continuum()
+        results.error_floor[rows] = self.floor
         penalty = prior_penalty(fit.parameters, prior)
         results.chi2[rows] = (fit.chi2 - penalty).cpu().numpy()
         results.n_iterations[rows] = fit.n_iterations.cpu().numpy()

@@ -241,6 +241,13 @@ def _check_arguments(regressor, spectra, chunk_size):
             "`snr` of the regressor must be one number for all stars; got "
             f"{np.size(regressor.snr)}. Pass spectra with their uncertainties."
         )
+    if np.ndim(regressor.arm_offsets) == 1:
+        raise ValueError(
+            "`arm_offsets` of the regressor must be a list of limits for each arm "
+            "after the first, so that all parts of a catalogue have the same columns; "
+            f"got {regressor.arm_offsets!r}. Pass [{regressor.arm_offsets!r}] for "
+            "spectra with two arms at most."
+        )
     for name in ("fixed", "priors"):
         for label, value in (getattr(regressor, name) or {}).items():
             if any(map(np.ndim, value if isinstance(value, tuple) else [value])):

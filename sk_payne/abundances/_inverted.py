@@ -79,6 +79,7 @@ class Inverted:
         broadening=None,
         sampling=None,
         arm=None,
+        n_offsets=0,
     ):
         """Flux as a function of parameters, for stars at their own wavelengths.
 
@@ -94,6 +95,8 @@ class Inverted:
             How pixels see flux; None if they see points.
         arm : Tensor of shape (B, P), int64, default=None
             Arm of every pixel, if arms have velocity offsets.
+        n_offsets : int, default=0
+            Offsets of arms after the first.
 
         Returns
         -------
@@ -110,6 +113,7 @@ class Inverted:
                 broadening,
                 sampling,
                 arm,
+                n_offsets,
             )
         return PredictModel(self.source, self.center, self.half_width)
 

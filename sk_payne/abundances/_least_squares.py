@@ -60,6 +60,20 @@ class LeastSquaresFit:
     residual: torch.Tensor
     jacobian: torch.Tensor
 
+    def take(self, other, rows):
+        """Take over what another fit made of stars; its steps are counted, too.
+
+        Parameters
+        ----------
+        other : LeastSquaresFit
+            Of the same stars.
+        rows : Tensor of int
+            Which of them.
+        """
+        other.n_iterations[rows] += self.n_iterations[rows]
+        for name, values in vars(self).items():
+            values[rows] = getattr(other, name)[rows]
+
     def take_better(self, other, rows, margin):
         """Take over the stars that another fit brought to a clearly smaller chi2.
 
@@ -71,13 +85,17 @@ class LeastSquaresFit:
             Stars that it fitted; its steps are counted, too.
         margin : Tensor of shape (B,)
             By how much chi2 must be smaller.
+
+        Returns
+        -------
+        taken : Tensor of int
+            Those stars.
         """
-        self.n_iterations[rows] += other.n_iterations[rows]
-        better = other.converged & (other.chi2 < self.chi2 - margin)
-        rows = rows[better[rows]]
-        for name, values in vars(self).items():
-            if name != "n_iterations":
-                values[rows] = getattr(other, name)[rows]
+        better = (other.converged & (other.chi2 < self.chi2 - margin))[rows]
+        worse = rows[~better]
+        self.n_iterations[worse] += other.n_iterations[worse]
+        self.take(other, rows[better])
+        return rows[better]
 
 
 @torch.no_grad()

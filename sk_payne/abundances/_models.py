@@ -43,6 +43,8 @@ class EmulatorModel:
         How pixels see it; None if they see points.
     arm : Tensor of shape (B, P), int64, or None
         Arm of every pixel; None if arms have no offsets.
+    n_offsets : int, default=0
+        Offsets of arms after the first; stars need not have so many arms.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class EmulatorModel:
         broadening=None,
         sampling=None,
         arm=None,
+        n_offsets=0,
     ):
         self.module = module
         self.single = single
@@ -64,7 +67,7 @@ class EmulatorModel:
         self.sampling = sampling
         self.arm = arm
         self.n_labels = len(module.label_center)
-        self.n_offsets = 0 if arm is None else int(arm.max())
+        self.n_offsets = n_offsets
         self.limits = None if grid is None else (float(grid[0]), float(grid[-1]))
         self.interpolator = module.interpolator
         # convolutions need all wavelengths, also of networks that take them one by one

@@ -185,6 +185,12 @@ class ContinuumModel:
         flux = self.model.flux(rows, parameters)
         return self._under_continuum(rows, flux, directions)[1]
 
+    def is_positive(self, rows, parameters):
+        """Whether the continuum is positive at all good pixels of the stars `rows`."""
+        flux = self.model.flux(rows, parameters)
+        continuum = self._continuum(rows, flux)[0]
+        return ((continuum > 0) | (self.ivar[rows] <= 0)).all(1)
+
     def _under_continuum(self, rows, flux, jacobian):
         continuum, by_coefficient, normal = self._continuum(rows, flux)
         jacobian = jacobian * continuum[:, None]

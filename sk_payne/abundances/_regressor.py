@@ -89,9 +89,11 @@ class AbundanceRegressor(
         Radial-tangential macroturbulence in km/s, likewise.
     limb_darkening : float, default=0.6
         Linear coefficient, for rotation.
-    arm_offsets : tuple of float, default=None
+    arm_offsets : tuple of float or list of tuple, default=None
         Of spectra with several arms, a smallest and a largest velocity in km/s by which
-        the wavelengths of each arm may be off against the first. If None, they agree.
+        the wavelengths of each arm may be off against the first; or a list of them, one
+        for each arm after the first, whichever arms stars have: the offset of an arm
+        that a star lacks is 0, with an infinite error. If None, they agree.
     continuum_degree : int, default=None
         If given, flux need not be normalised: models are multiplied by a polynomial of
         this degree in wavelength, one for each segment between gaps and for each arm,
@@ -110,6 +112,13 @@ class AbundanceRegressor(
     emulator_error : bool, default=True
         Whether the emulator's own held-out error at each wavelength is added to the
         errors of the pixels, in quadrature.
+    error_floor : float or "fit", default=0.0
+        What is added to the errors of all pixels in quadrature, in units of the
+        continuum, as no model is perfect. "fit" finds it for each star, so that
+        residuals have the size of their errors.
+    clip : float, default=None
+        If given, pixels whose residual exceeds so many errors are left out, and the
+        star is fitted again until they stay the same. 5 is usual.
     max_iterations : int, default=100
         Steps of the fit of a star.
     verbose : int, default=0
@@ -135,7 +144,8 @@ class AbundanceRegressor(
     regression on such spectra guesses. A star whose chi2 ends five standard deviations
     above what noise explains, or whose residuals look like model spectra (a score test
     with their 32 first principal components exceeds what noise does by 2.5 standard
-    deviations), is fitted again from elsewhere, and a clearly better fit counts. Priors are added to chi2 in the fit, but not to the one that is told. The
+    deviations), is fitted again from elsewhere, and a clearly better fit counts.
+    Priors are added to chi2 in the fit, but not to the one that is told. The
     covariance of a star is the inverse of :math:`J W J^T` at the minimum, plus the
     inverse variances of priors, where J are all derivatives, of velocity, widths and
     continuum too, and W the inverse variances of the pixels: errors include those from
@@ -176,6 +186,8 @@ class AbundanceRegressor(
         priors=None,
         fixed=None,
         emulator_error=True,
+        error_floor=0.0,
+        clip=None,
         max_iterations=100,
         verbose=0,
     ):
@@ -194,6 +206,8 @@ class AbundanceRegressor(
         self.priors = priors
         self.fixed = fixed
         self.emulator_error = emulator_error
+        self.error_floor = error_floor
+        self.clip = clip
         self.max_iterations = max_iterations
         self.verbose = verbose
 
@@ -326,8 +340,9 @@ class AbundanceRegressor(
             One row per star: each label and its error (`<name>_error`) with units,
             `vsini`, `vmac`, `resolving_power`, `velocity_offset_1` (of the second
             arm) and so on, and `radial_velocity` with their errors if fitted,
-            velocities in km/s; `chi2`, `dof`, `n_pixels`, `n_iterations`, `converged`
-            and `flags`; ``table.meta["flags"]`` explains the bits.
+            velocities in km/s; `chi2`, `dof`, `n_pixels`, `n_clipped`, `error_floor`,
+            `n_iterations`, `converged` and `flags`; ``table.meta["flags"]`` explains
+            the bits.
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the
             observed pixels; NaN where they were not used.

@@ -31,6 +31,7 @@ FLAGS = {
     "UNCONSTRAINED": (32, "the error of a label exceeds half of the training box"),
     "BAD_FIT": (64, "chi2 per degree of freedom above 3: not such a star, or velocity"),
     "WIDTH_AT_EDGE": (128, "vsini or vmac is at an end of its limits: one-sided"),
+    "BAD_CONTINUUM": (256, "the fitted continuum is not positive at every good pixel"),
 }
 """Names of the quality flags, with their bits and what they mean."""
 
@@ -79,12 +80,18 @@ class Measurements:
         Smallest chi2.
     n_pixels : ndarray of shape (n,), int
         Good pixels used.
+    n_clipped : ndarray of shape (n,), int
+        Pixels left out as outliers.
+    error_floor : ndarray of shape (n,)
+        What was added to errors, in units of the continuum.
     n_iterations : ndarray of shape (n,), int
         Steps tried.
     converged : ndarray of shape (n,), bool
         Whether chi2 could not be lowered any more.
     flags : ndarray of shape (n,), int
         Sum of the bits of :data:`FLAGS`.
+    bad_continuum : ndarray of shape (n,), bool
+        Whether the continuum is negative or zero at some good pixel.
     at_edge : ndarray of shape (n, n_nuisances), bool
         Whether what is not a label is at its bounds, which only the fit knows.
     model : ndarray of shape (n, n_pixels) or None
@@ -99,9 +106,12 @@ class Measurements:
     n_continuum: np.ndarray
     chi2: np.ndarray
     n_pixels: np.ndarray
+    n_clipped: np.ndarray
+    error_floor: np.ndarray
     n_iterations: np.ndarray
     converged: np.ndarray
     flags: np.ndarray
+    bad_continuum: np.ndarray
     at_edge: np.ndarray
     model: np.ndarray | None = None
 
@@ -118,9 +128,12 @@ class Measurements:
             n_continuum=np.zeros(n, dtype=np.int64),
             chi2=np.full(n, np.nan),
             n_pixels=np.zeros(n, dtype=np.int64),
+            n_clipped=np.zeros(n, dtype=np.int64),
+            error_floor=np.full(n, np.nan),
             n_iterations=np.zeros(n, dtype=np.int64),
             converged=np.zeros(n, dtype=bool),
             flags=np.zeros(n, dtype=np.int64),
+            bad_continuum=np.zeros(n, dtype=bool),
             at_edge=np.zeros((n, len(nuisances)), dtype=bool),
             model=None if n_pixels is None else np.full((n, n_pixels), np.nan),
         )
@@ -200,6 +213,7 @@ def set_flags(results, *, low, high):
         ).any(axis=1),
         "VELOCITY_AT_EDGE": results.at_edge[:, is_velocity].any(axis=1),
         "WIDTH_AT_EDGE": results.at_edge[:, ~is_velocity].any(axis=1),
+        "BAD_CONTINUUM": results.bad_continuum,
         "BAD_FIT": results.chi2 > 3 * np.maximum(results.dof, 1),
         "UNCONSTRAINED": (results.errors > (high - low) / 2).any(axis=1),
     }
@@ -224,9 +238,9 @@ def make_table(results, names, units, combinations=None):
     table : astropy.table.QTable
         One row per star: each label and its error (`<name>_error`) with units, those
         of `vsini`, `vmac` and `radial_velocity` if fitted, combinations, `chi2`,
-        `dof`, `n_pixels`, `n_iterations`, `converged` and `flags`, whose bits are
-        explained in ``table.meta["flags"]``, and in the description of the column,
-        which FITS and VOTable files keep.
+        `dof`, `n_pixels`, `n_clipped`, `error_floor`, `n_iterations`, `converged` and
+        `flags`, whose bits are explained in ``table.meta["flags"]``, and in the
+        description of the column, which FITS and VOTable files keep.
     """
     from astropy import units as u
     from astropy.table import QTable
@@ -251,6 +265,8 @@ def make_table(results, names, units, combinations=None):
     table["chi2"] = results.chi2
     table["dof"] = results.dof
     table["n_pixels"] = results.n_pixels
+    table["n_clipped"] = results.n_clipped
+    table["error_floor"] = results.error_floor
     table["n_iterations"] = results.n_iterations
     table["converged"] = results.converged
     table["flags"] = results.flags

@@ -146,6 +146,8 @@ class Starts:
         Mean of the model spectra.
     velocity_templates : ndarray of shape (M, n_grid)
         Model spectra with which velocities are sought.
+    flux_range : tuple of float
+        Smallest and largest flux of the model spectra.
     """
 
     def __init__(self, inverted, broadening):
@@ -161,6 +163,9 @@ class Starts:
             flux = _templates(inverted, broadening, labels, widths)
             self.guesses.append(LabelGuess(unit, flux))
         self.mean_flux = self.guesses[0].mean_flux.numpy()
+        ends = [torch.aminmax(guess.flux) for guess in self.guesses]
+        lows, highs = zip(*ends, strict=True)
+        self.flux_range = float(min(lows)), float(max(highs))
         # all of them at every width: one that is too narrow finds noise
         n = _MANY if inverted.n_pixels < _SHORT else _FEW
         self.velocity_templates = np.concatenate(

@@ -39,6 +39,8 @@ class Options:
     fixed: Any = None
     priors: Any = None
     emulator_error: bool = True
+    error_floor: Any = 0.0
+    clip: float | None = None
     max_iterations: int = 100
 
 
@@ -58,6 +60,8 @@ class Task:
         None without wavelengths.
     broadening : Broadening or None
         Of the model spectra; None for those of the emulator.
+    arm : ndarray of shape (P,) or (n, P), or None
+        Arm of each pixel; None if there is one.
     offsets : list of tuple
         Limits of the velocity offsets of arms after the first.
     with_velocity : bool
@@ -79,6 +83,7 @@ class Task:
     wavelength: np.ndarray | None
     instrument: Instrument | None
     broadening: Broadening | None
+    arm: np.ndarray | None
     offsets: list
     with_velocity: bool
     nuisances: list
@@ -138,6 +143,7 @@ def prepare(inverted, spectra, options):
             f"`max_iterations` must be at least 1; got {options.max_iterations}."
         )
     limits = _checked_limits(inverted, options)
+    _check_weights(options)
     _check_degree(inverted, options.continuum_degree)
     already = inverted.resolving_power
     if "resolving_power" in limits:
@@ -169,13 +175,15 @@ def prepare(inverted, spectra, options):
     if wavelength is None and needs_wavelength:
         wavelength = inverted.wavelength
     _require_overlap(inverted, spectra, wavelength, options.velocity_range)
-    instrument, offsets = None, []
+    instrument, offsets, arm = None, [], spectra.arm
+    if arm is None and options.arm_offsets is not None:
+        arm = np.zeros(spectra.shape[1], dtype=np.int64)
     if wavelength is not None:
         instrument = Instrument(
             wavelength,
             None if is_fourier else sigma,
             matrix,
-            spectra.arm,
+            arm,
             options.integrate_pixels,
             C_KMS * float(np.median(np.diff(np.log(inverted.wavelength)))),
         )
@@ -190,6 +198,7 @@ def prepare(inverted, spectra, options):
         wavelength=wavelength,
         instrument=instrument,
         broadening=broadening,
+        arm=arm,
         offsets=offsets,
         with_velocity=with_velocity,
         nuisances=nuisances,
@@ -296,6 +305,22 @@ def _as_numbers(value):
     return array.astype(np.float64) if array.dtype.kind in "iuf" else np.asarray(np.nan)
 
 
+def _check_weights(options):
+    clip = _as_numbers(np.inf if options.clip is None else options.clip)
+    if clip.ndim or not clip > 0:
+        raise ValueError(
+            "`clip` must be None or a positive number of errors, like 5; got "
+            f"{options.clip!r}."
+        )
+    floor = options.error_floor
+    number = _as_numbers(0.0 if isinstance(floor, str) and floor == "fit" else floor)
+    if number.ndim or not 0 <= number < np.inf:
+        raise ValueError(
+            "`error_floor` must be a part of the continuum like 0.01, not negative, or "
+            f"'fit'; got {floor!r}."
+        )
+
+
 def _check_degree(inverted, degree):
     if degree is None:
         return
@@ -374,18 +399,27 @@ def _arm_offsets(limits, n_arms, with_velocity):
     """Limits of the offsets of all arms but the first."""
     if limits is None:
         return []
-    pair = _as_numbers(limits)
-    if pair.shape != (2,) or not -C_KMS < pair[0] <= 0 <= pair[1] < C_KMS:
+    pairs = np.atleast_2d(_as_numbers(limits))
+    low, high = pairs.T if pairs.shape[1:] == (2,) else np.full((2, 1), np.nan)
+    if not ((-C_KMS < low) & (low <= 0) & (high >= 0) & (high < C_KMS)).all():
         raise ValueError(
             "`arm_offsets` must be a smallest and a largest velocity in km/s, with 0 "
-            f"between them, or None; got {limits!r}."
+            "between them, or None, or a list of such pairs, one for each arm after "
+            f"the first; got {limits!r}."
         )
     if not with_velocity:
         raise ValueError(
             "`velocity_range` must not be None with `arm_offsets`: they are relative "
             "to the velocity of the first arm."
         )
-    return [(float(pair[0]), float(pair[1]))] * (n_arms - 1)
+    if np.ndim(limits) == 1:
+        pairs = pairs.repeat(n_arms - 1, axis=0)
+    if len(pairs) < n_arms - 1:
+        raise ValueError(
+            f"`arm_offsets` must have a pair for each of the {n_arms - 1} arms after "
+            f"the first, if it is a list; got {len(pairs)}."
+        )
+    return [(float(low), float(high)) for low, high in pairs]
 
 
 def _observed_wavelength(inverted, spectra):

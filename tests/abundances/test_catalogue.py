@@ -650,6 +650,27 @@ def test_bad_arguments_are_errors_before_anything_is_written(
     assert not (tmp_path / "x").exists()
 
 
+def test_arms_come_and_go_but_columns_stay(emulator, observe, draw_labels, tmp_path):
+    arms = [
+        observe(draw_labels(1)[0], pixels=pixels)
+        for pixels in (slice(0, 140), slice(120, 257))
+    ]
+    stars = [arms[0], [arms], arms[0], [arms]]
+    regressor = AbundanceRegressor(emulator, arm_offsets=[(-9, 9)])
+    path = measure(regressor, stars, tmp_path / "a", chunk_size=1)
+    parts = [QTable.read(part) for part in sorted(path.glob("part-*.ecsv"))]
+    assert len(parts) == 4
+    assert all(part.colnames == parts[0].colnames for part in parts)
+    table = read_catalogue(path)
+    np.testing.assert_array_equal(
+        np.isfinite(table["velocity_offset_1_error"]), [False, True, False, True]
+    )
+    regressor.set_params(arm_offsets=(-9, 9))
+    with pytest.raises(ValueError, match=r"`arm_offsets` .* Pass \[\(-9, 9\)\] for"):
+        measure(regressor, stars, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
 def test_paths_without_a_reader_are_an_error(regressor, tmp_path):
     with pytest.raises(TypeError, match=r"`reader` must be given .* got 'a.fits'"):
         measure(regressor, ["a.fits"], tmp_path / "x")

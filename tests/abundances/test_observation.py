@@ -254,6 +254,16 @@ def test_unnormalised_flux_is_measured(emulator, observed, velocity):
     assert row["dof"] == row["n_pixels"] - 5 - 3
 
 
+def test_negative_continuum_is_flagged(emulator, observed):
+    star = observed()
+    regressor = AbundanceRegressor(emulator, continuum_degree=1)
+    turned = star.multiply(-1 * u.dimensionless_unscaled)
+    turned.meta.update(star.meta)
+    table = regressor.measure([star, turned])
+    flagged = table["flags"] & FLAGS["BAD_CONTINUUM"][0] > 0
+    np.testing.assert_array_equal(flagged, [False, True])
+
+
 def test_segments_have_continua_of_their_own(emulator, observed):
     wavelength = emulator.wavelength_
     middle = len(wavelength) // 2

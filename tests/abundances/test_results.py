@@ -83,9 +83,14 @@ def _blind(results):
     results.covariance[1, 0, 0] = np.inf
 
 
+def _bad_continuum(results):
+    results.bad_continuum[1] = True
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
+        (_bad_continuum, {"BAD_CONTINUUM"}),
         (_no_data, {"NO_DATA", "FEW_PIXELS", "NOT_CONVERGED"}),
         (_few_pixels, {"FEW_PIXELS"}),
         (_not_converged, {"NOT_CONVERGED"}),
@@ -153,6 +158,8 @@ def test_table_has_values_errors_and_units():
         "chi2",
         "dof",
         "n_pixels",
+        "n_clipped",
+        "error_floor",
         "n_iterations",
         "converged",
         "flags",

@@ -179,6 +179,7 @@ def test_derivatives_with_arms_and_instrument_equal_differences(emulators, arch)
         with_velocity=True,
         sampling=instrument.sampling(np.arange(2)),
         arm=torch.from_numpy(np.tile(arm, (2, 1))),
+        n_offsets=1,
     )
     parameters = torch.tensor(
         [[0.2, -0.3, 0.1, 2.0, 11.0], [-0.5, 0.4, 0.2, -3.0, -30.0]],
@@ -374,14 +375,59 @@ def test_stated_resolving_power_needs_that_of_the_emulator(
 @pytest.mark.parametrize(
     ("arm_offsets", "message"),
     [
-        ((1.0, 2.0), "with 0 between them, or None; got"),
+        ((1.0, 2.0), "with 0 between them, or None, or"),
         (3.0, "smallest and a largest velocity in km/s"),
+        (("low", "high"), "smallest and a largest velocity in km/s"),
+        ([(-1, 1), (1, 2)], "list of such pairs"),
+        ([], "list of such pairs"),
     ],
 )
 def test_wrong_offsets_are_named(emulator, two_arms, arm_offsets, message):
     regressor = AbundanceRegressor(emulator, snr=200, arm_offsets=arm_offsets)
     with pytest.raises(ValueError, match=message):
         regressor.predict(two_arms[1])
+
+
+def test_listed_offsets_are_there_whichever_arms_stars_have(emulator, two_arms):
+    _, stars = two_arms
+    single = stars[0][0]
+    options = {"snr": 200.0, "emulator_error": False}
+    regressor = AbundanceRegressor(emulator, arm_offsets=[(-10, 10)], **options)
+    expected = regressor.set_params(arm_offsets=(-10, 10)).measure(stars[1:2])
+    regressor.set_params(arm_offsets=[(-10, 10)])
+    alone = AbundanceRegressor(emulator, **options).measure(single)
+    for table in (regressor.measure(single), regressor.measure([single, stars[1]])):
+        assert table.colnames == expected.colnames
+        assert table["velocity_offset_1"][0] == 0
+        assert np.isinf(table["velocity_offset_1_error"][0])
+        # one resolving power alone is applied by Fourier transform, several by a matrix
+        difference = table["teff"][0] - alone["teff"][0]
+        assert abs(difference) < 3e-3 * alone["teff_error"][0]
+    difference = table["velocity_offset_1"][1] - expected["velocity_offset_1"][0]
+    assert abs(difference) < 1e-2 * expected["velocity_offset_1_error"][0]
+
+
+def test_star_with_one_arm_may_be_fitted_again_without_those_with_two(
+    emulator, two_arms, monkeypatch
+):
+    _, stars = two_arms
+    regressor = AbundanceRegressor(
+        emulator, snr=200.0, emulator_error=False, arm_offsets=(-10, 10)
+    )
+    expected = regressor.measure([stars[0][0], stars[1]])
+    # batches of one star
+    monkeypatch.setattr("sk_payne.abundances._fitting._MEMORY", 1)
+    table = regressor.measure([stars[0][0], stars[1]])
+    difference = table["teff"] - expected["teff"]
+    assert (np.abs(difference) < 1e-3 * expected["teff_error"]).all()
+
+
+def test_too_few_offsets_are_an_error(emulator, two_arms):
+    _, stars = two_arms
+    regressor = AbundanceRegressor(emulator, snr=200, arm_offsets=[(-1, 1)])
+    three = [*stars[0], stars[0][1]]
+    with pytest.raises(ValueError, match=r"for each of the 2 arms .* got 1\."):
+        regressor.predict([three])
 
 
 def test_offsets_need_a_velocity(emulator, two_arms):
