@@ -5,8 +5,8 @@ sunlight in sun_harps_4000_5000.npz, in the folder that the environment variable
 SK_PAYNE_DATA names: 4500-4600 Å, not normalised. It is smeared from a resolving power
 of 115 000 to the 50 000 of the grid. The continuum, a polynomial of degree 3, velocity
 and macroturbulence are free; rotation is 1.9 km/s. The line list is the limit, not
-noise: after a first fit, errors are set to the robust scatter of its residuals, pixels
-beyond four of them are left out, and the fit is repeated until they stay the same.
+noise: errors, of S/N 200, get a floor that is fitted, and pixels beyond four of them
+are left out.
 
 Writes results/sun.json and a figure (results/sun.png unless --figure says where).
 
@@ -32,7 +32,6 @@ from sk_payne.spectra import broaden
 HARPS, GRID = 115_000, 50_000
 # Of the Sun: IAU 2015 resolution B3, and the composition that [X/H] refers to.
 SUN = {"teff": 5772.0, "logg": 4.438}
-CLIP = 4.0
 
 
 def main():
@@ -42,22 +41,19 @@ def main():
     arguments = parser.parse_args()
     emulator = train(arguments.arch)
     regressor = AbundanceRegressor(
-        emulator, continuum_degree=3, velocity_range=(-20, 20), vsini=1.9, vmac=(0, 10)
+        emulator,
+        continuum_degree=3,
+        velocity_range=(-20, 20),
+        vsini=1.9,
+        vmac=(0, 10),
+        error_floor="fit",
+        clip=4,
     )
     wavelength, flux = read()
-    error, mask = np.median(flux) / 200, np.zeros(len(flux), dtype=bool)
-    for n_rounds in range(1, 11):
-        star = spectrum(wavelength, flux, error, mask)
-        start = time.perf_counter()
-        measured, model = regressor.measure(star, return_model=True)
-        seconds = time.perf_counter() - start
-        residual = np.nan_to_num(flux - model[0])
-        used = np.isfinite(model[0])
-        error = 1.4826 * np.median(np.abs(residual[used]))
-        clipped = np.abs(residual) > CLIP * error
-        if (mask | clipped == mask).all() and n_rounds > 1:
-            break
-        mask = mask | clipped
+    star = spectrum(wavelength, flux)
+    start = time.perf_counter()
+    measured, model = regressor.measure(star, return_model=True)
+    seconds = time.perf_counter() - start
     rows = [
         {
             "label": name,
@@ -72,10 +68,11 @@ def main():
         name: float(measured[name][0].value) for name in ("radial_velocity", "vmac")
     }
     rest |= {
-        "scatter": float(error / np.median(flux)),
+        "scatter": float(np.nanstd(flux - model[0]) / np.median(flux)),
+        "floor": float(measured["error_floor"][0]),
         "pixels": int(measured["n_pixels"][0]),
-        "clipped": int(mask.sum()),
-        "rounds": n_rounds,
+        "clipped": int(measured["n_clipped"][0]),
+        "iterations": int(measured["n_iterations"][0]),
         "chi2/dof": float(measured["chi2"][0] / measured["dof"][0]),
         "flags": int(measured["flags"][0]),
         "seconds": seconds,
@@ -118,12 +115,11 @@ def read():
     return wavelength[window][::4], flux[window][::4]
 
 
-def spectrum(wavelength, flux, error, mask):
+def spectrum(wavelength, flux):
     return Spectrum(
         flux=flux * u.dimensionless_unscaled,
         spectral_axis=wavelength * u.AA,
-        uncertainty=StdDevUncertainty(np.full(len(flux), error)),
-        mask=mask,
+        uncertainty=StdDevUncertainty(np.full(len(flux), np.median(flux) / 200)),
         meta={"medium": "air"},
     )
 
