@@ -92,6 +92,8 @@ class Batch:
         # about, of every pixel, and what it may be made of
         self.continuum = np.ones(self.raw_flux.shape)
         self.basis = None
+        # variance that is not of the noise, and may go together
+        self.systematic = np.zeros(self.raw_flux.shape)
         self._prepare(rank)
         self.n_pixels = (self.raw_ivar > 0).sum(axis=1)
         self._keep(np.flatnonzero(self.n_pixels))
@@ -189,6 +191,7 @@ class Batch:
         """Add an error in units of the continuum to that of the pixels."""
         variance = (error * self.continuum) ** 2
         self.raw_ivar = self.raw_ivar / (1 + self.raw_ivar * variance)
+        self.systematic = self.systematic + variance
 
     def _trusted_ivar(self):
         """Inverse variances, 0 where flux is beyond that of all models: cosmic rays."""
@@ -209,8 +212,9 @@ class Batch:
 
     def _keep(self, good):
         self.constraints = self.constraints.of(good)
-        for name in ("stars", "rows", "raw_flux", "raw_ivar", "velocity", "continuum"):
+        for name in ("stars", "rows", "raw_flux", "raw_ivar", "systematic", "velocity"):
             setattr(self, name, getattr(self, name)[good])
+        self.continuum = self.continuum[good]
         for name in ("wavelength", "arm", "velocity_limits", "basis", "found"):
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name)[good])
@@ -366,9 +370,13 @@ class Batch:
         numbers = flux.shape[1] * len(self.task.directions.components)
         strange = []
         for block in rows.split(max(1, _CACHE // numbers)):
-            at_rest = None
+            which, at_rest = block.cpu().numpy(), None
+            systematic = self.systematic[which]
+            if self.task.options.error_floor == "fit":
+                floor = self.floor[which, None] * self.continuum[which]
+                systematic = systematic + floor**2
             if self.wavelength is not None:
-                at_rest = self._tensor(self.wavelength[block.cpu().numpy()])
+                at_rest = self._tensor(self.wavelength[which])
                 if self.velocity_limits is not None:
                     at_rest = at_rest / doppler_factor(fit.parameters[block, -1:])
             directions = self.task.directions(at_rest).to(flux)
@@ -380,6 +388,7 @@ class Batch:
             excess = score_excess(
                 fit.residual[block],
                 ivar[block],
+                self._tensor(np.sqrt(systematic)),
                 fit.jacobian[block],
                 fit.normal_matrix[block],
                 free[block],

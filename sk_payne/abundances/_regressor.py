@@ -144,8 +144,9 @@ class AbundanceRegressor(
     regression on such spectra guesses. A star whose chi2 ends five standard deviations
     above what noise explains, or whose residuals look like model spectra (a score test
     with their 32 first principal components exceeds what noise does by 2.5 standard
-    deviations), is fitted again from elsewhere, and a clearly better fit counts.
-    Priors are added to chi2 in the fit, but not to the one that is told. The
+    deviations, errors of the emulator allowed for), is fitted again from elsewhere, and
+    a clearly better fit counts. Priors are added to chi2 in the fit, but not to the one
+    that is told. The
     covariance of a star is the inverse of :math:`J W J^T` at the minimum, plus the
     inverse variances of priors, where J are all derivatives, of velocity, widths and
     continuum too, and W the inverse variances of the pixels: errors include those from

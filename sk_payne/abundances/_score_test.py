@@ -62,7 +62,7 @@ class Directions:
         return before + part * (after - before)
 
 
-def score_excess(residual, ivar, jacobian, normal_matrix, free, directions):
+def score_excess(residual, ivar, systematic, jacobian, normal_matrix, free, directions):
     r"""Test whether adding directions to the model would lower chi2 by more than noise.
 
     With derivatives J of the fit, inverse variances W, residuals r and directions T,
@@ -71,12 +71,15 @@ def score_excess(residual, ivar, jacobian, normal_matrix, free, directions):
     .. math:: C = T W T^T - T W J^T (J W J^T)^{-1} J W T^T ,
 
     and :math:`r^T W T^T C^{-1} T W r` follows chi2 of as many degrees of freedom as
-    there are directions [1]_.
+    there are directions [1]_. Errors of an emulator go together from pixel to pixel;
+    at worst they add up in a score: the square of that is added to its variance.
 
     Parameters
     ----------
     residual, ivar : Tensor of shape (B, P)
         Of the fits.
+    systematic : Tensor of shape (B, P)
+        The part of the errors that may go together.
     jacobian : Tensor of shape (B, K, P)
         Derivatives of the models.
     normal_matrix : Tensor of shape (B, K, K), float64
@@ -107,7 +110,9 @@ def score_excess(residual, ivar, jacobian, normal_matrix, free, directions):
     >>> fit = one[None, None], 101 * torch.ones(1, 1, 1), torch.ones(1, 1) > 0
     >>> for direction in (bend, slope):
     ...     ivar = torch.ones(1, 101, dtype=torch.float64)
-    ...     excess = score_excess(residual[None], ivar, *fit, direction[None, None])
+    ...     excess = score_excess(
+    ...         residual[None], ivar, 0 * ivar, *fit, direction[None, None]
+    ...     )
     ...     print(f"{excess.item():.1f}")
     5.9
     -0.7
@@ -121,6 +126,8 @@ def score_excess(residual, ivar, jacobian, normal_matrix, free, directions):
     square = (weighted @ directions.mT).double()
     size = torch.diagonal(square, dim1=1, dim2=2).clamp_min(1e-300).sqrt()
     covariance = square - overlap.mT @ inverse @ overlap
+    together = (weighted.abs() @ systematic[..., None].to(weighted))[..., 0].double()
+    covariance = covariance + torch.diag_embed(together**2)
     covariance = covariance / (size[:, :, None] * size[:, None])
     value, vector = torch.linalg.eigh(covariance)
     score = (vector.mT @ (score.double() / size)[..., None])[..., 0]

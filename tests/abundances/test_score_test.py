@@ -25,7 +25,9 @@ def linear():
     return jacobian, directions, ivar, noise
 
 
-def excess_of(flux, jacobian, directions, ivar, free=(True, True, True)):
+def excess_of(
+    flux, jacobian, directions, ivar, free=(True, True, True), systematic=0.0
+):
     """Excess for many stars that share a linear model, fitted by numpy."""
     used = jacobian[np.array(free)]
     root = np.sqrt(ivar)
@@ -35,6 +37,7 @@ def excess_of(flux, jacobian, directions, ivar, free=(True, True, True)):
     arrays = (
         residual,
         np.tile(ivar, (n, 1)),
+        np.full((n, N_PIXELS), systematic),
         np.tile(jacobian, (n, 1, 1)),
         np.tile((jacobian * ivar) @ jacobian.T, (n, 1, 1)),
         np.tile(free, (n, 1)),
@@ -72,6 +75,17 @@ def test_directions_that_the_fit_can_go_do_not_count(linear):
         excess_of(noise[:7], jacobian, directions, ivar),
         rtol=1e-7,
     )
+
+
+def test_errors_that_go_together_do_not_pass_for_a_second_valley(linear):
+    jacobian, directions, ivar, noise = linear
+    error = 0.3
+    flux = noise + error * np.sign(directions).T.mean(axis=1)
+    total = ivar / (1 + ivar * error**2)
+    blind = excess_of(flux, jacobian, directions, total)
+    aware = excess_of(flux, jacobian, directions, total, systematic=error)
+    assert blind.mean() > 1
+    assert aware.max() < 1
 
 
 def test_directions_are_interpolated_principal_components(linear):
