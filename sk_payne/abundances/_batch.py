@@ -173,8 +173,8 @@ class Batch:
         grid = self.inverted.wavelength
         reach = self._reach + self.task.instrument.reach
         if self.task.offsets:
-            low, high = self.task.offsets[0]
-            slowest, fastest = slowest + low, fastest + high
+            low, high = np.transpose(self.task.offsets)
+            slowest, fastest = slowest + low.min(), fastest + high.max()
         lowest = grid[0] * doppler_factor(fastest) * doppler_factor(reach)
         highest = grid[-1] * doppler_factor(slowest) / doppler_factor(reach)
         covered = (self.wavelength.T >= lowest) & (self.wavelength.T <= highest)
@@ -263,7 +263,9 @@ class Batch:
             Means and inverse variances.
         """
         dtype = self.inverted.dtype
-        flux, ivar = (self._tensor(a).to(dtype) for a in (self.raw_flux, self.raw_ivar))
+        flux = self._tensor(self.raw_flux).to(dtype)
+        # which fits may change
+        ivar = self._tensor(self.raw_ivar).to(dtype, copy=True)
         model = self._normalised_model()
         if self.basis is not None:
             basis = self._tensor(self.basis).to(flux)
