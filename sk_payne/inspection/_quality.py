@@ -16,6 +16,10 @@ __all__ = ["EmulationQualityDisplay", "emulation_quality"]
 # Panels side by side.
 _COLUMNS = 5
 
+# Lines that are named in a figure, at most, and width and height of a name, in parts of
+# the axes.
+_NAMED, _NAME = 5, (0.3, 0.06)
+
 
 def emulation_quality(emulator, P, F, lines=None, *, half_width=0.1, n_bins=6):
     """Judge an emulator on spectra that it has not seen.
@@ -65,15 +69,15 @@ def emulation_quality(emulator, P, F, lines=None, *, half_width=0.1, n_bins=6):
             Of the labels that varied in training.
         label_edges : ndarray of shape (n_varied, n_bins + 1)
             Edges of the bins of each label.
-        label_mae : ndarray of shape (n_varied, n_bins)
-            Mean of `spectrum_mae` in them.
+        label_mae, label_median : ndarray of shape (n_varied, n_bins)
+            Mean and median of `spectrum_mae` in them: a few bad spectra lift the mean.
         edge_distance : ndarray of shape (n_spectra,)
             From the nearest face of the training box, in half widths of the box: 1 is
             its middle, negative is outside.
         edge_edges : ndarray of shape (n_bins + 1,)
             Edges of the bins of the distance.
-        edge_mae : ndarray of shape (n_bins,)
-            Mean of `spectrum_mae` in them.
+        edge_mae, edge_median : ndarray of shape (n_bins,)
+            Mean and median of `spectrum_mae` in them.
         line_element : ndarray of shape (n_lines,), str
             Element of every line.
         line_wavelength, line_mae, line_bias, line_depth : ndarray of shape (n_lines,)
@@ -160,8 +164,11 @@ def _by_label(emulator, P, spectrum_mae, n_bins):
     # without a label that varied there is no edge
     distance = 1 - np.abs(scaled).max(axis=1, initial=0)
     bins = [_binned(column, spectrum_mae, n_bins) for column in P[:, varied].T]
-    shape = (varied.sum(), -1)
-    edge_edges, edge_mae = _binned(distance, spectrum_mae, n_bins)
+    edges, mae, median = (
+        np.reshape(values, (varied.sum(), -1))
+        for values in (zip(*bins, strict=True) if bins else [()] * 3)
+    )
+    edge_edges, edge_mae, edge_median = _binned(distance, spectrum_mae, n_bins)
 
     def of_varied(names):
         return [name for name, v in zip(names, varied, strict=True) if v]
@@ -169,22 +176,25 @@ def _by_label(emulator, P, spectrum_mae, n_bins):
     return {
         "label_names": of_varied(emulator.label_names_),
         "label_units": of_varied(emulator.label_units_),
-        "label_edges": np.reshape([edges for edges, _ in bins], shape),
-        "label_mae": np.reshape([mae for _, mae in bins], shape),
+        "label_edges": edges,
+        "label_mae": mae,
+        "label_median": median,
         "edge_distance": distance,
         "edge_edges": edge_edges,
         "edge_mae": edge_mae,
+        "edge_median": edge_median,
     }
 
 
 def _binned(x, values, n_bins):
-    """Edges of bins with equally many x, and the means of values in them."""
+    """Edges of bins with equally many x, and means and medians of values in them."""
     edges = np.quantile(x, np.linspace(0, 1, n_bins + 1))
     number = np.searchsorted(edges[1:-1], x, side="right")
-    count = np.bincount(number, minlength=n_bins)
-    total = np.bincount(number, values, minlength=n_bins)
+    inside = [values[number == i] for i in range(n_bins)]
     # a label with few values leaves bins empty
-    return edges, np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    mean = [v.mean() if len(v) else np.nan for v in inside]
+    median = [np.median(v) if len(v) else np.nan for v in inside]
+    return edges, np.array(mean), np.array(median)
 
 
 def _by_line(wavelength, F, residual, lines, half_width):
@@ -230,6 +240,8 @@ class EmulationQualityDisplay:
         What the last method drew on.
     figure_ : matplotlib Figure
         Of these axes.
+    names_ : list of matplotlib Text
+        Of the worst lines; set by :meth:`plot_lines`.
 
     See Also
     --------
@@ -302,16 +314,18 @@ class EmulationQualityDisplay:
         ).plot(ax=ax)
         self._keep(display.ax_)
         below = self.ax_[1]
-        below.plot(q.wavelength, q.error_68, color="k", lw=0.5, label="68 %")
-        below.plot(q.wavelength, q.worst_error, color="C3", lw=0.5, label="worst")
+        (middle,), (high,) = below.lines, below.collections
+        worst = {"color": "C3", "lw": 0.5, "zorder": 1, "label": "worst"}
+        (worst,) = below.plot(q.wavelength, q.worst_error, **worst)
+        (most,) = below.plot(q.wavelength, q.error_68, color="k", lw=0.5, label="68 %")
         below.set_yscale("log")
         positive = q.median_error[q.median_error > 0]
         lowest = np.quantile(positive, 0.01) if len(positive) else 1e-6
-        # room for the legend above the worst
-        below.set_ylim(lowest / 2, max(q.max_error, lowest) * 30)
-        below.legend(
-            loc="upper right", ncols=4, title=f"mean absolute error {q.mae:.4f}"
+        below.set_ylim(lowest / 2, max(q.max_error, lowest) * 1.5)
+        below.set_title(
+            f"mean absolute error {q.mae:.4f}", fontsize="medium", loc="left"
         )
+        _legend_above(below, 4, handles=[middle, most, high, worst])
         return self
 
     def plot_labels(self, ax=None):
@@ -328,22 +342,24 @@ class EmulationQualityDisplay:
             Itself.
         """
         q = self.quality
-        panels = [
-            (with_unit(name, unit), edges, mae)
-            for name, unit, edges, mae in zip(
-                q.label_names, q.label_units, q.label_edges, q.label_mae, strict=True
-            )
-        ]
-        panels.append(("distance to the edge", q.edge_edges, q.edge_mae))
+        names = [*map(with_unit, q.label_names, q.label_units)]
+        panels = [*zip(names, q.label_edges, q.label_mae, q.label_median, strict=True)]
+        panels.append(
+            ("distance to the edge [½ box]", q.edge_edges, q.edge_mae, q.edge_median)
+        )
         self._keep(_new_panels(len(panels)) if ax is None else ax)
-        highest = np.nanmax([np.nanmax(mae) for _, _, mae in panels])
-        for panel, (title, edges, mae) in zip(self.ax_, panels, strict=True):
-            panel.stairs(mae, edges, color="C0", lw=1.4)
+        highest = np.nanmax([np.nanmax(mae) for _, _, mae, _ in panels])
+        for panel, (title, edges, mae, median) in zip(self.ax_, panels, strict=True):
+            panel.stairs(mae, edges, color="C0", lw=1.4, label="mean")
+            panel.stairs(
+                median, edges, baseline=None, color="C1", lw=1.4, label="median"
+            )
             panel.axhline(q.mae, color="0.6", lw=0.8, ls="--", zorder=0)
             panel.set_ylim(0, 1.1 * highest)
             panel.set_title(title, fontsize="small")
             panel.tick_params(labelsize="x-small")
             panel.locator_params(axis="x", nbins=4)
+        self.ax_[0].legend(fontsize="x-small", frameon=False)
         if ax is None:
             self.figure_.supylabel("mean absolute error", fontsize="medium")
         return self
@@ -392,8 +408,16 @@ class EmulationQualityDisplay:
                 label=name,
             )
         lines.set(xlabel="mean depth of a line", ylabel="mean absolute error")
-        lines.set_ylim(0, None)
-        lines.legend(fontsize="xx-small", ncols=2)
+        lines.set_ylim(0, 1.1 * q.line_mae.max())
+        lines.legend(
+            loc="upper left",
+            bbox_to_anchor=(1, 1.02),
+            fontsize="x-small",
+            ncols=1 + len(q.element_names) // 17,
+            handletextpad=0,
+            frameon=False,
+        )
+        self.names_ = self._name_worst_lines(lines)
         order = np.argsort(-q.element_mae)
         elements.bar(range(len(order)), q.element_mae[order], color="C0")
         names = [q.element_names[i] for i in order]
@@ -408,7 +432,8 @@ class EmulationQualityDisplay:
         Parameters
         ----------
         ax : sequence of matplotlib Axes, default=None
-            At most five, the first for the worst. If None, a new figure with three.
+            Two for each of at most five spectra, the worst first: of the flux and of
+            the difference. If None, a new figure with three spectra.
 
         Returns
         -------
@@ -419,41 +444,82 @@ class EmulationQualityDisplay:
         if ax is None:
             n = min(3, len(q.worst))
             _, ax = import_pyplot().subplots(
-                *(n, 1),
+                *(2 * n, 1),
                 sharex=True,
                 squeeze=False,
-                figsize=(9, 1.5 * n + 0.8),
+                figsize=(9, 2.1 * n + 0.7),
+                height_ratios=(2, 1) * n,
                 layout="constrained",
             )
         self._keep(ax)
+        above, below = self.ax_[::2], self.ax_[1::2]
+        difference = (q.worst_predicted - q.worst_flux)[: len(below)]
         for panel, row, true, predicted in zip(
-            self.ax_, q.worst, q.worst_flux, q.worst_predicted, strict=False
+            above, q.worst, q.worst_flux, q.worst_predicted, strict=False
         ):
             panel.plot(q.wavelength, true, color="0.65", lw=1.6, label="true")
             panel.plot(q.wavelength, predicted, color="C3", lw=0.6, label="predicted")
-            panel.plot(
-                q.wavelength, predicted - true, color="C0", lw=0.6, label="difference"
-            )
             panel.set_title(
-                f"row {row} ({q.domain[row]}): {q.spectrum_mae[row]:.4f}",
+                f"row {row}, {q.domain[row]}: mean absolute error "
+                f"{q.spectrum_mae[row]:.4f}",
                 fontsize="small",
                 loc="left",
             )
             panel.set_ylabel("flux")
+        for panel, row in zip(below, difference, strict=False):
+            panel.axhline(0, color="0.7", lw=0.6, zorder=0)
+            panel.plot(q.wavelength, row, color="C0", lw=0.6)
+            panel.set_ylabel("predicted\n− true", fontsize="small")
+            panel.set_ylim(*(np.abs(difference).max() * 1.1 * np.array([-1, 1])))
+        for panel in self.ax_:
             panel.margins(x=0)
-        self.ax_[0].legend(
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            ncols=3,
-            fontsize="small",
-            frameon=False,
-        )
+        self.figure_.align_ylabels(self.ax_)
+        _legend_above(above[0], 2)
         self.ax_[-1].set_xlabel(wavelength_label(q.medium))
         return self
+
+    def _name_worst_lines(self, ax):
+        """Name the lines with the largest errors, but none on top of another."""
+        from matplotlib.patheffects import withStroke
+
+        q, names, taken = self.quality, [], []
+        (left, right), (_, top) = ax.get_xlim(), ax.get_ylim()
+        for i in np.argsort(-q.line_mae):
+            x, y = (q.line_depth[i] - left) / (right - left), q.line_mae[i] / top
+            side = 1 if x + _NAME[0] < 1 else -1
+            low, high = sorted((x, x + side * _NAME[0]))
+            if any(low < h and high > l and abs(y - v) < _NAME[1] for l, h, v in taken):
+                continue
+            taken.append((low, high, y))
+            text = f" {q.line_element[i]} {q.line_wavelength[i]:.2f} "
+            name = ax.text(
+                *(q.line_depth[i], q.line_mae[i]),
+                text,
+                fontsize="x-small",
+                ha="left" if side > 0 else "right",
+                va="center",
+                path_effects=[withStroke(linewidth=2, foreground="w")],
+            )
+            names.append(name)
+            if len(names) == _NAMED:
+                break
+        return names
 
     def _keep(self, ax):
         self.ax_ = np.asarray(ax, dtype=object).ravel()
         self.figure_ = self.ax_[0].figure
+
+
+def _legend_above(ax, ncols, **options):
+    """Put a legend where it hides nothing."""
+    ax.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=ncols,
+        fontsize="small",
+        frameon=False,
+        **options,
+    )
 
 
 def _new_panels(n):

@@ -23,7 +23,7 @@ __all__ = ["emulator_report"]
 
 # Spectra that derivatives are averaged over, at most, and rows of the table of lines.
 _MAX_STARS = 16
-_MAX_LINES = 40
+_MAX_LINES = 20
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -35,8 +35,10 @@ body {{ font: 15px/1.5 sans-serif; color: #222; max-width: 62em; margin: 2em aut
   padding: 0 1em; }}
 h1 {{ font-size: 1.6em; }}
 h2 {{ font-size: 1.2em; border-bottom: 1px solid #ccc; margin-top: 2em; }}
-img {{ max-width: 100%; }}
-table {{ border-collapse: collapse; font-size: 0.9em; margin: 1em 0; }}
+img {{ max-width: max(100%, 42em); }}
+div {{ overflow-x: auto; }} /* tables and pictures scroll on a narrow screen */
+table {{ border-collapse: collapse; font-size: 0.9em; margin: 1em 0;
+  font-variant-numeric: tabular-nums; }}
 th, td {{ padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #eee; }}
 th:first-child, td:first-child {{ text-align: left; }}
 </style>
@@ -160,7 +162,10 @@ def _errors(q, P, emulator):
     yield _heading("Errors against wavelength")
     yield _picture(display.plot, "median, 68 %, 95 % and worst error")
     yield _heading("Errors against labels and towards the edge of the box")
-    yield _text("The edge is at 0, the middle of the box at 1; dashed is the mean.")
+    yield _text(
+        "Bins hold equally many spectra. The edge is at 0, the middle of the box at 1; "
+        "dashed is the mean of all."
+    )
     yield _picture(display.plot_labels, "mean absolute error in bins")
     if q.element_names:
         yield _heading("Errors at spectral lines")
@@ -189,7 +194,7 @@ def _errors(q, P, emulator):
         for pair in zip(emulator.label_names_, emulator.label_units_, strict=True)
     ]
     rows = [
-        (i, q.domain[i], f"{q.spectrum_mae[i]:.4f}", *(f"{x:.5g}" for x in P[i]))
+        (i, q.domain[i], f"{q.spectrum_mae[i]:.4f}", *map(_number, P[i]))
         for i in q.worst
     ]
     yield _table(None, zip(("row", "domain", "error", *names), *rows, strict=True))
@@ -234,6 +239,11 @@ def _tokens(emulator, P):
 # HTML ----------------------------------------------------------------------------
 
 
+def _number(x):
+    """Abundances to 0.001 dex, temperatures to 1 K, and no minus before zero."""
+    return f"{round(x, 3) + 0.0:.3f}" if abs(x) < 100 else f"{x:.0f}"
+
+
 def _heading(text):
     return f"<h2>{html.escape(text)}</h2>"
 
@@ -248,7 +258,8 @@ def _table(names, rows):
         return f"<tr>{inner}</tr>"
 
     head = [line(names, "th")] if names else []
-    return "\n".join(["<table>", *head, *(line(row, "td") for row in rows), "</table>"])
+    body = [line(row, "td") for row in rows]
+    return "\n".join(["<div><table>", *head, *body, "</table></div>"])
 
 
 def _picture(plot, alt):
@@ -258,4 +269,5 @@ def _picture(plot, alt):
     figure.savefig(buffer, format="png", dpi=90)
     import_pyplot().close(figure)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+    return f"<div>{image}</div>"

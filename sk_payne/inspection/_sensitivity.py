@@ -6,12 +6,7 @@ It is here because derivatives, unlike tokens, mean the same for every architect
 import numpy as np
 from sklearn.utils import Bunch
 
-from sk_payne.inspection._axes import (
-    chosen_labels,
-    import_pyplot,
-    wavelength_label,
-    with_unit,
-)
+from sk_payne.inspection._axes import chosen_labels, import_pyplot, wavelength_label
 from sk_payne.inspection._opened import open_emulator, varied_labels, wavelength_axis
 from sk_payne.networks import evaluate_with_jacobian
 
@@ -196,11 +191,12 @@ class SensitivityDisplay:
                     zorder=0,
                 )
             panel.plot(s.wavelength, self.mean_derivative[i], **style)
-            panel.set_ylabel(with_unit(name, s.label_units[i]), fontsize="small")
+            unit = s.label_units[i] and f"[1/{s.label_units[i]}]"
+            panel.set_ylabel(f"{name}\n{unit}".strip(), fontsize="small")
             panel.tick_params(axis="y", labelsize="x-small")
             panel.locator_params(axis="y", nbins=3)
             panel.margins(x=0)
-        self.ax_[0].set_title("mean dF/dlabel, per unit of the label", fontsize=9)
+        self.ax_[0].set_title("mean derivative of the flux by each label", fontsize=9)
         self.ax_[-1].set_xlabel(wavelength_label(s.medium))
         self.figure_.align_ylabels(self.ax_)
         return self

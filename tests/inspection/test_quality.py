@@ -57,12 +57,17 @@ def test_worst_spectra_have_the_largest_errors(quality, residual, tiny_grid):
 def test_bins_of_labels_hold_equally_many_spectra(quality, residual, tiny_grid):
     mae = np.abs(residual).mean(axis=1)
     assert quality.label_mae.shape == (5, 6)
-    for x, edges, found in zip(
-        tiny_grid.data.T, quality.label_edges, quality.label_mae, strict=True
+    for x, edges, found, middle in zip(
+        tiny_grid.data.T,
+        quality.label_edges,
+        quality.label_mae,
+        quality.label_median,
+        strict=True,
     ):
         first = (x >= edges[0]) & (x < edges[1])
         assert 16 <= first.sum() <= 17
         assert found[0] == pytest.approx(mae[first].mean())
+        assert middle[0] == pytest.approx(np.median(mae[first]))
         last = x >= edges[-2]
         assert found[-1] == pytest.approx(mae[last].mean())
 
@@ -103,7 +108,7 @@ def test_labels_that_never_varied_have_no_bins(make_tiny, tiny_grid):
     emulator = make_tiny(max_steps=2).fit(P, tiny_grid.target)
     quality = emulation_quality(emulator, P, tiny_grid.target)
     assert quality.label_names == ["teff", "Fe_H", "Mg_H", "Ca_H"]
-    assert quality.label_mae.shape == (4, 6)
+    assert quality.label_mae.shape == quality.label_median.shape == (4, 6)
     assert quality.line_mae.shape == (0,)
 
 
@@ -120,22 +125,29 @@ def test_bad_arguments_are_errors(fitted, tiny_grid):
 def test_figures_hold_the_numbers(quality, pyplot):
     display = EmulationQualityDisplay(quality).plot()
     drawn = [line.get_ydata() for line in display.ax_[1].lines]
-    expected = [quality.median_error, quality.error_68, quality.worst_error]
+    expected = [quality.median_error, quality.worst_error, quality.error_68]
     for found, line in zip(drawn, expected, strict=True):
         np.testing.assert_array_equal(found, line)
     display.plot_labels()
     assert len(display.ax_) == 6
-    (stairs,) = display.ax_[2].patches
-    np.testing.assert_array_equal(stairs.get_data().values, quality.label_mae[2])
-    (stairs,) = display.ax_[5].patches
-    np.testing.assert_array_equal(stairs.get_data().edges, quality.edge_edges)
+    mean, median = (stairs.get_data() for stairs in display.ax_[2].patches)
+    np.testing.assert_array_equal(mean.values, quality.label_mae[2])
+    np.testing.assert_array_equal(median.values, quality.label_median[2])
+    mean, _ = (stairs.get_data() for stairs in display.ax_[5].patches)
+    np.testing.assert_array_equal(mean.edges, quality.edge_edges)
     display.plot_worst()
-    true, predicted, difference = (x.get_ydata() for x in display.ax_[0].lines)
-    np.testing.assert_array_equal(true, quality.worst_flux[0])
-    np.testing.assert_array_equal(predicted - true, difference)
+    assert len(display.ax_) == 6
+    true, predicted = (line.get_ydata() for line in display.ax_[2].lines)
+    np.testing.assert_array_equal(true, quality.worst_flux[1])
+    difference = display.ax_[3].lines[-1].get_ydata()
+    np.testing.assert_array_equal(difference, predicted - true)
     display.plot_lines()
     iron = display.ax_[0].lines[0]
     np.testing.assert_array_equal(iron.get_ydata(), quality.line_mae[:2])
+    worst = np.argmax(quality.line_mae)
+    assert display.names_[0].get_text() == (
+        f" {quality.line_element[worst]} {quality.line_wavelength[worst]:.2f} "
+    )
     heights = [bar.get_height() for bar in display.ax_[1].patches]
     np.testing.assert_array_equal(heights, np.sort(quality.element_mae)[::-1])
 

@@ -67,7 +67,7 @@ def test_mean_derivatives_and_lines_of_elements_are_drawn(fitted, middle, pyplot
     assert list(display.lines_) == ["Fe_H"]
     (mark,) = display.lines_["Fe_H"].get_segments()
     assert mark[0, 0] == 4503.0
-    assert display.ax_[1].get_ylabel() == "teff [K]"
+    assert display.ax_[1].get_ylabel() == "teff\n[1/K]"
 
 
 def test_labels_that_never_varied_get_no_panel(constant_logg, middle, pyplot):
