@@ -182,7 +182,7 @@ class AttentionDisplay:
     Attributes
     ----------
     ax_ : ndarray of matplotlib Axes
-        Of the map, the mean spectrum and the lines, if drawn by :meth:`plot`; of shape
+        Of the maps, the mean spectrum and the lines, if drawn by :meth:`plot`; of shape
         (n_layers, n_heads), if drawn by :meth:`plot_overview`.
     images_ : list of matplotlib NonUniformImage
         The maps.
@@ -258,44 +258,50 @@ class AttentionDisplay:
         return self.attention.attention[layers.index(layer), head]
 
     def plot(self, layer, head, ax=None, *, lines=None, image_kwargs=None):
-        """Draw one head above the mean spectrum and, if given, a strip of lines.
+        """Draw heads above the mean spectrum and, if given, a strip of lines.
 
         Parameters
         ----------
-        layer, head : int
-            Counted from 0, in the whole network.
+        layer, head : int or sequence of int
+            Of the head, or one for each of several; counted from 0, in the whole
+            network.
         ax : sequence of matplotlib Axes, default=None
-            Two, or three with `lines`. If None, a new figure.
+            One for each head, one for the spectrum and, with `lines`, one for these. If
+            None, a new figure.
         lines : mapping of str to array-like of float, default=None
             Elements, and the wavelengths of their lines in Å, in the medium of the
             emulator. Each element is a row of the strip.
         image_kwargs : dict, default=None
-            For the map.
+            For the maps.
 
         Returns
         -------
         display : AttentionDisplay
             Itself.
         """
-        weights = self.of(layer, head)
+        heads = [(int(i), int(j)) for i, j in np.broadcast(layer, head)]
+        maps = [self.of(*where) for where in heads]
         if ax is None:
             strip = [_ELEMENT * len(lines) + 0.1] if lines else []
-            heights = [0.11 * len(weights) + 0.8, 0.8, *strip]
+            heights = [0.1 * len(weights) + 0.3 for weights in maps] + [0.8, *strip]
             _, ax = import_pyplot().subplots(
                 len(heights),
                 1,
                 sharex=True,
-                figsize=(10, sum(heights) + 0.9),
+                figsize=(10, sum(heights) + 0.3 * len(maps) + 0.6),
                 height_ratios=heights,
                 layout="constrained",
             )
         self.ax_ = np.asarray(ax, dtype=object).ravel()
         self.figure_ = self.ax_[0].figure
-        above, spectrum = self.ax_[:2]
-        style = _image_style(weights, image_kwargs)
-        self.images_ = [self._draw_map(above, weights, style)]
-        self._draw_colorbar(above)
-        above.set(ylabel="token", title=f"layer {layer}, head {head}")
+        self.images_ = []
+        for panel, where, weights in zip(self.ax_, heads, maps, strict=False):
+            style = _image_style(weights, image_kwargs)
+            self.images_.append(self._draw_map(panel, weights, style))
+            self._draw_colorbar(panel)
+            panel.set_ylabel("token")
+            panel.set_title("layer {}, head {}".format(*where), fontsize="medium")
+        spectrum = self.ax_[len(maps)]
         spectrum.plot(
             self.attention.wavelength,
             self.attention.flux.mean(axis=0),
@@ -303,9 +309,10 @@ class AttentionDisplay:
             lw=0.6,
         )
         spectrum.set_ylabel("mean flux")
-        self.lines_ = self._draw_strip(self.ax_[2], lines) if lines else []
+        self.lines_ = self._draw_strip(self.ax_[-1], lines) if lines else []
         self.ax_[-1].set_xlabel(wavelength_label(self.attention.medium))
         self.ax_[-1].set_xlim(*self.attention.wavelength[[0, -1]])
+        self.figure_.align_ylabels(self.ax_)
         return self
 
     def plot_overview(self, ax=None, *, image_kwargs=None):
@@ -368,7 +375,7 @@ class AttentionDisplay:
 
     def _draw_colorbar(self, ax):
         self.figure_.colorbar(
-            self.images_[0], ax=ax, label="attention", pad=0.01, extend="max"
+            self.images_[-1], ax=ax, label="attention", pad=0.01, extend="max"
         )
 
     def _draw_strip(self, ax, lines):

@@ -18,7 +18,7 @@ _COLUMNS = 5
 
 # Lines that are named in a figure, at most, and width and height of a name, in parts of
 # the axes.
-_NAMED, _NAME = 5, (0.3, 0.06)
+_NAMED, _NAME = 5, (0.14, 0.05)
 
 
 def emulation_quality(emulator, P, F, lines=None, *, half_width=0.1, n_bins=6):
@@ -491,7 +491,7 @@ class EmulationQualityDisplay:
             if any(low < h and high > l and abs(y - v) < _NAME[1] for l, h, v in taken):
                 continue
             taken.append((low, high, y))
-            text = f" {q.line_element[i]} {q.line_wavelength[i]:.2f} "
+            text = f" {q.line_element[i]} {q.line_wavelength[i]:.0f} "
             name = ax.text(
                 *(q.line_depth[i], q.line_mae[i]),
                 text,

@@ -146,7 +146,7 @@ def test_figures_hold_the_numbers(quality, pyplot):
     np.testing.assert_array_equal(iron.get_ydata(), quality.line_mae[:2])
     worst = np.argmax(quality.line_mae)
     assert display.names_[0].get_text() == (
-        f" {quality.line_element[worst]} {quality.line_wavelength[worst]:.2f} "
+        f" {quality.line_element[worst]} {quality.line_wavelength[worst]:.0f} "
     )
     heights = [bar.get_height() for bar in display.ax_[1].patches]
     np.testing.assert_array_equal(heights, np.sort(quality.element_mae)[::-1])

@@ -189,6 +189,17 @@ def test_map_without_lines_has_no_strip(maps, pyplot):
     assert display.images_[0].get_clim() == (0, 0.5)
 
 
+def test_several_heads_share_the_spectrum_and_the_lines(maps, pyplot):
+    display = AttentionDisplay(maps).plot([1, 0], 0, lines=LINES)
+    for image, layer in zip(display.images_, [1, 0], strict=True):
+        np.testing.assert_array_equal(image.get_array(), maps.attention[layer, 0])
+    titles = [panel.get_title() for panel in display.ax_]
+    assert titles == ["layer 1, head 0", "layer 0, head 0", "", ""]
+    assert display.ax_[2].lines
+    assert display.ax_[3].get_ylim() == (1.6, -0.6)
+    display.figure_.canvas.draw()
+
+
 def test_overview_has_every_layer_and_head_on_one_scale(transformer, tiny_grid, pyplot):
     display = AttentionDisplay.from_estimator(transformer, tiny_grid.data[:2])
     display.plot_overview()
