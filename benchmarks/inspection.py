@@ -2,15 +2,17 @@
 
 The paper's three pictures of a saved transformer, for stars drawn uniformly from its
 training box: the response of its tokens to the labels; maps of attention, of all heads
-and of the best head of some elements above strips of spectral lines; and how well
+and of the best heads of some elements above a strip of spectral lines; and how well
 every head marks the lines of every element, with a null of shifted lines. Lines are the
 strongest of each element whose abundance is a label, in line_list_4000_5000.csv.gz in
 the folder that the environment variable SK_PAYNE_DATA names; lines closer than twice
-the window count once.
+the window count once. What inspection computes is checked: sums of attention, flux,
+derivatives against finite differences, Cramér-Rao errors against those of fits.
 
 Writes results/inspection.json and pictures beside it (results/inspection_*.png).
 
     python benchmarks/inspection.py [PATH] [--stars 50] [--lines 12]
+                                    [--pictures docs/images]
 
 PATH is of a file of `emulator.save`; results/transformer.safetensors if left out.
 """
@@ -22,20 +24,23 @@ import os
 from pathlib import Path
 
 import numpy as np
-from record import RESULTS, table, write
+from record import RESULTS, picture, table, write
 
-from sk_payne import load
+from sk_payne import AbundanceRegressor, load
 from sk_payne.inspection import (
     AttentionDisplay,
     HeadElementDisplay,
     TokenResponseDisplay,
     attention_maps,
+    cramer_rao,
     head_element_scores,
+    sensitivity,
 )
 from sk_payne.spectra import convert_medium
 
 HALF_WIDTH = 0.06  # Å: about the half width of lines at a resolving power of 50 000
 N_MAPS = 3
+N_CHECKED, SNR = 8, 100.0
 LIKELY, RATE = 0.01, 0.05  # of p-values and of false discoveries
 
 
@@ -45,6 +50,7 @@ def main():
     parser.add_argument("path", nargs="?", type=Path, default=default)
     parser.add_argument("--stars", type=int, default=50)
     parser.add_argument("--lines", type=int, default=12, help="of each element")
+    parser.add_argument("--pictures", type=Path, default=RESULTS, help="folder")
     arguments = parser.parse_args()
     emulator = load(arguments.path)
     lines = strongest(read_lines(emulator), arguments.lines)
@@ -60,6 +66,8 @@ def main():
     table(rows[:20])
     summary = summarise(scores)
     table([summary])
+    checks = check(emulator, P, attention)
+    table([checks])
     write(
         "inspection",
         {
@@ -68,10 +76,11 @@ def main():
             "half_width": HALF_WIDTH,
             "lines": lines,
             "summary": summary,
+            "checks": checks,
             "table": rows,
         },
     )
-    draw(emulator, P, attention, scores, lines)
+    draw(emulator, P, attention, scores, lines, arguments.pictures)
 
 
 def read_lines(emulator):
@@ -126,23 +135,51 @@ def summarise(scores):
     }
 
 
-def draw(emulator, P, attention, scores, lines):
+def check(emulator, P, attention):
+    """Largest errors of what inspection computes, against other ways to it."""
+    some = P[:N_CHECKED]
+    found = sensitivity(emulator, some).derivative
+    off = []
+    for i, width in enumerate(emulator.label_high_ - emulator.label_low_):
+        step = np.where(np.arange(some.shape[1]) == i, 1e-4 * width, 0.0)
+        change = emulator.predict(some + step) - emulator.predict(some - step)
+        difference = change / (2 * step[i]) - found[:, i]
+        off.append(np.abs(difference).max() / np.abs(found[:, i]).max())
+    regressor = AbundanceRegressor(
+        emulator, snr=SNR, velocity_range=None, emulator_error=False
+    )
+    flux = emulator.predict(some)
+    labels, std = regressor.predict(flux, return_std=True)
+    bound = cramer_rao(emulator, some, SNR).error
+    # labels that hardly show may run to an edge of the box, where errors differ
+    fitted = np.abs(labels - some) < 0.1 * bound
+    return {
+        "sum of attention": float(np.abs(attention.attention.sum(axis=2) - 1).max()),
+        "flux": float(np.abs(attention.flux - emulator.predict(P)).max()),
+        "derivatives, relative": float(max(off)),
+        "Cramér-Rao, relative": float(np.abs(bound / std - 1)[fitted].max()),
+        "of fits": int(fitted.all(axis=1).sum()),
+    }
+
+
+def draw(emulator, P, attention, scores, lines, folder):
     import matplotlib
 
     matplotlib.use("agg")
 
     def save(display, name):
-        display.figure_.savefig(RESULTS / f"inspection_{name}.png", dpi=120)
+        picture(display.figure_, folder / f"inspection_{name}.png")
 
     save(TokenResponseDisplay.from_estimator(emulator, P).plot(), "tokens")
     display = AttentionDisplay(attention)
     save(display.plot_overview(), "overview")
     _, first = np.unique(scores.table["element"], return_index=True)
-    for i, row in enumerate(scores.table[np.sort(first)[:N_MAPS]], start=1):
-        where = int(row["layer"]), int(row["head"])
-        save(display.plot(*where, lines=lines), f"attention_{i}")
+    best = scores.table[np.sort(first)]
+    _, first = np.unique(best[["layer", "head"]], return_index=True)
+    chosen = best[np.sort(first)[:N_MAPS]]
+    save(display.plot(chosen["layer"], chosen["head"], lines=lines), "attention")
     save(HeadElementDisplay(scores).plot(), "heads")
-    save(HeadElementDisplay(scores).plot_best(attention, lines, n_best=6), "best")
+    save(HeadElementDisplay(scores).plot_best(attention, lines, n_best=5), "best")
 
 
 if __name__ == "__main__":

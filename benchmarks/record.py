@@ -47,6 +47,15 @@ def write(name, record):
     print(f"\nWrote {path}")
 
 
+def picture(figure, path):
+    """Save a figure with few colours, which makes a small file, and say so."""
+    from PIL import Image
+
+    figure.savefig(path, dpi=100)
+    Image.open(path).convert("RGB").quantize(200).save(path, optimize=True)
+    print(f"Wrote {path}")
+
+
 def table(rows):
     """Print dicts as a table."""
     names = list(rows[0])

@@ -1,11 +1,17 @@
 """Tests of the displays, on the numbers and artists that they hold."""
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, inspection
 from sk_payne.inspection import (
     EmulationErrorDisplay,
     RecoveryDisplay,
@@ -168,3 +174,32 @@ def test_plotting_without_matplotlib_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'sk_payne\[plot\]'"):
         recovery().plot()
+
+
+def test_displays_are_imported_and_drawn_without_a_screen():
+    code = (
+        "import sys, numpy as np\n"
+        "from sk_payne.inspection import TrainingCurveDisplay\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "x = np.arange(1, 4)\n"
+        "display = TrainingCurveDisplay(step=x, train_loss=1 / x).plot()\n"
+        "display.figure_.canvas.draw()\n"
+        "import matplotlib\n"
+        "print(matplotlib.get_backend())"
+    )
+    screen = ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")
+    environment = {k: v for k, v in os.environ.items() if k not in screen}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().lower() == "agg"
+
+
+def test_every_display_is_drawn_by_a_test():
+    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*"))
+    for name in inspection.__all__:
+        if name.endswith("Display"):
+            assert re.search(rf"\b{name}(\.from_\w+)?\(", tests), name
+            assert hasattr(getattr(inspection, name), "plot")
