@@ -3,11 +3,13 @@
 The paper's three pictures of a saved transformer, for stars drawn uniformly from its
 training box: the response of its tokens to the labels; maps of attention, of all heads
 and of the best heads of some elements above a strip of spectral lines; and how well
-every head marks the lines of every element, with a null of shifted lines. Lines are the
-strongest of each element whose abundance is a label, in line_list_4000_5000.csv.gz in
-the folder that the environment variable SK_PAYNE_DATA names; lines closer than twice
-the window count once. What inspection computes is checked: sums of attention, flux,
-derivatives against finite differences, Cramér-Rao errors against those of fits.
+every head marks the lines of every element, with a null of shifted lines, where the
+peaks of the best heads are, and whether their tokens are those that respond most to the
+abundance of the element. Lines are the strongest of each element whose abundance is
+a label, in line_list_4000_5000.csv.gz in the folder that the environment variable
+SK_PAYNE_DATA names; lines closer than twice the window count once. What inspection
+computes is checked: sums of attention, flux, derivatives against finite differences,
+Cramér-Rao errors against those of fits.
 
 Writes results/inspection.json and pictures beside it (results/inspection_*.png).
 
@@ -35,6 +37,7 @@ from sk_payne.inspection import (
     cramer_rao,
     head_element_scores,
     sensitivity,
+    token_response,
 )
 from sk_payne.spectra import convert_medium
 
@@ -42,6 +45,7 @@ HALF_WIDTH = 0.06  # Å: about the half width of lines at a resolving power of 5
 N_MAPS = 3
 N_CHECKED, SNR = 8, 100.0
 LIKELY, RATE = 0.01, 0.05  # of p-values and of false discoveries
+PEAK, N_MANY = 3.0, 40  # σ above the mean attention, and lines that it is compared with
 
 
 def main():
@@ -53,7 +57,8 @@ def main():
     parser.add_argument("--pictures", type=Path, default=RESULTS, help="folder")
     arguments = parser.parse_args()
     emulator = load(arguments.path)
-    lines = strongest(read_lines(emulator), arguments.lines)
+    found = read_lines(emulator)
+    lines = strongest(found, arguments.lines)
     rng = np.random.default_rng(0)
     low, high = emulator.label_low_, emulator.label_high_
     P = rng.uniform(low, high, (arguments.stars, len(low)))
@@ -66,6 +71,9 @@ def main():
     table(rows[:20])
     summary = summarise(scores)
     table([summary])
+    response = token_response(emulator, P)
+    best = describe_best(attention, scores, response, strongest(found, N_MANY))
+    table(best)
     checks = check(emulator, P, attention)
     table([checks])
     write(
@@ -76,11 +84,12 @@ def main():
             "half_width": HALF_WIDTH,
             "lines": lines,
             "summary": summary,
+            "best": best,
             "checks": checks,
             "table": rows,
         },
     )
-    draw(emulator, P, attention, scores, lines, arguments.pictures)
+    draw(attention, scores, response, lines, arguments.pictures)
 
 
 def read_lines(emulator):
@@ -135,6 +144,40 @@ def summarise(scores):
     }
 
 
+def best_heads(scores):
+    """Rows of the best head of every element."""
+    _, first = np.unique(scores.table["element"], return_index=True)
+    return scores.table[np.sort(first)]
+
+
+def describe_best(attention, scores, response, lines):
+    """How many peaks of the best head of every element are at lines of it.
+
+    And the rank of its token, among all tokens, in response to the abundance.
+    """
+    rows = []
+    for best in best_heads(scores):
+        weights = attention.attention[best["layer"], best["head"], best["token"]]
+        middle = weights[1:-1]
+        high = middle > weights.mean() + PEAK * weights.std()
+        peak = high & (middle > weights[:-2]) & (middle >= weights[2:])
+        distance = np.abs(attention.wavelength[1:-1, None] - lines[best["element"]])
+        near = (distance <= HALF_WIDTH).any(axis=1)
+        column = response.label_names.index(f"{best['element']}_H")
+        mine = response.response[:, column]
+        rows.append(
+            {
+                "element": str(best["element"]),
+                "lines": len(lines[best["element"]]),
+                "peaks": int(peak.sum()),
+                "at a line": int((peak & near).sum()),
+                "by chance": float(peak.sum() * near.mean()),
+                "rank of the token": int((mine >= mine[best["token"]]).sum()),
+            }
+        )
+    return rows
+
+
 def check(emulator, P, attention):
     """Largest errors of what inspection computes, against other ways to it."""
     some = P[:N_CHECKED]
@@ -162,7 +205,7 @@ def check(emulator, P, attention):
     }
 
 
-def draw(emulator, P, attention, scores, lines, folder):
+def draw(attention, scores, response, lines, folder):
     import matplotlib
 
     matplotlib.use("agg")
@@ -170,11 +213,10 @@ def draw(emulator, P, attention, scores, lines, folder):
     def save(display, name):
         picture(display.figure_, folder / f"inspection_{name}.png")
 
-    save(TokenResponseDisplay.from_estimator(emulator, P).plot(), "tokens")
+    save(TokenResponseDisplay(response).plot(), "tokens")
     display = AttentionDisplay(attention)
     save(display.plot_overview(), "overview")
-    _, first = np.unique(scores.table["element"], return_index=True)
-    best = scores.table[np.sort(first)]
+    best = best_heads(scores)
     _, first = np.unique(best[["layer", "head"]], return_index=True)
     chosen = best[np.sort(first)[:N_MAPS]]
     save(display.plot(chosen["layer"], chosen["head"], lines=lines), "attention")

@@ -52,7 +52,10 @@ def picture(figure, path):
     from PIL import Image
 
     figure.savefig(path, dpi=100)
-    Image.open(path).convert("RGB").quantize(200).save(path, optimize=True)
+    image = Image.open(path).convert("RGB")
+    # this method keeps colours that few pixels have
+    few = image.quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
     print(f"Wrote {path}")
 
 

@@ -198,7 +198,9 @@ def test_displays_are_imported_and_drawn_without_a_screen():
 
 
 def test_every_display_is_drawn_by_a_test():
-    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*"))
+    tests = "".join(
+        path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*")
+    )
     for name in inspection.__all__:
         if name.endswith("Display"):
             assert re.search(rf"\b{name}(\.from_\w+)?\(", tests), name
