@@ -102,9 +102,9 @@ def build_grid(
     medium, and what the engine tells of itself by a method ``to_dict()``; of a function
     it is the name alone. That the engine computes the same is for the caller to see to.
 
-    A spectrum that ends the process it is made in, as a fault in compiled code does,
-    ends the run if it is made on this machine; on a cluster it is recorded as failed.
-    Call such a code through :class:`CommandEngine`.
+    A spectrum that ends the process it is made in, as a fault in compiled code does, is
+    recorded as failed. With ``n_jobs=1`` that process is the caller's own: for such
+    codes, let `n_jobs` be 2 or more, or call them through :class:`CommandEngine`.
 
     Examples
     --------

@@ -21,10 +21,11 @@ _N_ANGLES = 5
 # Opacity of a line over that of the continuum below which its wings are left out; at
 # ten times as much, many weak wings lift the continuum by 1e-3.
 _WEAKEST = 1e-4
-# Lines this far outside the wavelengths count, in Å; hydrogen at any distance.
-_MARGIN = 5.0
-# Steps of the computed spectrum, in ln(wavelength): a third of a thermal width.
-_STEP = 2e-6
+# Lines this far outside the wavelengths count, in Å; hydrogen at any distance. Within
+# 5 Å, wings of Sr I 4607 would be missing from 4600 Å, 1e-3 of the continuum.
+_MARGIN = 15.0
+# Standard deviations to which a Gaussian is counted; at four, 6e-5 of it is missing.
+_REACH = 6.0
 _SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 
@@ -51,12 +52,18 @@ class PySMEEngine:
     medium : {"air", "vacuum"}
         Of the wavelengths of the lines, and so of the spectra.
     resolving_power : float, default=None
-        Of a Gaussian instrument. If None, spectra are not broadened.
+        Of a Gaussian instrument. If None, spectra are not broadened, and computed at
+        the wavelengths asked for.
+    step : float, default=2e-6
+        Distance, in ln(wavelength), of the computed wavelengths before they are
+        broadened, counted from the first one asked for. The default is about a third
+        of the full width of an unbroadened line of iron; 5e-6 takes half the time and
+        is wrong by up to 0.004 of the continuum in narrow lines.
 
     Raises
     ------
     ValueError
-        If `medium` is neither.
+        If `medium` is neither, or `step` is not a positive number.
 
     See Also
     --------
@@ -83,11 +90,18 @@ class PySMEEngine:
     # There is one library in a process: whose lines are in it, and of which range.
     _library, _held = None, None
 
-    def __init__(self, line_list, atmospheres, *, medium, resolving_power=None):
+    def __init__(
+        self, line_list, atmospheres, *, medium, resolving_power=None, step=2e-6
+    ):
         if medium not in ("air", "vacuum"):
             raise ValueError(
                 f"`medium` must be 'air' or 'vacuum'; got {medium!r}. It is that of "
                 "the line list."
+            )
+        if not 0 < step < np.inf:
+            raise ValueError(
+                f"`step` must be a positive number, in ln(wavelength); got {step!r}. "
+                "Leave it out for 2e-6."
             )
         self.lines = {
             "species": np.array(line_list["species"], dtype=str),
@@ -101,6 +115,7 @@ class PySMEEngine:
         self.atmospheres = atmospheres
         self.medium = medium
         self.resolving_power = resolving_power
+        self.step = step
 
     def __call__(self, labels, wavelength):
         """Make one spectrum.
@@ -124,13 +139,13 @@ class PySMEEngine:
         """
         if self.resolving_power is None:
             return self._synthesise(labels, wavelength)
-        sigma = _SIGMA_PER_FWHM / self.resolving_power
-        margin = 5 * sigma + 2 * _STEP
-        log_fine = np.arange(
-            np.log(wavelength[0]) - margin, np.log(wavelength[-1]) + margin, _STEP
-        )
+        sigma = _SIGMA_PER_FWHM / self.resolving_power / self.step
+        first, last = np.log(wavelength[[0, -1]])
+        n_margin = int(_REACH * sigma) + 3
+        n_steps = int((last - first) / self.step) + n_margin
+        log_fine = first + self.step * np.arange(-n_margin, n_steps + 1)
         flux = self._synthesise(labels, np.exp(log_fine))
-        flux = gaussian_filter1d(flux, sigma / _STEP, mode="nearest")
+        flux = gaussian_filter1d(flux, sigma, mode="nearest", truncate=_REACH)
         # straight lines would cut the cores of lines by 2e-3
         return make_interp_spline(log_fine, flux, k=3)(np.log(wavelength))
 
@@ -152,6 +167,7 @@ class PySMEEngine:
             "atmospheres": describe_engine(self.atmospheres),
             "medium": self.medium,
             "resolving_power": self.resolving_power,
+            "step": self.step,
         }
 
     def _synthesise(self, labels, wavelength):

@@ -3,11 +3,13 @@
 It is here so that a grid does not know who made its spectra: they come as they finish.
 """
 
+import os
 from functools import lru_cache
 from itertools import islice
 
 import cloudpickle
-from joblib import Parallel, delayed
+from joblib import cpu_count, effective_n_jobs
+from joblib.externals import loky
 
 from sk_payne.grids._synthesis import synthesise
 
@@ -15,6 +17,8 @@ __all__ = ["spread"]
 
 # Spectra under way for each thread of a cluster: one that is made, one that waits.
 _AHEAD = 2
+# What libraries ask for the number of their threads.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def spread(engine, wavelength, stars, *, n_jobs, client):
@@ -48,10 +52,40 @@ def spread(engine, wavelength, stars, *, n_jobs, client):
 def _by_processes(engine, wavelength, stars, n_jobs):
     # pickled once here, and unpickled once there: engines may take long to start
     content = cloudpickle.dumps(engine)
-    return Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        delayed(_make_from_pickle)(content, wavelength, row, star)
-        for row, star in stars
-    )
+    n_jobs = effective_n_jobs(n_jobs)
+    # pools of one process each, so that it is known which spectrum has ended one
+    pools = [_pool(n_jobs) for _ in range(n_jobs)]
+    running, stars = {}, iter(stars)
+
+    def start(number, row, star):
+        future = pools[number].submit(_make_from_pickle, content, wavelength, row, star)
+        running[future] = number, row
+
+    try:
+        for number, star in zip(range(n_jobs), stars, strict=False):
+            start(number, *star)
+        while running:
+            done, _ = loky.wait(running, return_when=loky.FIRST_COMPLETED)
+            for future in done:
+                number, row = running.pop(future)
+                try:
+                    result = future.result()
+                except loky.BrokenProcessPool as error:
+                    result = row, None, f"The process ended. {error}"
+                    pools[number].shutdown()
+                    pools[number] = _pool(n_jobs)
+                for star in islice(stars, 1):
+                    start(number, *star)
+                yield result
+    finally:
+        for pool in pools:
+            pool.shutdown(kill_workers=True)
+
+
+def _pool(n_jobs):
+    n_threads = str(max(1, cpu_count() // n_jobs))
+    threads = {name: os.environ.get(name, n_threads) for name in _THREADS}
+    return loky.ProcessPoolExecutor(max_workers=1, env=threads)
 
 
 def _make_from_pickle(content, wavelength, row, star):

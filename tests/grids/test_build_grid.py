@@ -314,12 +314,18 @@ def test_engine_cannot_change_what_others_are_given(expected, tmp_path):
 # Workers
 
 
-def test_two_processes_make_the_same_grid(expected, with_failures, tmp_path):
-    build(tmp_path / "x", n_jobs=2)
-    assert contents(tmp_path / "x") == contents(expected)
+def test_two_processes_make_the_same_grid(with_failures, tmp_path):
     with pytest.warns(UserWarning, match="7 of 13 spectra failed"):
-        build(tmp_path / "y", failing, n_jobs=2)
-    assert contents(tmp_path / "y") == contents(with_failures)
+        build(tmp_path, failing, n_jobs=2)
+    assert contents(tmp_path) == contents(with_failures)
+
+
+def test_spectrum_that_ends_its_process_is_a_failure_and_others_are_made(tmp_path):
+    engine = toys.KillingEngine(tmp_path / "calls", last=4)
+    with pytest.warns(UserWarning, match="1 of 13 spectra failed.*The process ended"):
+        grid = build(tmp_path / "x", engine, n_jobs=2)
+    assert len(grid.failures) == 1
+    assert len(build(tmp_path / "x", retry_failed=True).rows) == N
 
 
 class SlowToStart:
