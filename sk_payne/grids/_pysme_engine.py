@@ -71,8 +71,14 @@ class PySMEEngine:
 
     Notes
     -----
-    It needs PySME: ``pip install 'sk_payne[sme]'``. The library computes one spectrum
-    at a time in each process, so a Dask cluster needs ``threads_per_worker=1``.
+    It needs PySME: ``pip install 'sk_payne[sme]'``, which keeps files of its own in the
+    folder ``.sme`` of the home directory. The library computes one spectrum at a time
+    in each process, so a Dask cluster needs ``threads_per_worker=1``.
+
+    Where its equation of state does not converge, the library ends the process it is
+    in: pass 2 or more for `n_jobs` of :func:`build_grid`, which then records a failure.
+    We saw it in the deepest layer of a cool dwarf, which no light leaves; without the
+    five deepest of the 72 layers of ATLAS9, it converged.
 
     References
     ----------

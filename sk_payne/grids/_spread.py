@@ -71,7 +71,8 @@ def _by_processes(engine, wavelength, stars, n_jobs):
                 try:
                     result = future.result()
                 except loky.BrokenProcessPool as error:
-                    result = row, None, f"The process ended. {error}"
+                    reason = " ".join(f"The process ended. {error}".split())
+                    result = row, None, reason
                     pools[number].shutdown()
                     pools[number] = _pool(n_jobs)
                 for star in islice(stars, 1):
