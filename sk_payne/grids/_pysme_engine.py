@@ -56,9 +56,9 @@ class PySMEEngine:
         the wavelengths asked for.
     step : float, default=2e-6
         Distance, in ln(wavelength), of the computed wavelengths before they are
-        broadened, counted from the first one asked for. The default is about a third
-        of the full width of an unbroadened line of iron; 5e-6 takes half the time and
-        is wrong by up to 0.004 of the continuum in narrow lines.
+        broadened, counted from the first one asked for. At R = 50 000 and a
+        microturbulence of 1 km/s the default is right to 2e-5 of the continuum; 5e-6
+        takes half the time, and errs by up to 0.006.
 
     Raises
     ------
