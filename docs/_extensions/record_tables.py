@@ -1,0 +1,188 @@
+"""Tables of the site that come from files of the repository.
+
+They are here so that no number is typed twice: the records in ``benchmarks/results``
+and the default recipes are read when the site is built.
+"""
+
+import json
+from dataclasses import fields
+from functools import reduce
+from pathlib import Path
+from types import MappingProxyType
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from docutils.statemachine import StringList
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+def dig(record, path):
+    """Follow a path such as "cases/0/ratio" into a record.
+
+    >>> dig({"cases": [{"ratio": 2.0}]}, "cases/0/ratio")
+    2.0
+    """
+    keys = path.split("/") if path else []
+    return reduce(
+        lambda at, key: at[int(key)] if isinstance(at, list) else at[key], keys, record
+    )
+
+
+def as_text(value, form=""):
+    """Write a value in a format of Python, or as what is missing.
+
+    >>> as_text(0.0108387, ".4f"), as_text(757898, ".2fM"), as_text(None)
+    ('0.0108', '0.76 M', '')
+    """
+    if value is None:
+        return ""
+    if form.endswith("M"):
+        return f"{value / 1e6:{form[:-1]}} M"
+    return f"{value:{form}}" if form else str(value)
+
+
+def select(rows, conditions):
+    """Rows that have all of some values, compared as text.
+
+    >>> select([{"label": "teff", "snr": 50.0}, {"label": "logg"}], {"label": "teff"})
+    [{'label': 'teff', 'snr': 50.0}]
+    """
+    return [
+        row
+        for row in rows
+        if all(str(row.get(name)) == value for name, value in conditions.items())
+    ]
+
+
+def machine_text(machine):
+    """Say where and when a record was written.
+
+    >>> machine_text({"cpu": "Some CPU", "torch_threads": 1, "date": "2026-11-25",
+    ...               "torch": "2.13.0", "accelerator": ""})
+    'Some CPU, 1 thread, torch 2.13.0, 2026-11-25'
+    """
+    threads = machine["torch_threads"]
+    parts = [
+        machine["cpu"],
+        machine.get("accelerator"),
+        f"{threads} thread{'s' * (threads > 1)}",
+        f"torch {machine['torch']}",
+        machine["date"],
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def list_table(header, rows):
+    """Lines of a table in reStructuredText.
+
+    >>> print(*list_table(["a", "b"], [["1", ""]]), sep="|")
+    .. list-table::|   :header-rows: 1||   * - a|     - b|   * - 1|     -
+    """
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in [header, *rows]:
+        for i, cell in enumerate(row):
+            lines.append(f"   {'*' if i == 0 else ' '} - {cell}".rstrip())
+    return lines
+
+
+class _Written(Directive):
+    """A directive whose content is written as reStructuredText."""
+
+    def written(self, lines):
+        node = nodes.container()
+        content = StringList(lines, source=self.state_machine.get_source(self.lineno))
+        self.state.nested_parse(content, self.content_offset, node)
+        return node.children
+
+
+class Record(_Written):
+    """Rows of a benchmark, one column to a line of the content.
+
+    A line is ``entry | heading | format``; the last two may be left out.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec = MappingProxyType(
+        {"rows": directives.unchanged, "where": directives.unchanged}
+    )
+
+    def run(self):
+        """Make the table, and the line on machine and date below it."""
+        path = RESULTS / f"{self.arguments[0]}.json"
+        self.state.document.settings.env.note_dependency(str(path))
+        record = json.loads(path.read_text())
+        rows = record if isinstance(record, list) else dig(record, self._path)
+        rows = select(rows, self._conditions)
+        if not rows:
+            raise self.error(f"{path.name} has no such rows")
+        columns = [[part.strip() for part in line.split("|")] for line in self.content]
+        header = [column[1] if len(column) > 1 else column[0] for column in columns]
+        cells = [
+            [
+                as_text(_get(row, column[0]), column[2] if len(column) > 2 else "")
+                for column in columns
+            ]
+            for row in rows
+        ]
+        return self.written([*list_table(header, cells), "", *_source(path, record)])
+
+    @property
+    def _path(self):
+        return self.options.get("rows", "rows")
+
+    @property
+    def _conditions(self):
+        pairs = [part.split("=") for part in self.options.get("where", "").split(";")]
+        return {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
+
+
+class Recipes(_Written):
+    """Default recipe of each architecture: entries that differ from the defaults."""
+
+    def run(self):
+        """Make the table."""
+        from sk_payne.emulators import Recipe
+        from sk_payne.emulators._recipe import RECIPES
+
+        default = Recipe()
+        names = [
+            field.name
+            for field in fields(Recipe)
+            if any(
+                getattr(recipe, field.name) != getattr(default, field.name)
+                for recipe in RECIPES.values()
+            )
+        ]
+        rows = [
+            [f"``{name}``", *(_entry(recipe, name) for recipe in RECIPES.values())]
+            for name in names
+        ]
+        return self.written(list_table(["", *(f"``{a}``" for a in RECIPES)], rows))
+
+
+def _entry(recipe, name):
+    value = getattr(recipe, name)
+    return "all" if name == "n_wavelengths" and value is None else str(value)
+
+
+def _get(row, entry):
+    try:
+        return dig(row, entry)
+    except (KeyError, IndexError):
+        return None
+
+
+def _source(path, record):
+    """Where the numbers are from."""
+    machine = record.get("machine") if isinstance(record, dict) else None
+    where = f"``benchmarks/results/{path.name}``"
+    return [f"From {where}: {machine_text(machine)}." if machine else f"From {where}."]
+
+
+def setup(app):
+    """Make the directives known to Sphinx."""
+    app.add_directive("record", Record)
+    app.add_directive("recipes", Recipes)
+    return {"parallel_read_safe": True}

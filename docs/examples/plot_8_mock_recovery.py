@@ -1,0 +1,70 @@
+"""
+Do the errors hold?
+===================
+
+An error is a claim: over many stars, what was measured should scatter by it around the
+truth. :func:`~sk_payne.abundances.mock_recovery` draws stars, lets the emulator make
+their spectra, adds noise, and measures them.
+"""
+
+# %%
+# A regressor to be tested, as it would be used.
+
+from sk_payne import AbundanceRegressor, SpectrumEmulator
+from sk_payne.abundances import mock_recovery, recovery_table
+from sk_payne.datasets import make_spectra
+from sk_payne.inspection import LabelCovarianceDisplay, MockRecoveryDisplay
+
+grid = make_spectra(
+    400,
+    n_wavelengths=513,
+    wavelength_range=(4500, 4540),
+    label_names=("teff", "logg", "Fe_H", "Mg_H"),
+    random_state=0,
+)
+emulator = SpectrumEmulator(
+    arch="payne",
+    wavelength=grid.wavelength,
+    medium=grid.medium,
+    label_names=grid.label_names,
+    label_units=grid.label_units,
+    max_steps=1000,
+    random_state=0,
+).fit(grid.data, grid.target)
+regressor = AbundanceRegressor(emulator, velocity_range=(-100, 100))
+
+# %%
+# Two hundred stars at three signal-to-noise ratios
+# -------------------------------------------------
+
+recovery = mock_recovery(regressor, snr=(30, 100, 300), n_stars=200, random_state=0)
+table = recovery_table(recovery)
+columns = ["bias", "scatter", "error", "pull_std", "coverage_68"]
+for name in columns:
+    table[name].info.format = ".3g"
+print(*table[["label", "snr", *columns]].pformat(max_width=-1, max_lines=-1), sep="\n")
+
+# %%
+# The first row of panels has bias and scatter with the error claimed (dotted), the
+# second the width of the pulls, which should be 1, the third the part of the stars
+# within one and two errors, which should be 68 and 95 %.
+
+MockRecoveryDisplay(recovery).plot()
+
+# %%
+# Errors of labels go together
+# ----------------------------
+#
+# The covariance of one star, as ellipses at one and two standard deviations.
+
+star = make_spectra(
+    1,
+    n_wavelengths=513,
+    wavelength_range=(4500, 4540),
+    label_names=("teff", "logg", "Fe_H", "Mg_H"),
+    snr=100,
+    random_state=2,
+)
+LabelCovarianceDisplay.from_regressor(
+    AbundanceRegressor(emulator, snr=100), star.target, true=star.data[0]
+).plot()
