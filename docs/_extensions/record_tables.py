@@ -32,10 +32,10 @@ def dig(record, path):
 def as_text(value, form=""):
     """Write a value in a format of Python, or as what is missing.
 
-    >>> as_text(0.0108387, ".4f"), as_text(757898, ".2fM"), as_text(None)
+    >>> as_text(0.0108387, ".4f"), as_text(757898, ".2fM"), as_text(None, ".1f")
     ('0.0108', '0.76 M', '')
     """
-    if value is None:
+    if value in (None, ""):
         return ""
     if form.endswith("M"):
         return f"{value / 1e6:{form[:-1]}} M"
@@ -99,22 +99,30 @@ class _Written(Directive):
 class Record(_Written):
     """Rows of a benchmark, one column to a line of the content.
 
-    A line is ``entry | heading | format``; the last two may be left out.
+    A line is ``entry | heading | format``; the last two may be left out. A file whose
+    name ends in "jsonl" has one row to a line, each with its own machine.
     """
 
     required_arguments = 1
     has_content = True
     option_spec = MappingProxyType(
-        {"rows": directives.unchanged, "where": directives.unchanged}
+        {name: directives.unchanged for name in ("rows", "where", "sort")}
     )
 
     def run(self):
         """Make the table, and the line on machine and date below it."""
-        path = RESULTS / f"{self.arguments[0]}.json"
+        path = RESULTS / self.arguments[0]
         self.state.document.settings.env.note_dependency(str(path))
-        record = json.loads(path.read_text())
-        rows = record if isinstance(record, list) else dig(record, self._path)
+        if path.suffix == ".jsonl":
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            machines = rows
+        else:
+            record = json.loads(path.read_text())
+            rows = dig(record, self.options.get("rows", "rows"))
+            machines = [record["machine"]]
         rows = select(rows, self._conditions)
+        names = self.options.get("sort", "").split()
+        rows = sorted(rows, key=lambda row: [row[name] for name in names])
         if not rows:
             raise self.error(f"{path.name} has no such rows")
         columns = [[part.strip() for part in line.split("|")] for line in self.content]
@@ -126,11 +134,8 @@ class Record(_Written):
             ]
             for row in rows
         ]
-        return self.written([*list_table(header, cells), "", *_source(path, record)])
-
-    @property
-    def _path(self):
-        return self.options.get("rows", "rows")
+        where = f"From ``benchmarks/results/{path.name}``: {_machines_text(machines)}."
+        return self.written([*list_table(header, cells), "", where])
 
     @property
     def _conditions(self):
@@ -174,11 +179,9 @@ def _get(row, entry):
         return None
 
 
-def _source(path, record):
-    """Where the numbers are from."""
-    machine = record.get("machine") if isinstance(record, dict) else None
-    where = f"``benchmarks/results/{path.name}``"
-    return [f"From {where}: {machine_text(machine)}." if machine else f"From {where}."]
+def _machines_text(machines):
+    """Say of each machine once what it is."""
+    return "; ".join(dict.fromkeys(machine_text(machine) for machine in machines))
 
 
 def setup(app):
