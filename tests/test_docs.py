@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def messages():
 
 def quoted_headings():
     lines = (DOCS / "faq.rst").read_text(encoding="utf-8").splitlines()
-    for line, under in zip(lines, lines[1:], strict=False):
+    for line, under in pairwise(lines):
         if under.startswith("~~~"):
             yield from re.findall(r'"([^"]*)"', line.replace("``", "`"))
 
