@@ -46,6 +46,7 @@ sphinx_gallery_conf = {
     "reference_url": {"sk_payne": None},
     "download_all_examples": False,
     "show_signature": False,
+    "capture_repr": (),
     "write_computation_times": False,
     "within_subsection_order": "FileNameSortKey",
     "min_reported_time": float("inf"),

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 import sk_payne
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 
 
 def text_of(node):
@@ -44,3 +46,10 @@ def test_a_message_in_the_list_of_symptoms_is_one_of_the_package(heading, messag
     parts = [part for part in heading.split("...") if part.strip()]
     pattern = ".*".join(re.escape(part.strip()) for part in parts)
     assert any(re.search(pattern, message) for message in messages)
+
+
+def test_every_extra_is_on_the_page_of_installing():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    page = (DOCS / "install.rst").read_text(encoding="utf-8")
+    for extra in project["project"]["optional-dependencies"]:
+        assert f"``{extra}``" in page

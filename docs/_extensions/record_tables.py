@@ -20,13 +20,19 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 def dig(record, path):
     """Follow a path such as "cases/0/ratio" into a record.
 
-    >>> dig({"cases": [{"ratio": 2.0}]}, "cases/0/ratio")
-    2.0
+    In a list, "arch=payne;snr=100.0" stands for the first entry that has these values.
+
+    >>> record = {"cases": [{"arch": "payne", "ratio": 2.0}, {"arch": "opacity"}]}
+    >>> dig(record, "cases/0/ratio"), dig(record, "cases/arch=payne/ratio")
+    (2.0, 2.0)
     """
-    keys = path.split("/") if path else []
-    return reduce(
-        lambda at, key: at[int(key)] if isinstance(at, list) else at[key], keys, record
-    )
+    return reduce(_step, path.split("/"), record)
+
+
+def _step(at, key):
+    if not isinstance(at, list):
+        return at[key]
+    return select(at, key)[0] if "=" in key else at[int(key)]
 
 
 def as_text(value, form=""):
@@ -45,13 +51,15 @@ def as_text(value, form=""):
 def select(rows, conditions):
     """Rows that have all of some values, compared as text.
 
-    >>> select([{"label": "teff", "snr": 50.0}, {"label": "logg"}], {"label": "teff"})
+    >>> rows = [{"label": "teff", "snr": 50.0}, {"label": "logg", "snr": 50.0}]
+    >>> select(rows, "label=teff; snr=50.0")
     [{'label': 'teff', 'snr': 50.0}]
     """
+    pairs = [part.split("=") for part in conditions.split(";") if part.strip()]
     return [
         row
         for row in rows
-        if all(str(row.get(name)) == value for name, value in conditions.items())
+        if all(str(row.get(name.strip())) == value.strip() for name, value in pairs)
     ]
 
 
@@ -119,8 +127,8 @@ class Record(_Written):
         else:
             record = json.loads(path.read_text())
             rows = dig(record, self.options.get("rows", "rows"))
-            machines = [record["machine"]]
-        rows = select(rows, self._conditions)
+            machines = [row.get("machine", record["machine"]) for row in rows]
+        rows = select(rows, self.options.get("where", ""))
         names = self.options.get("sort", "").split()
         rows = sorted(rows, key=lambda row: [row[name] for name in names])
         if not rows:
@@ -136,11 +144,6 @@ class Record(_Written):
         ]
         where = f"From ``benchmarks/results/{path.name}``: {_machines_text(machines)}."
         return self.written([*list_table(header, cells), "", where])
-
-    @property
-    def _conditions(self):
-        pairs = [part.split("=") for part in self.options.get("where", "").split(";")]
-        return {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
 
 
 class Recipes(_Written):
