@@ -46,10 +46,13 @@ TrainingCurveDisplay.from_estimator(emulator).plot()
 # %%
 # One star
 # --------
+#
+# The one whose [Fe/H] is nearest to that of the Sun.
 
-flux = emulator.predict(P_test[:1])[0]
+star = np.abs(P_test[:, grid.label_names.index("Fe_H")]).argmin()
+flux = emulator.predict(P_test[[star]])[0]
 _, ax = plt.subplots(figsize=(9, 3.5), layout="constrained")
-ax.plot(grid.wavelength, F_test[0], "k", lw=1, label="synthesis")
+ax.plot(grid.wavelength, F_test[star], "k", lw=1, label="synthesis")
 ax.plot(grid.wavelength, flux, "C1", lw=1, label="emulator")
 ax.set(xlim=(4540, 4560), xlabel="wavelength in air [Å]", ylabel="normalised flux")
 ax.legend()
