@@ -196,7 +196,7 @@ def test_fitting_twice_gives_the_same_and_leaves_the_residuals_alone(held_out, m
 
 
 def test_many_residuals_are_never_copied_as_a_whole(monkeypatch, rng):
-    monkeypatch.setattr("sk_payne.emulators._training._FLUX_BLOCK", 2**16)
+    monkeypatch.setattr("sk_payne.emulators._flux._FLUX_BLOCK", 2**16)
     monkeypatch.setattr("sk_payne.emulators._errors._MAX_WAVELENGTHS", 20)
     monkeypatch.setattr("sk_payne.emulators._errors._MAX_SPECTRA", 200)
     labels = draw_stars(rng, 1009)
