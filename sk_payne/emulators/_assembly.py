@@ -130,6 +130,8 @@ def from_weights(
         "label_units_": resolve_label_units(label_units, names),
         "held_out_mae_": None,
         "held_out_rms_": None,
+        "held_out_label_edges_": None,
+        "held_out_label_mae_": None,
         "n_features_in_": len(low),
         "n_outputs_": len(wavelength),
         "n_training_": 0,
