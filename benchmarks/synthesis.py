@@ -302,8 +302,8 @@ def grid(arguments):
         ),
         "seconds": seconds,
         "spectra/hour": 3600 * arguments.n / sum(seconds),
-        "lowest flux": float(made.target.min()),
-        "highest flux": float(made.target.max()),
+        "lowest flux": float(flux[made.status == 1].min()),
+        "highest flux": float(flux[made.status == 1].max()),
     }
     print(result)
     return result
