@@ -6,6 +6,7 @@ It is here as the door of inference: it validates, fits all stars, and reports.
 import warnings
 from dataclasses import fields
 from numbers import Integral
+from os import PathLike
 
 import numpy as np
 from sklearn.base import (
@@ -241,6 +242,7 @@ class AbundanceRegressor(
         UserWarning
             If there are bad pixels.
         """
+        self._refuse_paths(X)
         spectra, y = self._validate_training(X, y)
         self._one_label = y.ndim == 1
         labels = y.reshape(len(y), -1)
@@ -569,6 +571,17 @@ class AbundanceRegressor(
     def __sklearn_is_fitted__(self):
         return hasattr(self, "emulator_") or _is_fitted(self.emulator)
 
+    def _refuse_paths(self, X):
+        for name, value, reader in (
+            ("emulator", self.emulator, "sk_payne.load"),
+            ("X", X, "sk_payne.spectra.read_spectra"),
+        ):
+            if isinstance(value, str | PathLike):
+                raise TypeError(
+                    f"`{name}` must not be a path; got {str(value)!r}. Read the file "
+                    f"with {reader}."
+                )
+
     def _validate_training(self, X, y):
         if _is_plain(X):
             X, y = validate_data(
@@ -599,6 +612,7 @@ class AbundanceRegressor(
 
     def _prepared(self, X, uncertainty, mask):
         """Give the emulator, spectra and options of a fit."""
+        self._refuse_paths(X)
         check_is_fitted(self)
         emulator = getattr(self, "emulator_", self.emulator)
         inverted = as_inverted(

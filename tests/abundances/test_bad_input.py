@@ -1,6 +1,7 @@
 """Tests of what AbundanceRegressor says about input that it cannot use."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -293,7 +294,7 @@ def test_constructor_judges_nothing():
     AbundanceRegressor(None, snr=-1, medium="water", velocity_range=3, max_iterations=0)
 
 
-@pytest.mark.parametrize("X", ["stars.fits", 3.0, None], ids=repr)
+@pytest.mark.parametrize("X", [3.0, None], ids=repr)
 def test_what_is_no_spectrum_is_an_error(emulator, X):
     with pytest.raises(ValueError, match=r"2D array|could not convert|could not be"):
         AbundanceRegressor(emulator, snr=100).predict(X)
@@ -380,3 +381,17 @@ def test_labels_must_be_finite(quick, grid, kind, value):
         X = [spectrum(row, grid.wavelength) for row in X]
     with pytest.raises(ValueError, match=r"contains NaN|contains infinity"):
         AbundanceRegressor(quick).fit(X, labels)
+
+
+def test_path_in_the_place_of_spectra_names_the_reader(emulator):
+    with pytest.raises(TypeError, match=r"`X` .*'star.fits'.*read_spectra"):
+        AbundanceRegressor(emulator).measure("star.fits")
+
+
+@pytest.mark.parametrize("path", ["a.safetensors", Path("a.safetensors")])
+def test_path_in_the_place_of_an_emulator_names_the_reader(path, flux):
+    regressor = AbundanceRegressor(path, snr=100)
+    with pytest.raises(TypeError, match=r"`emulator` .*'a.safetensors'.*sk_payne.load"):
+        regressor.predict(flux)
+    with pytest.raises(TypeError, match=r"`emulator` .*sk_payne.load"):
+        regressor.fit(flux, [[0.0], [1.0], [2.0]])
