@@ -85,6 +85,10 @@ class StreamedFlux:
     def __len__(self):
         return self.shape[0]
 
+    def announce(self, rows):
+        """Begin to read rows, if the system can; tell whether it can."""
+        return self._rows[rows].announce()
+
     def __getitem__(self, rows):
         """Read rows, by a slice or an array of integers."""
         return np.ascontiguousarray(self._rows[rows], dtype=self.dtype)
@@ -115,6 +119,20 @@ class StackedFlux:
 
     def __len__(self):
         return self.shape[0]
+
+    def announce(self, rows):
+        """Begin to read rows, if the system can; tell whether it can."""
+        first, second = self._parts
+        parts = (
+            (first, rows[rows < len(first)]),
+            (
+                second,
+                rows[rows >= len(first)] - len(first),
+            ),
+        )
+        return all(
+            isinstance(part, np.ndarray) or part.announce(mine) for part, mine in parts
+        )
 
     def __getitem__(self, rows):
         """Read rows, by an array of integers."""

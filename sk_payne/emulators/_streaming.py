@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-__all__ = ["StreamedDataset", "read_ahead"]
+__all__ = ["StreamedDataset", "announce_ahead", "read_ahead"]
 
 # Batches that are being read, or wait to be used.
 _N_AHEAD = 4
@@ -48,6 +48,10 @@ class StreamedDataset(torch.utils.data.Dataset):
     def batches(self, keys):
         """Read batches, the next ones in advance.
 
+        On a CPU, threads that read would take turns with those that compute, and all
+        of them would wait for each other. If the system reads what is announced, that
+        is all that is done in advance there.
+
         Parameters
         ----------
         keys : iterable of tuple
@@ -58,7 +62,13 @@ class StreamedDataset(torch.utils.data.Dataset):
         batch : tuple
             Network input and target.
         """
+        if self.labels.device.type == "cpu" and self._announce(None):
+            return announce_ahead(self._announce, self._read, keys)
         return read_ahead(self._read, keys)
+
+    def _announce(self, key):
+        rows = self._rows[:0] if key is None else self._rows[key[0].numpy()]
+        return self._flux.announce(rows)
 
     def _read(self, key):
         rows, columns = key
@@ -74,6 +84,38 @@ class StreamedDataset(torch.utils.data.Dataset):
         if columns is None:
             return (labels, self.log_wavelength.expand(len(labels), -1)), flux
         return (labels, self.log_wavelength[columns.to(device)]), flux
+
+
+def announce_ahead(announce, read, keys):
+    """Yield what is read for each key, in order, announcing the next ones.
+
+    Parameters
+    ----------
+    announce, read : callable
+        Given a key.
+    keys : iterable
+        Drawn from a few more than were yielded.
+
+    Yields
+    ------
+    item : object
+        What `read` returned.
+
+    Examples
+    --------
+    >>> from sk_payne.emulators._streaming import announce_ahead
+    >>> said = []
+    >>> items = announce_ahead(said.append, abs, [-3, 1, -2, 4, 5, 6])
+    >>> next(items), said
+    (3, [-3, 1, -2, 4, 5])
+    """
+    waiting = deque()
+    for key in keys:
+        announce(key)
+        waiting.append(key)
+        if len(waiting) > _N_AHEAD:
+            yield read(waiting.popleft())
+    yield from map(read, waiting)
 
 
 def read_ahead(read, keys):

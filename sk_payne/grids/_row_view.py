@@ -98,6 +98,19 @@ class RowView:
         view._rows = rows
         return view
 
+    def announce(self):
+        """Let the system begin to read the rows, if they are in a memory-map.
+
+        Returns
+        -------
+        announced : bool
+            False of other arrays, which offer no such thing.
+        """
+        announced = isinstance(self._array, np.memmap)
+        if announced:
+            _announce(self._array, self._rows)
+        return announced
+
     def __array__(self, dtype=None, copy=None):
         if copy is False:
             raise ValueError("A RowView becomes an array only by being read.")

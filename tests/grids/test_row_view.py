@@ -171,3 +171,11 @@ def test_view_of_an_array_of_other_dimensions_is_an_error():
 def test_row_that_is_not_there_is_an_error():
     with pytest.raises(IndexError):
         RowView(ARRAY)[13]
+
+
+def test_only_rows_of_a_memory_map_are_announced(tmp_path):
+    array = np.arange(12.0).reshape(4, 3)
+    np.save(tmp_path / "flux.npy", array)
+    mapped = np.load(tmp_path / "flux.npy", mmap_mode="r")
+    assert RowView(mapped)[[3, 1]].announce()
+    assert not RowView(array)[[3, 1]].announce()
