@@ -1,4 +1,4 @@
-"""Read a training grid that the user has made: an npz or HDF5 file, or a folder.
+"""Read a training grid that the user has made: npz, HDF5, FITS, or a folder.
 
 It is here so that whatever is wrong with a file is said before training starts.
 """
@@ -24,6 +24,7 @@ _SPELLINGS = {
 }
 _REQUIRED = ("labels", "flux", "wavelength")
 _HDF5_SUFFIXES = (".h5", ".hdf5")
+_FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
 
 
 def read_grid(path):
@@ -43,13 +44,16 @@ def read_grid(path):
     ===============  ==================================  ==========================
 
     In an HDF5 file these are datasets at the root; the three optional ones may also be
-    attributes of the root. Other names are ignored.
+    attributes of the root. In a FITS file these are HDUs of that EXTNAME, in capitals
+    or not: images, and for P better a table with a column for each label, which names
+    them and has their units; the medium is the keyword MEDIUM of the primary header or
+    of the wavelengths. Other names are ignored.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file. Its suffix says what it is: ".npz" (from `numpy.savez`), ".h5" or
-        ".hdf5". Or a folder that :func:`build_grid` made.
+        The file. Its suffix says what it is: ".npz" (from `numpy.savez`), ".h5",
+        ".hdf5", ".fits", ".fit" or ".fits.gz". Or a folder of :func:`build_grid`.
 
     Returns
     -------
@@ -109,10 +113,14 @@ def read_grid(path):
     path = Path(path)
     if path.is_dir():
         return _from_folder(path)
-    suffix = path.suffix.lower()
-    if suffix != ".npz" and suffix not in _HDF5_SUFFIXES:
+    name = path.name.lower()
+    readers = {".npz": _read_npz}
+    readers |= dict.fromkeys(_HDF5_SUFFIXES, _read_hdf5)
+    readers |= dict.fromkeys(_FITS_SUFFIXES, _read_fits)
+    suffix = next((suffix for suffix in readers if name.endswith(suffix)), None)
+    if suffix is None:
         raise ValueError(
-            f"`path` must end in .npz, .h5 or .hdf5, or be a folder; got "
+            f"`path` must end in .npz, .h5, .hdf5 or .fits, or be a folder; got "
             f"{str(path)!r}. Save the grid with `numpy.savez`, or rename the file if "
             "it is one of these."
         )
@@ -121,8 +129,7 @@ def read_grid(path):
             f"There is no file {str(path)!r}. Check `path`; the working directory is "
             f"{str(Path.cwd())!r}."
         )
-    stored = _read_npz(path) if suffix == ".npz" else _read_hdf5(path)
-    return _as_grid(stored, path)
+    return _as_grid(readers[suffix](path), path)
 
 
 def _from_folder(path):
@@ -176,6 +183,37 @@ def _read_hdf5(path):
             key: np.asarray(file.attrs[name] if name in attributes else file[name][()])
             for key, name in names.items()
         }
+
+
+def _read_fits(path):
+    from astropy.io import fits
+
+    spelled = {name.lower(): name for names in _SPELLINGS.values() for name in names}
+    try:
+        hdus = fits.open(path, memmap=False)
+    except OSError as error:
+        raise FileFormatError(
+            f"{str(path)!r} is not a FITS file, or is damaged: {error} Write it again."
+        ) from error
+    with hdus:
+        known = {}
+        for hdu in hdus:
+            name = spelled.get(hdu.name.lower(), hdu.name)
+            if name in known:
+                raise FileFormatError(f"{str(path)!r} has two HDUs {name!r}. Keep one.")
+            if hdu.data is not None:
+                known[name] = hdu
+        chosen = _pick_names(known, path)
+        stored = {key: known[chosen[key]].data for key in _REQUIRED}
+        if stored["labels"].dtype.names:
+            columns = known[chosen["labels"]].columns
+            stored["labels"] = np.stack([stored["labels"][n] for n in columns.names], 1)
+            stored["label_names"] = np.array(columns.names)
+            stored["label_units"] = np.array([unit or "" for unit in columns.units])
+        for header in (hdus[0].header, known[chosen["wavelength"]].header):
+            if "MEDIUM" in header:
+                stored["medium"] = np.array(header["MEDIUM"])
+    return stored
 
 
 def _pick_names(found, path):

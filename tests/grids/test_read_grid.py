@@ -9,6 +9,7 @@ import pickle
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.grids import read_grid
@@ -142,9 +143,9 @@ def test_missing_file_is_a_file_not_found_error_with_its_path(tmp_path):
         read_grid(tmp_path / "nowhere.npz")
 
 
-@pytest.mark.parametrize("name", ["grid.fits", "grid", "grid.npy"])
+@pytest.mark.parametrize("name", ["grid.csv", "grid", "grid.npy"])
 def test_unknown_suffix_is_refused_with_the_known_ones(tmp_path, name):
-    with pytest.raises(ValueError, match=r"`path` must end in \.npz, \.h5 or \.hdf5"):
+    with pytest.raises(ValueError, match=r"`path` must end in \.npz, \.h5, \.hdf5 or"):
         read_grid(tmp_path / name)
 
 
@@ -240,3 +241,72 @@ def test_hdf5_without_h5py_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ImportError, match=r"pip install sk_payne\[hdf5\]"):
         read_grid(tmp_path / "grid.h5")
+
+
+# FITS ----------------------------------------------------------------------------
+
+
+def write_fits(path, contents, *, columns=None, units=None, medium=None):
+    """A grid by astropy: labels as an image, or as a table if there are columns."""
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    if medium is not None:
+        hdus[0].header["MEDIUM"] = medium
+    for name, array in contents.items():
+        if name == "labels" and columns:
+            cells = [
+                fits.Column(name=column, format="D", unit=unit, array=values)
+                for column, unit, values in zip(columns, units, array.T, strict=True)
+            ]
+            hdus.append(fits.BinTableHDU.from_columns(cells, name=name))
+        else:
+            hdus.append(fits.ImageHDU(array, name=name))
+    hdus.writeto(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["grid.fits", "GRID.FITS", "grid.fits.gz"])
+def test_images_of_fits_come_back_as_they_were_written(tmp_path, name):
+    contents = arrays()
+    grid = read_grid(write_fits(tmp_path / name, contents))
+    np.testing.assert_array_equal(grid.data, contents["labels"])
+    np.testing.assert_array_equal(grid.target, contents["flux"])
+    np.testing.assert_array_equal(grid.wavelength, contents["wavelength"])
+    assert grid.target.dtype == np.float32
+    assert grid.label_names == ["label_1", "label_2", "label_3"]
+    assert (grid.label_units, grid.medium) == (None, None)
+
+
+def test_table_of_fits_names_the_labels_and_their_units(tmp_path):
+    contents = arrays()
+    path = write_fits(
+        tmp_path / "grid.fits",
+        contents,
+        columns=["teff", "logg", "Fe_H"],
+        units=["K", None, "dex"],
+        medium="vacuum",
+    )
+    grid = read_grid(path)
+    np.testing.assert_array_equal(grid.data, contents["labels"])
+    assert grid.label_names == ["teff", "logg", "Fe_H"]
+    assert grid.label_units == ["K", "", "dex"]
+    assert grid.medium == "vacuum"
+
+
+@pytest.mark.parametrize("missing", ["labels", "flux", "wavelength"])
+def test_missing_hdu_of_fits_is_named(tmp_path, missing):
+    path = write_fits(tmp_path / "grid.fits", arrays(**{missing: None}))
+    with pytest.raises(FileFormatError, match=f"has no '{missing}'"):
+        read_grid(path)
+
+
+def test_what_is_no_fits_is_said(tmp_path):
+    (tmp_path / "grid.fits").write_bytes(b"no such thing")
+    with pytest.raises(FileFormatError, match="is not a FITS file"):
+        read_grid(tmp_path / "grid.fits")
+
+
+def test_two_hdus_of_one_name_are_refused(tmp_path):
+    path = write_fits(tmp_path / "grid.fits", arrays())
+    fits.append(path, np.ones((7, 11)), fits.Header({"EXTNAME": "flux"}))
+    with pytest.raises(FileFormatError, match="two HDUs 'flux'"):
+        read_grid(path)
