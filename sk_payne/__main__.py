@@ -74,8 +74,9 @@ def _parser():
     parser.add_argument(
         "--grid",
         metavar="FILE",
-        help="your own grid, .npz, .h5 or .fits, with arrays labels (n, n_labels), flux (n, "
-        "n_wavelengths), wavelength in Å, and if you like label_names, label_units",
+        help="your own grid, .npz, .h5 or .fits, with arrays labels (n, n_labels), "
+        "flux (n, n_wavelengths), wavelength in Å, and if you like label_names, "
+        "label_units",
     )
     parser.add_argument(
         "--medium",
