@@ -344,8 +344,8 @@ class AbundanceRegressor(
             `vsini`, `vmac`, `resolving_power`, `velocity_offset_1` (of the second
             arm) and so on, and `radial_velocity` with their errors if fitted,
             velocities in km/s; `chi2`, `dof`, `n_pixels`, `n_clipped`, `error_floor`,
-            `n_iterations`, `converged` and `flags`; ``table.meta["flags"]`` explains
-            the bits.
+            `n_iterations`, `converged` and `flags`, whose description explains the
+            bits.
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the
             observed pixels; NaN where they were not used.

@@ -239,8 +239,8 @@ def make_table(results, names, units, combinations=None):
         One row per star: each label and its error (`<name>_error`) with units, those
         of `vsini`, `vmac` and `radial_velocity` if fitted, combinations, `chi2`,
         `dof`, `n_pixels`, `n_clipped`, `error_floor`, `n_iterations`, `converged` and
-        `flags`, whose bits are explained in ``table.meta["flags"]``, and in the
-        description of the column, which FITS and VOTable files keep.
+        `flags`, whose bits are explained by :data:`FLAGS`, and in the description of
+        the column, which FITS and VOTable files keep.
     """
     from astropy import units as u
     from astropy.table import QTable
@@ -270,9 +270,6 @@ def make_table(results, names, units, combinations=None):
     table["n_iterations"] = results.n_iterations
     table["converged"] = results.converged
     table["flags"] = results.flags
-    table.meta["flags"] = {
-        name: f"{bit}: {meaning}" for name, (bit, meaning) in FLAGS.items()
-    }
     table["flags"].description = " | ".join(
         f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
     )

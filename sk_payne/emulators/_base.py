@@ -22,7 +22,12 @@ from sk_payne.emulators._device import resolve_device
 from sk_payne.emulators._domain import CATEGORIES, Domain, warn_outside
 from sk_payne.emulators._errors import ErrorModel, error_by_quartile
 from sk_payne.emulators._flux import StreamedFlux, is_streamed, row_blocks
-from sk_payne.emulators._grid import check_flux, check_query, log_grid
+from sk_payne.emulators._grid import (
+    check_flux,
+    check_query,
+    log_grid,
+    name_bad_rows,
+)
 from sk_payne.emulators._held_out import choose_held_out, measure_held_out
 from sk_payne.emulators._processes import check_agreement, from_first, is_first
 from sk_payne.emulators._saving import arch_name, save_emulator
@@ -397,7 +402,11 @@ class BaseEmulator(MultiOutputMixin, RegressorMixin, BaseEstimator):
             y = StreamedFlux(y)
         else:
             rules |= {"multi_output": True, "y_numeric": True}
-            X, y = validate_data(self, X, y, reset=reset, **rules)
+            try:
+                X, y = validate_data(self, X, y, reset=reset, **rules)
+            except ValueError as error:
+                name_bad_rows(y, error)
+                raise
             check_flux(y)
             if y.dtype not in (np.float32, np.float64):
                 y = y.astype(np.float64)

@@ -15,6 +15,7 @@ __all__ = [
     "check_query",
     "check_resolving_power",
     "log_grid",
+    "name_bad_rows",
 ]
 
 # Stellar photospheres are dark below the Lyman limit; nm and µm are small numbers.
@@ -42,6 +43,31 @@ def check_flux(flux):
             "`y` (flux F) must have the shape (n_spectra, n_wavelengths); got "
             f"{flux.shape}. Reshape a single wavelength with y.reshape(-1, 1)."
         )
+
+
+def name_bad_rows(flux, error):
+    """Say which spectra are not finite, if that is what an error is about.
+
+    Parameters
+    ----------
+    flux : array-like
+        The argument `y`.
+    error : ValueError
+        What the validation found.
+
+    Raises
+    ------
+    ValueError
+        With the words of `error`, and the rows.
+    """
+    if "Input y contains" not in str(error):
+        return
+    values = np.asarray(flux, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    raise ValueError(
+        f"{error} {len(bad)} of {len(values)} spectra are not finite everywhere, the "
+        f"first is row {bad[0]}. Leave them out, or the wavelengths."
+    ) from error
 
 
 def check_grid(wavelength, medium, n_wavelengths):

@@ -56,7 +56,8 @@ def as_spectra(
     snr : None, float or array-like of shape (n,), default=None
         Signal-to-noise ratio per pixel of the continuum, which stands for the
         uncertainty of spectra without one: sigma = 1 / snr. Only right for
-        continuum-normalised flux.
+        continuum-normalised flux, and an error if the median flux of a spectrum is
+        positive and below 0.01 or above 10.
     require_uncertainty : bool, default=True
         Whether spectra without any uncertainty are an error. Otherwise they get an
         ``ivar`` of 1 at good pixels, and ``has_uncertainty`` False.
@@ -76,7 +77,7 @@ def as_spectra(
     ValueError
         If shapes, units or media disagree; if an error is negative, or, in
         `uncertainty`, zero or NaN at a pixel that is not masked; if there is no
-        uncertainty but one is required.
+        uncertainty but one is required, or `snr` does not go with the flux.
 
     Notes
     -----
@@ -259,13 +260,28 @@ def _with_known_ivar(spectra, snr, require_uncertainty):
             raise ValueError(
                 f"{unknown.sum()} of {len(spectra)} spectra have no uncertainty, the "
                 f"first is spectrum {unknown.argmax()}. Pass `uncertainty=` (1 sigma "
-                "per pixel; for Spectrum objects when building them) or `snr=` "
-                "(signal-to-noise ratio of the continuum)."
+                "per pixel; for Spectrum objects when building them) or, for "
+                "normalised flux, `snr=` (signal-to-noise ratio of the continuum)."
             )
         return spectra
+    _refuse_other_scales(spectra, unknown)
     # Rows without an uncertainty hold an ivar of 1 at good pixels and 0 elsewhere.
     scale = np.where(unknown, snr**2, 1.0)
     return spectra.replace(ivar=spectra.ivar * scale[:, None], has_uncertainty=True)
+
+
+def _refuse_other_scales(spectra, unknown):
+    """Refuse flux that is normalised to nothing near 1."""
+    for row in np.flatnonzero(unknown):
+        good = spectra.ivar[row] > 0
+        level = np.median(spectra.flux[row][good]) if good.any() else 1.0
+        if level > 10 or 0 < level < 0.01:
+            raise ValueError(
+                "`snr` is for flux with a continuum of 1; the median of spectrum "
+                f"{row} is {level:.3g}. Pass `uncertainty=`, such as that median over "
+                "the signal-to-noise ratio; for a Spectrum, set spectrum.uncertainty "
+                "= StdDevUncertainty(...)."
+            )
 
 
 def _checked_snr(snr, n):

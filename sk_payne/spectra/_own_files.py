@@ -19,16 +19,19 @@ from sk_payne.spectra._spectrum_file import (
 )
 
 __all__ = [
+    "ERROR_NAMES",
     "is_ecsv",
     "is_fits_table",
     "is_text",
     "read_ecsv",
     "read_fits_table",
     "read_text",
+    "scale_to_angstrom",
 ]
 
-# What tables may call the error (1 sigma).
-_ERROR_NAMES = ("uncertainty", "error")
+# What tables may call the wavelength, and the error (1 sigma).
+_WAVELENGTH_NAMES = ("wavelength", "wave", "lambda")
+ERROR_NAMES = ("uncertainty", "error", "err", "sigma")
 
 _COMMENT = re.compile(r"#\s*(\w+)\s*[:=]\s*(.+?)\s*$")
 
@@ -37,32 +40,51 @@ _COMMENT = re.compile(r"#\s*(\w+)\s*[:=]\s*(.+?)\s*$")
 
 
 def is_text(lines):
-    """Tell whether lines of text start with two or three columns of numbers."""
+    """Tell whether text starts with names, or with two or three columns of numbers."""
     data = [line for _, line in _numbered_data(lines)]
     if not data:
         return False
-    try:
-        return len([float(word) for word in _words(data[0])]) in (2, 3)
-    except ValueError:
-        return False
+    words = _words(data[0])
+    return _are_names(words) or (len(words) in (2, 3) and _are_numbers(words))
 
 
 def read_text(lines, *, medium=None, wavelength_unit="Angstrom"):
-    """Read columns of wavelength, flux and perhaps error."""
+    """Read columns with names, or of wavelength, flux and perhaps error."""
     from astropy import units
 
-    columns = _columns(lines)
+    rows = list(_numbered_data(lines))
+    names = [word.lower() for word in _words(rows[0][1])] if rows else []
+    named = _are_names(names)
+    columns = _columns(rows[1:] if named else rows, names if named else None)
     comments = [line.strip() for line in lines if line.lstrip().startswith("#")]
     matches = [m for m in map(_COMMENT.match, comments) if m is not None]
     stated = {m[1].lower(): m[2] for m in matches}
+    described = {"header": comments} | _described(stated, medium)
+    if named:
+        from astropy.table import Table
+
+        table = Table(list(columns), names=names)
+        return _read_table(table, wavelength_unit, None, described)
     return make_spectrum(
-        columns[0] * _scale(units.Unit(wavelength_unit)),
+        columns[0] * scale_to_angstrom(units.Unit(wavelength_unit)),
         columns[1],
         error=columns[2] if len(columns) == 3 else None,
         unit=units.dimensionless_unscaled,
-        header=comments,
-        **_described(stated, medium),
+        **described,
     )
+
+
+def _are_names(words):
+    """Whether these are names of columns, flux and wavelength among them."""
+    names = {word.lower() for word in words}
+    return "flux" in names and not names.isdisjoint(_WAVELENGTH_NAMES)
+
+
+def _are_numbers(words):
+    try:
+        return bool([float(word) for word in words])
+    except ValueError:
+        return False
 
 
 def _numbered_data(lines):
@@ -77,9 +99,11 @@ def _words(line):
     return line.replace(",", " ").split()
 
 
-def _columns(lines):
+def _columns(numbered, names):
+    """Return the columns of numbers, as many as there are names, or two or three."""
     rows = []
-    for number, line in _numbered_data(lines):
+    allowed = (2, 3) if names is None else (len(names),)
+    for number, line in numbered:
         words = _words(line)
         try:
             rows.append([float(word) for word in words])
@@ -88,10 +112,13 @@ def _columns(lines):
                 f"Line {number} must hold numbers; it is {line[:40]!r}. Mark what is "
                 "no data with # at its start."
             ) from error
-        if len(words) not in (2, 3) or len(words) != len(rows[0]):
+        if len(words) not in allowed or len(words) != len(rows[0]):
+            what = "one number for each name, " + ", ".join(names or ())
+            if names is None:
+                what = "wavelength, flux and, on all lines or none, the error"
             raise FileFormatError(
-                "Each line must hold wavelength, flux and, on all lines or none, the "
-                f"error; line {number} has {len(words)} columns. Drop the others."
+                f"Each line must hold {what}; line {number} has {len(words)} columns. "
+                "Drop the others, or start with a line of names."
             )
     if not rows:
         raise FileFormatError("It has no line of data, only comments or nothing.")
@@ -131,7 +158,7 @@ def read_fits_table(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
     number = _table_hdu(hdus)
     if number is None:
         raise FileFormatError(
-            "It has no table with the columns 'wavelength' and 'flux', but "
+            "It has no table with the columns 'wavelength' (or 'wave') and 'flux', but "
             f"{describe_hdus(hdus)}. Rename the columns."
         )
     data_of(hdus, number)
@@ -154,22 +181,23 @@ def _table_hdu(hdus):
     for number, hdu in enumerate(hdus):
         if not hdu.is_image:
             names = {name.lower() for name in hdu.columns.names}
-            if {"wavelength", "flux"} <= names:
+            if _are_names(names):
                 return number
     return None
 
 
 def _read_table(table, wavelength_unit, flux_unit, described):
-    for name in ("wavelength", "flux"):
-        if name not in table.colnames:
+    wavelength_name = _found(_WAVELENGTH_NAMES, table)
+    for name, found in (("wavelength", wavelength_name), ("flux", "flux")):
+        if found not in table.colnames:
             raise FileFormatError(
                 f"It has no column {name!r}, but {table.colnames}. Rename the column."
             )
-    error_name = next((n for n in _ERROR_NAMES if n in table.colnames), None)
+    error_name = _found(ERROR_NAMES, table)
     unit = _unit(table, "flux", flux_unit)
-    wavelength_unit = _unit(table, "wavelength", wavelength_unit)
+    wavelength_unit = _unit(table, wavelength_name, wavelength_unit)
     return make_spectrum(
-        _numbers(table, "wavelength") * _scale(wavelength_unit),
+        _numbers(table, wavelength_name) * scale_to_angstrom(wavelength_unit),
         _numbers(table, "flux"),
         error=None if error_name is None else _error(table, error_name, unit),
         bad=_numbers(table, "mask") if "mask" in table.colnames else None,
@@ -178,10 +206,15 @@ def _read_table(table, wavelength_unit, flux_unit, described):
     )
 
 
+def _found(names, table):
+    return next((name for name in names if name in table.colnames), None)
+
+
 def _numbers(table, name):
-    """Return a column, NaN where a cell is empty."""
+    """Return a column, or the array in its only cell, NaN where a cell is empty."""
     try:
-        return np.ma.filled(np.ma.array(table[name], dtype=np.float64), np.nan)
+        values = np.ma.filled(np.ma.array(table[name], dtype=np.float64), np.nan)
+        return values[0] if values.ndim == 2 and len(values) == 1 else values
     except ValueError as error:
         raise FileFormatError(
             f"Its column {name!r} must hold numbers ({error}). Correct the table."
@@ -194,7 +227,8 @@ def _unit(table, name, given=None):
     try:
         return as_unit("" if unit is None else str(unit), f"column {name!r}")
     except FileFormatError as error:
-        raise FileFormatError(f"{error} Pass {name}_unit=, an astropy unit.") from error
+        option = "wavelength_unit" if name in _WAVELENGTH_NAMES else f"{name}_unit"
+        raise FileFormatError(f"{error} Pass {option}=, an astropy unit.") from error
 
 
 def _error(table, name, unit):
@@ -214,7 +248,7 @@ def _error(table, name, unit):
 # Both ----------------------------------------------------------------------------
 
 
-def _scale(unit):
+def scale_to_angstrom(unit):
     """Return what a wavelength is multiplied by to be in Å."""
     from astropy import units
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sk_payne.exceptions import FileFormatError, did_you_mean
 from sk_payne.spectra._desi import is_desi, read_desi
+from sk_payne.spectra._fits_image import is_fits_image, read_fits_image
 from sk_payne.spectra._own_files import (
     is_ecsv,
     is_fits_table,
@@ -41,6 +42,7 @@ _FITS_FORMATS = {
     "eso-sdp": (is_eso, read_eso),
     "desi": (is_desi, read_desi),
     "fits-table": (is_fits_table, read_fits_table),
+    "fits-image": (is_fits_image, read_fits_image),
 }
 _TEXT_FORMATS = {
     "ecsv": (is_ecsv, read_ecsv),
@@ -71,13 +73,13 @@ def read_spectra(path, format=None, **options):
         target : int
             "desi": the TARGETID, needed if the file holds several.
         medium : {"air", "vacuum"}
-            "4most-l1", "eso-sdp", "fits-table", "ecsv", "text": needed if the file does
-            not say.
+            "4most-l1", "eso-sdp" and files of one's own: needed if the file does not
+            say.
         flux_unit : str or astropy unit
-            "4most-l1", "eso-sdp", "fits-table", "ecsv": instead of one that is
-            missing, or that nobody can understand.
+            "4most-l1", "eso-sdp", "fits-table", "fits-image", "ecsv": instead of one
+            that is missing, or that nobody can understand.
         wavelength_unit : str or astropy unit
-            "fits-table", "ecsv": likewise; "text": Å by default.
+            "fits-table", "fits-image", "ecsv": likewise; "text": Å by default.
 
     Returns
     -------

@@ -532,8 +532,6 @@ def test_catalogue_without_a_good_item_has_columns(regressor, stars, tmp_path):
     # astropy's own words on its own units; they come back nevertheless
     "ignore:The unit 'dex' could not be saved in native FITS format",
     "ignore:.*W50.*Invalid unit string 'dex'",
-    # a dict is for Python; the description of the column says the same
-    "ignore:Attribute `flags` of type <class 'dict'> cannot be added to FITS Header",
 )
 @pytest.mark.parametrize(
     ("form", "options"),

@@ -209,13 +209,6 @@ def test_table_without_velocity_has_no_such_columns():
     assert table["Fe_H"].unit == u.dimensionless_unscaled
 
 
-def test_meta_explains_every_flag():
-    meta = make_table(good_results(), ["teff", "Fe_H"], ["K", "dex"]).meta["flags"]
-    assert set(meta) == set(FLAGS)
-    for name, (bit, meaning) in FLAGS.items():
-        assert meta[name] == f"{bit}: {meaning}"
-
-
 def test_description_of_the_flags_explains_each_bit():
     table = make_table(good_results(), ["teff", "Fe_H"], ["K", "dex"])
     said = table["flags"].description.split(" | ")
@@ -233,7 +226,7 @@ def test_table_survives_the_way_to_an_ecsv_file_and_back(tmp_path):
     table.write(tmp_path / "stars.ecsv")
     back = QTable.read(tmp_path / "stars.ecsv")
     assert back.colnames == table.colnames
-    assert back.meta["flags"] == table.meta["flags"]
+    assert back["flags"].description == table["flags"].description
     for name in table.colnames:
         assert back[name].dtype == table[name].dtype
         assert getattr(back[name], "unit", None) == getattr(table[name], "unit", None)

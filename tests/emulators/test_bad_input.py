@@ -73,6 +73,12 @@ def test_fit_on_values_that_are_not_finite_is_an_error(fails, tiny_grid, which, 
     fails(ValueError, "contains (NaN|infinity)", **{which: array})
 
 
+def test_spectra_that_are_not_finite_are_counted_and_named(fails, tiny_grid):
+    flux = tiny_grid.target.copy()
+    flux[[7, 31], 3] = np.nan
+    fails(ValueError, "2 of 101 spectra are not finite .* first is row 7", F=flux)
+
+
 @pytest.mark.parametrize("shape", [(101,), (101, 5, 1)])
 def test_fit_on_labels_that_are_not_a_table_is_an_error(fails, shape):
     fails(ValueError, "Expected 2D array|dim <= 2 is required", P=np.ones(shape))

@@ -37,7 +37,7 @@ def star(flux=None, axis=WAVELENGTH * u.AA, sigma=0.1, unit="", medium=None, **k
 
 
 def test_array_keeps_flux_and_has_no_wavelengths():
-    flux = np.arange(21).reshape(3, 7)
+    flux = np.arange(21).reshape(3, 7) % 5
     spectra = as_spectra(flux, snr=[10, 20, 30])
     np.testing.assert_array_equal(spectra.flux, flux)
     np.testing.assert_allclose(spectra.ivar[:, 2], [100.0, 400.0, 900.0])
@@ -103,7 +103,8 @@ def test_2d_spectrum_with_its_spectral_axis_first_is_turned():
     spectrum = Spectrum(
         flux=flux * u.Jy, spectral_axis=WAVELENGTH * u.AA, spectral_axis_index=0
     )
-    np.testing.assert_array_equal(as_spectra(spectrum, snr=10).flux, flux.T)
+    found = as_spectra(spectrum, require_uncertainty=False)
+    np.testing.assert_array_equal(found.flux, flux.T)
 
 
 def test_collection_keeps_the_grid_of_each_row():
@@ -445,3 +446,18 @@ def test_uncertainty_beside_a_spectrum_set_is_refused():
 def test_shapes_that_do_not_broadcast_are_refused(name):
     with pytest.raises(ValueError, match=rf"`{name}` must .*broadcast.* \(2, 7\)"):
         as_spectra(np.ones((2, P)), **{name: np.ones(3)})
+
+
+@pytest.mark.parametrize("level", [4000.0, 1e-15])
+def test_snr_of_flux_that_is_not_normalised_is_refused(level):
+    flux = np.full((2, 5), level)
+    flux[0] = 1.0
+    flux[:, 2] = np.nan
+    with pytest.raises(ValueError, match=r"`snr` is for .* median of spectrum 1 is"):
+        as_spectra(flux, snr=100)
+    as_spectra(flux, uncertainty=flux[:, :1] / 100)
+
+
+def test_snr_of_spectra_without_light_is_taken():
+    flux = [[np.nan, np.nan], [0.0, 0.0], [-0.1, -0.2]]
+    assert as_spectra(flux, snr=10).ivar.max() == pytest.approx(100)

@@ -10,6 +10,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import InverseVariance
 from astropy.table import Column, MaskedColumn, Table
+from astropy.wcs import WCS
 from specutils import Spectrum, SpectrumList
 
 from sk_payne.exceptions import FileFormatError
@@ -137,6 +138,23 @@ def test_unit_that_is_no_length_is_refused(tmp_path):
         read_spectra(write_text(tmp_path), wavelength_unit="s")
 
 
+def test_columns_of_text_may_have_names(tmp_path):
+    rows = np.column_stack([FLUX, WAVELENGTH, np.arange(N_PIXELS) == 5, ERROR])
+    path = tmp_path / "star.csv"
+    np.savetxt(path, rows, delimiter=",", header="Flux,Wave,mask,err", comments="")
+    star = read_spectra(path, medium="air")
+    np.testing.assert_array_equal(star.wavelength.value, WAVELENGTH)
+    np.testing.assert_array_equal(star.flux.value, FLUX)
+    np.testing.assert_array_equal(star.uncertainty.array, ERROR)
+    assert np.flatnonzero(star.mask).tolist() == [5]
+
+
+def test_text_that_lacks_a_column_of_its_names_is_told_so(tmp_path):
+    path = write_lines(tmp_path, "wave,flux,err", "5000,1,0.1", "5001,1")
+    with pytest.raises(FileFormatError, match="each name, wave, flux, err; line 3 has"):
+        read_spectra(path, medium="air")
+
+
 # Tables ----------------------------------------------------------------------------
 
 
@@ -190,6 +208,24 @@ def test_table_needs_neither_uncertainty_nor_mask(tmp_path, name):
     star = read_spectra(write_table(tmp_path, name, drop=("uncertainty", "mask")))
     assert star.uncertainty is None
     assert not star.mask.any()
+
+
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_columns_may_have_the_names_that_instruments_use(tmp_path, name):
+    drop = ("wavelength", "uncertainty")
+    columns = {"wave": WAVELENGTH / 10 * u.nm, "err": ERROR}
+    star = read_spectra(write_table(tmp_path, name, drop=drop, **columns))
+    np.testing.assert_allclose(star.wavelength.value, WAVELENGTH, rtol=1e-15)
+    np.testing.assert_array_equal(star.uncertainty.array, ERROR)
+
+
+def test_table_of_one_row_may_hold_arrays(tmp_path):
+    columns = {"wavelength": [WAVELENGTH] * u.AA, "flux": [FLUX], "error": [ERROR]}
+    table = Table(columns, meta={"medium": "air"})
+    table.write(tmp_path / "star.fits")
+    star = read_spectra(tmp_path / "star.fits")
+    np.testing.assert_array_equal(star.flux.value, FLUX)
+    np.testing.assert_array_equal(star.uncertainty.array, ERROR)
 
 
 def test_error_may_have_its_shorter_name(tmp_path):
@@ -286,6 +322,94 @@ def test_ecsv_that_is_cut_off_is_told_so(tmp_path):
     path.write_text("\n".join(path.read_text().splitlines()[:4]))
     with pytest.raises(FileFormatError, match="It is no valid ECSV"):
         read_spectra(path)
+
+
+# Images ----------------------------------------------------------------------------
+
+
+def write_image(folder, *others, flux=FLUX, **header):
+    image = fits.PrimaryHDU(flux)
+    image.header.update({"CRVAL1": 5000.0, "CDELT1": 0.05, "OBJECT": "HD 1"})
+    image.header.update({name.replace("_", "-"): header[name] for name in header})
+    fits.HDUList([image, *others]).writeto(folder / "star.fits", overwrite=True)
+    return folder / "star.fits"
+
+
+def test_image_of_one_row_is_a_spectrum(tmp_path):
+    star = read_spectra(write_image(tmp_path), medium="air")
+    np.testing.assert_allclose(star.wavelength.value, WAVELENGTH, rtol=1e-15)
+    np.testing.assert_array_equal(star.flux.value, FLUX)
+    assert star.uncertainty is None
+    assert (star.meta["format"], star.meta["object"]) == ("fits-image", "HD 1")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"CTYPE1": "WAVE", "CUNIT1": "Angstrom", "CRPIX1": 4.0},
+        {"CTYPE1": "WAVE", "CUNIT1": "nm", "CRVAL1": 500.0, "CRPIX1": 0.0},
+        {"CTYPE1": "WAVE-LOG", "CUNIT1": "Angstrom", "CRPIX1": 1.0},
+        {"CTYPE1": "AWAV-LOG", "CUNIT1": "Angstrom", "CDELT1": 50.0, "CRPIX1": 2.0},
+    ],
+)
+def test_wavelengths_of_an_image_are_those_of_astropy(tmp_path, header):
+    path = write_image(tmp_path, BUNIT="adu", **header)
+    with fits.open(path) as hdus:
+        wcs = WCS(hdus[0].header)
+        wavelength = wcs.all_pix2world(np.arange(N_PIXELS), 0)[0]
+    medium = "air" if header["CTYPE1"].startswith("AWAV") else "vacuum"
+    star = read_spectra(path, medium=medium)
+    np.testing.assert_allclose(star.wavelength.value, 1e10 * wavelength, rtol=1e-14)
+    assert star.flux.unit == u.adu
+
+
+def test_air_wavelengths_of_fits_state_their_medium(tmp_path):
+    path = write_image(tmp_path, CTYPE1="AWAV", CUNIT1="Angstrom")
+    assert read_spectra(path).meta["medium"] == "air"
+    path = write_image(tmp_path, CTYPE1="WAVE", CUNIT1="Angstrom")
+    with pytest.raises(FileFormatError, match="Pass medium="):
+        read_spectra(path)
+
+
+def test_logarithms_of_iraf_become_wavelengths(tmp_path):
+    header = {"CRVAL1": np.log10(5000), "CD1_1": 1e-5, "CRPIX1": 3.0}
+    image = fits.PrimaryHDU(FLUX[None, None])
+    image.header.update(header | {"DC-FLAG": 1, "CTYPE1": "LINEAR"})
+    image.writeto(tmp_path / "star.fits")
+    star = read_spectra(tmp_path / "star.fits", medium="air")
+    expected = 5000 * 10 ** (1e-5 * (np.arange(N_PIXELS) - 2))
+    np.testing.assert_allclose(star.wavelength.value, expected, rtol=1e-14)
+
+
+def test_second_image_may_hold_errors(tmp_path):
+    path = write_image(tmp_path, fits.ImageHDU(ERROR, name="ERR"))
+    star = read_spectra(path, medium="air")
+    np.testing.assert_array_equal(star.uncertainty.array, ERROR)
+    path = write_image(tmp_path, fits.ImageHDU(ERROR[1:], name="ERR"))
+    with pytest.raises(FileFormatError, match="HDU ERR must have the shape of the"):
+        read_spectra(path, medium="air")
+
+
+def test_image_whose_wavelengths_cannot_be_right_is_refused(tmp_path):
+    path = write_image(tmp_path, CRVAL1=3.7, CDELT1=1e-5)
+    with pytest.raises(FileFormatError, match=r"from 3\.7 to 3\.7.* logarithms"):
+        read_spectra(path, medium="air")
+    path = write_image(tmp_path, CRVAL1=0.5, CDELT1=1e-5)
+    star = read_spectra(path, medium="air", wavelength_unit="um")
+    assert star.wavelength[0].value == pytest.approx(5000)
+
+
+def test_image_of_a_unit_that_nobody_understands_needs_another(tmp_path):
+    path = write_image(tmp_path, BUNIT="counts/foo")
+    with pytest.raises(FileFormatError, match=r"of the flux, 'counts/foo', .* flux_un"):
+        read_spectra(path, medium="air")
+    assert read_spectra(path, medium="air", flux_unit="ct").flux.unit == u.ct
+
+
+def test_image_without_wavelengths_says_what_it_lacks(tmp_path):
+    fits.PrimaryHDU(FLUX).writeto(tmp_path / "star.fits")
+    with pytest.raises(FileFormatError, match=r"no image of one row with .* CRVAL1"):
+        read_spectra(tmp_path / "star.fits", "fits-image")
 
 
 # The door --------------------------------------------------------------------------
