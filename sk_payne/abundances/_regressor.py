@@ -29,6 +29,7 @@ from sk_payne.abundances._fitting import fit_task
 from sk_payne.abundances._inverted import as_inverted
 from sk_payne.abundances._posterior import sample_posterior
 from sk_payne.abundances._profile import profile_limits
+from sk_payne.abundances._reach import cut_to, pixels_in_reach
 from sk_payne.abundances._results import FLAGS, make_limits_table, make_table
 from sk_payne.abundances._task import Options, prepare
 from sk_payne.abundances._training_spectra import (
@@ -606,8 +607,13 @@ class AbundanceRegressor(
 
     def _measure(self, X, uncertainty, mask, *, keep_model=False):
         inverted, spectra, options = self._prepared(X, uncertainty, mask)
+        shape, seen = spectra.shape, pixels_in_reach(inverted, spectra, options)
+        spectra, options = cut_to(seen, spectra, options)
         task = prepare(inverted, spectra, options)
         results = fit_task(task, spectra, keep_model=keep_model, verbose=self.verbose)
+        if keep_model:
+            part, results.model = results.model, np.full(shape, np.nan)
+            results.model[:, seen] = part
         return results, inverted
 
     def _prepared(self, X, uncertainty, mask):

@@ -248,9 +248,13 @@ def velocity_sigma(resolving_power, already=None):
             f"{resolving_power} for a spectrum of {already}."
         )
     if (wanted > has).any():
+        largest = np.max(wanted)
         raise ValueError(
             "`resolving_power` must not be above that of the spectrum: nothing "
-            f"sharpens it again; got {resolving_power} for a spectrum of {already}."
+            f"sharpens it again; got {largest:g} for a spectrum of {np.min(has):g}. "
+            "If the spectrum is that of an emulator, smear the observed one: "
+            f"broaden(flux, wavelength, resolving_power={np.min(has):g}, "
+            f"already={largest:g})."
         )
     return C_KMS / _FWHM * np.sqrt(wanted**-2.0 - has**-2.0)
 

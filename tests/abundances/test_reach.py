@@ -1,0 +1,86 @@
+"""Pixels that an emulator cannot reach cost nothing and change nothing."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.nddata import StdDevUncertainty
+from specutils import Spectrum
+
+from sk_payne import AbundanceRegressor
+from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._reach import cut_to, pixels_in_reach
+from sk_payne.abundances._task import Options
+from sk_payne.spectra import as_spectra, doppler_factor
+
+
+@pytest.fixture(scope="module")
+def star(emulator, grid):
+    """A star of 40 km/s amid the spectrum of a large spectrograph, without light."""
+    step = grid.wavelength[1] - grid.wavelength[0]
+    wavelength = np.arange(4000.0, 5000.0, step)
+    flux = np.interp(
+        wavelength,
+        grid.wavelength * doppler_factor(40.0),
+        emulator.predict(grid.data[:1])[0],
+    )
+    return Spectrum(
+        flux=flux * u.one,
+        spectral_axis=wavelength * u.AA,
+        uncertainty=StdDevUncertainty(np.full(len(flux), 0.01)),
+        meta={"medium": grid.medium, "resolving_power": 20_000.0},
+    )
+
+
+def test_far_pixels_change_nothing(emulator, grid, star):
+    regressor = AbundanceRegressor(emulator, continuum_degree=1)
+    first, last = grid.wavelength[[0, -1]]
+    inside = (star.wavelength.value > first - 10) & (star.wavelength.value < last + 10)
+    part = star[np.flatnonzero(inside)[0] : np.flatnonzero(inside)[-1] + 1]
+    table, model = regressor.measure(star, return_model=True)
+    expected, part_model = regressor.measure(part, return_model=True)
+    for name in expected.colnames:
+        np.testing.assert_allclose(
+            np.asarray(table[name]), np.asarray(expected[name]), rtol=1e-6
+        )
+    assert model.shape == (1, len(star.flux))
+    assert np.isnan(model[0, ~inside]).all()
+    np.testing.assert_allclose(model[0, inside], part_model[0], rtol=1e-8)
+
+
+def test_pixels_in_reach_are_those_near_the_emulator(emulator, grid, star):
+    inverted, spectra = as_inverted(emulator), as_spectra(star)
+    seen = pixels_in_reach(inverted, spectra, Options())
+    wavelength = spectra.wavelength[seen]
+    first, last = grid.wavelength[[0, -1]]
+    assert first * 0.995 < wavelength[0] < first * 0.996
+    assert last * 1.004 < wavelength[-1] < last * 1.005
+    wider = pixels_in_reach(inverted, spectra, Options(velocity_range=(-6000, 0)))
+    assert spectra.wavelength[wider][0] < first * 0.978
+
+
+@pytest.mark.parametrize("velocities", ["fast", (None, 3), (-np.inf, 0)])
+def test_velocities_that_are_none_leave_all_pixels(emulator, star, velocities):
+    spectra, options = as_spectra(star), Options(velocity_range=velocities)
+    seen = pixels_in_reach(as_inverted(emulator), spectra, options)
+    assert seen.indices(spectra.shape[1])[:2] == (0, spectra.shape[1])
+
+
+def test_spectra_elsewhere_are_left_whole_for_the_error(emulator, star):
+    far = as_spectra(star[:100])
+    assert pixels_in_reach(as_inverted(emulator), far, Options()) == slice(None)
+
+
+def test_what_belongs_to_pixels_is_cut_with_them(star):
+    spectra = as_spectra(star)
+    n = spectra.shape[1]
+    spectra = spectra.replace(resolution_matrix=np.full((1, n, 3), 1 / 3))
+    powers = np.linspace(1e4, 2e4, n)
+    cut, options = cut_to(slice(10, 30), spectra, Options(resolving_power=powers))
+    np.testing.assert_array_equal(cut.flux, spectra.flux[:, 10:30])
+    np.testing.assert_array_equal(cut.wavelength, spectra.wavelength[10:30])
+    np.testing.assert_array_equal(options.resolving_power, powers[10:30])
+    assert cut.resolution_matrix.shape == (1, 20, 3)
+    assert cut.resolving_power.shape == (1, 20)
+    assert cut.n_pixels.tolist() == [20]
+    both = Options(resolving_power=(1e4, 2e4))
+    assert cut_to(slice(10, 30), spectra, both)[1] is both
