@@ -257,6 +257,8 @@ def _predict(emulator, labels, **where):
     """Flux of an emulator that by definition is right, in empty corners as well."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)
+        # labels that were drawn have no names of columns
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
         return np.reshape(emulator.predict(labels, **where), (len(labels), -1))
 
 

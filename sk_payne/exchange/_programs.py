@@ -5,7 +5,9 @@ It is here for users whose own code is not ours, nor even Python.
 
 import io
 import json
+import logging
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -145,9 +147,7 @@ def export_onnx(emulator, path):
         raise ImportError(
             "`export_onnx` needs onnx and onnxscript: pip install 'sk_payne[onnx]'."
         ) from error
-    with warnings.catch_warnings():
-        # of torch about torch
-        warnings.simplefilter("ignore", FutureWarning)
+    with _silent_torch():
         model = torch.onnx.export(
             program,
             (labels,),
@@ -160,6 +160,20 @@ def export_onnx(emulator, path):
     model.metadata_props.add(key=_KEY, value=_describe(emulator))
     with replacing(path) as file:
         file.write(model.SerializeToString())
+
+
+@contextmanager
+def _silent_torch():
+    """Keep what torch says of itself, and of a torchvision that nobody asked for."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _trace(emulator):

@@ -6,6 +6,7 @@ It is here so that an emulator can be handed on together with what is known of i
 import base64
 import html
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -119,14 +120,17 @@ def emulator_report(
     """
     check_is_fitted(emulator)
     quality = emulation_quality(emulator, P, F, lines)
-    some = np.asarray(P, dtype=float)[:_MAX_STARS]
-    parts = [
-        _summary(emulator, quality),
-        *_errors(quality, np.asarray(P, dtype=float), emulator),
-        *_training(emulator),
-        *_labels(emulator, some, snr, lines),
-        *_tokens(emulator, some),
-    ]
+    P = np.asarray(P, dtype=float)
+    with warnings.catch_warnings():
+        # names of columns were checked above, and arrays have none
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        parts = [
+            _summary(emulator, quality),
+            *_errors(quality, P, emulator),
+            *_training(emulator),
+            *_labels(emulator, P[:_MAX_STARS], snr, lines),
+            *_tokens(emulator, P[:_MAX_STARS]),
+        ]
     page = _PAGE.format(title=html.escape(title), body="\n".join(parts))
     path = Path(path)
     path.write_text(page, encoding="utf-8")

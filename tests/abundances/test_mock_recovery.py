@@ -1,6 +1,7 @@
 """Tests of mock stars and of the statistics of their recovery."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.interpolate
 import scipy.stats
@@ -228,6 +229,15 @@ def test_foreign_regressor_without_wavelengths(grid):
     assert far_off(recovery_table(recovery), "pull_std", 1) < FAR
     with pytest.raises(ValueError, match="`wavelength`, `vsini` and `vmac` must be"):
         mock_recovery(regressor, n_stars=2, wavelength=grid.wavelength)
+
+
+def test_emulator_of_a_data_frame_says_nothing_of_names(grid, make_emulator):
+    frame = pd.DataFrame(grid.data, columns=grid.label_names)
+    emulator = make_emulator(label_names=None, max_steps=3)
+    emulator.fit(frame, grid.target)
+    regressor = AbundanceRegressor(emulator, velocity_range=None)
+    found = mock_recovery(regressor, snr=100, n_stars=3, random_state=0)
+    assert found.label_names == grid.label_names
 
 
 def test_one_label_without_second_axis(grid, make_emulator):

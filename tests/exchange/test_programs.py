@@ -1,6 +1,7 @@
 """Tests of programs, run by torch alone and by an ONNX runtime."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -80,6 +81,15 @@ def test_onnx_programs_predict_what_the_emulator_does(emulators, folder, name):
         np.testing.assert_allclose(found, emulator.predict(labels), rtol=0, atol=2e-6)
     said = session.get_modelmeta().custom_metadata_map["sk_payne"]
     check_description(said, emulator)
+
+
+def test_onnx_is_written_in_silence(emulators, folder, caplog):
+    logger = "torch.onnx._internal.exporter._registration"
+    level = logging.getLogger(logger).level
+    with caplog.at_level(logging.WARNING):
+        export_onnx(emulators["payne"], folder / "silent.onnx")
+    assert not [record for record in caplog.records if record.name == logger]
+    assert logging.getLogger(logger).level == level
 
 
 def test_torch_programs_are_differentiable(emulators, folder):

@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import sk_payne
@@ -230,6 +231,16 @@ def test_report_of_a_loaded_emulator_without_wavelengths(
     P, F = tiny_grid.data[:31], tiny_grid.target[:31]
     path = emulator_report(loaded, P, F, str(tmp_path / "r.html"))
     assert "Training" in path.read_text(encoding="utf-8")
+
+
+def test_report_of_an_emulator_of_a_data_frame_says_nothing_of_names(
+    make_tiny, tiny_grid, tmp_path, pyplot
+):
+    frame = pd.DataFrame(tiny_grid.data, columns=tiny_grid.label_names)
+    emulator = make_tiny(label_names=None, max_steps=3).fit(frame, tiny_grid.target)
+    path = tmp_path / "r.html"
+    emulator_report(emulator, frame[:31], tiny_grid.target[:31], path)
+    assert "Cramér-Rao" in path.read_text(encoding="utf-8")
 
 
 # Training ------------------------------------------------------------------------
