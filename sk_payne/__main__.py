@@ -76,7 +76,7 @@ def _parser():
         metavar="FILE",
         help="your own grid, .npz, .h5 or .fits, with arrays labels (n, n_labels), "
         "flux (n, n_wavelengths), wavelength in Å, and if you like label_names, "
-        "label_units",
+        "label_units, medium, resolving_power",
     )
     parser.add_argument(
         "--medium",
@@ -184,6 +184,7 @@ def _emulator(arguments, grid, train):
         arch=arguments.arch,
         wavelength=grid.wavelength,
         medium=grid.medium,
+        resolving_power=grid.resolving_power,
         label_names=grid.label_names,
         label_units=grid.label_units,
         max_steps=arguments.max_steps,
@@ -330,7 +331,7 @@ def _fit_display(emulator, recovery, spectra, table, star, snr):
     wavelength = np.arange(spectra.shape[1]) if on_pixels else emulator.wavelength_
     errors = dict(zip(recovery.label_names, recovery.error[star], strict=True))
     told = ", ".join(
-        f"{name} {labels[0, i]:.4g} ± {errors[name]:.2g}"
+        f"{name} {labels[0, i]:.4g} ± {errors[name]:.3g}"
         for i, name in enumerate(recovery.label_names[:2])
     )
     return SpectrumFitDisplay(

@@ -26,6 +26,7 @@ def grid_file(tmp_path):
         wavelength=grid.wavelength,
         label_names=np.array(grid.label_names),
         label_units=np.array(grid.label_units),
+        resolving_power=grid.resolving_power,
     )
     return path
 
@@ -50,7 +51,8 @@ def test_command_on_a_users_grid_trains_measures_and_writes(
     assert len(table) == 7
     assert table["teff"].unit == table["teff_error"].unit == table["teff_true"].unit
     assert (out / "result.png").stat().st_size > 10_000
-    assert load(out / "emulator.safetensors").n_training_ == 171
+    emulator = load(out / "emulator.safetensors")
+    assert (emulator.n_training_, emulator.resolving_power_) == (171, 20_000)
 
 
 def test_command_takes_an_emulator_that_was_saved(grid_file, tmp_path, capsys):

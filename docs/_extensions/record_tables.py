@@ -49,17 +49,22 @@ def as_text(value, form=""):
 
 
 def select(rows, conditions):
-    """Rows that have all of some values, compared as text.
+    """Rows that have all of some values, compared as text; a comma is an "or".
 
     >>> rows = [{"label": "teff", "snr": 50.0}, {"label": "logg", "snr": 50.0}]
     >>> select(rows, "label=teff; snr=50.0")
     [{'label': 'teff', 'snr': 50.0}]
+    >>> len(select(rows, "label=teff,logg"))
+    2
     """
     pairs = [part.split("=") for part in conditions.split(";") if part.strip()]
     return [
         row
         for row in rows
-        if all(str(row.get(name.strip())) == value.strip() for name, value in pairs)
+        if all(
+            str(row.get(name.strip())) in value.strip().split(",")
+            for name, value in pairs
+        )
     ]
 
 
@@ -107,7 +112,9 @@ class _Written(Directive):
 class Record(_Written):
     """Rows of a benchmark, one column to a line of the content.
 
-    A line is ``entry | heading | format``; the last two may be left out. A file whose
+    A line is ``entry | heading | format``; the last two may be left out. An entry that
+    starts with a slash is looked for in the whole record, not in the row, whose values
+    it may name in braces: ``/cases/arch=payne/rows/label={label}/mae``. A file whose
     name ends in "jsonl" has one row to a line, each with its own machine.
     """
 
@@ -122,7 +129,7 @@ class Record(_Written):
         path = RESULTS / self.arguments[0]
         self.state.document.settings.env.note_dependency(str(path))
         if path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            record = rows = [json.loads(line) for line in path.read_text().splitlines()]
             machines = rows
         else:
             record = json.loads(path.read_text())
@@ -137,7 +144,9 @@ class Record(_Written):
         header = [column[1] if len(column) > 1 else column[0] for column in columns]
         cells = [
             [
-                as_text(_get(row, column[0]), column[2] if len(column) > 2 else "")
+                as_text(
+                    _get(record, row, column[0]), column[2] if len(column) > 2 else ""
+                )
                 for column in columns
             ]
             for row in rows
@@ -175,8 +184,10 @@ def _entry(recipe, name):
     return "all" if name == "n_wavelengths" and value is None else str(value)
 
 
-def _get(row, entry):
+def _get(record, row, entry):
     try:
+        if entry.startswith("/"):
+            return dig(record, entry[1:].format(**row))
         return dig(row, entry)
     except (KeyError, IndexError):
         return None

@@ -21,6 +21,7 @@ _SPELLINGS = {
     "label_names": ("label_names",),
     "label_units": ("label_units",),
     "medium": ("medium",),
+    "resolving_power": ("resolving_power",),
 }
 _REQUIRED = ("labels", "flux", "wavelength")
 _HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -41,13 +42,14 @@ def read_grid(path):
     label names      "label_names", optional             (n_labels,), strings
     label units      "label_units", optional             (n_labels,), strings
     medium           "medium", optional                  one string, "air"/"vacuum"
+    resolution       "resolving_power", optional         one number, of the spectra
     ===============  ==================================  ==========================
 
-    In an HDF5 file these are datasets at the root; the three optional ones may also be
+    In an HDF5 file these are datasets at the root; the optional ones may also be
     attributes of the root. In a FITS file these are HDUs of that EXTNAME, in capitals
     or not: images, and for P better a table with a column for each label, which names
-    them and has their units; the medium is the keyword MEDIUM of the primary header or
-    of the wavelengths. Other names are ignored.
+    them and has their units; medium and resolving power are the keywords MEDIUM and
+    RESPOWER of the primary header or of the wavelengths. Other names are ignored.
 
     Parameters
     ----------
@@ -74,6 +76,9 @@ def read_grid(path):
             Their units, or None if the file has none.
         medium : str or None
             "air" or "vacuum", or None if the file does not say.
+        resolving_power : float or None
+            Wavelength over full width at half maximum, or None if the file does not
+            say, as folders do not.
 
     Raises
     ------
@@ -135,7 +140,7 @@ def read_grid(path):
 def _from_folder(path):
     names = ("data", "target", "wavelength", "label_names", "label_units", "medium")
     grid = open_grid(path)
-    return Bunch(**{name: getattr(grid, name) for name in names})
+    return Bunch(**{name: getattr(grid, name) for name in names}, resolving_power=None)
 
 
 def _read_npz(path):
@@ -211,8 +216,9 @@ def _read_fits(path):
             stored["label_names"] = np.array(columns.names)
             stored["label_units"] = np.array([unit or "" for unit in columns.units])
         for header in (hdus[0].header, known[chosen["wavelength"]].header):
-            if "MEDIUM" in header:
-                stored["medium"] = np.array(header["MEDIUM"])
+            for key, name in (("medium", "MEDIUM"), ("resolving_power", "RESPOWER")):
+                if name in header:
+                    stored[key] = np.array(header[name])
     return stored
 
 
@@ -250,6 +256,7 @@ def _as_grid(stored, path):
         label_names=label_names,
         label_units=_strings(stored.get("label_units"), "label_units", data, path),
         medium=_medium(stored.get("medium"), path),
+        resolving_power=_power(stored.get("resolving_power"), path),
     )
 
 
@@ -327,6 +334,18 @@ def _medium(array, path):
             "Correct it, or leave it out if it is not known."
         )
     return values[0]
+
+
+def _power(array, path):
+    if array is None:
+        return None
+    numbers = np.atleast_1d(array).ravel()
+    if numbers.dtype.kind not in "fiu" or numbers.size != 1 or not numbers[0] > 0:
+        raise FileFormatError(
+            f"'resolving_power' in {str(path)!r} must be one positive number; it is "
+            f"{numbers.tolist()}. Correct it, or leave it out if it is not known."
+        )
+    return float(numbers[0])
 
 
 def _as_text(value):

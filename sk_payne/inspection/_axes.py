@@ -3,9 +3,17 @@
 It is here because every display starts the same way.
 """
 
+import math
+
 from sk_payne.exceptions import did_you_mean
 
-__all__ = ["chosen_labels", "import_pyplot", "wavelength_label", "with_unit"]
+__all__ = [
+    "chosen_labels",
+    "import_pyplot",
+    "wavelength_label",
+    "with_error",
+    "with_unit",
+]
 
 
 def import_pyplot():
@@ -33,6 +41,14 @@ def import_pyplot():
 def wavelength_label(medium):
     """Label of a wavelength axis."""
     return f"wavelength in {medium} [Å]" if medium else "pixel"
+
+
+def with_error(value, error):
+    """Value and error with two digits of the error."""
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.4g} ± {error:.2g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def with_unit(name, unit):

@@ -7,7 +7,12 @@ import copy
 
 import numpy as np
 
-from sk_payne.inspection._axes import chosen_labels, import_pyplot, with_unit
+from sk_payne.inspection._axes import (
+    chosen_labels,
+    import_pyplot,
+    with_error,
+    with_unit,
+)
 from sk_payne.spectra import as_spectra
 
 __all__ = ["LabelCovarianceDisplay"]
@@ -274,7 +279,7 @@ class LabelCovarianceDisplay:
             panel.axvline(self.true[i], **_TRUE)
         panel.set_title(
             f"{with_unit(self.label_names[i], self.label_units[i])}\n"
-            f"{_with_error(value, error)}",
+            f"{with_error(value, error)}",
             fontsize="x-small",
         )
         panel.set_ylim(0, None)
@@ -348,14 +353,6 @@ class LabelCovarianceDisplay:
                     f"`{name}` must have the shape {shape}, for {n} labels; got "
                     f"{np.shape(value)}."
                 )
-
-
-def _with_error(value, error):
-    """Value and error with two digits of the error."""
-    if not (np.isfinite(error) and error > 0):
-        return f"{value:.4g} ± {error:.2g}"
-    digits = max(0, 1 - int(np.floor(np.log10(error))))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def _new_corner(n):

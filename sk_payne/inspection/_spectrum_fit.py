@@ -5,7 +5,7 @@ It is here because nobody believes a number without having seen its fit.
 
 import numpy as np
 
-from sk_payne.inspection._axes import import_pyplot, wavelength_label
+from sk_payne.inspection._axes import import_pyplot, wavelength_label, with_error
 from sk_payne.spectra import as_spectra, doppler_factor
 
 __all__ = ["SpectrumFitDisplay"]
@@ -118,9 +118,10 @@ class SpectrumFitDisplay:
             )
         table, model = regressor.measure(spectrum, return_model=True)
         names = [name for name in table.colnames if f"{name}_error" in table.colnames]
+        shown = {name: (name, f"{name}_error") for name in names[:3]}
         told = ", ".join(
-            f"{name} {table[name].value[0]:.4g} ± {table[f'{name}_error'].value[0]:.2g}"
-            for name in names[:3]
+            f"{name} {with_error(*(table[column].value[0] for column in columns))}"
+            for name, columns in shown.items()
         )
         wavelength = stars.wavelength
         if wavelength is not None:

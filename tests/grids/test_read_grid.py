@@ -79,11 +79,13 @@ def test_optional_arrays_are_read(tmp_path, write):
         label_names=["teff", "logg", "Fe_H"],
         label_units=["K", "dex", "dex"],
         medium="vacuum",
+        resolving_power=11_500,
     )
     grid = read_grid(write(tmp_path, contents))
     assert grid.label_names == ["teff", "logg", "Fe_H"]
     assert grid.label_units == ["K", "dex", "dex"]
     assert grid.medium == "vacuum"
+    assert grid.resolving_power == 11_500.0
 
 
 def test_optional_entries_of_hdf5_may_be_attributes(tmp_path):
@@ -104,6 +106,7 @@ def test_absent_optional_entries_get_defaults(tmp_path, write):
     assert grid.label_names == ["label_1", "label_2", "label_3"]
     assert grid.label_units is None
     assert grid.medium is None
+    assert grid.resolving_power is None
 
 
 def test_strings_stored_as_bytes_are_decoded(tmp_path):
@@ -181,6 +184,8 @@ def test_two_names_for_the_same_array_are_refused(tmp_path):
         ({"label_units": ["K", "dex"]}, "'label_units'.*has 2, for 3 columns"),
         ({"medium": "water"}, r"'medium'.*'air' or 'vacuum'; it is \['water'\]"),
         ({"medium": ["air", "air"]}, "'medium'.*'air' or 'vacuum'"),
+        ({"resolving_power": -1.0}, r"'resolving_power'.*positive number; .*\[-1.0\]"),
+        ({"resolving_power": "high"}, "'resolving_power'.*one positive number"),
     ],
 )
 def test_disagreement_is_a_format_error_that_shows_it(
@@ -250,7 +255,7 @@ def write_fits(path, contents, *, columns=None, units=None, medium=None):
     """A grid by astropy: labels as an image, or as a table if there are columns."""
     hdus = fits.HDUList([fits.PrimaryHDU()])
     if medium is not None:
-        hdus[0].header["MEDIUM"] = medium
+        hdus[0].header.update({"MEDIUM": medium, "RESPOWER": 11_500})
     for name, array in contents.items():
         if name == "labels" and columns:
             cells = [
@@ -289,7 +294,7 @@ def test_table_of_fits_names_the_labels_and_their_units(tmp_path):
     np.testing.assert_array_equal(grid.data, contents["labels"])
     assert grid.label_names == ["teff", "logg", "Fe_H"]
     assert grid.label_units == ["K", "", "dex"]
-    assert grid.medium == "vacuum"
+    assert (grid.medium, grid.resolving_power) == ("vacuum", 11_500.0)
 
 
 @pytest.mark.parametrize("missing", ["labels", "flux", "wavelength"])

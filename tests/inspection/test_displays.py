@@ -150,7 +150,8 @@ def test_spectrum_fit_of_a_regressor_masks_what_is_not_used(fitted, tiny_grid):
     np.testing.assert_array_equal(display.wavelength, emulator.wavelength_)
     table, model = regressor.measure(star, return_model=True)
     np.testing.assert_array_equal(display.model, model[0])
-    assert display.title.startswith(f"teff {table['teff'].value[0]:.4g} ±")
+    value, error = table["teff"].value[0], table["teff_error"].value[0]
+    assert display.title.startswith(f"teff {value:.0f} ± {error:.0f}, ")
 
 
 def test_lines_are_marked_where_the_velocity_has_moved_them():
