@@ -134,7 +134,10 @@ def read_file(path):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"`path` must be a file of a model; got '{path}'.")
+        raise FileNotFoundError(
+            "`path` must be a file or folder that `save` wrote; there is none at "
+            f"'{path}'. The working directory is '{Path.cwd()}'."
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
