@@ -312,7 +312,7 @@ def test_load_of_a_foreign_safetensors_file_is_an_error(tmp_path):
 
 
 def test_load_of_a_missing_file_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"file or folder .* none at '.*absent'"):
+    with pytest.raises(FileNotFoundError, match=r"file or folder .* at '.*absent'"):
         load(tmp_path / "absent")
 
 
