@@ -12,8 +12,8 @@ from sk_payne.spectra import C_KMS
 
 __all__ = ["cut_to", "pixels_in_reach"]
 
-# Beyond the velocities asked for: air and vacuum, profiles, edges and neighbours.
-_MARGIN = 0.003
+# Beyond the velocities asked for, as wavelengths may be in another medium.
+_MARGIN = 3e-4
 
 
 def pixels_in_reach(inverted, spectra, options):
