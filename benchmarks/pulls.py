@@ -5,10 +5,11 @@ with rotation, velocity and a continuum of degree 2 to be found. Uses the emulat
 benchmarks/emulators.py wrote.
 
     python benchmarks/pulls.py [--arch bigpayne] [--stars 1000] [--snr 50 100 300]
-        [--vsini 0 50] [--degree 2] [--seed 0] [--priors]
+        [--vsini 0 50] [--degree 2] [--seed 0] [--priors | --means]
 
---priors tells the fit the mean and variance of the population of each label, without
-which labels that hardly show end at the edges of the box, where errors cannot hold.
+Labels that hardly show end at the edges of the box, where the errors of a fit cannot
+hold. --priors tells the fit the mean and variance of the population of each label.
+--means takes means and intervals of the posterior in the box that stars are from.
 """
 
 import argparse
@@ -33,10 +34,15 @@ def main():
     parser.add_argument("--degree", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--priors", action="store_true")
+    parser.add_argument("--means", action="store_true")
     arguments = parser.parse_args()
     emulator = load(RESULTS / f"{arguments.arch}.safetensors")
+    low, high = inner_box(emulator)
+    box = np.stack([low, high], axis=1)
     regressor = AbundanceRegressor(
         emulator,
+        estimate="mean" if arguments.means else "mode",
+        bounds=box if arguments.means else None,
         vsini=arguments.vsini,
         priors=population(emulator) if arguments.priors else None,
         continuum_degree=arguments.degree,
@@ -45,6 +51,7 @@ def main():
     start = time.perf_counter()
     recovery = mock_recovery(
         regressor,
+        labels=draw(box, arguments) if arguments.means else None,
         snr=arguments.snr,
         n_stars=arguments.stars,
         random_state=arguments.seed,
@@ -58,7 +65,9 @@ def main():
         f"coverage_68 {rows[0]['coverage_68_error']:.3f}"
     )
     write(
-        f"pulls_{arguments.arch}" + "_priors" * arguments.priors,
+        f"pulls_{arguments.arch}"
+        + "_priors" * arguments.priors
+        + "_means" * arguments.means,
         {
             **vars(arguments),
             "seconds": round(seconds, 1),
@@ -75,11 +84,22 @@ def main():
     )
 
 
+def inner_box(emulator):
+    """Give the inner 80 % of the box of all labels, in which stars are."""
+    low, high = emulator.label_low_, emulator.label_high_
+    return 0.9 * low + 0.1 * high, 0.1 * low + 0.9 * high
+
+
+def draw(box, arguments):
+    """Labels of stars that are anywhere in the box."""
+    rng = np.random.default_rng(arguments.seed)
+    return rng.uniform(*box.T, (arguments.stars, len(box)))
+
+
 def population(emulator):
     """Gaussians with the mean and variance that stars are drawn with, uniformly."""
-    low, high = emulator.label_low_, emulator.label_high_
-    # of the inner 80 % of the box
-    moments = zip((low + high) / 2, 0.8 * (high - low) / np.sqrt(12), strict=True)
+    low, high = inner_box(emulator)
+    moments = zip((low + high) / 2, (high - low) / np.sqrt(12), strict=True)
     return dict(zip(emulator.label_names_, moments, strict=True))
 
 

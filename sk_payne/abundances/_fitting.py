@@ -7,6 +7,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import POOR, Batch, is_poor
+from sk_payne.abundances._importance import sample_by_importance, seeds_of
 from sk_payne.abundances._results import Measurements, set_flags
 from sk_payne.networks import fast_products
 
@@ -16,6 +17,12 @@ __all__ = ["batches", "fit_task"]
 # this only make the progress bar jump, on a CPU.
 _MEMORY = 2**25
 _STARS_CPU = 128
+
+# Samples of the posterior of a star that means are taken of.
+_N_SAMPLES = 192
+
+# Between which parts of it are the middle 68 %.
+_MIDDLE = 0.1587, 0.8413
 
 # Velocities that are tried, best first, while the fit is poor.
 _N_VELOCITIES = 3
@@ -44,10 +51,15 @@ def fit_task(task, spectra, *, keep_model=False, verbose=0):
     inverted = task.inverted
     shape = len(inverted.low), task.nuisances
     n_pixels = spectra.shape[1] if keep_model else None
-    results = Measurements.empty(len(spectra), *shape, n_pixels=n_pixels)
+    of_means = task.options.estimate == "mean"
+    results = Measurements.empty(
+        len(spectra), *shape, n_pixels=n_pixels, of_means=of_means
+    )
 
     def measure(stars, rank):
-        found = Measurements.empty(len(stars), *shape, n_pixels=n_pixels)
+        found = Measurements.empty(
+            len(stars), *shape, n_pixels=n_pixels, of_means=of_means
+        )
         Batch(task, spectra, stars, rank).fit(found)
         return found
 
@@ -62,8 +74,36 @@ def fit_task(task, spectra, *, keep_model=False, verbose=0):
                 better = _is_better(found, results, poor)
                 results.put(poor[better], found, better)
             bar.update(len(rows))
+    # which are of the best fits
     set_flags(results, low=inverted.low, high=inverted.high)
+    if of_means:
+        what = {"desc": "posterior", "unit": "star", "disable": not verbose}
+        with tqdm(total=len(spectra), **what) as bar:
+            for rows in batches(task, spectra):
+                _take_means(task, spectra, rows, results)
+                bar.update(len(rows))
     return results
+
+
+def _take_means(task, spectra, rows, results):
+    """Replace best fits by means of the posterior around them."""
+    batch = Batch(task, spectra, rows, found=results)
+    if not len(batch.rows):
+        return
+    fit, how = batch.fit_again()
+    how.pop("max_iterations")
+    found = sample_by_importance(
+        start=fit.parameters, n=_N_SAMPLES, seeds=seeds_of(batch.raw_flux), **how
+    )
+    center, scale = task.units
+    rows = rows[batch.rows]
+    results.parameters[rows] = center + scale * found.mean.cpu().numpy()
+    covariance = found.covariance.cpu().numpy()
+    results.covariance[rows] = covariance * scale[:, None] * scale
+    results.n_effective[rows] = found.n_effective.cpu().numpy()
+    for i, part in enumerate(_MIDDLE):
+        quantile = found.quantile(part).cpu().numpy()
+        results.interval[rows, :, i] = center + scale * quantile
 
 
 def batches(task, spectra):

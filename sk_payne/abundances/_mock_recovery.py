@@ -96,6 +96,8 @@ def mock_recovery(
         measured, error : ndarray of shape (n_snr, n_stars, n_parameters)
             What the regressor found, and the standard deviations that it claims; NaN
             for stars without data.
+        interval : ndarray of shape (n_snr, n_stars, n_parameters, 2) or None
+            Ends of the middle 68 % of the posterior, if the regressor gives means.
         chi2, dof, flags : ndarray of shape (n_snr, n_stars)
             As in :meth:`sk_payne.AbundanceRegressor.measure`.
 
@@ -192,8 +194,17 @@ def mock_recovery(
         true=np.column_stack([labels, *(nuisances[name] for name in fitted)]),
         measured=np.stack([_column(tables, n) for n in names], axis=-1),
         error=np.stack([_column(tables, f"{n}_error") for n in names], axis=-1),
+        interval=_intervals(tables, names),
         **{name: _column(tables, name) for name in ("chi2", "dof", "flags")},
     )
+
+
+def _intervals(tables, names):
+    """Middle 68 % of the posterior, if tables tell it."""
+    if "n_effective" not in tables[0].colnames:
+        return None
+    ends = [[_column(tables, f"{n}_p{part}") for n in names] for part in (16, 84)]
+    return np.moveaxis(np.array(ends), (0, 1), (-1, -2))
 
 
 def _column(tables, name):

@@ -1,6 +1,7 @@
 """Samples of what a spectrum says about a star, where Gaussian errors are not enough.
 
-It is here to hand our likelihood to emcee, all walkers at once.
+It is here to hand our likelihood to emcee, all walkers at once, or to weigh samples of
+a model of second order.
 """
 
 import warnings
@@ -11,11 +12,13 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import Batch
+from sk_payne.abundances._fitting import batches
+from sk_payne.abundances._importance import sample_by_importance
 from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
 from sk_payne.abundances._results import nuisance_unit
 from sk_payne.networks import fast_products
 
-__all__ = ["sample_posterior"]
+__all__ = ["sample_posterior", "weigh_posterior"]
 
 # Autocorrelation times that the second half of a chain should be long.
 _LONG_ENOUGH = 25
@@ -82,12 +85,51 @@ def sample_posterior(task, spectra, found, *, n_steps, n_draws, random_state, ve
             "Pass more `n_steps`.",
             stacklevel=3,
         )
-    names = [*task.inverted.label_names, *task.nuisances]
-    units = [*task.inverted.label_units, *map(nuisance_unit, task.nuisances)]
+    return _bunch(task, samples, n_effective, acceptance)
+
+
+@fast_products()
+def weigh_posterior(task, spectra, found, *, n_draws, random_state, verbose):
+    """Sample labels and nuisances of many stars by importance sampling.
+
+    Parameters
+    ----------
+    task, spectra, found, n_draws, random_state, verbose
+        As in `sample_posterior`.
+
+    Returns
+    -------
+    posterior : Bunch
+        As :meth:`AbundanceRegressor.posterior` describes it.
+    """
+    n, n_parameters = found.parameters.shape
+    samples = np.full((n, n_draws, n_parameters), np.nan)
+    n_effective, acceptance = np.full((2, n), np.nan)
+    seeds = random_state.randint(2**31, size=n)
+    center, scale = task.units
+    with tqdm(total=n, unit="star", disable=not verbose) as bar:
+        for rows in batches(task, spectra):
+            batch = Batch(task, spectra, rows, found=found)
+            rows = rows[batch.rows]
+            if len(rows):
+                fit, how = batch.fit_again()
+                how.pop("max_iterations")
+                weighted = sample_by_importance(
+                    start=fit.parameters, n=n_draws, seeds=seeds[rows].tolist(), **how
+                )
+                # spread evenly over what weights say, each with the same random number
+                drawn = weighted.draw(n_draws, 0.5).cpu().numpy()
+                samples[rows] = center + scale * drawn
+                n_effective[rows] = weighted.n_effective.cpu().numpy()
+            bar.update(len(rows))
+    return _bunch(task, samples, n_effective, acceptance)
+
+
+def _bunch(task, samples, n_effective, acceptance):
     return Bunch(
         samples=samples,
-        label_names=names,
-        label_units=units,
+        label_names=[*task.inverted.label_names, *task.nuisances],
+        label_units=[*task.inverted.label_units, *map(nuisance_unit, task.nuisances)],
         n_effective=n_effective,
         acceptance=acceptance,
     )

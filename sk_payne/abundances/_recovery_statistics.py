@@ -23,7 +23,7 @@ _MEDIAN_ERROR, _MAD_ERROR = 1.2533, 1.1664
 _COVERAGE = {"coverage_68": (1, 0.6827), "coverage_95": (2, 0.9545)}
 
 
-def recovery_statistics(true, measured, error):
+def recovery_statistics(true, measured, error, interval=None):
     r"""Judge measurements of stars whose parameters are known.
 
     A pull is :math:`(measured - true) / error`. If errors are right, pulls have a mean
@@ -37,6 +37,9 @@ def recovery_statistics(true, measured, error):
     measured, error : array-like of shape (..., n_stars, n_parameters)
         Measured values, NaN for stars to leave out, and the standard deviations
         claimed for them.
+    interval : array-like of shape (..., n_stars, n_parameters, 2), default=None
+        Lower and upper ends of the middle 68 % claimed. If None, one error to both
+        sides.
 
     Returns
     -------
@@ -49,7 +52,8 @@ def recovery_statistics(true, measured, error):
         - "pull_spread": 1.4826 times their median absolute deviation, which a few
           stars in a wrong valley do not change;
         - "coverage_68", "coverage_95": part of the stars within one and two errors of
-          the truth, 0.683 and 0.954 of a Gaussian;
+          the truth, 0.683 and 0.954 of a Gaussian; with `interval`, the first is the
+          part of the stars whose truth is in theirs;
         - each of these but "n" and "error" with "_error" after its name: the standard
           error that n stars leave it, if the errors claimed are right and Gaussian.
 
@@ -76,7 +80,8 @@ def recovery_statistics(true, measured, error):
     (array([1.]), array([2.9652]))
     """
     measured, error = np.asarray(measured, float), np.asarray(error, float)
-    difference = measured - np.asarray(true, float)
+    true = np.asarray(true, float)
+    difference = measured - true
     with np.errstate(divide="ignore", invalid="ignore"):
         pull = difference / error
     pull = np.where(np.isfinite(pull), pull, np.nan)
@@ -104,6 +109,10 @@ def recovery_statistics(true, measured, error):
             within = (np.abs(difference) <= n_sigma * error).sum(axis=-2)
             statistics[name] = within / n
             statistics[f"{name}_error"] = np.sqrt(expected * (1 - expected) / n)
+        if interval is not None:
+            low, high = np.moveaxis(np.asarray(interval, float), -1, 0)
+            within = ((low <= true) & (true <= high)).sum(axis=-2)
+            statistics["coverage_68"] = within / n
     return statistics
 
 
@@ -163,6 +172,7 @@ def recovery_table(recovery, by=None, n_bins=3):
         raise ValueError(
             f"`n_bins` must be between 1 and the {len(true)} stars; got {n_bins}."
         )
+    interval = recovery.get("interval")
     no_data = (recovery.flags & FLAGS["NO_DATA"][0]) > 0
     rows = []
     for i, name in enumerate(names):
@@ -178,6 +188,7 @@ def recovery_table(recovery, by=None, n_bins=3):
                     true[stars, i, None],
                     recovery.measured[s, stars, i, None],
                     recovery.error[s, stars, i, None],
+                    None if interval is None else interval[s, stars, i, None],
                 )
                 row["n_no_data"] = no_data[s, stars].sum()
                 rows.append(row | {key: value[0] for key, value in found.items()})

@@ -4,7 +4,7 @@ It is here as the door of inference: it validates, fits all stars, and reports.
 """
 
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from numbers import Integral
 from os import PathLike
 
@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_payne.abundances._fitting import fit_task
 from sk_payne.abundances._inverted import as_inverted
-from sk_payne.abundances._posterior import sample_posterior
+from sk_payne.abundances._posterior import sample_posterior, weigh_posterior
 from sk_payne.abundances._profile import profile_limits
 from sk_payne.abundances._reach import cut_to, pixels_in_reach
 from sk_payne.abundances._results import FLAGS, make_limits_table, make_table
@@ -121,6 +121,12 @@ class AbundanceRegressor(
     clip : float, default=None
         If given, pixels whose residual exceeds so many errors are left out, and the
         star is fitted again until they stay the same. 5 is usual.
+    estimate : {"mode", "mean"}, default="mode"
+        What is told of a star: the best fit, with the errors of a linear model; or the
+        mean, covariance and middle 68 % of the posterior around it, with priors, flat
+        within `bounds` if there are none. The mean is for labels that hardly show: the
+        best fit of those ends at the bounds, where its errors do not hold. It takes
+        some ten times longer.
     max_iterations : int, default=100
         Steps of the fit of a star.
     verbose : int, default=0
@@ -154,6 +160,18 @@ class AbundanceRegressor(
     continuum too, and W the inverse variances of the pixels: errors include those from
     every other parameter being free. They hold for Gaussian noise, independent from
     pixel to pixel.
+
+    Means, of `estimate`, are those of 192 samples of the posterior, by importance
+    sampling [1]_: flux is expanded to second order in all parameters around the mean
+    of the density within the bounds, samples of that model are drawn, and weighted by
+    what flux itself says. `n_effective` tells how many independent samples they are
+    worth; below some 20 do not trust them, and use :meth:`posterior`. The same spectrum
+    always gets the same random numbers.
+
+    References
+    ----------
+    .. [1] Kloek & van Dijk, "Bayesian estimates of equation system parameters: an
+       application of integration by Monte Carlo", Econometrica 46, 1, 1978.
 
     Examples
     --------
@@ -191,6 +209,7 @@ class AbundanceRegressor(
         emulator_error=True,
         error_floor=0.0,
         clip=None,
+        estimate="mode",
         max_iterations=100,
         verbose=0,
     ):
@@ -211,6 +230,7 @@ class AbundanceRegressor(
         self.emulator_error = emulator_error
         self.error_floor = error_floor
         self.clip = clip
+        self.estimate = estimate
         self.max_iterations = max_iterations
         self.verbose = verbose
 
@@ -346,7 +366,9 @@ class AbundanceRegressor(
             arm) and so on, and `radial_velocity` with their errors if fitted,
             velocities in km/s; `chi2`, `dof`, `n_pixels`, `n_clipped`, `error_floor`,
             `n_iterations`, `converged` and `flags`, whose description explains the
-            bits.
+            bits. With `estimate` "mean" also `<name>_p16` and `<name>_p84`, the ends of
+            the middle 68 % of the posterior, and `n_effective`; chi2 and flags are
+            those of the best fit.
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the
             observed pixels; NaN where they were not used.
@@ -432,7 +454,7 @@ class AbundanceRegressor(
             raise ValueError(
                 f"`confidence` must be at least 0.5 and below 1; got {confidence}."
             )
-        task = prepare(inverted, spectra, options)
+        task = prepare(inverted, spectra, replace(options, estimate="mode"))
         names = [*inverted.label_names, *task.nuisances]
         labels = inverted.label_names if labels is None else list(labels)
         for name in labels:
@@ -454,24 +476,28 @@ class AbundanceRegressor(
         self,
         X,
         *,
+        sampler="emcee",
         n_steps=2000,
         n_draws=1000,
         random_state=None,
         uncertainty=None,
         mask=None,
     ):
-        r"""Sample the posterior of each star by emcee.
+        r"""Sample the posterior of each star.
 
         For stars whose errors are far from Gaussian: at bounds, or between two
-        solutions that lie near each other. It needs ``pip install
-        'sk_payne[posterior]'``, and seconds to minutes for a star.
+        solutions that lie near each other.
 
         Parameters
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
             As in :meth:`predict`.
+        sampler : {"emcee", "importance"}, default="emcee"
+            A Markov chain, which needs ``pip install 'sk_payne[posterior]'``, and a
+            minute or more for a star; or weighted samples of a model of second order,
+            as for the means of `estimate`, in less than a second.
         n_steps : int, default=2000
-            Of every walker; the first half is thrown away.
+            Of every walker of emcee; the first half is thrown away.
         n_draws : int, default=1000
             Samples of each star.
         random_state : int, RandomState or None, default=None
@@ -488,9 +514,9 @@ class AbundanceRegressor(
                 Of the parameters.
             n_effective : ndarray of shape (n_stars,)
                 How many independent samples the chain of a star holds, for the slowest
-                parameter.
+                parameter, or the weighted samples are worth.
             acceptance : ndarray of shape (n_stars,)
-                Part of the steps that were taken.
+                Part of the steps that emcee took, otherwise NaN.
 
         Raises
         ------
@@ -507,9 +533,9 @@ class AbundanceRegressor(
         Notes
         -----
         The density is :math:`e^{-\chi^2/2}` times the priors, flat within the bounds;
-        a continuum is the best one for every sample. Walkers [1]_ take moves of
-        differential evolution. They start around the best fit and do not find a
-        solution that lies far from it.
+        a continuum is the best one for every sample. Walkers of emcee [1]_ take moves
+        of differential evolution. Both samplers start around the best fit and do not
+        find a solution that lies far from it.
 
         References
         ----------
@@ -538,18 +564,22 @@ class AbundanceRegressor(
                 raise ValueError(
                     f"`{name}` must be an integer of at least 2; got {value!r}."
                 )
+        if sampler not in ("emcee", "importance"):
+            raise ValueError(
+                f"`sampler` must be 'emcee' or 'importance'; got {sampler!r}."
+            )
         inverted, spectra, options = self._prepared(X, uncertainty, mask)
-        task = prepare(inverted, spectra, options)
+        # samples start around best fits
+        task = prepare(inverted, spectra, replace(options, estimate="mode"))
         found = fit_task(task, spectra)
-        return sample_posterior(
-            task,
-            spectra,
-            found,
-            n_steps=n_steps,
-            n_draws=n_draws,
-            random_state=check_random_state(random_state),
-            verbose=self.verbose,
-        )
+        how = {
+            "n_draws": n_draws,
+            "random_state": check_random_state(random_state),
+            "verbose": self.verbose,
+        }
+        if sampler == "importance":
+            return weigh_posterior(task, spectra, found, **how)
+        return sample_posterior(task, spectra, found, n_steps=n_steps, **how)
 
     def get_metadata_routing(self):
         """Route metadata of `fit` to the emulator.

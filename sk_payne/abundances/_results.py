@@ -96,6 +96,10 @@ class Measurements:
         Whether what is not a label is at its bounds, which only the fit knows.
     model : ndarray of shape (n, n_pixels) or None
         Flux of the best fit, NaN at pixels that were not used; None if not asked for.
+    interval : ndarray of shape (n, n_labels + n_nuisances, 2) or None
+        Between which values the middle 68 % of the posterior are; None for best fits.
+    n_effective : ndarray of shape (n,) or None
+        Independent samples of it.
     """
 
     parameters: np.ndarray
@@ -114,9 +118,11 @@ class Measurements:
     bad_continuum: np.ndarray
     at_edge: np.ndarray
     model: np.ndarray | None = None
+    interval: np.ndarray | None = None
+    n_effective: np.ndarray | None = None
 
     @classmethod
-    def empty(cls, n, n_labels, nuisances=(), *, n_pixels=None):
+    def empty(cls, n, n_labels, nuisances=(), *, n_pixels=None, of_means=False):
         """Results of stars that are not measured yet, with a model of n_pixels."""
         n_parameters = n_labels + len(nuisances)
         return cls(
@@ -136,6 +142,8 @@ class Measurements:
             bad_continuum=np.zeros(n, dtype=bool),
             at_edge=np.zeros((n, len(nuisances)), dtype=bool),
             model=None if n_pixels is None else np.full((n, n_pixels), np.nan),
+            interval=np.full((n, n_parameters, 2), np.nan) if of_means else None,
+            n_effective=np.full(n, np.nan) if of_means else None,
         )
 
     def put(self, rows, other, which=slice(None)):
@@ -240,7 +248,8 @@ def make_table(results, names, units, combinations=None):
         of `vsini`, `vmac` and `radial_velocity` if fitted, combinations, `chi2`,
         `dof`, `n_pixels`, `n_clipped`, `error_floor`, `n_iterations`, `converged` and
         `flags`, whose bits are explained by :data:`FLAGS`, and in the description of
-        the column, which FITS and VOTable files keep.
+        the column, which FITS and VOTable files keep. Of means, also `<name>_p16`,
+        `<name>_p84` and `n_effective`.
     """
     from astropy import units as u
     from astropy.table import QTable
@@ -262,12 +271,18 @@ def make_table(results, names, units, combinations=None):
     for name, (values, error, unit) in columns.items():
         table[name] = values * u.Unit(unit)
         table[f"{name}_error"] = error * u.Unit(unit)
+        if results.interval is not None and name in names:
+            low, high = results.interval[:, names.index(name)].T
+            table[f"{name}_p16"] = low * u.Unit(unit)
+            table[f"{name}_p84"] = high * u.Unit(unit)
     table["chi2"] = results.chi2
     table["dof"] = results.dof
     table["n_pixels"] = results.n_pixels
     table["n_clipped"] = results.n_clipped
     table["error_floor"] = results.error_floor
     table["n_iterations"] = results.n_iterations
+    if results.n_effective is not None:
+        table["n_effective"] = results.n_effective
     table["converged"] = results.converged
     table["flags"] = results.flags
     table["flags"].description = " | ".join(

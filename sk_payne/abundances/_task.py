@@ -41,6 +41,7 @@ class Options:
     emulator_error: bool = True
     error_floor: Any = 0.0
     clip: float | None = None
+    estimate: str = "mode"
     max_iterations: int = 100
 
 
@@ -141,6 +142,10 @@ def prepare(inverted, spectra, options):
     if options.max_iterations < 1:
         raise ValueError(
             f"`max_iterations` must be at least 1; got {options.max_iterations}."
+        )
+    if options.estimate not in ("mode", "mean"):
+        raise ValueError(
+            f"`estimate` must be 'mode' or 'mean'; got {options.estimate!r}."
         )
     limits = _checked_limits(inverted, options)
     _check_weights(options)
