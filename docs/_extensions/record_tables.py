@@ -155,6 +155,65 @@ class Record(_Written):
         return self.written([*list_table(header, cells), "", where])
 
 
+class Pivot(_Written):
+    """Means of one number of a benchmark, with two others along the sides.
+
+    The content is ``entry | format``. Where there are several rows, their smallest and
+    largest number are in brackets.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec = MappingProxyType(
+        {name: directives.unchanged_required for name in ("where", "down", "across")}
+    )
+
+    def run(self):
+        """Make the table, and the line on machines and dates below it."""
+        path = RESULTS / self.arguments[0]
+        self.state.document.settings.env.note_dependency(str(path))
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = select(rows, self.options["where"])
+        down, across = self.options["down"], self.options["across"]
+        entry, form = (part.strip() for part in self.content[0].split("|"))
+        lines, columns = (
+            list(dict.fromkeys(r[k] for r in rows)) for k in (down, across)
+        )
+        cells = [
+            [
+                str(line),
+                *(
+                    spread_text(
+                        [
+                            r[entry]
+                            for r in rows
+                            if (r[down], r[across]) == (line, name)
+                        ],
+                        form,
+                    )
+                    for name in columns
+                ),
+            ]
+            for line in sorted(lines)
+        ]
+        where = f"From ``benchmarks/results/{path.name}``: {_machines_text(rows)}."
+        return self.written([*list_table([down, *columns], cells), "", where])
+
+
+def spread_text(values, form):
+    """Write the mean of some numbers, and between which they are.
+
+    >>> spread_text([0.2, 0.1], ".2f"), spread_text([2.0], ".1f"), spread_text([], "")
+    ('0.15 (0.10-0.20)', '2.0', '')
+    """
+    if not values:
+        return ""
+    mean = f"{sum(values) / len(values):{form}}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({min(values):{form}}-{max(values):{form}})"
+
+
 class Recipes(_Written):
     """Default recipe of each architecture: entries that differ from the defaults."""
 
@@ -201,5 +260,6 @@ def _machines_text(machines):
 def setup(app):
     """Make the directives known to Sphinx."""
     app.add_directive("record", Record)
+    app.add_directive("pivot", Pivot)
     app.add_directive("recipes", Recipes)
     return {"parallel_read_safe": True}
