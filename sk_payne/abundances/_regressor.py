@@ -447,7 +447,7 @@ class AbundanceRegressor(
         >>> regressor.limits(grid.target[:2], ["teff"]).colnames
         ['teff_upper']
         """
-        inverted, spectra, options = self._prepared(X, uncertainty, mask)
+        inverted, spectra, options, _ = self._prepared(X, uncertainty, mask)
         if side not in ("upper", "lower"):
             raise ValueError(f"`side` must be 'upper' or 'lower'; got {side!r}.")
         if not 0.5 <= confidence < 1:
@@ -568,7 +568,7 @@ class AbundanceRegressor(
             raise ValueError(
                 f"`sampler` must be 'emcee' or 'importance'; got {sampler!r}."
             )
-        inverted, spectra, options = self._prepared(X, uncertainty, mask)
+        inverted, spectra, options, _ = self._prepared(X, uncertainty, mask)
         # samples start around best fits
         task = prepare(inverted, spectra, replace(options, estimate="mode"))
         found = fit_task(task, spectra)
@@ -636,18 +636,17 @@ class AbundanceRegressor(
         return spectra, y
 
     def _measure(self, X, uncertainty, mask, *, keep_model=False):
-        inverted, spectra, options = self._prepared(X, uncertainty, mask)
-        shape, seen = spectra.shape, pixels_in_reach(inverted, spectra, options)
-        spectra, options = cut_to(seen, spectra, options)
+        inverted, spectra, options, whole = self._prepared(X, uncertainty, mask)
         task = prepare(inverted, spectra, options)
         results = fit_task(task, spectra, keep_model=keep_model, verbose=self.verbose)
         if keep_model:
+            shape, seen = whole
             part, results.model = results.model, np.full(shape, np.nan)
             results.model[:, seen] = part
         return results, inverted
 
     def _prepared(self, X, uncertainty, mask):
-        """Give the emulator, spectra and options of a fit."""
+        """Give the emulator, spectra near it, options, and the whole and the part."""
         self._refuse_paths(X)
         check_is_fitted(self)
         emulator = getattr(self, "emulator_", self.emulator)
@@ -667,7 +666,8 @@ class AbundanceRegressor(
         )
         names = [field.name for field in fields(Options)]
         options = Options(**{name: getattr(self, name) for name in names})
-        return inverted, spectra, options
+        whole = spectra.shape, pixels_in_reach(inverted, spectra, options)
+        return inverted, *cut_to(whole[1], spectra, options), whole
 
 
 def _is_plain(X):
