@@ -39,6 +39,8 @@ class Inverted:
         Of the spectra it was trained on.
     error : ndarray of shape (n_pixels,) or None
         Held-out error of the flux at each wavelength.
+    emulator : estimator
+        Itself.
     source : TorchEmulator or estimator
         What gives flux.
     single : TorchEmulator or None
@@ -56,6 +58,7 @@ class Inverted:
     medium: str | None
     resolving_power: float | None
     error: np.ndarray | None
+    emulator: Any
     source: Any
     single: Any
 
@@ -171,6 +174,7 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
         medium=emulator.medium_ if own else None,
         resolving_power=emulator.resolving_power_ if own else None,
         error=emulator.held_out_rms_ if own else None,
+        emulator=emulator,
         source=source,
         single=single,
     )

@@ -3,9 +3,14 @@
 It is here because least squares only finds the bottom of the valley it starts in.
 """
 
+import hashlib
+import weakref
+
 import numpy as np
 import torch
 from scipy.stats import qmc
+
+from sk_payne.networks import fast_products
 
 __all__ = [
     "LabelGuess",
@@ -24,6 +29,9 @@ _RIDGE = 0.01
 
 # Starts stay off the edges of the box by this much.
 _FARTHEST = 0.95
+
+# Fingerprints and model spectra of emulators, as long as these live.
+_KEPT = weakref.WeakKeyDictionary()
 
 
 def template_parameters(n_labels, n_templates, *, seed=0):
@@ -158,10 +166,11 @@ class Starts:
         unit = torch.from_numpy(template_parameters(len(low), _N_TEMPLATES))
         labels = self.middle + unit * self.half_width
         self.widths = broadening.starts() if broadening else np.zeros((1, 0))
-        self.guesses = []
-        for widths in self.widths:
-            flux = _templates(inverted, broadening, labels, widths)
-            self.guesses.append(LabelGuess(unit, flux))
+        flux = _at_rest(inverted, labels)
+        self.guesses = [
+            LabelGuess(unit, _broadened(inverted, broadening, flux, widths))
+            for widths in self.widths
+        ]
         self.mean_flux = self.guesses[0].mean_flux.numpy()
         ends = [torch.aminmax(guess.flux) for guess in self.guesses]
         lows, highs = zip(*ends, strict=True)
@@ -191,17 +200,41 @@ class Starts:
             yield self.middle + self.half_width * unit
 
 
-def _templates(inverted, broadening, labels, widths):
-    """Broadened model spectra on the grid of the emulator, float64 on the CPU."""
-    wavelength = None
-    if broadening:
-        grid = torch.from_numpy(inverted.wavelength).to(inverted.device)
-        wavelength = grid.expand(len(labels), -1)
-    widths = torch.from_numpy(widths).expand(len(labels), -1)
-    parameters = torch.hstack([labels, widths]).to(inverted.device)
-    model = inverted.model(wavelength, broadening=broadening)
-    with torch.no_grad():
-        return model.flux(slice(None), parameters).double().cpu()
+def _at_rest(inverted, labels):
+    """Model spectra of labels on the grid of the emulator, float64 on the CPU.
+
+    Those of our emulators are in single precision, and kept as long as the emulator
+    is, for the next stars: networks that take wavelengths one by one need seconds.
+    """
+    module = inverted.single
+    if module is None:
+        return inverted.model().flux(slice(None), labels)
+    with fast_products(), torch.no_grad():
+        key = _fingerprint(module, labels)
+        known, flux = _KEPT.get(inverted.emulator, (None, None))
+        if known != key:
+            flux = module.from_scaled(labels.to(module.label_center)).cpu()
+            _KEPT[inverted.emulator] = key, flux
+    return flux.double()
+
+
+def _fingerprint(module, labels):
+    """Tell apart what a module makes of labels: it may have been trained again."""
+    digest = hashlib.sha256(labels.numpy().tobytes())
+    digest.update(repr(module.flux_scale).encode())
+    for tensor in (*module.parameters(), *module.buffers(), module.log_wavelength):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.digest()
+
+
+def _broadened(inverted, broadening, flux, widths):
+    """Model spectra (M, n_grid) of the emulator, as stars of some widths show them."""
+    if broadening is None:
+        return flux
+    widths = torch.from_numpy(widths).expand(len(flux), -1)
+    interpolator = broadening.convolver.interpolator
+    index = interpolator.index(torch.from_numpy(inverted.wavelength))
+    return interpolator.evaluate(broadening.coefficients(flux, widths), index)
 
 
 def resample_roughly(wavelength, flux, ivar, grid):

@@ -49,6 +49,32 @@ class CrossAttention(nn.Module):
         mixed_BPE = weights_BPS @ memory[-1]
         return mixed_BPE if self.out.bias is None else mixed_BPE + self.out.bias
 
+    def push(
+        self,
+        wave_BPE: Tensor,
+        tangent_BKPE: Tensor,
+        memory: tuple[Tensor, ...],
+        memory_tangents: tuple[Tensor, ...],
+    ) -> tuple[Tensor, Tensor]:
+        """Attend as :meth:`forward` does, and push K tangents along."""
+        weights_BPHT = self._weights(wave_BPE, memory)
+        weights_BPS = weights_BPHT.flatten(-2)
+        # of the logits, then of the weights
+        tangent = _each(tangent_BKPE, memory[0])
+        tangent += wave_BPE[:, None] @ memory_tangents[0]
+        if len(memory) == 3:
+            tangent += memory_tangents[1]
+        tangent = tangent.unflatten(-1, weights_BPHT.shape[-2:])
+        weights_B1PHT = weights_BPHT[:, None]
+        tangent -= (tangent * weights_B1PHT).sum(-1, keepdim=True)
+        tangent *= weights_B1PHT
+        mixed_BKPE = _each(tangent.flatten(-2), memory[-1])
+        mixed_BKPE += weights_BPS[:, None] @ memory_tangents[-1]
+        mixed_BPE = weights_BPS @ memory[-1]
+        if self.out.bias is not None:
+            mixed_BPE = mixed_BPE + self.out.bias
+        return mixed_BPE, mixed_BKPE
+
     def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
         r"""Keys and values, once per star, with the layers on their other side.
 
@@ -87,3 +113,9 @@ class CrossAttention(nn.Module):
         if len(memory) == 3:
             logits_BPS = logits_BPS + memory[1]
         return torch.softmax(logits_BPS.unflatten(-1, (self.n_heads, -1)), dim=-1)
+
+
+def _each(tangent_BKPE: Tensor, matrix_BES: Tensor) -> Tensor:
+    """Multiply the tangents of each star by its matrix."""
+    product = tangent_BKPE.flatten(1, 2) @ matrix_BES
+    return product.unflatten(1, tangent_BKPE.shape[1:3])

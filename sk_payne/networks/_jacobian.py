@@ -11,6 +11,9 @@ from torch.func import jvp, vmap
 
 from sk_payne.networks._evaluate import pixel_blocks
 
+# Tangents of networks that take the wavelength that count like one flux, on a CPU.
+_AT_ONCE = 4
+
 
 def evaluate_with_jacobian(
     network: nn.Module,
@@ -83,15 +86,28 @@ def _on_grid(network, labels):
 def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
     log_wavelength = log_wavelength.expand(len(labels), -1)
     n_tangents = labels.shape[1] + by_wavelength
+    on_cpu = labels.device.type == "cpu"
+    size = max(1, n_tangents // (_AT_ONCE if on_cpu else 1))
+    by_hand = getattr(network, "has_tangents", False)
     rows = []
     for stars in pixel_blocks(
-        len(labels), n_tangents * log_wavelength.shape[1], labels.device
+        len(labels), size * log_wavelength.shape[1], labels.device
     ):
+        if by_hand:
+            context = _forward_mode(
+                network.context, (labels[stars],), _label_tangents(labels[stars])
+            )
         blocks = []
-        for px in pixel_blocks(log_wavelength.shape[1], n_tangents, labels.device):
+        for px in pixel_blocks(log_wavelength.shape[1], size, labels.device):
             inputs = labels[stars], log_wavelength[stars, px].contiguous()
-            tangents = _joint_tangents(*inputs, by_wavelength)
-            blocks.append(_forward_mode(network, inputs, tangents))
+            if by_hand:
+                block = network.at_with_tangents(
+                    *context, inputs[1], by_wavelength=by_wavelength
+                )
+            else:
+                tangents = _joint_tangents(*inputs, by_wavelength)
+                block = _forward_mode(network, inputs, tangents)
+            blocks.append(block)
         rows.append([torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)])
     flux, jacobian = (torch.cat(parts) for parts in zip(*rows, strict=True))
     return flux, jacobian

@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.func import jvp
 from torch.nn import functional as F
 
 from sk_payne.networks._activations import build_activation
@@ -181,6 +182,11 @@ class TransformerPayne(nn.Module):
         )
         self._initialize(zero=zero_init and pre)
 
+    @property
+    def has_tangents(self) -> bool:
+        """Whether :meth:`at_with_tangents` serves this form."""
+        return self.residual == "pre"
+
     def forward(self, labels: Tensor, log_wavelength: Tensor) -> Tensor:
         """Scaled flux of shape (B, P).
 
@@ -215,6 +221,55 @@ class TransformerPayne(nn.Module):
         for layer, memory in zip(self.layers, context, strict=True):
             total, stream = layer(total, stream, memory)
         return self.head(self.head_norm(total) + stream).squeeze(-1)
+
+    def at_with_tangents(
+        self,
+        context: list[tuple[Tensor, ...]],
+        context_tangents: list[tuple[Tensor, ...]],
+        log_wavelength: Tensor,
+        *,
+        by_wavelength: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Flux as :meth:`at` gives it, and its derivatives; only for "pre".
+
+        Twice as fast as forward mode: what does not differ between tangents, as the
+        slopes of activations, is computed once.
+
+        Parameters
+        ----------
+        context : list of tuple of Tensor
+            From :meth:`context`.
+        context_tangents : list of tuple of Tensor
+            Its derivatives by each label, along an axis after the first.
+        log_wavelength : Tensor of shape (B, P), float64
+            log10 of the wavelength in Å.
+        by_wavelength : bool
+            Whether the derivative by `log_wavelength` is asked for, too.
+
+        Returns
+        -------
+        flux : Tensor of shape (B, P)
+            Scaled flux.
+        jacobian : Tensor of shape (B, K, P)
+            Derivatives by each label, and last by log10 of the wavelength.
+        """
+        h_BPE, slope_BPE = jvp(
+            self.encoding, (log_wavelength,), (torch.ones_like(log_wavelength),)
+        )
+        n_labels = context_tangents[0][0].shape[1]
+        h_BKPE = h_BPE.new_zeros(len(h_BPE), n_labels + by_wavelength, *h_BPE.shape[1:])
+        if by_wavelength:
+            h_BKPE[:, -1] = slope_BPE
+            context_tangents = [
+                [torch.cat([part, torch.zeros_like(part[:, :1])], 1) for part in parts]
+                for parts in context_tangents
+            ]
+        for parts in zip(self.layers, context, context_tangents, strict=True):
+            layer, memory, tangents = parts
+            h_BPE = layer.push(h_BPE, h_BKPE, memory, tangents)
+        normed = _push_rms_norm(h_BPE, h_BKPE, self.norm_eps)
+        flux, jacobian = _push_mlp(self.head, *normed)
+        return flux.squeeze(-1), jacobian.squeeze(-1)
 
     @classmethod
     def grid_params(cls, log_wavelength: Tensor) -> dict:
@@ -289,6 +344,23 @@ class _PreNormLayer(nn.Module):
         normed_BPE = _rms_norm(h_BPE, self.norm_eps)
         return h_BPE + self.factor * self.feed_forward(normed_BPE)
 
+    def push(
+        self,
+        h_BPE: Tensor,
+        h_BKPE: Tensor,
+        memory: tuple[Tensor, ...],
+        memory_tangents: tuple[Tensor, ...],
+    ) -> Tensor:
+        """Give what `forward` does; tangents are changed in place."""
+        normed = _push_rms_norm(h_BPE, h_BKPE, self.norm_eps)
+        more, tangent = self.attention.push(*normed, memory, memory_tangents)
+        h_BPE = h_BPE + self.factor * more
+        h_BKPE.add_(tangent, alpha=self.factor)
+        normed = _push_rms_norm(h_BPE, h_BKPE, self.norm_eps)
+        more, tangent = _push_mlp(self.feed_forward, *normed)
+        h_BKPE.add_(tangent, alpha=self.factor)
+        return h_BPE + self.factor * more
+
     def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
         return self.attention.memory(tokens_BTE)
 
@@ -329,3 +401,27 @@ def _feed_forward(
 
 def _rms_norm(x: Tensor, eps: float | None) -> Tensor:
     return F.rms_norm(x, x.shape[-1:], eps=eps)
+
+
+def _push_rms_norm(
+    h_BPE: Tensor, h_BKPE: Tensor, eps: float | None
+) -> tuple[Tensor, Tensor]:
+    """Norm of the stream, and tangents of it."""
+    y_BPE = _rms_norm(h_BPE, eps)
+    eps = torch.finfo(h_BPE.dtype).eps if eps is None else eps
+    inverse_BP1 = (h_BPE.square().mean(-1, keepdim=True) + eps).rsqrt()
+    # (t - y mean(y t)) / rms
+    along_BKP1 = torch.einsum("bkpe,bpe->bkp", h_BKPE, y_BPE / h_BPE.shape[-1])[..., None]
+    tangent_BKPE = torch.addcmul(h_BKPE, along_BKP1, y_BPE[:, None], value=-1)
+    return y_BPE, tangent_BKPE.mul_(inverse_BP1[:, None])
+
+
+def _push_mlp(
+    mlp: nn.Sequential, x_BPE: Tensor, x_BKPE: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Push through two linear layers and the activation between them."""
+    first, activation, last = mlp
+    hidden = first(x_BPE)
+    hidden, slope = jvp(activation, (hidden,), (torch.ones_like(hidden),))
+    tangent = F.linear(x_BKPE, first.weight).mul_(slope[:, None])
+    return last(hidden), F.linear(tangent, last.weight)
