@@ -24,8 +24,9 @@ def evaluate_with_jacobian(
 ) -> tuple[Tensor, Tensor]:
     """Scaled flux and its derivatives.
 
-    Networks with a method ``jacobian(labels)`` use it; others go through torch's
-    forward mode, all labels at once.
+    Networks that know a way of their own use it: those on a fixed grid with a method
+    ``jacobian(labels)``, those that take the wavelength with ``at_with_tangents``.
+    Others go through torch's forward mode, all labels at once.
 
     Parameters
     ----------

@@ -11,7 +11,9 @@ to scaled flux. It is of one of two kinds:
 - with a class attribute ``takes_wavelength = True``, ``forward(labels,
   log_wavelength)``: shapes (B, L) and (P,) or (B, P) to (B, P), at any wavelengths.
   Such a class may split its work in ``context(labels)``, what is computed once per
-  star, and ``at(context, log_wavelength)``; and it may have a class method
+  star, and ``at(context, log_wavelength)``. If it then says ``has_tangents``, it has a
+  method ``at_with_tangents``, a faster way to derivatives than torch's forward mode,
+  as :meth:`TransformerPayne.at_with_tangents`. And it may have a class method
   ``grid_params(log_wavelength)`` that returns the arch_params that follow from the
   training grid, for those the user left out.
 

@@ -411,8 +411,8 @@ def _push_rms_norm(
     eps = torch.finfo(h_BPE.dtype).eps if eps is None else eps
     inverse_BP1 = (h_BPE.square().mean(-1, keepdim=True) + eps).rsqrt()
     # (t - y mean(y t)) / rms
-    along_BKP1 = torch.einsum("bkpe,bpe->bkp", h_BKPE, y_BPE / h_BPE.shape[-1])[..., None]
-    tangent_BKPE = torch.addcmul(h_BKPE, along_BKP1, y_BPE[:, None], value=-1)
+    along_BKP = torch.einsum("bkpe,bpe->bkp", h_BKPE, y_BPE / h_BPE.shape[-1])
+    tangent_BKPE = torch.addcmul(h_BKPE, along_BKP[..., None], y_BPE[:, None], value=-1)
     return y_BPE, tangent_BKPE.mul_(inverse_BP1[:, None])
 
 

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._observation import Broadening
 from sk_payne.abundances._start import (
     LabelGuess,
+    Starts,
     resample_roughly,
     template_parameters,
 )
+from sk_payne.emulators._torch import TorchEmulator
 
 
 def test_resampling_interpolates_and_forgets_bad_pixels_and_their_neighbours():
@@ -94,3 +98,66 @@ def test_guess_without_any_data_is_inside_the_box(linear_guess):
     found = guess(torch.zeros(1, 31).double(), torch.zeros(1, 31).double())
     assert torch.isfinite(found).all()
     assert found.abs().max() <= 0.95
+
+
+@pytest.mark.parametrize("arch", ["payne", "transformer"])
+def test_templates_are_the_spectra_of_the_model_at_each_width(emulators, arch):
+    inverted = as_inverted(emulators[arch])
+    limits = {"vsini": (0.0, 30.0), "vmac": (0.0, 0.0)}
+    broadening = Broadening.from_limits(inverted.wavelength, limits, 0.6)
+    starts = Starts(inverted, broadening)
+    assert starts.widths[:, 0].tolist() == [3.0, 10.0, 30.0]
+    grid = torch.from_numpy(inverted.wavelength).expand(7, -1)
+    model = inverted.model(grid, broadening=broadening)
+    for width, guess in zip(starts.widths, starts.guesses, strict=True):
+        widths = torch.from_numpy(width).expand(7, 1)
+        flux = model.flux(torch.arange(7), torch.hstack([guess.parameters[:7], widths]))
+        # templates are of single precision
+        torch.testing.assert_close(guess.flux[:7], flux, rtol=0, atol=2e-5)
+    spread = (starts.guesses[0].flux - starts.guesses[2].flux).abs().max()
+    assert spread > 0.05
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """Numbers of stars of which modules were asked for flux."""
+    seen = []
+    original = TorchEmulator.from_scaled
+
+    def from_scaled(self, labels, wavelength=None):
+        seen.append(len(labels))
+        return original(self, labels, wavelength)
+
+    monkeypatch.setattr(TorchEmulator, "from_scaled", from_scaled)
+    return seen
+
+
+def test_templates_of_an_emulator_are_made_once(grid, make_emulator, evaluations):
+    emulator = make_emulator(max_steps=3).fit(grid.data, grid.target)
+    evaluations.clear()
+    first = Starts(as_inverted(emulator), None)
+    assert sum(evaluations) == len(first.guesses[0].flux)
+    second = Starts(as_inverted(emulator), None)
+    assert sum(evaluations) == len(first.guesses[0].flux)
+    np.testing.assert_array_equal(first.mean_flux, second.mean_flux)
+
+
+def test_templates_follow_bounds_and_training(grid, make_emulator):
+    emulator = make_emulator(max_steps=3).fit(grid.data, grid.target)
+    low, high = emulator.label_low_, emulator.label_high_
+    center, half = (low + high) / 2, (high - low) / 2
+    wide = np.stack([low, high], axis=1)
+    narrow = center[:, None] + 0.3 * half[:, None] * [-1, 1]
+
+    def check(bounds):
+        starts = Starts(as_inverted(emulator, bounds), None)
+        unit = starts.middle + starts.half_width * starts.guesses[0].parameters
+        expected = emulator.predict(center + half * unit.numpy())
+        np.testing.assert_allclose(starts.guesses[0].flux, expected, rtol=0, atol=1e-5)
+        return expected
+
+    first, second = check(wide), check(narrow)
+    emulator.set_params(max_steps=101).fit(grid.data, grid.target)
+    again = check(wide)
+    assert np.abs(first - second).max() > 1e-3
+    assert np.abs(first - again).max() > 1e-3

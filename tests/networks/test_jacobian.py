@@ -159,7 +159,7 @@ def test_shared_wavelengths_stand_for_all_stars(name):
     torch.testing.assert_close(once, each)
 
 
-@pytest.mark.parametrize(("n_stars", "n_wavelengths"), [(2, 1709), (307, 5)])
+@pytest.mark.parametrize(("n_stars", "n_wavelengths"), [(2, 4999), (1709, 5)])
 def test_blocks_are_put_together_in_order(n_stars, n_wavelengths):
     # more pixels than fit in one block, in either direction
     network = build("user's, at wavelengths")
@@ -174,6 +174,34 @@ def test_blocks_are_put_together_in_order(n_stars, n_wavelengths):
     torch.testing.assert_close(
         jacobian[:, :-1], by_label[:, :, None] * (300 * wavelength).sin()[:, None]
     )
+
+
+@pytest.mark.parametrize("by_wavelength", [False, True])
+@pytest.mark.parametrize("n_heads", [1, 2])
+def test_derivatives_by_hand_equal_those_of_forward_mode(n_heads, by_wavelength):
+    # two blocks of wavelengths, of which the second is short
+    labels, wavelength = stars(2), wavelengths(2, 4999)
+    network = NETWORKS["transformer"](
+        *(N_LABELS, N_WAVELENGTHS),
+        **{"width": 8, "n_layers": 2, "n_tokens": 3, "n_heads": n_heads},
+        **{"zero_init": False, **PERIODS},
+    ).double()
+    ours = evaluate_with_jacobian(
+        network, labels, wavelength, by_wavelength=by_wavelength
+    )
+
+    class Split(nn.Module):
+        """The same without the method."""
+
+        takes_wavelength = True
+
+        def forward(self, labels, log_wavelength):
+            return network(labels, log_wavelength)
+
+    theirs = evaluate_with_jacobian(
+        Split(), labels, wavelength, by_wavelength=by_wavelength
+    )
+    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ON_A_GRID)
