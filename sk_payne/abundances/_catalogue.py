@@ -266,7 +266,8 @@ def _total(spectra, reader):
 
 def _identity(regressor, inverted, combinations, chunk_size):
     """Give what must be the same when a catalogue is gone on with, as JSON has it."""
-    parts = {**vars(inverted), "single": None}  # the source in another precision
+    # they say no more than the source
+    parts = {**vars(inverted), "single": None, "emulator": None}
     if isinstance(inverted.source, torch.nn.Module):
         # the same on every device
         parts["source"] = {
