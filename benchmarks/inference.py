@@ -13,7 +13,8 @@ other labels free, so its numbers are not like for like.
 
 Uses the emulators that benchmarks/emulators.py wrote. Every 16 stars are a line of
 results/inference.jsonl and are not measured again with the same emulator: after an
-interruption, the same command goes on. The record has all that is complete.
+interruption, the same command goes on. The record has all stars that were measured, so
+that slow architectures may have fewer of them.
 
     python benchmarks/inference.py [--arch payne ...] [--cases noise_free snr_100]
         [--stars 300]
@@ -23,6 +24,7 @@ import argparse
 import hashlib
 import json
 import time
+from itertools import takewhile
 
 import numpy as np
 from record import RESULTS, machine, table, write
@@ -87,13 +89,12 @@ def main():
                     file.write(json.dumps(row) + "\n")
                 print({key: row[key] for key in (*KEYS, "seconds")}, flush=True)
     results = [
-        summarise(arch, case, [done[job] for job in jobs(arch, case, len(stars))], grid)
+        summarise(arch, case, chunks, grid)
         for case in CASES
         for arch in NETWORKS
-        if emulator_path(arch).exists()
-        and all(job in done for job in jobs(arch, case, len(stars)))
+        if (chunks := measured(done, arch, case, len(grid.test_indices)))
     ]
-    write("inference", {"n_stars": len(stars), "cases": CASES, "results": results})
+    write("inference", {"cases": CASES, "results": results})
     for case in CASES:
         show([result for result in results if result["case"] == case])
 
@@ -127,6 +128,14 @@ def jobs(arch, case, n_stars):
     digest = hashlib.sha256(emulator_path(arch).read_bytes()).hexdigest()[:12]
     firsts = range(0, n_stars, CHUNK)
     return [(arch, digest, case, i, min(i + CHUNK, n_stars)) for i in firsts]
+
+
+def measured(done, arch, case, n_stars):
+    """Chunks of stars that were measured, from the first."""
+    if not emulator_path(arch).exists():
+        return []
+    known = takewhile(done.__contains__, jobs(arch, case, n_stars))
+    return [done[job] for job in known]
 
 
 def measure(emulator, grid, stars, job):
@@ -188,6 +197,7 @@ def summarise(arch, case, chunks, grid):
         "arch": arch,
         "case": case,
         "emulator": chunks[0]["emulator"],
+        "n_stars": len(true),
         "converged": sum(chunk["converged"] for chunk in chunks) / len(true),
         "seconds": round(sum(chunk["seconds"] for chunk in chunks), 1),
         "rows": rows,
@@ -205,7 +215,9 @@ def paper(arch, label, i):
 def show(results):
     """Print all about a case, then mean errors side by side, for the documents."""
     for result in results:
-        print(f"\n{result['arch']}, {result['case']}: ", end="")
+        print(
+            f"\n{result['arch']}, {result['case']}, {result['n_stars']} stars: ", end=""
+        )
         print(f"{result['seconds']} s, {result['converged']:.1%} converged")
         table(result["rows"])
     if results:
