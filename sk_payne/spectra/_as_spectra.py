@@ -56,8 +56,8 @@ def as_spectra(
     snr : None, float or array-like of shape (n,), default=None
         Signal-to-noise ratio per pixel of the continuum, which stands for the
         uncertainty of spectra without one: sigma = 1 / snr. Only right for
-        continuum-normalised flux, and an error if the median flux of a spectrum is
-        positive and below 0.01 or above 10.
+        continuum-normalised flux, and an error if the median flux of a spectrum with
+        wavelengths is positive and below 0.01 or above 10.
     require_uncertainty : bool, default=True
         Whether spectra without any uncertainty are an error. Otherwise they get an
         ``ivar`` of 1 at good pixels, and ``has_uncertainty`` False.
@@ -264,7 +264,8 @@ def _with_known_ivar(spectra, snr, require_uncertainty):
                 "normalised flux, `snr=` (signal-to-noise ratio of the continuum)."
             )
         return spectra
-    _refuse_other_scales(spectra, unknown)
+    if spectra.wavelength is not None:
+        _refuse_other_scales(spectra, unknown)
     # Rows without an uncertainty hold an ivar of 1 at good pixels and 0 elsewhere.
     scale = np.where(unknown, snr**2, 1.0)
     return spectra.replace(ivar=spectra.ivar * scale[:, None], has_uncertainty=True)
