@@ -232,9 +232,8 @@ def _sample(problem, rows, start, n, draw):
         gaussian = fit_box_gaussian(normal, slope, *bounds)
         shift, part = part * gaussian.mean * free, _PART
     first = normal, slope, *bounds
-    second = _SecondOrder(
-        problem, rows, center, bounds, gaussian.variance.sqrt(), free, chi2
-    )
+    sigma = gaussian.variance.sqrt()
+    second = _SecondOrder(problem, rows, center, bounds, sigma, free)
     many = sample_box_gaussian(*first, gaussian, draw, _N_LINEAR, _LINEAR_SWEEPS)
     many = many * free[:, None]
     features = second.features(many)
@@ -317,17 +316,16 @@ class _SecondOrder:
     in them, so that chi2 needs matrices of their number only. Priors are in it.
     """
 
-    def __init__(self, problem, rows, center, bounds, sigma, free, chi2):
+    def __init__(self, problem, rows, center, bounds, sigma, free):
         model, flux, ivar, _, _, (mean, weight) = problem
         n = center.shape[1]
-        self.n, self.free = n, free
+        self.n = n
         one, other = torch.triu_indices(n, n, 1, device=center.device)
         self.one, self.other = one, other
-        pair = torch.full((n, n), 0, device=center.device)
-        pair[one, other] = pair[other, one] = torch.arange(2 * n, 2 * n + len(one)).to(
-            pair
-        )
-        self.pair = pair
+        # where the feature of a pair is
+        self.pair = torch.zeros(n, n, dtype=torch.int64, device=center.device)
+        place = torch.arange(2 * n, 2 * n + len(one), device=center.device)
+        self.pair[one, other] = self.pair[other, one] = place
         # one standard deviation to both sides, or within the bounds
         below, above = (torch.minimum(sigma, edge.abs()) for edge in bounds)
         up = torch.where(above < _SHORT * sigma, -below / 2, above)
