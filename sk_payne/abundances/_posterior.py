@@ -73,9 +73,9 @@ def sample_posterior(task, spectra, found, *, n_steps, n_draws, random_state, ve
         n_lengths[star] = len(chain) / tau
         flat = chain.reshape(-1, n_parameters)
         n_effective[star] = len(flat) / tau
-        # a sample of the chain, evenly spread over it
-        chosen = np.linspace(0, len(flat) - 1, n_draws).round().astype(int)
-        samples[star] = flat[chosen]
+        # at random: a fixed stride may meet the same few walkers again and again
+        rng = np.random.RandomState(seeds[star])
+        samples[star] = flat[rng.choice(len(flat), n_draws, len(flat) < n_draws)]
     short = np.flatnonzero(n_lengths < _LONG_ENOUGH)
     if len(short):
         warnings.warn(
@@ -170,7 +170,7 @@ def _chain(batch, n_steps, rng):
         n_free,
         log_probability,
         vectorize=True,
-        moves=[(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)],
+        moves=emcee.moves.DEMove(),
     )
     sampler.random_state = rng.get_state()
     sampler.run_mcmc(start, n_steps)

@@ -175,6 +175,22 @@ def test_posterior_is_that_of_importance_sampling(
     assert posterior.label_units == ["K", "dex", "dex"]
 
 
+def test_draws_tell_as_much_as_they_say(make_regressor, noisy, draw_labels):
+    """Their mean scatters as that of independent ones, from seed to seed."""
+    flux = noisy(draw_labels(1, seed=2), snr=300.0)
+    regressor = make_regressor(snr=300.0)
+    how = {"n_draws": 4000, "sampler": "importance", "random_state": 0}
+    expected = regressor.posterior(flux, **how).samples[0]
+    square = []
+    for seed in range(5):
+        found = regressor.posterior(flux, n_draws=4000, random_state=seed)
+        off = (found.samples[0].mean(0) - expected.mean(0)) / expected.std(0)
+        # of the chain, of the draws, and of what they are compared with
+        variance = 1 / found.n_effective[0] + 1 / 4000 + 1 / 4000
+        square.append(off**2 / variance)
+    assert np.mean(square) < 3
+
+
 def test_posterior_is_the_same_for_the_same_seed(make_regressor, noisy, draw_labels):
     flux = noisy(draw_labels(1))
     options = {"n_steps": 600, "n_draws": 11}
