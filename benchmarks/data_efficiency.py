@@ -89,6 +89,9 @@ def jobs(arguments):
     for arch in arguments.arch:
         for seed in arguments.seeds:
             for start in arguments.start:
+                # polynomials have nothing to start from
+                if start != "scratch" and not hasattr(NETWORKS[arch], "label_layers"):
+                    continue
                 for n in arguments.sizes:
                     yield {
                         "arch": arch,
