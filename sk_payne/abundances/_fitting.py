@@ -7,7 +7,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import POOR, Batch, is_poor
-from sk_payne.abundances._importance import sample_by_importance, seeds_of
+from sk_payne.abundances._importance import sample_batch, seeds_of
 from sk_payne.abundances._results import Measurements, set_flags
 from sk_payne.networks import fast_products
 
@@ -90,11 +90,7 @@ def _take_means(task, spectra, rows, results):
     batch = Batch(task, spectra, rows, found=results)
     if not len(batch.rows):
         return
-    fit, how = batch.fit_again()
-    how.pop("max_iterations")
-    found = sample_by_importance(
-        start=fit.parameters, n=_N_SAMPLES, seeds=seeds_of(batch.raw_flux), **how
-    )
+    found = sample_batch(batch, n=_N_SAMPLES, seeds=seeds_of(batch.raw_flux))
     center, scale = task.units
     rows = rows[batch.rows]
     results.parameters[rows] = center + scale * found.mean.cpu().numpy()

@@ -16,7 +16,7 @@ from sk_payne.abundances._truncated import (
     sample_one,
 )
 
-__all__ = ["Samples", "sample_by_importance", "seeds_of"]
+__all__ = ["Samples", "sample_batch", "sample_by_importance", "seeds_of"]
 
 # How often the middle of the parabola is moved to the mean within the bounds, and the
 # part of the way that is gone, but for the first time.
@@ -118,6 +118,26 @@ def seeds_of(flux):
     (True, False)
     """
     return [zlib.crc32(np.ascontiguousarray(row).tobytes()) for row in flux]
+
+
+def sample_batch(batch, *, n, seeds):
+    """Sample what spectra say about stars that were fitted.
+
+    Parameters
+    ----------
+    batch : Batch
+        Of the stars.
+    n, seeds
+        As in `sample_by_importance`.
+
+    Returns
+    -------
+    found : Samples
+        Of all of them.
+    """
+    fit, how = batch.fit_again()
+    how.pop("max_iterations")
+    return sample_by_importance(start=fit.parameters, n=n, seeds=seeds, **how)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import Batch
 from sk_payne.abundances._fitting import batches
-from sk_payne.abundances._importance import sample_by_importance
+from sk_payne.abundances._importance import sample_batch
 from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
 from sk_payne.abundances._results import nuisance_unit
 from sk_payne.networks import fast_products
@@ -112,11 +112,7 @@ def weigh_posterior(task, spectra, found, *, n_draws, random_state, verbose):
             batch = Batch(task, spectra, rows, found=found)
             rows = rows[batch.rows]
             if len(rows):
-                fit, how = batch.fit_again()
-                how.pop("max_iterations")
-                weighted = sample_by_importance(
-                    start=fit.parameters, n=n_draws, seeds=seeds[rows].tolist(), **how
-                )
+                weighted = sample_batch(batch, n=n_draws, seeds=seeds[rows].tolist())
                 # spread evenly over what weights say, each with the same random number
                 drawn = weighted.draw(n_draws, 0.5).cpu().numpy()
                 samples[rows] = center + scale * drawn
