@@ -1,21 +1,24 @@
-"""The wavelengths of an emulator: checks, and what the networks see of them.
+"""Columns of P and F: names and units of the labels, and the wavelengths.
 
-It is here so that Å, medium and range are judged in one place.
+Every check of a name, a unit or a wavelength that an emulator needs is in this file.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from sk_payne.exceptions import WavelengthMismatchError
+from sk_payne.exceptions import WavelengthMismatchError, did_you_mean
 from sk_payne.spectra import check_medium
 
 __all__ = [
-    "check_flux",
+    "Description",
     "check_grid",
     "check_query",
     "check_resolving_power",
-    "log_grid",
-    "name_bad_rows",
+    "resolve_label_names",
+    "resolve_label_units",
 ]
 
 # Stellar photospheres are dark below the Lyman limit; nm and µm are small numbers.
@@ -25,49 +28,161 @@ _SHORTEST = 900.0
 _PIXEL_DEX = 1e-5 / np.log(10)
 
 
-def check_flux(flux):
-    """Check that flux has a column for each wavelength.
+@dataclass(frozen=True, eq=False)
+class Description:
+    """Columns of P and F of an emulator.
 
     Parameters
     ----------
-    flux : ndarray
-        The argument `y`.
+    label_names : list of str
+        Names of the labels.
+    label_units : list of str
+        astropy units of the labels, "" where unknown.
+    n_wavelengths : int
+        Number of wavelengths.
+    wavelength : ndarray of shape (n_wavelengths,) or None
+        Wavelengths in Å; None if the columns of F are just pixels.
+    medium : {"air", "vacuum"} or None
+        Medium of the wavelengths.
+    resolving_power : float, ndarray of shape (n_wavelengths,) or None
+        Resolving power of the spectra; None if unknown.
+    has_feature_names : bool, default=False
+        Whether the names came with the columns of a table.
+
+    Examples
+    --------
+    >>> from sk_payne.trained import Description
+    >>> Description(["teff"], ["K"], 2, None, None, None).log_wavelength.shape
+    torch.Size([2])
+    """
+
+    label_names: list
+    label_units: list
+    n_wavelengths: int
+    wavelength: np.ndarray | None
+    medium: str | None
+    resolving_power: float | np.ndarray | None
+    has_feature_names: bool = False
+
+    @property
+    def log_wavelength(self):
+        """Input of a network that takes wavelengths, for the training grid.
+
+        Returns
+        -------
+        log_wavelength : Tensor of shape (n_wavelengths,), float64
+            log10 of the wavelength in Å, or of pixels as if they sampled R = 100 000.
+        """
+        if self.wavelength is None:
+            # from one: at zero all sines vanish, and a zero code has no gradients
+            pixels = torch.arange(
+                1, self.n_wavelengths + 1, dtype=torch.float64, device="cpu"
+            )
+            return pixels * _PIXEL_DEX
+        return torch.from_numpy(np.log10(self.wavelength))
+
+    def check_query(self, wavelength):
+        """Check wavelengths at which flux is asked for.
+
+        Parameters
+        ----------
+        wavelength : array-like of shape (n,)
+            Wavelengths in Å.
+
+        Returns
+        -------
+        wavelength : ndarray of shape (n,), float64
+            A copy.
+
+        Raises
+        ------
+        ValueError
+            If the emulator has no wavelengths, or these are not a 1-D array of numbers.
+        WavelengthMismatchError
+            If any lies outside the grid.
+        """
+        return check_query(wavelength, self.wavelength)
+
+
+def resolve_label_names(label_names, n_labels):
+    """Names of the labels.
+
+    Parameters
+    ----------
+    label_names : sequence of str or None
+        Names, if they are known.
+    n_labels : int
+        Number of columns of P.
+
+    Returns
+    -------
+    names : list of str
+        Of length `n_labels`; "label_0" ... if they are not known.
 
     Raises
     ------
     ValueError
-        If it is one-dimensional.
+        If their number is wrong, or one appears twice.
+
+    Examples
+    --------
+    >>> from sk_payne.trained import resolve_label_names
+    >>> resolve_label_names(None, 2)
+    ['label_0', 'label_1']
     """
-    if flux.ndim == 1:
+    if label_names is None:
+        return [f"label_{i}" for i in range(n_labels)]
+    names = [str(name) for name in label_names]
+    if len(names) != n_labels or len(set(names)) != n_labels:
         raise ValueError(
-            "`y` (flux F) must have the shape (n_spectra, n_wavelengths); got "
-            f"{flux.shape}. Reshape a single wavelength with y.reshape(-1, 1)."
+            f"`label_names` must be {n_labels} different names, one for each column of "
+            f"P; got {names}."
         )
+    return names
 
 
-def name_bad_rows(flux, error):
-    """Say which spectra are not finite, if that is what an error is about.
+def resolve_label_units(label_units, label_names):
+    """Units of the labels, as strings that astropy reads.
 
     Parameters
     ----------
-    flux : array-like
-        The argument `y`.
-    error : ValueError
-        What the validation found.
+    label_units : sequence of str, mapping of name to str, or None
+        As given by the user.
+    label_names : list of str
+        Of the labels.
+
+    Returns
+    -------
+    units : list of str
+        "" where nothing was said.
 
     Raises
     ------
     ValueError
-        With the words of `error`, and the rows.
+        If their number is wrong or a name is unknown.
+
+    Examples
+    --------
+    >>> from sk_payne.trained import resolve_label_units
+    >>> resolve_label_units({"teff": "K"}, ["teff", "Fe_H"])
+    ['K', '']
     """
-    if "Input y contains" not in str(error):
-        return
-    values = np.asarray(flux, dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
-    raise ValueError(
-        f"{error} {len(bad)} of {len(values)} spectra are not finite everywhere, the "
-        f"first is row {bad[0]}. Leave them out, or the wavelengths."
-    ) from error
+    if label_units is None:
+        return [""] * len(label_names)
+    if isinstance(label_units, Mapping):
+        for name in label_units:
+            if name not in label_names:
+                raise ValueError(
+                    f"`label_units` names {name!r}, but the labels are {label_names}."
+                    f"{did_you_mean(name, label_names)}"
+                )
+        return [str(label_units.get(name, "")) for name in label_names]
+    if isinstance(label_units, str) or len(label_units) != len(label_names):
+        raise ValueError(
+            f"`label_units` must be one unit for each of {label_names}, or a dict; got "
+            f"{label_units!r}."
+        )
+    return [str(unit) for unit in label_units]
 
 
 def check_grid(wavelength, medium, n_wavelengths):
@@ -197,34 +312,6 @@ def check_query(wavelength, grid):
             f"{wavelength[outside][0]:.3f}. Leave them out."
         )
     return wavelength
-
-
-def log_grid(wavelength, n_wavelengths):
-    """Return what a network takes for the training grid.
-
-    Parameters
-    ----------
-    wavelength : ndarray of shape (n_wavelengths,) or None
-        Å.
-    n_wavelengths : int
-        Number of pixels if there are no wavelengths.
-
-    Returns
-    -------
-    log_wavelength : Tensor of shape (n_wavelengths,), float64
-        log10 of the wavelength in Å, or of pixels as if they sampled R = 100 000.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sk_payne.emulators._grid import log_grid
-    >>> log_grid(np.array([1000.0, 10000.0]), 2)
-    tensor([3., 4.], dtype=torch.float64)
-    """
-    if wavelength is None:
-        # from one: at zero all sines vanish, and a zero code starts without gradients
-        return torch.arange(1, n_wavelengths + 1, dtype=torch.float64) * _PIXEL_DEX
-    return torch.from_numpy(np.log10(wavelength))
 
 
 def _as_floats(wavelength):
