@@ -249,7 +249,9 @@ def _parameter_groups(module, recipe):
     }
     for pattern in getattr(module, "undecayed", ()):
         groups.setdefault(pattern, {})["weight_decay"] = 0.0
-    return list(groups.items())
+    # torch.compile gives all names this prefix
+    prefix = "_orig_mod." if recipe.compile else ""
+    return [(f"{prefix}{pattern}", options) for pattern, options in groups.items()]
 
 
 def _autocast(precision, device):

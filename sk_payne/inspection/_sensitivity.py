@@ -8,7 +8,6 @@ from sklearn.utils import Bunch
 
 from sk_payne.inspection._axes import chosen_labels, import_pyplot, wavelength_label
 from sk_payne.inspection._opened import open_emulator, varied_labels, wavelength_axis
-from sk_payne.networks import evaluate_with_jacobian
 
 __all__ = ["SensitivityDisplay", "sensitivity"]
 
@@ -66,8 +65,8 @@ def sensitivity(emulator, P):
     (3, 5, 257)
     """
     module, labels = open_emulator(emulator, P)
-    flux, jacobian = evaluate_with_jacobian(
-        module.network, labels, module.log_wavelength.to(labels.device)
+    flux, jacobian = module.network.evaluate_with_jacobian(
+        labels, module.log_wavelength.to(labels.device)
     )
     per_unit = module.flux_scale / module.scaling.label_half_width
     derivative = jacobian.cpu().numpy() * per_unit[:, None]

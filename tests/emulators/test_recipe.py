@@ -11,8 +11,8 @@ from torch import nn
 
 from sk_payne import SpectrumEmulator
 from sk_payne.emulators import RECIPES, Recipe, resolve_recipe
-from sk_payne.emulators._recipe import OPTIMIZERS, gentle_recipe
-from sk_payne.networks import NETWORKS, Payne, TransformerPayne
+from sk_payne.emulators._recipe import gentle_recipe
+from sk_payne.networks import NETWORKS, OPTIMIZERS, Payne, TransformerPayne
 
 
 class OwnOptimizer(torch.optim.SGD):
@@ -29,16 +29,17 @@ def test_every_architecture_has_a_recipe():
 
 @pytest.mark.parametrize("arch", sorted(RECIPES))
 def test_default_of_an_architecture_is_its_recipe(arch):
-    assert resolve_recipe(arch, NETWORKS[arch]) is not None
-    assert resolve_recipe(arch, NETWORKS[arch]) == RECIPES[arch]
+    assert isinstance(NETWORKS[arch].recipe, Recipe)
+    assert resolve_recipe(arch, NETWORKS[arch]) == NETWORKS[arch].recipe
+    assert RECIPES[arch] == NETWORKS[arch].recipe
 
 
 @pytest.mark.parametrize(
     ("network", "like"),
-    [(Payne, "bigpayne"), (TransformerPayne, "transformer"), (Plain, "bigpayne")],
+    [(Payne, "payne"), (TransformerPayne, "transformer"), (Plain, "bigpayne")],
 )
-def test_default_of_a_class_is_that_of_its_kind(network, like):
-    assert resolve_recipe(network, network) == RECIPES[like]
+def test_default_of_a_class_is_its_own_or_that_of_its_kind(network, like):
+    assert resolve_recipe(network, network) == NETWORKS[like].recipe
 
 
 @pytest.mark.parametrize("arch", sorted(RECIPES))

@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from sk_payne.networks import NETWORKS, evaluate, evaluate_with_jacobian
+from sk_payne.networks import (
+    NETWORKS,
+    evaluate,
+    evaluate_with_jacobian,
+    resolve_network,
+)
 
 N_LABELS, N_WAVELENGTHS, N_STARS = 5, 37, 3
 PERIODS = {"shortest_period": 1e-4, "longest_period": 1e-2}
@@ -73,7 +78,7 @@ def build(name):
     arch, params = CASES[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        network = NETWORKS.get(arch, arch)(N_LABELS, N_WAVELENGTHS, **params)
+        network = resolve_network(arch)(N_LABELS, N_WAVELENGTHS, **params)
     return network.double().requires_grad_(False).eval()
 
 
@@ -199,7 +204,7 @@ def test_derivatives_by_hand_equal_those_of_forward_mode(n_heads, by_wavelength)
             return network(labels, log_wavelength)
 
     theirs = evaluate_with_jacobian(
-        Split(), labels, wavelength, by_wavelength=by_wavelength
+        resolve_network(Split)(), labels, wavelength, by_wavelength=by_wavelength
     )
     torch.testing.assert_close(ours, theirs)
 
