@@ -28,6 +28,7 @@ ROOMS = [
     "sk_payne.exceptions",
     "sk_payne.exchange",
     "sk_payne.grids",
+    "sk_payne.inputs",
     "sk_payne.inspection",
     "sk_payne.networks",
     "sk_payne.spectra",

@@ -18,6 +18,7 @@ LEVELS = {
     "exceptions": -1,  # on the ground floor with the next, which may import it
     "_checksums": 0,
     "_persistence": 0,
+    "inputs": 0,
     "networks": 1,
     "spectra": 1,
     "grids": 1,
@@ -33,7 +34,7 @@ LEVELS = {
 # What only some rooms may import, anywhere.
 RESERVED = {
     "specutils": {"spectra"},
-    "astropy.units": {"spectra", "abundances", "grids"},
+    "astropy.units": {"inputs", "spectra", "abundances", "grids"},
     "astropy.table": {"spectra", "abundances", "grids"},
 }
 # What takes long to import, or may be absent: only inside functions.
