@@ -50,9 +50,9 @@ def resolve_resolving_power(resolving_power, wavelength=None):
     power = _as_array(resolving_power)
     if power.ndim > 1 or not (power > 0).all():
         raise ValueError(
-            "`resolving_power` must be positive, wavelength over full width at half "
-            "maximum: one number, one for each wavelength or one for each segment of "
-            f"the grid, or None if it is not known; got {resolving_power!r}."
+            "`resolving_power` must be a positive number, wavelength over full width "
+            "at half maximum, one for each wavelength or segment of the grid, or None "
+            f"if it is not known; got {resolving_power!r}."
         )
     if power.ndim == 0:
         return float(power)

@@ -12,6 +12,7 @@ from sk_payne.exceptions import WavelengthMismatchError
 __all__ = [
     "break_at_gaps",
     "check_covered",
+    "check_segments",
     "describe_segments",
     "grid_segments",
     "is_covered",
@@ -155,6 +156,46 @@ def check_covered(wavelength, grid, argument="wavelength"):
         f"{np.sum(~covered)} of {covered.size} do not, such as "
         f"{wavelength[~covered][0]:.3f}. Leave them out."
     )
+
+
+def check_segments(segments, wavelength):
+    """Check the segments of a grid, or find them.
+
+    Parameters
+    ----------
+    segments : list of slice or None
+        Pixels of each; None for those between gaps.
+    wavelength : ndarray of shape (P,)
+        Å, increasing.
+
+    Returns
+    -------
+    segments : list of slice
+        In order, of all pixels.
+
+    Raises
+    ------
+    ValueError
+        If they leave pixels out, or are empty or not in order.
+
+    Examples
+    --------
+    >>> from sk_payne.spectra._segments import check_segments
+    >>> check_segments([slice(0, 2), slice(2, None)], [5000.0, 5000.1, 5000.2])
+    [slice(0, 2, None), slice(2, 3, None)]
+    """
+    if segments is None:
+        return grid_segments(wavelength)
+    n = len(wavelength)
+    parts = [part.indices(n) for part in segments]
+    edges = [0, *(stop for _, stop, _ in parts)]
+    in_order = [start for start, _, _ in parts] == edges[:-1] and edges[-1] == n
+    if not in_order or any(stop <= start or step != 1 for start, stop, step in parts):
+        raise ValueError(
+            f"`segments` must be slices that cut the {n} wavelengths into parts, one "
+            f"behind the other; got {segments}. Leave it out to cut at gaps."
+        )
+    return [slice(start, stop) for start, stop, _ in parts]
 
 
 def describe_segments(grid, decimals=1):

@@ -150,11 +150,11 @@ def test_resolving_power_may_be_unknown_or_infinite():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (0, "must be positive, .* got 0"),
-        (np.nan, "must be positive"),
-        ("high", "must be positive, .* got 'high'"),
-        ([20000, -1, 3], "must be positive"),
-        ([[20000, 15000, 1]], "must be positive, .*: one number"),
+        (0, "must be a positive number, .* got 0"),
+        (np.nan, "must be a positive number"),
+        ("high", "must be a positive number, .* got 'high'"),
+        ([20000, -1, 3], "must be a positive number"),
+        ([[20000, 15000, 1]], "must be a positive number"),
         (
             [20000, 15000],
             r"must be .* each of the 3 segments of the grid, 4500.0-.*; got 2",
