@@ -7,11 +7,10 @@ from sk_payne.emulators._scores import (
     neg_mean_absolute_error,
     neg_root_mean_squared_error,
 )
-from sk_payne.networks import RECIPES, Recipe, resolve_recipe
+from sk_payne.networks import Recipe
 from sk_payne.trained import TorchEmulator
 
 __all__ = [
-    "RECIPES",
     "FineTunedEmulator",
     "Recipe",
     "SpectrumEmulator",
@@ -21,5 +20,4 @@ __all__ = [
     "load",
     "neg_mean_absolute_error",
     "neg_root_mean_squared_error",
-    "resolve_recipe",
 ]

@@ -1,4 +1,4 @@
-"""BaseEmulator: fit, predict and save of every emulator, however its training starts."""
+"""BaseEmulator: fit, predict and save of every emulator."""
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from sk_payne.emulators._training_set import read_training_set
 from sk_payne.inputs import is_table, read_flux, read_labels
 from sk_payne.spectra import to_spectrum
 from sk_payne.trained import CATEGORIES, save_emulator, warn_outside
-
 
 _FLOATS = (np.float64, np.float32)
 

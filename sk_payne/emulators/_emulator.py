@@ -3,7 +3,7 @@
 from sk_payne.emulators._base import BaseEmulator
 from sk_payne.emulators._training import Plan
 from sk_payne.emulators._training_set import describe, identify
-from sk_payne.networks import build_network, resolve_network, resolve_recipe
+from sk_payne.networks import build_network, default_recipe, resolve_network
 from sk_payne.trained import Scaling, arch_name
 
 
@@ -185,7 +185,7 @@ class SpectrumEmulator(BaseEmulator):
     def _plan(self, spectra):
         network = resolve_network(self.arch)
         description = describe(spectra, self.resolving_power)
-        recipe = resolve_recipe(self.arch, network, self.recipe, self.max_steps)
+        recipe = default_recipe(self.arch).changed(self.recipe, self.max_steps)
         scaling = Scaling.from_training(
             spectra.labels, spectra.flux, per_wavelength=not network.takes_wavelength
         )

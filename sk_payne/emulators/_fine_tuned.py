@@ -24,12 +24,7 @@ from sk_payne.emulators._transfer import (
     transfer_weights,
 )
 from sk_payne.grids import StoredGrid
-from sk_payne.networks import (
-    build_network,
-    gentle_recipe,
-    resolve_network,
-    resolve_recipe,
-)
+from sk_payne.networks import build_network, default_recipe
 from sk_payne.trained import arch_name
 
 
@@ -62,8 +57,8 @@ class FineTunedEmulator(BaseEmulator):
         astropy units of the labels. If None, those of the base.
     rehearse : tuple of array-like or StoredGrid, default=None
         Old spectra to keep in training so that the network does not forget them:
-        (labels, flux), columns as in X and y, or by name. Held-out errors, box and domain
-        remain those of the new spectra alone. Flux on disk stays there.
+        (labels, flux), columns as in X and y, or by name. Held-out errors, box and
+        domain remain those of the new spectra alone. Flux on disk stays there.
     freeze : sequence of str, default=()
         Patterns of the weights that stay as they are, such as ``("layers.*",)``; the
         names are those of ``to_torch().network.named_parameters()``.
@@ -213,17 +208,9 @@ class FineTunedEmulator(BaseEmulator):
         source = match_labels(base, description.label_names)
         spectra = replace(spectra, label_names=description.label_names)
         labels, flux = self._rehearsed(spectra, description)
-        network = resolve_network(base.arch)
-        recipe = resolve_recipe(
-            base.arch,
-            network,
-            self.recipe,
-            self.max_steps,
-            default=gentle_recipe(base.arch, network),
-        )
-        scaling = transfer_scaling(
-            base, spectra.labels, source, description.wavelength
-        )
+        gentle = default_recipe(base.arch).gentle()
+        recipe = gentle.changed(self.recipe, self.max_steps)
+        scaling = transfer_scaling(base, spectra.labels, source, description.wavelength)
         weights = base.weights
 
         def build():
@@ -271,7 +258,7 @@ class FineTunedEmulator(BaseEmulator):
         )
 
     def _like_base(self, base, spectra):
-        """Training set whose columns are those of the base unless something was said."""
+        """Training set with the columns of the base where none are described."""
         old = base.description
         names, units = spectra.label_names, spectra.label_units
         if names is None and spectra.labels.shape[1] == len(old.label_names):
@@ -310,9 +297,7 @@ class FineTunedEmulator(BaseEmulator):
                     f"'{self.rehearse.path}' has others. Pass a tuple of labels and "
                     "flux that were made to fit."
                 )
-        return read_like(
-            spectra, self.rehearse.data, self.rehearse.target, "rehearse"
-        )
+        return read_like(spectra, self.rehearse.data, self.rehearse.target, "rehearse")
 
 
 def _check_columns(base, spectra, description):
@@ -343,7 +328,7 @@ def _check_columns(base, spectra, description):
 
 
 def _open(base):
-    """What the base has learned."""
+    """Open the base of a fine-tuned emulator."""
     while isinstance(base, FrozenEstimator):
         base = base.estimator
     if isinstance(base, str | os.PathLike):

@@ -10,6 +10,7 @@ from sk_payne._checksums import SUMS, digest_of, verify_folder
 from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.exceptions import FileFormatError
 from sk_payne.networks import build_network, resolve_network
+from sk_payne.spectra import resolve_resolving_power
 from sk_payne.trained import (
     FINGERPRINT,
     REQUIRED,
@@ -20,7 +21,6 @@ from sk_payne.trained import (
     TrainedEmulator,
     Training,
     check_grid,
-    check_resolving_power,
     largest_difference,
     read_emulator,
     resolve_label_names,
@@ -253,7 +253,7 @@ def from_weights(
         n_wavelengths=len(wavelength),
         wavelength=wavelength,
         medium=medium,
-        resolving_power=check_resolving_power(resolving_power, wavelength),
+        resolving_power=resolve_resolving_power(resolving_power, wavelength),
     )
     with torch.random.fork_rng(devices=[]):
         _, network_params = build_network(

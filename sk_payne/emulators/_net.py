@@ -9,7 +9,6 @@ from skorch.helper import predefined_split
 from skorch.utils import to_tensor
 
 from sk_payne.emulators._batches import HeldOutBatches, RandomBatches, RandomOrder
-from sk_payne.emulators._processes import is_first, mean_over_processes, n_processes
 from sk_payne.emulators._callbacks import (
     GradientClipping,
     StepProgress,
@@ -17,6 +16,7 @@ from sk_payne.emulators._callbacks import (
     WeightAveraging,
 )
 from sk_payne.emulators._checkpoint import capture, restore, write_state
+from sk_payne.emulators._processes import is_first, mean_over_processes, n_processes
 
 __all__ = ["EmulatorNet", "make_net"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from sk_payne.emulators._batches import SpectrumDataset
+from sk_payne.emulators._batches import SpectrumDataset, StreamedDataset
 from sk_payne.emulators._checkpoint import check_same, read_state
 from sk_payne.emulators._device import cuda_devices, fits_on, resolve_device
 from sk_payne.emulators._flux import StackedFlux, TrainingFlux
@@ -22,7 +22,6 @@ from sk_payne.emulators._processes import (
     n_processes,
     take_from_first,
 )
-from sk_payne.emulators._streaming import StreamedDataset
 from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.networks import Recipe, fast_products
 from sk_payne.trained import (

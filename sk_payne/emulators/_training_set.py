@@ -8,10 +8,10 @@ from sklearn.utils import check_array, check_consistent_length, check_X_y
 from sk_payne.emulators._flux import TrainingFlux, fingerprint, is_streamed
 from sk_payne.grids import StoredGrid
 from sk_payne.inputs import read_flux, read_labels
+from sk_payne.spectra import resolve_resolving_power
 from sk_payne.trained import (
     Description,
     check_grid,
-    check_resolving_power,
     resolve_label_names,
     resolve_label_units,
 )
@@ -155,7 +155,7 @@ def read_like(spectra, X, y, name):
 
 
 def describe(spectra, resolving_power):
-    """Description of the columns of a training set.
+    """Describe the columns of a training set.
 
     Parameters
     ----------
@@ -178,9 +178,15 @@ def describe(spectra, resolving_power):
     names = resolve_label_names(spectra.label_names, spectra.labels.shape[1])
     units = resolve_label_units(spectra.label_units, names)
     wavelength, medium = check_grid(spectra.wavelength, spectra.medium, n_wavelengths)
-    power = check_resolving_power(resolving_power, wavelength)
+    power = resolve_resolving_power(resolving_power, wavelength)
     return Description(
-        names, units, n_wavelengths, wavelength, medium, power, spectra.has_feature_names
+        names,
+        units,
+        n_wavelengths,
+        wavelength,
+        medium,
+        power,
+        spectra.has_feature_names,
     )
 
 

@@ -43,12 +43,13 @@ def match_labels(base, label_names):
         If a label of the base is missing.
     """
     known = base.description.label_names
+    n_known = len(known)
     if known == [f"label_{i}" for i in range(len(known))]:
         # nobody named them, so their places are all there is
         known = list(label_names[: len(known)])
-        if len(known) < len(base.description.label_names):
+        if len(known) < n_known:
             raise ValueError(
-                f"`X` must have at least the {len(base.description.label_names)} labels of "
+                f"`X` must have at least the {n_known} labels of "
                 f"`base`; got {len(label_names)} columns. Add the missing ones."
             )
     for name in known:
@@ -156,7 +157,9 @@ def transfer_weights(network, base, source, wavelength):
     """
     weights = base.weights
     unlearned = (source < 0) | _was_constant(base)[source]
-    if unlearned.any() or not np.array_equal(source, np.arange(len(base.description.label_names))):
+    if unlearned.any() or not np.array_equal(
+        source, np.arange(len(base.description.label_names))
+    ):
         layers = network.label_layers
         if not layers:
             raise ValueError(

@@ -5,7 +5,6 @@ from sk_payne.trained._description import (
     Description,
     check_grid,
     check_query,
-    check_resolving_power,
     resolve_label_names,
     resolve_label_units,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "arch_name",
     "check_grid",
     "check_query",
-    "check_resolving_power",
     "error_by_quartile",
     "largest_difference",
     "read_emulator",

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sk_payne.exceptions import WavelengthMismatchError, did_you_mean
-from sk_payne.spectra import check_medium
+from sk_payne.exceptions import did_you_mean
+from sk_payne.spectra import check_covered, check_medium
 
 __all__ = [
     "Description",
     "check_grid",
     "check_query",
-    "check_resolving_power",
     "resolve_label_names",
     "resolve_label_units",
 ]
@@ -211,6 +210,12 @@ def check_grid(wavelength, medium, n_wavelengths):
     ValueError
         If they are not increasing, not in Å, not as many as the flux has columns, or
         come without medium.
+
+    Examples
+    --------
+    >>> from sk_payne.trained import check_grid
+    >>> check_grid([4500, 4501], "air", 2)
+    (array([4500., 4501.]), 'air')
     """
     if wavelength is None:
         if medium is not None:
@@ -241,43 +246,15 @@ def check_grid(wavelength, medium, n_wavelengths):
     return wavelength, check_medium(medium)
 
 
-def check_resolving_power(resolving_power):
-    """Check the resolving power of the training set.
-
-    Parameters
-    ----------
-    resolving_power : float or None
-        Wavelength over full width at half maximum.
-
-    Returns
-    -------
-    resolving_power : float or None
-        As given.
-
-    Raises
-    ------
-    ValueError
-        If it is not positive.
-    """
-    if resolving_power is None:
-        return None
-    if not (np.ndim(resolving_power) == 0 and resolving_power > 0):
-        raise ValueError(
-            "`resolving_power` must be a positive number, wavelength over full width "
-            f"at half maximum, or None if it is not known; got {resolving_power!r}."
-        )
-    return float(resolving_power)
-
-
 def check_query(wavelength, grid):
     """Check wavelengths at which flux is asked for.
 
     Parameters
     ----------
     wavelength : array-like of shape (n,)
-        Å.
+        Wavelengths in Å.
     grid : ndarray of shape (n_wavelengths,) or None
-        Of the emulator.
+        Wavelengths of the emulator.
 
     Returns
     -------
@@ -289,7 +266,13 @@ def check_query(wavelength, grid):
     ValueError
         If the emulator has no wavelengths, or these are not a 1-D array of numbers.
     WavelengthMismatchError
-        If any is outside the grid.
+        If any is outside the grid, or in one of its gaps.
+
+    Examples
+    --------
+    >>> from sk_payne.trained import check_query
+    >>> check_query([4500.5], [4500.0, 4501.0])
+    array([4500.5])
     """
     if grid is None:
         raise ValueError(
@@ -302,15 +285,7 @@ def check_query(wavelength, grid):
             "`wavelength` must be a 1-D array of finite numbers; got shape "
             f"{wavelength.shape}."
         )
-    # a nanometre-sized slip is an error, the last bit of the grid's own ends is not
-    slack = 1e-9 * grid[-1]
-    outside = (wavelength < grid[0] - slack) | (wavelength > grid[-1] + slack)
-    if outside.any():
-        raise WavelengthMismatchError(
-            f"`wavelength` must lie within {grid[0]:.3f}-{grid[-1]:.3f} Å, the range "
-            f"of the emulator; {outside.sum()} of {len(wavelength)} do not, such as "
-            f"{wavelength[outside][0]:.3f}. Leave them out."
-        )
+    check_covered(wavelength, grid)
     return wavelength
 
 

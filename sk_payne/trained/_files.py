@@ -116,7 +116,9 @@ def read_emulator(path, *, arch=None):
         path = path / WEIGHTS
     tensors, header = read_file(path)
     if header.get("kind") != _KIND:
-        raise FileFormatError(f"'{path}' holds a {header.get('kind')!r}, not a {_KIND!r}.")
+        raise FileFormatError(
+            f"'{path}' holds a {header.get('kind')!r}, not a {_KIND!r}."
+        )
     if "arch" not in header:
         raise FileFormatError(
             f"'{path}' is damaged: its header does not name the architecture. Save the "

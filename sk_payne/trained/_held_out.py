@@ -74,9 +74,7 @@ class HeldOutErrors:
         """
         mae, rms, kept, residuals = _compare(predict, labels, flux, rows)
         edges, label_mae = error_by_quartile(labels[kept], residuals)
-        model = ErrorModel.from_held_out(
-            labels[kept], residuals, label_low, label_high
-        )
+        model = ErrorModel.from_held_out(labels[kept], residuals, label_low, label_high)
         return cls(mae, rms, edges, label_mae, model)
 
 

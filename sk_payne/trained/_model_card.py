@@ -115,7 +115,10 @@ def _front_matter(provenance):
 
 
 def _opening(trained):
-    n_labels, n_pixels = len(trained.description.label_names), trained.description.n_wavelengths
+    n_labels, n_pixels = (
+        len(trained.description.label_names),
+        trained.description.n_wavelengths,
+    )
     return (
         f"A neural emulator of synthetic stellar spectra, made with sk_payne: from "
         f"{_count(n_labels, 'stellar label')} to the flux at {n_pixels:,} wavelengths. "
@@ -178,7 +181,9 @@ def _errors(trained):
     flux = np.mean(trained.scaling.flux_offset)
     return [
         f"Measured on {trained.training.n_held_out:,} spectra of the training grid, "
-        "held out at random" + (", which chose the last step" if chosen else "") + ". Errors "
+        "held out at random"
+        + (", which chose the last step" if chosen else "")
+        + ". Errors "
         f"are in the unit of the flux, whose mean is {flux:.3g}. How the error at "
         "single wavelengths is distributed over wavelengths:",
         _table(

@@ -75,7 +75,7 @@ class Scaling:
 
 
 def _scatter(flux, offset, n_rows=256):
-    """Standard deviation of the flux about the offset, in blocks of equal weight."""
+    """Measure the standard deviation of the flux about the offset, in blocks."""
     squares, weights = [], []
     for rows in np.array_split(np.arange(len(flux)), max(1, len(flux) // n_rows)):
         rows = slice(rows[0], rows[-1] + 1)

@@ -16,11 +16,11 @@ from sk_payne.networks import Recipe, fast_products
 from sk_payne.trained._blocks import row_blocks
 from sk_payne.trained._description import Description
 from sk_payne.trained._domain import Domain
-from sk_payne.trained._errors import HeldOutErrors
+from sk_payne.trained._held_out import HeldOutErrors
 from sk_payne.trained._scaling import Scaling
 from sk_payne.trained._torch import TorchEmulator, build_module
 
-__all__ = ["Training", "TrainedEmulator"]
+__all__ = ["TrainedEmulator", "Training"]
 
 # The float64 twins of modules, as long as these live.
 _TWINS = weakref.WeakKeyDictionary()
@@ -246,7 +246,7 @@ class TrainedEmulator:
         return module.to(device=device or self.device, dtype=dtype)
 
     def with_held_out(self, held_out):
-        """Same emulator with errors that were measured after training.
+        """Copy with errors that were measured after training.
 
         Parameters
         ----------
@@ -261,7 +261,7 @@ class TrainedEmulator:
         return replace(self, held_out=held_out)
 
     def with_provenance(self, provenance):
-        """Same emulator with another provenance.
+        """Copy with another provenance.
 
         Parameters
         ----------
