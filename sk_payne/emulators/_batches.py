@@ -38,13 +38,13 @@ class SpectrumDataset(torch.utils.data.Dataset):
         Scaled stellar parameters.
     flux : Tensor of shape (n_spectra, n_wavelengths)
         Scaled flux.
-    weights : Tensor of shape (n_spectra, n_wavelengths), or None
-        Factors of the residuals in the loss; None if all are one.
     log_wavelength : Tensor of shape (n_wavelengths,), float64, or None
         log10 of the wavelengths for networks that take them, else None.
+    weights : Tensor of shape (n_spectra, n_wavelengths), default=None
+        Factors of the residuals in the loss; None if all are one.
     """
 
-    def __init__(self, labels, flux, weights, log_wavelength):
+    def __init__(self, labels, flux, log_wavelength, weights=None):
         self.labels = labels
         self.flux = flux
         self.weights = weights

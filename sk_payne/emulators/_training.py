@@ -112,7 +112,8 @@ def begin(plan, estimator, state=None):
     """
     if state is not None:
         seed = _seed_asked_for(estimator.random_state)
-        check_same(state, plan.identity, seed, "the earlier training")
+        kind = "interrupted" if "network" in state else "finished"
+        check_same(state, plan.identity, seed, f"the {kind} training")
         return state
     return from_first(lambda: _begin(plan, estimator)) | plan.identity
 
@@ -324,4 +325,4 @@ def _make_dataset(plan, rows, module, device):
         if weights is not None:
             weights[block] = torch.from_numpy(flux.weights(rows[block])).to(home)
     grid = None if grid is None else grid.to(home)
-    return SpectrumDataset(labels.to(home), scaled, weights, grid)
+    return SpectrumDataset(labels.to(home), scaled, grid, weights)

@@ -212,19 +212,15 @@ def identify(emulator, spectra, description, recipe, **further):
         Fingerprint of the "spectra", and "settings", of plain values.
     """
     wavelength = () if description.wavelength is None else description.wavelength
-    power = description.resolving_power
     settings = {
         "recipe": repr(recipe),
         "wavelength": fingerprint(np.asarray(wavelength)),
-        "medium": str(description.medium),
-        "resolving_power": "" if power is None else fingerprint(np.asarray(power)),
         "label_names": repr(description.label_names),
-        "label_units": repr(description.label_units),
         "validation_fraction": float(emulator.validation_fraction),
     }
     return {
         "spectra": fingerprint(spectra.labels, spectra.flux),
-        "settings": settings | further,
+        "settings": further | settings,
     }
 
 

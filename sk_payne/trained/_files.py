@@ -239,7 +239,7 @@ def _decode(tensors, header, arch):
     )
     held_out, errors = None, _part(tensors, "errors")
     if errors:
-        fields = {f: tensors[f"attribute.{name}"] for f, name in _HELD_OUT.items()}
+        fields = {f: tensors.get(f"attribute.{name}") for f, name in _HELD_OUT.items()}
         held_out = HeldOutErrors(**fields, model=ErrorModel(**errors))
     return TrainedEmulator.from_weights(
         _part(tensors, "network"),

@@ -22,9 +22,9 @@ class HeldOutErrors:
     ----------
     mae, rms : ndarray of shape (n_wavelengths,)
         Mean absolute and root mean square error of the flux at each wavelength.
-    label_edges : ndarray of shape (n_labels, 5)
-        Quartiles of the labels, with their minimum and maximum.
-    label_mae : ndarray of shape (n_labels, 4)
+    label_edges : ndarray of shape (n_labels, 5) or None
+        Quartiles of the labels, with their minimum and maximum; None in old files.
+    label_mae : ndarray of shape (n_labels, 4) or None
         Mean absolute error of the stars in each quarter of every label.
     model : ErrorModel
         1 sigma error at each wavelength and for each star.
@@ -41,8 +41,8 @@ class HeldOutErrors:
 
     mae: np.ndarray
     rms: np.ndarray
-    label_edges: np.ndarray
-    label_mae: np.ndarray
+    label_edges: np.ndarray | None
+    label_mae: np.ndarray | None
     model: ErrorModel
 
     @classmethod

@@ -227,6 +227,8 @@ def _worst_regions(trained):
 def _quarters(trained):
     """Error in each quarter of every label that varied."""
     edges, mae = trained.held_out.label_edges, trained.held_out.label_mae
+    if mae is None:
+        return []
     rows = [
         (f"`{name}`", ", ".join(_rounded(e[1:-1], e[4] - e[0], 3)), *map(_number, m))
         for name, e, m in zip(trained.description.label_names, edges, mae, strict=True)

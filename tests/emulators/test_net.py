@@ -12,7 +12,8 @@ from torch import nn
 
 from sk_payne.emulators import Recipe
 from sk_payne.emulators._batches import SpectrumDataset
-from sk_payne.emulators._net import WarmupDecay, WeightAveraging, make_net
+from sk_payne.emulators._callbacks import WarmupDecay, WeightAveraging
+from sk_payne.emulators._net import make_net
 from sk_payne.networks import OpacityPayne, Payne, TransformerPayne
 
 N_SPECTRA, N_WAVELENGTHS = 17, 7

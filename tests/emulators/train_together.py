@@ -71,7 +71,7 @@ def spectra():
 
 def result(emulator):
     """What the processes and one alone must agree on."""
-    weights = [w.ravel() for w in emulator._network_state().values()]
+    weights = [w.ravel() for w in emulator.trained_.weights.values()]
     return {
         "weights": np.concatenate(weights),
         "history": [list(epoch.values()) for epoch in emulator.history_],
