@@ -115,8 +115,8 @@ def _check_names(network):
     parts = network._modules.keys() | network._parameters.keys()
     for name in sorted((parts | network._buffers.keys()) & reserved_names()):
         raise TypeError(
-            f"`arch` must not have a layer or weight that is called {name!r}: it hides "
-            f"`Architecture.{name}`. Rename it in {type(network).__name__}."
+            f"`arch` must not have a layer or weight that is called {name!r}, as "
+            f"`Architecture.{name}` is. Rename it in {type(network).__name__}."
         )
 
 
