@@ -139,8 +139,8 @@ class Architecture(nn.Module):
     def context(self, labels: Tensor) -> Any:
         """Compute once per star what its flux at all wavelengths needs.
 
-        It is a tensor or nested lists of tensors, and B is their first axis. Only for
-        networks that take wavelengths. By default the labels themselves.
+        It is a tensor or nested lists or tuples of tensors, and B is their first axis.
+        Only for networks that take wavelengths. By default the labels themselves.
         """
         return labels
 
@@ -162,9 +162,9 @@ class Architecture(nn.Module):
 
         Parameters
         ----------
-        context : tensor or nested lists of tensors
+        context : tensor or nested lists or tuples of tensors
             From `context`.
-        context_tangents : tensor or nested lists of tensors
+        context_tangents : tensor or nested lists or tuples of tensors
             Its derivatives by each label, along an axis after the first.
         log_wavelength : Tensor of shape (B, P), float64
             log10 of the wavelength in Å.

@@ -5,9 +5,9 @@ It is here so that a class that breaks the contract is refused before it is trai
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -115,49 +115,35 @@ def _check_names(network):
     parts = network._modules.keys() | network._parameters.keys()
     for name in sorted((parts | network._buffers.keys()) & reserved_names()):
         raise TypeError(
-            f"`arch` must not have a layer or weight that is called {name!r}: it hides "
-            f"`Architecture.{name}`. Rename it in {type(network).__name__}."
+            f"`arch` must not have a layer or weight that is called {name!r}, as "
+            f"`Architecture.{name}` is. Rename it in {type(network).__name__}."
         )
 
 
 def _check_flux(network, n_labels, log_wavelength):
     """Look at what two stars give, at three wavelengths if the network takes them."""
     name = type(network).__name__
+    rule = (
+        "`arch` must be a class that maps scaled labels of shape (B, n_labels) to flux "
+        f"of shape (B, n_wavelengths); {name}"
+    )
     labels = torch.zeros(2, n_labels, dtype=torch.float32)
     given, expected = [()], (2, len(log_wavelength))
     if network.takes_wavelength:
         at = torch.linspace(0, len(log_wavelength) - 1, 3, dtype=torch.float64).long()
         some = log_wavelength.cpu()[at]
         given, expected = [(some,), (some.expand(2, -1),)], (2, 3)
-    rule = "flux of shape (B, n_wavelengths)"
+    # a copy, so that the network itself counts nothing and keeps its statistics
+    looked_at = copy.deepcopy(network).eval()
     for wavelength in given:
-        with _looking(network):
-            try:
-                flux = network(labels, *wavelength)
-            except Exception as error:
-                of = "".join(f" and `log_wavelength` {(*w.shape,)}" for w in wavelength)
-                raise ValueError(
-                    f"`arch` must be a class that maps scaled labels of shape (B, "
-                    f"n_labels) to {rule}; {name} fails for {(*labels.shape,)}{of}: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                flux = looked_at(labels, *wavelength)
+        except Exception as error:
+            shapes = " and ".join(str(tuple(x.shape)) for x in (labels, *wavelength))
+            raise ValueError(
+                f"{rule} fails for {shapes}: {type(error).__name__}: {error}"
+            ) from error
         shape = tuple(flux.shape) if isinstance(flux, Tensor) else type(flux).__name__
         if shape != expected:
-            raise ValueError(
-                f"`arch` must be a class that maps scaled labels of shape (B, "
-                f"n_labels) to {rule}; {name} gives {shape} for {expected[1]} "
-                "wavelengths."
-            )
-
-
-@contextmanager
-def _looking(network: nn.Module) -> Iterator[None]:
-    """Evaluate a network without a trace: neither statistics nor random numbers."""
-    modes = [(module, module.training) for module in network.modules()]
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        network.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+            raise ValueError(f"{rule} gives {shape} for {expected[1]} wavelengths.")

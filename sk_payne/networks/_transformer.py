@@ -26,7 +26,7 @@ _REFERENCE_LAYERS = 4
 
 @register_network("transformer")
 class TransformerPayne(Architecture):
-    r"""TransformerPayne [1]_.
+    r"""TransformerPayne [1]_: every wavelength attends to tokens of the star.
 
     The stellar parameters become a few tokens. A wavelength becomes a code of sines,
     and every wavelength, on its own, attends to the tokens in each layer; the tokens
