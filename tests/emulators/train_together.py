@@ -134,6 +134,13 @@ def main(rank, folder):
     with open(folder / f"results_{rank}.pickle", "wb") as file:
         pickle.dump(results, file)
     distributed.destroy_process_group()
+    (folder / f"threads_{rank}").write_text("\n".join(names_of_threads()))
+
+
+def names_of_threads():
+    """Names of the threads of this process, where the system tells."""
+    files = Path("/proc/self/task").glob("*/comm")
+    return [file.read_text().strip() for file in files]
 
 
 if __name__ == "__main__":
