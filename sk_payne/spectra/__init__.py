@@ -25,6 +25,7 @@ from sk_payne.spectra._segments import (
     grid_segments,
     is_covered,
     is_gap,
+    touches_grid,
 )
 from sk_payne.spectra._spectrum_set import SpectrumSet
 from sk_payne.spectra._to_spectrum import to_spectrum
@@ -54,5 +55,6 @@ __all__ = [
     "resolve_resolving_power",
     "rotation_transfer",
     "to_spectrum",
+    "touches_grid",
     "velocity_sigma",
 ]
