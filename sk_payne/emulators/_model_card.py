@@ -11,6 +11,7 @@ import textwrap
 import numpy as np
 
 from sk_payne.networks import NETWORKS
+from sk_payne.spectra import grid_segments, resolving_power_of_segments
 
 __all__ = ["model_card"]
 
@@ -133,8 +134,8 @@ def _summary(emulator, provenance):
         ("architecture", f"{_class_name(emulator.arch_)}, {n_weights:,} weights"),
         ("options", _options(emulator.arch_params_) or "the defaults"),
         ("wavelengths", _wavelengths(emulator)),
-        ("other wavelengths", _other_wavelengths(module)),
-        ("resolving power", _resolving_power(power)),
+        ("other wavelengths", _other_wavelengths(emulator, module)),
+        ("resolving power", _resolving_power(power, emulator.wavelength_)),
         ("solar scale", provenance.get("solar_scale", "not stated")),
         ("training spectra", f"{emulator.n_training_:,}"),
         ("training steps", f"{emulator.n_steps_:,}"),
@@ -201,7 +202,11 @@ def _quantiles(name, error):
 
 def _worst_regions(emulator):
     mae = emulator.held_out_mae_
-    regions = np.array_split(np.arange(len(mae)), min(_N_REGIONS, len(mae)))
+    regions = []
+    for part in _segments(emulator):
+        pixels = np.arange(part.start, part.stop)
+        n = max(1, round(_N_REGIONS * len(pixels) / len(mae)))
+        regions += np.array_split(pixels, min(n, len(pixels)))
     means = np.array([mae[region].mean() for region in regions])
     worst = np.argsort(-means, kind="stable")[:_N_WORST]
     told = [
@@ -277,7 +282,15 @@ def _wavelengths(emulator):
     n = emulator.n_outputs_
     if emulator.wavelength_ is None:
         return f"{n:,} pixels, whose wavelengths were not stated"
-    return f"{n:,}, {_range(emulator, 0, -1)} in {emulator.medium_}"
+    parts = [_range(emulator, p.start, p.stop - 1) for p in _segments(emulator)]
+    return f"{n:,}, {', '.join(parts)} in {emulator.medium_}"
+
+
+def _segments(emulator):
+    """Pixels between the gaps of the grid."""
+    if emulator.wavelength_ is None:
+        return [slice(0, emulator.n_outputs_)]
+    return grid_segments(emulator.wavelength_)
 
 
 def _range(emulator, first, last):
@@ -287,17 +300,24 @@ def _range(emulator, first, last):
     return f"{first:.2f} to {last:.2f} Å"
 
 
-def _other_wavelengths(module):
-    if module.takes_wavelength:
-        return "any between; the network takes the wavelength"
-    if module.interpolator is None:
+def _other_wavelengths(emulator, module):
+    if emulator.wavelength_ is None and not module.takes_wavelength:
         return "none"
-    return "any between, by interpolation"
+    has_gaps = len(_segments(emulator)) > 1
+    where = "any between, but not in the gaps" if has_gaps else "any between"
+    if module.takes_wavelength:
+        return f"{where}; the network takes the wavelength"
+    return f"{where}, by interpolation"
 
 
-def _resolving_power(power):
+def _resolving_power(power, wavelength):
     if power is None:
         return "not stated"
+    power = resolving_power_of_segments(power, wavelength)
+    if isinstance(power, list) and len(power) < len(wavelength):
+        return ", ".join(_resolving_power(one, None) for one in power) + " by segment"
+    if isinstance(power, list):
+        return f"{min(power):,.0f} to {max(power):,.0f}, by wavelength"
     return "infinite: not broadened" if np.isinf(power) else f"{power:,.0f}"
 
 
