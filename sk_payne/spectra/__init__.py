@@ -17,7 +17,10 @@ from sk_payne.spectra._profiles import (
     velocity_sigma,
 )
 from sk_payne.spectra._reading import SPECTRUM_FORMATS, read_spectra
-from sk_payne.spectra._resolving_power import resolve_resolving_power
+from sk_payne.spectra._resolving_power import (
+    resolve_resolving_power,
+    resolving_power_of_segments,
+)
 from sk_payne.spectra._segments import (
     break_at_gaps,
     check_covered,
@@ -25,6 +28,7 @@ from sk_payne.spectra._segments import (
     grid_segments,
     is_covered,
     is_gap,
+    touches_grid,
 )
 from sk_payne.spectra._spectrum_set import SpectrumSet
 from sk_payne.spectra._to_spectrum import to_spectrum
@@ -52,7 +56,9 @@ __all__ = [
     "macroturbulence_transfer",
     "read_spectra",
     "resolve_resolving_power",
+    "resolving_power_of_segments",
     "rotation_transfer",
     "to_spectrum",
+    "touches_grid",
     "velocity_sigma",
 ]

@@ -94,7 +94,7 @@ class GridInterpolator:
 
     Beyond its ends, a segment is continued by the odd reflection about the end points
     (the spline has no second and fourth derivative there). Samples must be finite:
-    one NaN spoils its segment.
+    one NaN spoils its row.
 
     Leading axes of coefficients and of u are aligned from the left, and missing
     ones inserted just before the last axis, then broadcast: coefficients of shape

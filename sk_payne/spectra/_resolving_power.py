@@ -7,7 +7,7 @@ import numpy as np
 
 from sk_payne.spectra._segments import describe_segments, grid_segments
 
-__all__ = ["resolve_resolving_power"]
+__all__ = ["resolve_resolving_power", "resolving_power_of_segments"]
 
 
 def resolve_resolving_power(resolving_power, wavelength=None):
@@ -74,6 +74,38 @@ def resolve_resolving_power(resolving_power, wavelength=None):
             "of them."
         )
     return float(power[0]) if (power == power[0]).all() else power
+
+
+def resolving_power_of_segments(resolving_power, wavelength):
+    """Give a resolving power as short as it can be said, for tables and files.
+
+    Parameters
+    ----------
+    resolving_power : float, ndarray of shape (P,) or None
+        As `resolve_resolving_power` gives it.
+    wavelength : ndarray of shape (P,) or None
+        Of the grid in Å, increasing.
+
+    Returns
+    -------
+    resolving_power : float, list of float or None
+        One for each segment if it is the same all over each; else one for each
+        wavelength.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.spectra import resolving_power_of_segments
+    >>> power, grid = np.array([2e4, 2e4, 2e4, 1e4]), [5000, 5000.1, 5000.2, 6000]
+    >>> resolving_power_of_segments(power, grid)
+    [20000.0, 10000.0]
+    """
+    if resolving_power is None or np.ndim(resolving_power) == 0:
+        return resolving_power
+    parts = [resolving_power[part] for part in grid_segments(wavelength)]
+    if all((part == part[0]).all() for part in parts):
+        return [float(part[0]) for part in parts]
+    return [float(power) for power in resolving_power]
 
 
 def _as_array(resolving_power):

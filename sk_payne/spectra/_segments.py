@@ -17,13 +17,15 @@ __all__ = [
     "grid_segments",
     "is_covered",
     "is_gap",
+    "touches_grid",
 ]
 
 # A step in ln(wavelength) that is so many times the usual one is a gap.
 _GAP = 10.0
 
-# The last bits of wavelengths do not decide whether a grid covers them.
-_SLACK = 1e-9
+# The last bits of ranges do not decide whether a grid covers them, nor does what is far
+# less than a pixel of wavelengths that are asked for.
+_ROUNDING, _SLACK = 1e-12, 1e-9
 
 # Segments that a message names before it only counts them.
 _N_NAMED = 8
@@ -109,8 +111,36 @@ def is_covered(lowest, highest, grid):
     >>> is_covered([5000.1, 5000.1, 5005.0], [5000.2, 5010.0, 5005.0], grid)
     array([ True, False, False])
     """
+    first, last = _limits(grid)
     lowest, highest = np.asarray(lowest, float), np.asarray(highest, float)
-    return _within(lowest, highest, *_limits(grid))
+    return _within(lowest, highest, first * (1 - _ROUNDING), last * (1 + _ROUNDING))
+
+
+def touches_grid(lowest, highest, grid):
+    """Tell which ranges of wavelengths reach a segment of a grid.
+
+    Parameters
+    ----------
+    lowest, highest : array-like, any shape
+        First and last wavelength of each range in Å.
+    grid : array-like of shape (P,)
+        Å, increasing.
+
+    Returns
+    -------
+    touches : ndarray of bool, same shape
+        False where the whole range is in a gap or outside the grid.
+
+    Examples
+    --------
+    >>> from sk_payne.spectra import touches_grid
+    >>> grid = [5000.0, 5000.1, 5000.2, 5010.0, 5010.1]
+    >>> touches_grid([5000.1, 5004.0, 5004.0], [5004.0, 5006.0, 5010.05], grid)
+    array([ True, False,  True])
+    """
+    first, last = _limits(grid)
+    segment = np.searchsorted(first, highest, side="right") - 1
+    return (segment >= 0) & (last[segment.clip(0)] >= lowest)
 
 
 def check_covered(wavelength, grid, argument="wavelength"):

@@ -10,6 +10,7 @@ import textwrap
 import numpy as np
 
 from sk_payne.networks import NETWORKS
+from sk_payne.spectra import grid_segments, resolving_power_of_segments
 
 __all__ = ["model_card"]
 
@@ -135,8 +136,8 @@ def _summary(trained, provenance):
         ("architecture", f"{_class_name(trained.arch)}, {n_weights:,} weights"),
         ("options", _options(trained.network_params) or "the defaults"),
         ("wavelengths", _wavelengths(trained)),
-        ("other wavelengths", _other_wavelengths(module)),
-        ("resolving power", _resolving_power(power)),
+        ("other wavelengths", _other_wavelengths(trained, module)),
+        ("resolving power", _resolving_power(power, trained.description.wavelength)),
         ("solar scale", provenance.get("solar_scale", "not stated")),
         ("training spectra", f"{trained.training.n_training:,}"),
         ("training steps", f"{trained.training.n_steps:,}"),
@@ -211,7 +212,11 @@ def _quantiles(name, error):
 
 def _worst_regions(trained):
     mae = trained.held_out.mae
-    regions = np.array_split(np.arange(len(mae)), min(_N_REGIONS, len(mae)))
+    regions = []
+    for part in _segments(trained):
+        pixels = np.arange(part.start, part.stop)
+        n = max(1, round(_N_REGIONS * len(pixels) / len(mae)))
+        regions += np.array_split(pixels, min(n, len(pixels)))
     means = np.array([mae[region].mean() for region in regions])
     worst = np.argsort(-means, kind="stable")[:_N_WORST]
     told = [
@@ -290,7 +295,15 @@ def _wavelengths(trained):
     n = trained.description.n_wavelengths
     if trained.description.wavelength is None:
         return f"{n:,} pixels, whose wavelengths were not stated"
-    return f"{n:,}, {_range(trained, 0, -1)} in {trained.description.medium}"
+    parts = [_range(trained, p.start, p.stop - 1) for p in _segments(trained)]
+    return f"{n:,}, {', '.join(parts)} in {trained.description.medium}"
+
+
+def _segments(trained):
+    """Pixels between the gaps of the grid."""
+    if trained.description.wavelength is None:
+        return [slice(0, trained.description.n_wavelengths)]
+    return grid_segments(trained.description.wavelength)
 
 
 def _range(trained, first, last):
@@ -300,17 +313,24 @@ def _range(trained, first, last):
     return f"{first:.2f} to {last:.2f} Å"
 
 
-def _other_wavelengths(module):
-    if module.takes_wavelength:
-        return "any between; the network takes the wavelength"
-    if module.interpolator is None:
+def _other_wavelengths(trained, module):
+    if trained.description.wavelength is None and not module.takes_wavelength:
         return "none"
-    return "any between, by interpolation"
+    has_gaps = len(_segments(trained)) > 1
+    where = "any between, but not in the gaps" if has_gaps else "any between"
+    if module.takes_wavelength:
+        return f"{where}; the network takes the wavelength"
+    return f"{where}, by interpolation"
 
 
-def _resolving_power(power):
+def _resolving_power(power, wavelength):
     if power is None:
         return "not stated"
+    power = resolving_power_of_segments(power, wavelength)
+    if isinstance(power, list) and len(power) < len(wavelength):
+        return ", ".join(_resolving_power(one, None) for one in power) + " by segment"
+    if isinstance(power, list):
+        return f"{min(power):,.0f} to {max(power):,.0f}, by wavelength"
     return "infinite: not broadened" if np.isinf(power) else f"{power:,.0f}"
 
 
