@@ -274,11 +274,11 @@ def _patches(name, free):
         for function, fake in _random_functions(kind, kind == name).items():
             yield mock.patch.object(module, function, fake, create=True)
     if name == "mps":
-        yield mock.patch.object(torch.backends.mps, "is_available", lambda: True)
+        yield mock.patch.object(torch.backends.mps, "is_available", _yes)
         return
     here = {
-        "is_available": lambda: True,
-        "is_initialized": lambda: True,
+        "is_available": _yes,
+        "is_initialized": _yes,
         "is_bf16_supported": lambda *args, **kwargs: True,
         "device_count": lambda: 1,
         "current_device": lambda: 0,
@@ -288,6 +288,10 @@ def _patches(name, free):
     }
     for function, fake in here.items():
         yield mock.patch.object(torch.cuda, function, fake)
+
+
+def _yes():
+    return True
 
 
 def _random_functions(kind, is_here):

@@ -13,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 
 from sk_payne.abundances._models import EmulatorModel, PredictModel
 from sk_payne.exceptions import did_you_mean
+from sk_payne.networks import float64_device
 
 __all__ = ["Inverted", "as_inverted"]
 
@@ -150,9 +151,11 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
     low, high = _box(emulator, bounds, training_box)
     names = getattr(emulator, "label_names_", [f"label_{i}" for i in range(len(low))])
     if own:
-        source = single = emulator.to_torch()
-        if emulator.device_ == "cpu":
-            source = emulator.to_torch(dtype=torch.float64)
+        # parameters and wavelengths of the fit are in float64, so the rest joins them
+        device = float64_device(emulator.device_)
+        source = single = emulator.to_torch(device=device)
+        if device.type == "cpu":
+            source = emulator.to_torch(dtype=torch.float64, device=device)
         # as the module itself rounds them
         center = source.label_center.double().cpu().numpy()
         half_width = source.label_half_width.double().cpu().numpy()
