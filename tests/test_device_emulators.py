@@ -228,9 +228,7 @@ def test_checkpoint_of_a_device_goes_on_there_and_on_the_cpu(
             part.fit(*data)
         assert path.exists()
         whole = make(device=place, checkpoint=path).fit(*data)
-        np.testing.assert_allclose(
-            whole.predict(data[0][:3]), expected, atol=TOLERANCE
-        )
+        np.testing.assert_allclose(whole.predict(data[0][:3]), expected, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])

@@ -188,9 +188,7 @@ class RandomOrder:
     def next_rows(self, size, n_spectra):
         """Give the next `size` of `n_spectra` rows."""
         while len(self.waiting) < size:
-            shuffled = torch.randperm(
-                n_spectra, generator=self.generator, device="cpu"
-            )
+            shuffled = torch.randperm(n_spectra, generator=self.generator, device="cpu")
             self.waiting = torch.cat([self.waiting, shuffled])
         rows, self.waiting = self.waiting.tensor_split([size])
         return rows
