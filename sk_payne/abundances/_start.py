@@ -261,4 +261,4 @@ def resample_roughly(wavelength, flux, ivar, grid):
     flux = np.stack([np.interp(grid, w, f) for w, f, _ in stars])
     bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
     ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])
-    return torch.from_numpy(flux), torch.from_numpy(np.where(bad == 0, ivar, 0.0))
+    return torch.tensor(flux), torch.tensor(np.where(bad == 0, ivar, 0.0))
