@@ -24,6 +24,8 @@ _CACHE = 2**22
 _LARGEST_DAMPING = 1e10
 # Steps that had to be damped more than this say nothing about the way to go.
 _BELIEVED_DAMPING = 1e3
+# All stars.
+_EVERY = slice(None)
 # So little that the step is the full one, unless rounding has made the normal matrix
 # singular.
 _LEAST_DAMPING = {torch.float64: 1e-12, torch.float32: 1e-6}
@@ -144,17 +146,23 @@ def fit_least_squares(
     """
     if prior is None:
         prior = torch.zeros_like(start), torch.zeros_like(start)
-    if rows is None:
-        rows = torch.arange(len(start), device=start.device)
     start = start.clamp(low, high)
     state = _State(model, flux, ivar, start, low, high, prior, max_iterations)
+    rows = _EVERY if rows is None or len(rows) == len(start) else rows
     state.put(rows, start[rows], *state.look(rows, start[rows]))
     state.linearize(rows)
-    while len(rows):
+    while state.count(rows):
         step, promised = state.step(rows)
         state.move(rows, step, promised)
-        rows = rows[~(state.converged[rows] | state.exhausted[rows])]
+        rows = _kept(rows, ~(state.converged[rows] | state.exhausted[rows]))
     return state.result()
+
+
+def _kept(rows, keep):
+    """Give the rows that are kept; every row stays a slice, whose parts are views."""
+    if rows is not _EVERY:
+        return rows[keep]
+    return rows if keep.all() else torch.nonzero(keep)[:, 0]
 
 
 class _State:
@@ -168,6 +176,7 @@ class _State:
         self.max_iterations = max_iterations
         self.tolerance = _TOLERANCE[flux.dtype]
         self.least_damping = _LEAST_DAMPING[flux.dtype]
+        self.every = torch.arange(n, device=start.device)
         self.parameters = start.clone()
         self.residual = torch.zeros_like(flux)
         self.chi2 = torch.zeros(n, **like)
@@ -198,6 +207,10 @@ class _State:
             jacobian=self.jacobian,
         )
 
+    def count(self, rows):
+        """Give the number of some rows."""
+        return len(self.every if rows is _EVERY else rows)
+
     def linearize(self, rows):
         """Compute gradient and normal matrix where the stars now are.
 
@@ -206,31 +219,35 @@ class _State:
         """
         numbers = self.low.shape[1] * self.flux.shape[1]
         n_together = max(1, _CACHE // max(numbers, 1))
-        if rows.device.type != "cpu":
-            n_together = max(1, len(rows))
-        for block in rows.split(n_together) if len(rows) else ():
-            _, jacobian = self.model.linearize(block, self.parameters[block])
+        if self.flux.device.type != "cpu" or self.count(rows) <= n_together:
+            blocks = [rows] if self.count(rows) else []
+        else:
+            blocks = self.every[rows].split(n_together)
+        for block in blocks:
+            _, jacobian = self.model.linearize(
+                self.every[block], self.parameters[block]
+            )
             jacobian = jacobian.to(self.flux)
-            weighted = jacobian * self.ivar[block][:, None]
-            residual = self.residual[block]
-            gradient = torch.einsum("bkp,bp->bk", weighted, residual).double()
+            ivar, residual = self.ivar[block], self.residual[block]
+            weighted = jacobian * ivar[:, None]
+            gradient = _times(weighted, residual).double()
             normal = (weighted @ jacobian.mT).double()
             mean, weight = (part[block] for part in self.prior)
-            pull = weight * (mean - self.parameters[block])
-            before = self.jacobian[block]
+            total = gradient + weight * (mean - self.parameters[block])
             # with derivatives of the place before, at the residuals of this one
-            old = (before @ (self.ivar[block] * residual)[..., None])[..., 0].double()
-            self.learn(block, gradient + pull - self.gradient[block], gradient - old)
+            old = _times(self.jacobian[block], ivar * residual).double()
+            self.learn(block, total - self.gradient[block], gradient - old)
             self.jacobian[block] = jacobian
-            self.gradient[block] = gradient + pull
-            self.normal[block] = normal + torch.diag_embed(weight)
+            self.gradient[block] = total
+            normal.diagonal(dim1=1, dim2=2).add_(weight)
+            self.normal[block] = normal
 
     def learn(self, rows, change, curved):
         """Learn from the last step what the normal matrix misses of the curvature.
 
         Parameters
         ----------
-        rows : Tensor of int
+        rows : Tensor of int, or slice
             Stars; those that have made no step learn nothing.
         change : Tensor of shape (n, K)
             Change of the gradient.
@@ -238,27 +255,25 @@ class _State:
             The part of it that is due to derivatives having changed.
         """
         step, missed = self.last_step[rows], self.missed[rows]
-        # a matrix that maps the step on what was seen; sized, as it grows old
-        seen, along = -curved, -change
-        product = (step * seen).sum(1).abs()
-        present = torch.einsum("bi,bij,bj->b", step, missed, step).abs()
-        size = (product / present.clamp_min(1e-300)).clamp_max(1.0)
-        missed = missed * size[:, None, None]
-        off = seen - torch.einsum("bij,bj->bi", missed, step)
+        along = -change
         length = (along * step).sum(1)
-        good = (length > 0) & torch.isfinite(off).all(1)
-        length = length.clamp_min(1e-300)[:, None, None]
-        outer = off[:, :, None] * along[:, None]
-        missed = (
-            missed
-            + (outer + outer.mT) / length
-            - (off * step).sum(1)[:, None, None]
-            * along[:, :, None]
-            * along[:, None]
-            / length**2
-        )
-        usable = good & torch.isfinite(missed).flatten(1).all(1)
-        self.missed[rows[usable]] = missed[usable]
+        good = length > 0
+        if not good.any():
+            return
+        # a matrix that maps the step on what was seen; sized, as it grows old
+        known = _times(missed, step)
+        product = (step * curved).sum(1).abs()
+        present = (step * known).sum(1).abs()
+        size = (product / present.clamp_min(1e-300)).clamp_max(1.0)[:, None]
+        off = -curved - known * size
+        length = length.clamp_min(1e-300)[:, None]
+        along = along / length
+        part = (off * step).sum(1)[:, None] / 2 * along
+        outer = (off - part)[:, :, None] * along[:, None]
+        missed = missed * size[:, :, None] + outer + outer.mT
+        good &= torch.isfinite(missed.flatten(1).sum(1))
+        usable = _kept(rows, good)
+        self.missed[usable] = missed if usable is rows else missed[good]
 
     def step(self, rows):
         """Next step of the stars, and by how much chi2 should fall."""
@@ -274,20 +289,21 @@ class _State:
         # every place, all dampings are tried anew from the least
         again = (promised < self.tolerance) & ~self.searched[rows]
         if again.any():
-            self.searched[rows[again]] = True
-            self.damping[rows[again]] = self.least_damping
-            self.growth[rows[again]] = 2.0
+            some = _kept(rows, again)
+            self.searched[some] = True
+            self.damping[some] = self.least_damping
+            self.growth[some] = 2.0
             step[again], promised[again] = _damped_step(
-                *(part[again] for part in problem), self.damping[rows[again]]
+                *(part[again] for part in problem), self.damping[some]
             )
         return step, promised
 
     def improve(self, rows, step, promised):
         """Replace steps by those of the learned curvature where that was better."""
-        which = torch.nonzero(self.trusts[rows])[:, 0]
-        if not len(which):
+        trusts = self.trusts[rows]
+        if not trusts.any():
             return step, promised
-        some = rows[which]
+        some = _kept(rows, trusts)
         normal = self.normal[some]
         curved, hoped = _damped_step(
             normal + self.missed[some],
@@ -299,8 +315,9 @@ class _State:
             scale=_scale(normal),
         )
         # a matrix that is not positive makes steps uphill
-        good = (hoped > 0) & torch.isfinite(curved).all(1)
-        step[which[good]], promised[which[good]] = curved[good], hoped[good]
+        good = (hoped > 0) & torch.isfinite(curved.sum(1))
+        which = torch.nonzero(trusts)[:, 0][good]
+        step[which], promised[which] = curved[good], hoped[good]
         return step, promised
 
     def move(self, rows, step, promised):
@@ -309,34 +326,48 @@ class _State:
             self.damping[rows] <= _BELIEVED_DAMPING
         )
         self.n_iterations[rows] += 1
-        self.converged[rows] = arrived
-        rows, step, promised = rows[~arrived], step[~arrived], promised[~arrived]
-        if not len(rows):
-            return
+        if arrived.any():
+            self.converged[rows] = arrived
+            rows, step, promised = (
+                _kept(rows, ~arrived),
+                step[~arrived],
+                promised[~arrived],
+            )
+            if not len(step):
+                return
         step, promised = self.improve(rows, step, promised)
         trial = self.parameters[rows] + step
         residual, chi2 = self.look(rows, trial)
-        gain = (self.chi2[rows] - chi2) / promised.clamp_min(1e-300)
-        accepted = torch.isfinite(chi2) & (gain > 1e-4)
-        self._compare(rows, step, self.chi2[rows] - chi2)
+        fall = self.chi2[rows] - chi2
+        gain = fall / promised.clamp_min(1e-300)
+        # no number is no gain
+        accepted = (gain > 1e-4) & (chi2 < torch.inf)
+        self._compare(rows, step, fall)
         self._adapt(rows, gain, accepted)
-        better = rows[accepted]
-        self.last_step[better] = step[accepted]
-        self.put(better, trial[accepted], residual[accepted], chi2[accepted])
+        if not accepted.any():
+            return
+        better = _kept(rows, accepted)
+        if better is not rows:
+            step, trial, residual, chi2 = (
+                part[accepted] for part in (step, trial, residual, chi2)
+            )
+        self.last_step[better] = step
+        self.put(better, trial, residual, chi2)
         self.searched[better] = False
         # also if it is exhausted: the normal matrix is that of where a star stops
         self.linearize(better)
 
     def _compare(self, rows, step, fall):
         """See which curvature foretold the fall of chi2 better."""
-        plain = torch.einsum("bi,bij,bj->b", step, self.normal[rows], step)
-        more = torch.einsum("bi,bij,bj->b", step, self.missed[rows], step)
-        foretold = 2 * (step * self.gradient[rows]).sum(1) - plain
-        self.trusts[rows] = (foretold - more - fall).abs() < (foretold - fall).abs()
+        plain = (step * _times(self.normal[rows], step)).sum(1)
+        more = (step * _times(self.missed[rows], step)).sum(1)
+        off = 2 * (step * self.gradient[rows]).sum(1) - plain - fall
+        self.trusts[rows] = (off - more).abs() < off.abs()
 
     def look(self, rows, parameters):
         """Residuals and chi2 of stars at some parameters."""
-        residual = self.flux[rows] - self.model.flux(rows, parameters)
+        flux = self.model.flux(self.every[rows], parameters)
+        residual = self.flux[rows] - flux
         penalty = prior_penalty(parameters, [part[rows] for part in self.prior])
         return residual, (residual.double() ** 2 * self.ivar[rows]).sum(1) + penalty
 
@@ -380,24 +411,25 @@ def _damped_step(normal, gradient, parameters, low, high, damping, scale=None):
         step = torch.where(crossing, step.clamp(lowest, highest), step)
         fixed = fixed | crossing
     step = step.clamp(lowest, highest)
-    promised = 2 * (step * slope).sum(1) - torch.einsum(
-        "bi,bij,bj->b", step, scaled, step
-    )
+    promised = (step * (2 * slope - _times(scaled, step))).sum(1)
     return step / scale, promised
 
 
 def _solve_free(scaled, slope, damping, step, free):
     """Solve for the free part of a step, the rest of which is given."""
-    step = torch.where(free, 0.0, step)
-    right = (slope - torch.einsum("bij,bj->bi", scaled, step)) * free
-    both = (free[:, :, None] & free[:, None, :]).to(scaled)
-    diagonal = torch.diagonal(scaled, dim1=1, dim2=2)
+    step = step.masked_fill(free, 0.0)
+    right = (slope - _times(scaled, step)) * free
+    matrix = scaled * (free[:, :, None] & free[:, None, :])
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
     # a fixed parameter, or one without any effect, gets a row of the unit matrix
-    filling = torch.where(free & (diagonal > 0), damping[:, None] * diagonal, 1.0)
-    solution, _ = torch.linalg.solve_ex(
-        scaled * both + torch.diag_embed(filling), right[..., None]
-    )
+    diagonal += torch.where(diagonal > 0, damping[:, None] * diagonal, 1.0)
+    solution, _ = torch.linalg.solve_ex(matrix, right[..., None])
     return torch.where(free, torch.nan_to_num(solution[..., 0]), step)
+
+
+def _times(matrix, vector):
+    """Products of matrices (n, K, P) with vectors (n, P)."""
+    return (matrix @ vector[..., None])[..., 0]
 
 
 def prior_penalty(parameters, prior):
