@@ -28,9 +28,11 @@ ROOMS = [
     "sk_payne.exceptions",
     "sk_payne.exchange",
     "sk_payne.grids",
+    "sk_payne.inputs",
     "sk_payne.inspection",
     "sk_payne.networks",
     "sk_payne.spectra",
+    "sk_payne.trained",
 ]
 # Of everything: sections in order and well formed, a summary that is a sentence.
 FORM = {

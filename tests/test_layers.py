@@ -18,22 +18,24 @@ LEVELS = {
     "exceptions": -1,  # on the ground floor with the next, which may import it
     "_checksums": 0,
     "_persistence": 0,
+    "inputs": 0,
     "networks": 1,
     "spectra": 1,
     "grids": 1,
-    "emulators": 2,
+    "trained": 2,
     "datasets": 2,
-    "abundances": 3,
-    "_sharing": 3,
-    "exchange": 3,
-    "inspection": 4,
-    "__main__": 5,  # draws, with inspection
-    "__init__": 4,
+    "emulators": 3,
+    "abundances": 4,
+    "_sharing": 4,
+    "exchange": 4,
+    "inspection": 5,
+    "__main__": 6,  # draws, with inspection
+    "__init__": 5,
 }
 # What only some rooms may import, anywhere.
 RESERVED = {
     "specutils": {"spectra"},
-    "astropy.units": {"spectra", "abundances", "grids"},
+    "astropy.units": {"inputs", "spectra", "abundances", "grids"},
     "astropy.table": {"spectra", "abundances", "grids"},
 }
 # What takes long to import, or may be absent: only inside functions.

@@ -20,6 +20,7 @@ from sk_payne.spectra import (
     broaden,
     broadening_reach,
     doppler_factor,
+    is_covered,
     velocity_sigma,
 )
 
@@ -350,12 +351,19 @@ class _Observer:
         self.instrument, sigma = {}, 0.0
         if regressor.resolving_power is not None:
             resolving_powers = regressor.resolving_power, inverted.resolving_power
+            if np.ndim(inverted.resolving_power):
+                raise ValueError(
+                    "`resolving_power` of the regressor must be None for an emulator "
+                    "whose resolving power is not the same at all wavelengths; got "
+                    f"{regressor.resolving_power}. Set it so in a copy: errors hold "
+                    "alike."
+                )
             self.instrument = dict(
                 zip(("resolving_power", "already"), resolving_powers, strict=True)
             )
             sigma = float(velocity_sigma(*resolving_powers))
         reach = doppler_factor(broadening_reach(self.vsini, self.vmac, sigma))[:, None]
-        self.covered = (self.rest >= grid[0] * reach) & (self.rest <= grid[-1] / reach)
+        self.covered = is_covered(self.rest / reach, self.rest * reach, grid)
 
     def is_between_pixels(self):
         """Whether the fit asks the emulator itself for flux between its pixels."""

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import qmc
 
 from sk_payne.networks import fast_products
+from sk_payne.spectra import is_covered
 
 __all__ = [
     "LabelGuess",
@@ -84,6 +85,7 @@ class LabelGuess:
         self.flux = flux
         self.mean_flux = flux.mean(0)
         self.mean_parameters = parameters.mean(0)
+        self.squares = flux**2
         centred = flux - self.mean_flux
         # with fewer templates than pixels, the dual form solves the smaller system
         kernel = centred @ centred.mT
@@ -114,7 +116,7 @@ class LabelGuess:
     def nearest(self, flux, ivar, n):
         """Rows of the n templates with the smallest chi2, of shape (B, n)."""
         cross = (flux * ivar) @ self.flux.mT
-        chi2 = ivar @ (self.flux**2).mT - 2 * cross
+        chi2 = ivar @ self.squares.mT - 2 * cross
         return chi2.topk(n, dim=1, largest=False).indices
 
     def others(self, flux, ivar, found):
@@ -250,7 +252,7 @@ def resample_roughly(wavelength, flux, ivar, grid):
     Returns
     -------
     flux, ivar : Tensor of shape (B, n_grid)
-        Without information outside, and next to pixels without.
+        Without information outside, in gaps, and next to pixels without.
     """
     # those of arms come one arm after the other
     order = np.argsort(wavelength, axis=1, kind="stable")
@@ -261,4 +263,5 @@ def resample_roughly(wavelength, flux, ivar, grid):
     flux = np.stack([np.interp(grid, w, f) for w, f, _ in stars])
     bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
     ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])
-    return torch.tensor(flux), torch.tensor(np.where(bad == 0, ivar, 0.0))
+    good = (bad == 0) & np.stack([is_covered(grid, grid, w) for w, _, _ in stars])
+    return torch.tensor(flux), torch.tensor(np.where(good, ivar, 0.0))

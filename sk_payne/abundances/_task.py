@@ -14,7 +14,14 @@ from sk_payne.abundances._constraints import Constraints
 from sk_payne.abundances._inverted import Inverted
 from sk_payne.abundances._results import VELOCITY
 from sk_payne.exceptions import WavelengthMismatchError
-from sk_payne.spectra import C_KMS, SpectrumSet, convert_medium, velocity_sigma
+from sk_payne.spectra import (
+    C_KMS,
+    SpectrumSet,
+    convert_medium,
+    describe_segments,
+    touches_grid,
+    velocity_sigma,
+)
 
 __all__ = ["Options", "Task", "is_broadened", "prepare"]
 
@@ -145,10 +152,11 @@ def prepare(inverted, spectra, options):
     limits = _checked_limits(inverted, options)
     _check_weights(options)
     _check_degree(inverted, options.continuum_degree)
+    wavelength = _observed_wavelength(inverted, spectra)
     sigma, matrix = 0.0, None
     if "resolving_power" not in limits:
-        sigma, matrix = _resolution(inverted, spectra, options.resolving_power)
-    wavelength = _observed_wavelength(inverted, spectra)
+        power = options.resolving_power
+        sigma, matrix = _resolution(inverted, spectra, power, wavelength)
     with_velocity = inverted.wavelength is not None and (
         options.velocity_range is not None
     )
@@ -209,7 +217,7 @@ def is_broadened(inverted, options):
     limits = _checked_limits(inverted, options)
     return bool(
         any(high for _, high in limits.values())
-        or _given_sigma(inverted, options.resolving_power)
+        or np.any(_given_sigma(inverted, options.resolving_power))
     )
 
 
@@ -243,6 +251,12 @@ def _power_limits(inverted, limits):
         raise ValueError(
             "`resolving_power` must be a smallest and a largest one, both positive, if "
             f"it is a tuple; got {limits!r}. Pass a list or array of one per pixel."
+        )
+    if np.ndim(inverted.resolving_power):
+        raise ValueError(
+            "`resolving_power` must not be a tuple, of limits between which it is "
+            "found, for an emulator whose own is not the same at all wavelengths; got "
+            f"{limits!r}. Pass one number, or a list or array of one per pixel."
         )
     # which checks the upper end, too
     _given_sigma(inverted, pair[1])
@@ -303,10 +317,11 @@ def _check_degree(inverted, degree):
         )
 
 
-def _resolution(inverted, spectra, resolving_power):
+def _resolution(inverted, spectra, resolving_power, wavelength):
     """Width of the instrument in km/s, beyond that of the emulator, and a matrix.
 
-    The width is one number, or one for each pixel of shape (n, P).
+    The width is one number, or one for each pixel of shape (n, P); `wavelength` of the
+    pixels is None for those of the emulator.
     """
     matrix = None
     if resolving_power is None:
@@ -326,16 +341,19 @@ def _resolution(inverted, spectra, resolving_power):
                     stacklevel=5,
                 )
             return 0.0, matrix
-    sigma = _given_sigma(inverted, resolving_power)
-    if np.ndim(sigma) == 0:
-        return sigma, matrix
-    try:
-        return np.broadcast_to(sigma, spectra.shape), matrix
-    except ValueError as error:
-        raise ValueError(
-            "`resolving_power` must be one number, or one for each pixel of spectra "
-            f"of shape {spectra.shape}; got the shape {np.shape(resolving_power)}."
-        ) from error
+    if np.ndim(resolving_power):
+        try:
+            np.broadcast_to(resolving_power, spectra.shape)
+        except ValueError as error:
+            raise ValueError(
+                "`resolving_power` must be one number, or one for each pixel of "
+                f"spectra of shape {spectra.shape}; got the shape "
+                f"{np.shape(resolving_power)}."
+            ) from error
+    sigma = _given_sigma(inverted, resolving_power, wavelength)
+    if np.ndim(sigma):
+        sigma = np.broadcast_to(sigma, spectra.shape)
+    return sigma, matrix
 
 
 def _is_sharp(matrix):
@@ -345,8 +363,12 @@ def _is_sharp(matrix):
     return (matrix[:, :, middle] == 1).all(axis=1) & ~others.any(axis=(1, 2))
 
 
-def _given_sigma(inverted, resolving_power):
-    """Width in km/s of the instrument, as far as the emulator does not have it."""
+def _given_sigma(inverted, resolving_power, wavelength=None):
+    """Width in km/s of the instrument, as far as the emulator does not have it.
+
+    One number, or one for each of the observed wavelengths, which are those of the
+    emulator if they are None.
+    """
     if resolving_power is None:
         return 0.0
     if inverted.resolving_power is None:
@@ -362,11 +384,23 @@ def _given_sigma(inverted, resolving_power):
             "`resolving_power` must be a positive number, one for each pixel, a tuple "
             f"of a smallest and a largest one, or None; got {resolving_power!r}."
         )
-    if power.ndim == 0:
-        return float(velocity_sigma(power, inverted.resolving_power))
+    has = inverted.resolving_power
+    if np.ndim(has) and wavelength is not None:
+        has = has[_nearest(inverted.wavelength, wavelength)]
+    if power.ndim == 0 and np.ndim(has) == 0:
+        return float(velocity_sigma(power, has))
     # unknown where there is nothing to see
-    power = np.where(np.isnan(power), inverted.resolving_power, power)
-    return velocity_sigma(power, inverted.resolving_power)
+    power = np.where(np.isnan(power), has, power)
+    return velocity_sigma(power, has)
+
+
+def _nearest(grid, wavelength):
+    """Place of the wavelength of a grid that is nearest to each of some others."""
+    place = np.searchsorted(grid, wavelength).clip(1, max(len(grid) - 1, 1))
+    place = place.clip(max=len(grid) - 1)
+    before = np.maximum(place - 1, 0)
+    is_before = wavelength - grid[before] < grid[place] - wavelength
+    return np.where(is_before, before, place)
 
 
 def _arm_offsets(limits, n_arms, with_velocity):
@@ -436,10 +470,9 @@ def _require_overlap(inverted, spectra, wavelength, velocity_range):
     """Stars may miss the emulator one by one, but not all of them."""
     if wavelength is None or not len(spectra):
         return
-    grid = inverted.wavelength
     reach = 0.0 if velocity_range is None else np.abs(velocity_range).max() / C_KMS
-    near = (wavelength >= grid[0] * (1 - reach)) & (
-        wavelength <= grid[-1] * (1 + reach)
+    near = touches_grid(
+        wavelength / (1 + reach), wavelength / (1 - reach), inverted.wavelength
     )
     has_data = (spectra.ivar > 0).any()
     if (
@@ -448,6 +481,6 @@ def _require_overlap(inverted, spectra, wavelength, velocity_range):
     ):
         raise WavelengthMismatchError(
             f"`X` covers {wavelength.min():.1f}-{wavelength.max():.1f} Å, but the "
-            f"emulator knows {grid[0]:.1f}-{grid[-1]:.1f} Å. Pass spectra of that "
-            "range, or an emulator of theirs."
+            f"emulator knows {describe_segments(inverted.wavelength)}. Pass spectra "
+            "of that range, or an emulator of theirs."
         )

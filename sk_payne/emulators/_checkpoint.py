@@ -1,0 +1,189 @@
+"""State of an unfinished training: taken, put back, written and read.
+
+A training that was stopped goes on from it as if it had not been stopped.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from skorch.callbacks import EarlyStopping, PassthroughScoring
+from skorch.history import History
+
+from sk_payne._persistence import replacing
+from sk_payne.exceptions import FileFormatError
+
+__all__ = [
+    "capture",
+    "check_same",
+    "read_state",
+    "restore",
+    "write_state",
+]
+
+# What a checkpoint holds, besides what is only needed to go on from it.
+_KEYS = {"held_out", "network", "optimizer", "settings", "spectra"}
+
+
+def capture(net):
+    """Copy all that decides how a training goes on.
+
+    Parameters
+    ----------
+    net : EmulatorNet
+        Between two steps.
+
+    Returns
+    -------
+    state : dict
+        Nested dicts and lists of tensors and plain values. Callbacks of the user are
+        not in it, except early stopping.
+    """
+    random = {"cpu": torch.random.get_rng_state()}
+    if net.device.startswith("cuda"):
+        random["cuda"] = torch.cuda.get_rng_state(net.device)
+    state = _copy(
+        {
+            "network": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "order": net.order.state_dict(),
+            "random": random,
+            "n_steps": net.n_steps,
+            "callbacks": {
+                name: {key: getattr(callback, key) for key in _remembered(callback)}
+                for name, callback in net.callbacks_
+            },
+        }
+    )
+    # epochs that are over do not change, and there may be many
+    return state | {"history": list(net.history)}
+
+
+def restore(net, state):
+    """Put a captured state back; the state itself stays as it is.
+
+    Parameters
+    ----------
+    net : EmulatorNet
+        Made in the same way, with its callbacks begun.
+    state : dict
+        What :func:`capture` gave.
+    """
+    state = _copy(state)
+    net.module_.load_state_dict(state["network"])
+    net.optimizer_.load_state_dict(state["optimizer"])
+    net.order.load_state_dict(state["order"])
+    net.history_ = History(state["history"])
+    torch.random.set_rng_state(state["random"]["cpu"])
+    if "cuda" in state["random"]:
+        torch.cuda.set_rng_state(state["random"]["cuda"], net.device)
+    for name, callback in net.callbacks_:
+        memory = state["callbacks"].get(name, {})
+        vars(callback).update(_copy(memory, net.device))
+    # the schedule remembers nothing but the number of steps
+    dict(net.callbacks_)["schedule"].lr_scheduler_.last_epoch = net.n_steps
+
+
+def check_same(state, identity, seed, what):
+    """Check that a state belongs to the training that the caller asks for.
+
+    Parameters
+    ----------
+    state : dict
+        State that :func:`capture` took, with the identity of its training.
+    identity : dict
+        Fingerprint of the "spectra", and "settings", of the training asked for.
+    seed : int or None
+        Seed that the caller asks for; None if any will do.
+    what : str
+        Name of the earlier training in error messages.
+
+    Raises
+    ------
+    ValueError
+        If it does not, naming the arguments that differ.
+    """
+    before, now = state["settings"], identity["settings"]
+    if state["spectra"] != identity["spectra"]:
+        others = ["`X` and `y`"]
+    else:
+        others = [
+            "`recipe` and `max_steps`" if name == "recipe" else f"`{name}`"
+            for name in now
+            if before.get(name) != now[name]
+        ]
+        if seed is not None and seed != state.get("seed", seed):
+            others.append("`random_state`")
+    if others:
+        raise ValueError(
+            f"{', '.join(others)} must be those of {what}, which took "
+            f"{state['n_steps']} steps; got others. Use the same again, start anew "
+            "with `fit` and no old checkpoint, or train on with FineTunedEmulator."
+        )
+
+
+def write_state(path, state):
+    """Write a state to a file, which is never half written.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Replaced if it exists.
+    state : dict
+        Of tensors and plain values.
+    """
+    with replacing(path) as file:
+        torch.save(_copy(state, "cpu"), file)
+
+
+def read_state(path):
+    """Read what :func:`write_state` wrote; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    state : dict
+        With its tensors on the CPU.
+
+    Raises
+    ------
+    FileFormatError
+        If it is another file, or damaged.
+    """
+    with open(path, "rb") as file:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or not state.keys() >= _KEYS:
+                raise ValueError("it holds something else")
+        except Exception as error:  # torch raises whatever the bytes happen to mean
+            raise FileFormatError(
+                f"'{path}' is no checkpoint of a training, or damaged. Remove it, or "
+                "pass another `checkpoint`."
+            ) from error
+    return state
+
+
+def _remembered(callback):
+    """Names of what a callback carries from step to step."""
+    if isinstance(callback, EarlyStopping):
+        return ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
+    if isinstance(callback, PassthroughScoring):
+        return ("best_score_",)
+    return getattr(callback, "remembered", ())
+
+
+def _copy(value, device=None):
+    """Deep copy in which numbers are Python's own, as files want them."""
+    if isinstance(value, dict):
+        return {key: _copy(item, device) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copy(item, device) for item in value)
+    if isinstance(value, torch.Tensor):
+        return value.detach().to(device or value.device, copy=True)
+    if isinstance(value, np.generic):
+        return value.item()
+    return copy.deepcopy(value)

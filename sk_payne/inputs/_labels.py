@@ -1,0 +1,160 @@
+"""Tables of labels: stellar parameters by name, in the units of the emulator.
+
+It is here so that labels mean the same in training, prediction and inspection.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sk_payne.inputs._columns import are_numbered, find_columns, open_columns
+from sk_payne.inputs._numbers import Parts, carries_more, list_rows, take_apart
+from sk_payne.inputs._units import convert, unit_name
+
+__all__ = ["LabelTable", "read_labels"]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels of n spectra.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, n_labels), float32 or float64, C-contiguous
+        Or what was given, untouched, if that is no table of real numbers.
+    names : list of str or None
+        Of the columns; None if they have no names.
+    units : list of str or None
+        Of the columns, as astropy reads them, "" without; None if none has a unit.
+
+    Examples
+    --------
+    >>> from sk_payne.inputs import LabelTable
+    >>> LabelTable([[5772.0]], ["teff"], ["K"]).names
+    ['teff']
+    """
+
+    values: np.ndarray
+    names: list | None = None
+    units: list | None = None
+
+
+def read_labels(values, *, argument="X", names=None, units=None):
+    """Labels in the order and units that are wanted.
+
+    Parameters
+    ----------
+    values : array-like or table of shape (n, n_labels)
+        Plain array, Quantity, masked array, list, DataFrame, Table, QTable, Row,
+        DataArray, Dataset or structured array.
+    argument : str, default="X"
+        Name for errors.
+    names : list of str, default=None
+        Labels that are wanted: columns of a container are taken by name, in any order.
+        If None, all columns are taken. Plain arrays are taken by position.
+    units : list of str, default=None
+        Units that are wanted, one for each label; "" where it is not known. If None,
+        values keep their units, which are told in the result.
+
+    Returns
+    -------
+    table : LabelTable
+        float32 and float64 arrays are passed on, not copied. What is not a 2-D table
+        of real numbers is passed on untouched, for the validation of scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or not numbers, a DataFrame has more of them, a unit
+        does not convert, or a value is masked.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from astropy import units as u
+    >>> from sk_payne.inputs import read_labels
+    >>> stars = QTable({"name": ["Sun"], "logg": [4.44], "teff": [5.772] * u.kK})
+    >>> read_labels(stars, names=["teff", "logg"], units=["K", "dex"]).values
+    array([[5.772e+03, 4.440e+00]])
+    """
+    if units is not None:
+        units = list(units)
+    columns = open_columns(values)
+    if columns is None:
+        titles, names, parts = names, None, _unnamed_columns(values)
+        if parts is None:
+            return LabelTable(values)
+        if isinstance(parts, np.ndarray):
+            return LabelTable(parts, None, units)
+    elif _goes_by_position(columns.names, names):
+        parts = list(map(take_apart, columns.values))
+        titles, names = columns.names, columns.names
+        if are_numbered(names):
+            names = None
+    else:
+        titles = names = columns.names if names is None else list(names)
+        parts = list(map(take_apart, find_columns(columns, names, argument)))
+    if titles is None or len(titles) != len(parts):
+        titles = list(range(len(parts)))
+    if units is None or len(units) != len(parts):
+        units = [unit_name(part.unit) for part in parts]
+    read = [
+        _read_column(part, unit, f"column {title!r} of `{argument}`")
+        for part, unit, title in zip(parts, units, titles, strict=True)
+    ]
+    has_units = any(units) or any(part.unit is not None for part in parts)
+    return LabelTable(_stack(read, argument), names, units if has_units else None)
+
+
+def _goes_by_position(found, names):
+    """Whether columns have no names that mean anything, or none are known to us."""
+    if are_numbered(found):
+        return names is None or not set(names) <= set(found)
+    return names is not None and are_numbered(names) and not set(names) <= set(found)
+
+
+def _unnamed_columns(values):
+    """Columns of an array; the array itself if it is plain; None if it is no table."""
+    if isinstance(values, np.matrix):  # which scikit-learn refuses
+        return None
+    if carries_more(values):
+        if not all(
+            isinstance(row, list | tuple) or np.ndim(row) == 1 for row in values
+        ):
+            return None
+        return [take_apart(list(column)) for column in zip(*values, strict=True)]
+    parts = take_apart(values)
+    if parts.numbers is None or parts.numbers.ndim != 2:
+        return None
+    if parts.unit is None and parts.mask is None:
+        return parts.numbers
+    masks = [None] * parts.numbers.shape[1] if parts.mask is None else parts.mask.T
+    columns = zip(parts.numbers.T, masks, strict=True)
+    return [Parts(numbers, mask, parts.unit) for numbers, mask in columns]
+
+
+def _read_column(part, unit, what):
+    if part.numbers is None or part.numbers.ndim > 1:
+        raise ValueError(
+            f"The {what} must be one real number for each spectrum. Leave the column "
+            "out, or pass `label_names` to choose the columns."
+        )
+    if part.mask is not None and part.mask.any():
+        raise ValueError(
+            f"The {what} must have no masked values; {list_rows(part.mask)} masked. "
+            "Leave these spectra out."
+        )
+    numbers = np.atleast_1d(part.numbers)
+    converted = convert(numbers, part.unit, unit, what=f"The {what}")
+    return converted.astype(numbers.dtype, copy=False)
+
+
+def _stack(columns, argument):
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError(
+            f"`{argument}` must have columns of one length; got "
+            f"{[len(column) for column in columns]}."
+        )
+    single = all(column.dtype == np.float32 for column in columns)
+    dtype = np.float32 if single else np.float64
+    return np.ascontiguousarray(np.stack(columns, axis=1), dtype=dtype)

@@ -1,0 +1,316 @@
+"""Arguments that are numbers: arrays, quantities, masked columns, series and lists.
+
+It is here so that units and masks are looked at before they are lost.
+"""
+
+from dataclasses import dataclass
+
+import narwhals as nw
+import numpy as np
+
+from sk_payne.inputs._units import convert
+
+__all__ = [
+    "Parts",
+    "as_real",
+    "carries_more",
+    "list_rows",
+    "take_apart",
+    "to_float",
+    "to_floats",
+]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Numbers, and what came with them.
+
+    Attributes
+    ----------
+    numbers : ndarray of float32 or float64, or None
+        In the byte order of the machine and C-contiguous; None if the values are not
+        real numbers.
+    mask : ndarray of bool or None
+        True where a value is missing; None if none is.
+    unit : astropy Unit, str or None
+        None for plain numbers.
+    """
+
+    numbers: np.ndarray | None
+    mask: np.ndarray | None = None
+    unit: object = None
+
+
+def take_apart(values):
+    """Numbers, mask and unit of an array in whatever container.
+
+    Parameters
+    ----------
+    values : array-like
+        Array, Quantity, Column, Series, DataArray, masked array or list.
+
+    Returns
+    -------
+    parts : Parts
+        Arrays that need no conversion are passed on, not copied.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from sk_payne.inputs._numbers import take_apart
+    >>> parts = take_apart([1, 2] * u.km)
+    >>> parts.numbers, parts.unit
+    (array([1., 2.]), Unit("km"))
+    """
+    if carries_more(values):
+        return _join([take_apart(value) for value in values])
+    unit = getattr(values, "unit", None)
+    mask = None
+    if hasattr(values, "unmasked"):  # astropy.utils.masked
+        mask, values = np.array(values.mask), values.unmasked
+    elif isinstance(values, np.ma.MaskedArray):
+        mask, values = np.ma.getmaskarray(values), np.ma.getdata(values)
+    elif hasattr(values, "coords") and hasattr(values, "dims"):  # xarray
+        unit, values = values.attrs.get("units"), values.values
+    else:
+        values = _native(values)
+    if mask is not None and not mask.any():
+        mask = None
+    if unit is not None:
+        values = getattr(values, "value", values)
+    return Parts(as_real(values), mask, unit)
+
+
+def as_real(values):
+    """Array of float32 or float64, or None if values are not real numbers.
+
+    Parameters
+    ----------
+    values : array-like
+        Without unit or mask.
+
+    Returns
+    -------
+    numbers : ndarray or None
+        In the byte order of the machine and C-contiguous; other numbers than float32
+        become float64. The same array if it is so already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.inputs._numbers import as_real
+    >>> as_real(np.array([1, 2], dtype=">i2")), as_real(["a"])
+    (array([1., 2.]), None)
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:
+            if array.ndim == 0:
+                return None
+            texts = (str, bytes)
+            if any(isinstance(value, texts) for value in array.flat):
+                return None
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    if array.dtype.kind not in "biuf":
+        return None
+    single = array.dtype.newbyteorder("=") == np.float32
+    return np.asarray(array, dtype=np.float32 if single else np.float64, order="C")
+
+
+def to_floats(values, *, argument, unit="", missing=None, is_difference=False):
+    """Numbers of any shape, in the unit that is wanted.
+
+    Parameters
+    ----------
+    values : array-like
+        Plain numbers, which are in `unit` already, or with a unit or a mask.
+    argument : str
+        Name for errors, such as "vsini" or "priors['teff']".
+    unit : str, default=""
+        Unit of the result.
+    missing : float, default=None
+        What masked values become, such as NaN. If None, they are refused.
+    is_difference : bool, default=False
+        Whether values are differences, such as errors.
+
+    Returns
+    -------
+    numbers : ndarray, float64
+        In `unit`.
+
+    Raises
+    ------
+    TypeError
+        If values are not real numbers.
+    ValueError
+        If their unit does not convert, or some are masked and `missing` is None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from sk_payne.inputs import to_floats
+    >>> to_floats((4.5 * u.kK, 5500), argument="bounds['teff']", unit="K")
+    array([4500., 5500.])
+    >>> to_floats(np.ma.array([1, 2], mask=[0, 1]), argument="x", missing=np.nan)
+    array([ 1., nan])
+    """
+    if carries_more(values):
+        options = {"unit": unit, "missing": missing, "is_difference": is_difference}
+        items = [to_floats(value, argument=argument, **options) for value in values]
+        if len({item.shape for item in items}) > 1:
+            raise TypeError(f"`{argument}` must be numbers, in rows of one length.")
+        return np.array(items)
+    parts = take_apart(values)
+    if parts.numbers is None:
+        raise TypeError(
+            f"`{argument}` must be real numbers{f' in {unit}' if unit else ''}; got "
+            f"{values!r:.80}."
+        )
+    numbers = convert(
+        np.asarray(parts.numbers, dtype=np.float64),
+        parts.unit,
+        unit,
+        what=f"`{argument}`",
+        is_difference=is_difference,
+    )
+    if parts.mask is None:
+        return numbers
+    if missing is None:
+        raise ValueError(
+            f"`{argument}` must have no masked values; {list_rows(parts.mask)} "
+            f"{'are' if np.sum(parts.mask) > 1 else 'is'} masked. Fill them or leave "
+            "them out."
+        )
+    return np.where(parts.mask, missing, numbers)
+
+
+def to_float(value, *, argument, unit=""):
+    """One number, in the unit that is wanted.
+
+    Parameters
+    ----------
+    value : float or Quantity
+        A plain number is in `unit` already.
+    argument : str
+        Name for errors.
+    unit : str, default=""
+        Unit of the result.
+
+    Returns
+    -------
+    number : float
+        In `unit`.
+
+    Raises
+    ------
+    TypeError
+        If it is not one real number.
+    ValueError
+        If the unit does not convert, or the number is masked.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from sk_payne.inputs import to_float
+    >>> to_float(2000 * u.m / u.s, argument="vsini", unit="km/s")
+    2.0
+    """
+    numbers = to_floats(value, argument=argument, unit=unit)
+    if numbers.ndim:
+        raise TypeError(
+            f"`{argument}` must be one number; got an array of shape {numbers.shape}."
+        )
+    return float(numbers)
+
+
+def carries_more(values):
+    """Whether items of a list, or of its lists, have units or masks.
+
+    Parameters
+    ----------
+    values : object
+        A list, tuple or array of objects, such as a mean and an error. Anything else
+        is no list.
+
+    Returns
+    -------
+    carries_more : bool
+        True if any of them has.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from sk_payne.inputs._numbers import carries_more
+    >>> carries_more([1, 2]), carries_more([[1, 2], [3, 4 * u.K]])
+    (False, True)
+    """
+    if not isinstance(values, list | tuple):
+        if type(values) is not np.ndarray or values.dtype != object:
+            return False
+        values = values.ravel()
+    return any(
+        hasattr(value, "unit") or hasattr(value, "mask") or carries_more(value)
+        for value in values
+    )
+
+
+def list_rows(mask):
+    """Say which rows of an array are masked somewhere.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+        True for masked values.
+
+    Returns
+    -------
+    rows : str
+        Such as "rows 3, 7 and 2 others", or "the value" of a single number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.inputs._numbers import list_rows
+    >>> list_rows(np.array([False, True])), list_rows(np.ones(7, bool))
+    ('row 1', 'rows 0, 1, 2, 3, 4 and 2 others')
+    """
+    mask = np.asarray(mask)
+    if mask.ndim == 0:
+        return "the value"
+    rows = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1))
+    shown = ", ".join(map(str, rows[:5]))
+    others = f" and {len(rows) - 5} others" if len(rows) > 5 else ""
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{others}"
+
+
+def _native(values):
+    """Array of a Series or DataFrame, with NaN where a value is missing."""
+    if isinstance(values, np.ndarray | list | tuple):
+        return values
+    frame = nw.from_native(
+        values, eager_only=True, allow_series=True, pass_through=True
+    )
+    is_known = isinstance(frame, nw.Series | nw.DataFrame)
+    return frame.to_numpy() if is_known else values
+
+
+def _join(items):
+    """Parts of a list, in the unit of its first item that has one."""
+    unit = next((item.unit for item in items if item.unit is not None), None)
+    shapes = {np.shape(item.numbers) for item in items}
+    if any(item.numbers is None for item in items) or len(shapes) > 1:
+        return Parts(None, None, unit)
+    wanted = "" if unit is None else unit
+    numbers = [
+        convert(item.numbers, item.unit, wanted, what="Items of a list")
+        for item in items
+    ]
+    masks = [
+        np.zeros(np.shape(item.numbers), bool) if item.mask is None else item.mask
+        for item in items
+    ]
+    mask = np.array(masks)
+    return Parts(as_real(numbers), mask if mask.any() else None, unit)

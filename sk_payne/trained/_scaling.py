@@ -1,0 +1,131 @@
+"""Scaling of labels and flux to the numbers that a network learns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Scaling"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Labels in -1..1 over the training box; flux around zero with unit scatter.
+
+    Parameters
+    ----------
+    label_center : ndarray of shape (n_labels,)
+        Middle of the training box, in the units of the labels.
+    label_half_width : ndarray of shape (n_labels,)
+        Half of its range, or one for a label that does not vary.
+    flux_offset : ndarray of shape (n_wavelengths,) or (1,)
+        Mean flux, per wavelength for networks on a fixed grid, over all for those
+        that take the wavelength.
+    flux_scale : float
+        Standard deviation of the flux about that mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.trained import Scaling
+    >>> scaling = Scaling(np.array([5000.0]), np.array([1000.0]), np.array([0.9]), 0.1)
+    >>> scaling.scale_labels(np.array([[5500.0]])), scaling.scale_flux(np.array([1.0]))
+    (array([[0.5]]), array([1.]))
+    """
+
+    label_center: np.ndarray
+    label_half_width: np.ndarray
+    flux_offset: np.ndarray
+    flux_scale: float
+
+    @classmethod
+    def from_training(cls, labels, flux, *, per_wavelength):
+        """Measure the scaling on a training set.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_spectra, n_labels)
+            Stellar parameters.
+        flux : TrainingFlux of shape (n_spectra, n_wavelengths)
+            Flux; masked pixels do not count.
+        per_wavelength : bool
+            Whether every wavelength has its own offset.
+
+        Returns
+        -------
+        scaling : Scaling
+            Sums are taken in float64: in float32 the mean of 1e5 spectra is off by
+            as much as a good emulator.
+        """
+        offset = flux.mean_spectrum
+        if not per_wavelength:
+            offset = offset.mean(keepdims=True)
+        scale = _scatter(flux, offset)
+        low = labels.min(axis=0).astype(np.float64)
+        high = labels.max(axis=0).astype(np.float64)
+        return cls(
+            label_center=(low + high) / 2,
+            label_half_width=np.where(high > low, (high - low) / 2, 1.0),
+            flux_offset=offset,
+            flux_scale=scale if scale > 0 else 1.0,
+        )
+
+    def describe_labels(self, names):
+        """Names and scale of the labels, as `build_network` takes them.
+
+        Parameters
+        ----------
+        names : list of str
+            Names of the labels.
+
+        Returns
+        -------
+        label_scale : tuple
+            Names, centres and half widths.
+        """
+        return names, self.label_center.tolist(), self.label_half_width.tolist()
+
+    def scale_labels(self, labels):
+        """Labels in units of the training box.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_spectra, n_labels)
+            Stellar parameters.
+
+        Returns
+        -------
+        scaled : ndarray of shape (n_spectra, n_labels)
+            -1 to 1 in the box.
+        """
+        return (labels - self.label_center) / self.label_half_width
+
+    def scale_flux(self, flux):
+        """Flux as the network gives it.
+
+        Parameters
+        ----------
+        flux : ndarray of shape (n_spectra, n_wavelengths)
+            Flux.
+
+        Returns
+        -------
+        scaled : ndarray of shape (n_spectra, n_wavelengths)
+            Scaled flux.
+        """
+        return (flux - self.flux_offset) / self.flux_scale
+
+
+def _scatter(flux, offset, n_rows=256):
+    """Measure the standard deviation of the flux about the offset, in blocks."""
+    squares, weights = [], []
+    for rows in np.array_split(np.arange(len(flux)), max(1, len(flux) // n_rows)):
+        rows = slice(rows[0], rows[-1] + 1)
+        square = (flux[rows] - offset) ** 2
+        bad = flux.bad_pixels(rows)
+        if bad is None:
+            squares.append(np.mean(square))
+            weights.append(1.0)
+        elif not bad.all():
+            squares.append(np.mean(square[~bad]))
+            weights.append(np.mean(~bad))
+    return float(np.sqrt(np.average(squares, weights=weights)))
