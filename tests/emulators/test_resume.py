@@ -75,7 +75,7 @@ class Dropping(nn.Module):
         self.n_calls = 0
 
     def forward(self, labels):
-        self.n_calls += 1
+        self.n_calls += len(labels) > 2  # not when its flux is looked at once built
         if self.n_calls == self.stop_at_call:
             raise KeyboardInterrupt
         return self.last(self.drop(torch.relu(self.norm(self.first(labels)))))
