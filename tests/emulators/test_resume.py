@@ -235,8 +235,7 @@ def test_interruption_while_the_held_out_spectra_are_looked_at_loses_nothing(
     assert_same_bits(found, straight, tiny_grid.data)
 
 
-# the first call looks at the shape; 9th, 17th, 25th ... are held-out spectra
-@pytest.mark.parametrize("call", [2, 20, 25])
+@pytest.mark.parametrize("call", [1, 19, 24])  # 8th, 16th, 24th ... are held-out
 def test_interruption_inside_a_network_that_draws_random_numbers_loses_nothing(
     make, interrupt, tiny_grid, monkeypatch, call
 ):
