@@ -19,6 +19,7 @@ from sk_payne.spectra import (
     SpectrumSet,
     convert_medium,
     describe_segments,
+    is_covered,
     touches_grid,
     velocity_sigma,
 )
@@ -391,6 +392,10 @@ def _given_sigma(inverted, resolving_power, wavelength=None):
         return float(velocity_sigma(power, has))
     # unknown where there is nothing to see
     power = np.where(np.isnan(power), has, power)
+    if np.ndim(has) and wavelength is not None:
+        # what the emulator does not cover is not used, whatever is said of it
+        covered = is_covered(wavelength, wavelength, inverted.wavelength)
+        power = np.where(covered, power, np.minimum(power, has))
     return velocity_sigma(power, has)
 
 
