@@ -4,6 +4,7 @@ It is here so that the whole job can be seen at work before a line of code is wr
 """
 
 import argparse
+import io
 import sys
 import time
 import warnings
@@ -284,7 +285,9 @@ def _write_table(path, table, recovery):
     for i, name in enumerate(recovery.label_names):
         unit = table[name].unit
         table[f"{name}_true"] = recovery.true[:, i] * unit
-    table.write(path, format="ascii.ecsv", overwrite=True)
+    text = io.StringIO()
+    table.write(text, format="ascii.ecsv")
+    path.write_text(text.getvalue(), encoding="utf-8")
     print(f"\nWrote {path}")
 
 
@@ -345,4 +348,7 @@ def _fit_display(emulator, recovery, spectra, table, star, snr):
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that lacks a letter gets a "?"
+        stream.reconfigure(errors="replace")
     sys.exit(main())

@@ -9,6 +9,7 @@ __all__ = [
     "ExtrapolationWarning",
     "FileFormatError",
     "TrainingInterruptedWarning",
+    "UnreadColumnWarning",
     "WavelengthMismatchError",
 ]
 
@@ -19,6 +20,10 @@ class ExtrapolationWarning(UserWarning):
 
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped by hand before its last step."""
+
+
+class UnreadColumnWarning(UserWarning):
+    """A file has columns or images that may be errors or masks and were not read."""
 
 
 class WavelengthMismatchError(ValueError):

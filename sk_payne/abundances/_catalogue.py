@@ -361,7 +361,7 @@ def _read_part(path):
     from astropy.table import QTable
 
     try:
-        table = QTable.read(path, format="ascii.ecsv")
+        table = QTable.read(path, format="ascii.ecsv", encoding="utf-8")
         table.meta["catalogue"]["n_items"]
     except Exception as error:  # of whatever a damaged file looks like
         raise FileFormatError(
