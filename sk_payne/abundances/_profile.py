@@ -41,7 +41,7 @@ def profile_limits(task, spectra, found, columns, *, confidence, side):
     -------
     limits : ndarray of shape (n, n_columns)
         In the units of the parameters; infinite where chi2 does not rise enough within
-        the bounds, NaN for stars without data.
+        the bounds, NaN for stars without data, and the value itself where it is known.
     """
     limits = np.full((len(spectra), len(columns)), np.nan)
     sign = 1.0 if side == "upper" else -1.0
@@ -54,7 +54,10 @@ def profile_limits(task, spectra, found, columns, *, confidence, side):
         best, how = batch.fit_again()
         for i, column in enumerate(columns):
             place = _limit(best, how, column, sign, z).cpu().numpy()
-            limits[rows[batch.rows], i] = center[column] + scale[column] * place
+            known = batch.constraints.value[:, column]
+            limits[rows[batch.rows], i] = np.where(
+                np.isnan(known), center[column] + scale[column] * place, known
+            )
     return limits
 
 

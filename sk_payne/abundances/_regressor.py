@@ -4,7 +4,7 @@ It is here as the door of inference: it validates, fits all stars, and reports.
 """
 
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from numbers import Integral
 from os import PathLike
 
@@ -26,18 +26,20 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_payne.abundances._fitting import fit_task
-from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._inverted import Trained, inverted_of
 from sk_payne.abundances._posterior import sample_posterior, weigh_posterior
 from sk_payne.abundances._profile import profile_limits
 from sk_payne.abundances._reach import cut_to, pixels_in_reach
 from sk_payne.abundances._results import FLAGS, make_limits_table, make_table
 from sk_payne.abundances._task import Options, prepare
 from sk_payne.abundances._training_spectra import (
+    describe,
     fill_bad_pixels,
     on_one_grid,
-    with_grid,
+    read_training_labels,
 )
 from sk_payne.exceptions import did_you_mean
+from sk_payne.inputs import LabelTable, read_flux, read_labels
 from sk_payne.spectra import SpectrumSet, as_spectra
 
 
@@ -264,17 +266,21 @@ class AbundanceRegressor(
             If there are bad pixels.
         """
         self._refuse_paths(X)
-        spectra, y = self._validate_training(X, y)
-        self._one_label = y.ndim == 1
-        labels = y.reshape(len(y), -1)
+        spectra, table = self._validate_training(X, y)
+        self._one_label = table.values.ndim == 1
+        labels = table.values.reshape(len(table.values), -1)
         flux = fill_bad_pixels(spectra.flux, spectra.ivar == 0, labels)
-        emulator = with_grid(clone(self.emulator), spectra)
+        emulator = describe(clone(self.emulator), spectra, table)
         routed = process_routing(self, "fit", **fit_params)
         self.emulator_ = emulator.fit(labels, flux, **routed.emulator.fit)
-        self._box = np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1)
-        self.label_names_ = as_inverted(
-            self.emulator_, training_box=self._box
-        ).label_names
+        self._trained = Trained(
+            np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1),
+            table.names,
+            table.units,
+            spectra.wavelength,
+            spectra.medium,
+        )
+        self.label_names_ = inverted_of(self).label_names
         return self
 
     def predict(
@@ -581,15 +587,39 @@ class AbundanceRegressor(
             return weigh_posterior(task, spectra, found, **how)
         return sample_posterior(task, spectra, found, n_steps=n_steps, **how)
 
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination of the labels (:func:`~sklearn.metrics.r2_score`).
+
+        Parameters
+        ----------
+        X : spectra, or array-like of shape (n_stars, n_pixels)
+            As in :meth:`predict`.
+        y : array-like or table of shape (n_stars, n_labels) or (n_stars,)
+            True labels; those of a table are taken by name.
+        sample_weight : array-like of shape (n_stars,), default=None
+            Weights of the stars.
+
+        Returns
+        -------
+        score : float
+            Mean of all labels.
+        """
+        check_is_fitted(self)
+        inverted = inverted_of(self)
+        names, units = inverted.label_names, inverted.label_units
+        y = read_labels(y, argument="y", names=names, units=units).values
+        return super().score(X, y, sample_weight=sample_weight)
+
     def get_metadata_routing(self):
-        """Route metadata of `fit` to the emulator.
+        """Route metadata of `fit` to the emulator, and its own to the regressor.
 
         Returns
         -------
         router : MetadataRouter
             What scikit-learn asks for.
         """
-        return MetadataRouter(owner=self).add(
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(
             emulator=self.emulator,
             method_mapping=MethodMapping().add(caller="fit", callee="fit"),
         )
@@ -603,9 +633,13 @@ class AbundanceRegressor(
         return hasattr(self, "emulator_") or _is_fitted(self.emulator)
 
     def _refuse_paths(self, X):
+        is_list = isinstance(X, list | tuple)
+        if is_list and not len(X):
+            raise ValueError("`X` must hold at least one spectrum; got an empty list.")
+        first = X[0] if is_list else X
         for name, value, reader in (
             ("emulator", self.emulator, "sk_payne.load"),
-            ("X", X, "sk_payne.spectra.read_spectra"),
+            ("X", first, "sk_payne.spectra.read_spectra"),
         ):
             if isinstance(value, str | PathLike):
                 raise TypeError(
@@ -614,16 +648,12 @@ class AbundanceRegressor(
                 )
 
     def _validate_training(self, X, y):
+        """Give spectra on one grid, and labels as the emulator wants them."""
+        table = read_training_labels(y, self.emulator)
+        y = table.values
         if _is_plain(X):
-            X, y = validate_data(
-                self,
-                _without_mask(X),
-                y,
-                multi_output=True,
-                y_numeric=True,
-                dtype=np.float64,
-                ensure_all_finite=False,
-            )
+            how = {"multi_output": True, "y_numeric": True}
+            X, y = _validated(self, X, y, **how)
         spectra = as_spectra(X, medium=self.medium, require_uncertainty=False)
         y = np.asarray(y, dtype=np.float64)
         if len(spectra) != len(y):
@@ -633,7 +663,7 @@ class AbundanceRegressor(
             )
         if spectra.wavelength is not None and spectra.wavelength.ndim == 2:
             spectra = on_one_grid(spectra)
-        return spectra, y
+        return spectra, LabelTable(y, table.names, table.units)
 
     def _measure(self, X, uncertainty, mask, *, keep_model=False):
         inverted, spectra, options, whole = self._prepared(X, uncertainty, mask)
@@ -649,25 +679,27 @@ class AbundanceRegressor(
         """Give the emulator, spectra near it, options, and the whole and the part."""
         self._refuse_paths(X)
         check_is_fitted(self)
-        emulator = getattr(self, "emulator_", self.emulator)
-        inverted = as_inverted(
-            emulator, self.bounds, training_box=getattr(self, "_box", None)
-        )
+        inverted = inverted_of(self)
         if _is_plain(X):
-            X = validate_data(
-                self,
-                _without_mask(X),
-                reset=False,
-                dtype=np.float64,
-                ensure_all_finite=False,
-            )
+            X = _validated(self, X, reset=False)
         spectra = as_spectra(
             X, medium=self.medium, uncertainty=uncertainty, mask=mask, snr=self.snr
         )
-        names = [field.name for field in fields(Options)]
-        options = Options(**{name: getattr(self, name) for name in names})
+        options = Options.of(self)
         whole = spectra.shape, pixels_in_reach(inverted, spectra, options)
         return inverted, *cut_to(whole[1], spectra, options), whole
+
+
+def _validated(regressor, X, *y, **how):
+    """Check flux and labels as scikit-learn does, and give flux with unit and mask."""
+    table = read_flux(X, argument="X")
+    has_more = table.mask is not None or table.unit is not None
+    plain = table.values if has_more else X
+    how |= {"dtype": np.float64, "ensure_all_finite": False}
+    checked = validate_data(regressor, plain, *y, **how)
+    if not has_more:
+        return checked
+    return (X, checked[1]) if y else X
 
 
 def _is_plain(X):
@@ -680,13 +712,6 @@ def _is_plain(X):
         X = X[0]
     # a user's class may derive from one of theirs
     return not any(cls.__module__.startswith("specutils") for cls in type(X).__mro__)
-
-
-def _without_mask(X):
-    """Give a masked array with NaN at bad pixels: validation would drop the mask."""
-    if isinstance(X, np.ma.MaskedArray):
-        return X.astype(np.float64).filled(np.nan)
-    return X
 
 
 def _is_fitted(estimator):

@@ -4,7 +4,7 @@ It is here so that every batch of stars finds the same things prepared.
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Integral
 from typing import Any
 
@@ -13,15 +13,25 @@ import numpy as np
 from sk_payne.abundances._constraints import Constraints
 from sk_payne.abundances._inverted import Inverted
 from sk_payne.abundances._observation import Broadening
-from sk_payne.abundances._results import VELOCITY
+from sk_payne.abundances._results import VELOCITY, nuisance_unit
 from sk_payne.abundances._sampling import Instrument
 from sk_payne.abundances._score_test import Directions
 from sk_payne.abundances._start import Starts
 from sk_payne.abundances._velocity_scan import VelocityScan
-from sk_payne.exceptions import WavelengthMismatchError
+from sk_payne.exceptions import ResolutionWarning, WavelengthMismatchError
+from sk_payne.inputs import without_unit
 from sk_payne.spectra import C_KMS, convert_medium, velocity_sigma
 
 __all__ = ["Options", "Task", "is_broadened", "prepare"]
+
+# Part by which wavelengths of one pixel may differ: 0.3 km/s.
+_SAME = 1e-6
+
+# Units of the arguments that may be quantities.
+_UNITS = {name: "km/s" for name in ("velocity_range", "vsini", "vmac", "arm_offsets")}
+_UNITS |= {
+    name: "" for name in ("resolving_power", "limb_darkening", "error_floor", "clip")
+}
 
 
 @dataclass
@@ -43,6 +53,27 @@ class Options:
     clip: float | None = None
     estimate: str = "mode"
     max_iterations: int = 100
+
+    @classmethod
+    def of(cls, regressor):
+        """Take the arguments of a regressor, velocities in km/s."""
+        options = {field.name: getattr(regressor, field.name) for field in fields(cls)}
+        for name, unit in _UNITS.items():
+            options[name] = without_unit(options[name], argument=name, unit=unit)
+        return cls(**options)
+
+    @property
+    def is_as_sharp(self):
+        """Whether the user said that spectra are as sharp as those of the emulator."""
+        power = self.resolving_power
+        return isinstance(power, str) and power == "emulator"
+
+    @property
+    def wants_velocity(self):
+        """Whether a velocity was asked for, and not only by default."""
+        wanted = _as_numbers(self.velocity_range)
+        default = type(self).velocity_range
+        return self.velocity_range is not None and not np.array_equal(wanted, default)
 
 
 @dataclass
@@ -154,7 +185,7 @@ def prepare(inverted, spectra, options):
     if "resolving_power" in limits:
         sigma, matrix = 0.0, None
     else:
-        sigma, matrix = _resolution(inverted, spectra, options.resolving_power)
+        sigma, matrix = _resolution(inverted, spectra, options)
     is_fourier = np.ndim(sigma) == 0
     broadening = sketch = None
     if inverted.wavelength is not None:
@@ -196,6 +227,8 @@ def prepare(inverted, spectra, options):
     nuisances = broadening.free if broadening else []
     nuisances += [f"velocity_offset_{i + 1}" for i in range(len(offsets))]
     nuisances += [VELOCITY] * with_velocity
+    widths = [name for name, (_, high) in limits.items() if high]
+    _refuse_double(inverted.label_names, [*widths, *nuisances])
     starts = Starts(inverted, sketch)
     task = Task(
         inverted=inverted,
@@ -215,6 +248,7 @@ def prepare(inverted, spectra, options):
     )
     task.constraints = Constraints.from_mappings(
         [*inverted.label_names, *nuisances],
+        [*inverted.label_units, *map(nuisance_unit, nuisances)],
         len(spectra),
         options.fixed,
         options.priors,
@@ -230,6 +264,18 @@ def prepare(inverted, spectra, options):
     return task
 
 
+def _refuse_double(label_names, nuisances):
+    """Refuse parameters of the fit that are labels of the emulator as well."""
+    for name in nuisances:
+        if name in label_names:
+            argument = "velocity_range" if name == VELOCITY else name
+            raise ValueError(
+                f"`{argument}` must be {'None' if name == VELOCITY else '0'} for an "
+                f"emulator with the label {name!r}, which already does the same to its "
+                "spectra. Or train an emulator without that label."
+            )
+
+
 def is_broadened(inverted, options):
     """Whether model spectra are broader than those of the emulator.
 
@@ -237,7 +283,7 @@ def is_broadened(inverted, options):
     ----------
     inverted : Inverted
         The emulator.
-    options : Options or AbundanceRegressor
+    options : Options
         With one resolving power, or none.
 
     Returns
@@ -248,7 +294,7 @@ def is_broadened(inverted, options):
     limits = _checked_limits(inverted, options)
     return bool(
         any(high for _, high in limits.values())
-        or _given_sigma(inverted, options.resolving_power)
+        or (not options.is_as_sharp and _given_sigma(inverted, options.resolving_power))
     )
 
 
@@ -263,12 +309,14 @@ def _checked_limits(inverted, options):
         )
     is_wanted = any(high for _, high in limits.values())
     is_wanted |= options.integrate_pixels or options.arm_offsets is not None
-    is_wanted |= options.resolving_power is not None
+    is_wanted |= options.resolving_power is not None and not options.is_as_sharp
+    is_wanted |= options.wants_velocity
     if inverted.wavelength is None and is_wanted:
         raise ValueError(
-            "`resolving_power`, `integrate_pixels`, `arm_offsets`, `vsini` and `vmac` "
-            "must keep their defaults for an emulator without wavelengths. Pass "
-            "`wavelength=` and `medium=` to SpectrumEmulator and train it again."
+            "`velocity_range`, `resolving_power`, `integrate_pixels`, `arm_offsets`, "
+            "`vsini` and `vmac` must keep their defaults for an emulator that cannot "
+            "be evaluated at other wavelengths. Pass `wavelength=` and `medium=` to "
+            "SpectrumEmulator and train it again, without other estimators around it."
         )
     if isinstance(options.resolving_power, tuple):
         limits["resolving_power"] = _power_limits(inverted, options.resolving_power)
@@ -342,12 +390,16 @@ def _check_degree(inverted, degree):
         )
 
 
-def _resolution(inverted, spectra, resolving_power):
+def _resolution(inverted, spectra, options):
     """Width of the instrument in km/s, beyond that of the emulator, and a matrix.
 
     The width is one number, or one for each pixel of shape (n, P).
     """
+    resolving_power = options.resolving_power
+    if options.is_as_sharp:
+        return 0.0, None
     if resolving_power is None:
+        _warn_unstated(inverted, spectra)
         if spectra.resolution_matrix is not None:
             # which says it better than a resolving power does
             return 0.0, spectra.resolution_matrix
@@ -376,6 +428,34 @@ def _resolution(inverted, spectra, resolving_power):
     return sigma, None
 
 
+def _warn_unstated(inverted, spectra):
+    """Warn of spectra of unknown resolving power: they are taken as sharp."""
+    if inverted.resolving_power is None or spectra.wavelength is None:
+        return
+    seen = spectra.ivar > 0
+    unknown = seen
+    if spectra.resolving_power is not None:
+        unknown = unknown & np.isnan(spectra.resolving_power)
+    if spectra.resolution_matrix is not None:
+        # joined to those of other spectra, those without one see sharply
+        middle = spectra.resolution_matrix.shape[2] // 2
+        sharp = (spectra.resolution_matrix[..., middle] == 1) | ~seen
+        unknown = unknown & sharp.all(axis=1, keepdims=True)
+    rows = np.flatnonzero(unknown.any(axis=1))
+    if len(rows):
+        warnings.warn(
+            f"{len(rows)} of {len(spectra)} spectra state no resolving power, the "
+            f"first is spectrum {rows[0]}, and are taken to be as sharp as those of "
+            f"the emulator, of {inverted.resolving_power:g}. If they are not, labels "
+            "are wrong by many of their errors, without a flag: [Fe/H] by 7 of them at "
+            "20 000 instead of infinity. Pass `resolving_power=` to the regressor, a "
+            "number or 'emulator' if they are as sharp, or set "
+            'spectrum.meta["resolving_power"].',
+            ResolutionWarning,
+            stacklevel=6,
+        )
+
+
 def _given_sigma(inverted, resolving_power):
     """Width in km/s of the instrument, as far as the emulator does not have it."""
     if resolving_power is None:
@@ -391,7 +471,8 @@ def _given_sigma(inverted, resolving_power):
     if power.ndim == 0 and np.isnan(power):
         raise ValueError(
             "`resolving_power` must be a positive number, one for each pixel, a tuple "
-            f"of a smallest and a largest one, or None; got {resolving_power!r}."
+            "of a smallest and a largest one, 'emulator' or None; got "
+            f"{resolving_power!r}."
         )
     if power.ndim == 0:
         return float(velocity_sigma(power, inverted.resolving_power))
@@ -438,20 +519,41 @@ def _observed_wavelength(inverted, spectra):
                 "objects, if the emulator was trained with wavelengths."
             )
         return None
-    if inverted.wavelength is None:
-        if inverted.n_pixels == n_pixels and spectra.wavelength.ndim == 1:
-            return None
+    if inverted.wavelength is not None:
+        return _converted(spectra, inverted.medium)
+    if inverted.pixels is None:
         raise ValueError(
-            "`X` has wavelengths, but the emulator was trained without. Pass "
-            "`wavelength=` and `medium=` to SpectrumEmulator and train it again."
+            "`X` has wavelengths, but those of the emulator are not known. Pass "
+            "`wavelength=` and `medium=` to SpectrumEmulator and train it again, or "
+            "plain arrays of flux on the pixels of the emulator."
         )
+    wavelength = spectra.wavelength
+    if inverted.pixels_medium is not None:
+        wavelength = _converted(spectra, inverted.pixels_medium)
+    if (
+        n_pixels != inverted.n_pixels
+        or not (
+            np.isclose(wavelength, inverted.pixels, rtol=_SAME, atol=0)
+            | (spectra.ivar == 0)
+        ).all()
+    ):
+        raise WavelengthMismatchError(
+            "`X` must be on the wavelengths of the training spectra, as the emulator "
+            "cannot be evaluated at others: SpectrumEmulator can, without other "
+            "estimators around it. Resample the spectra, or train such an emulator."
+        )
+    return None
+
+
+def _converted(spectra, medium):
+    """Wavelengths of the spectra in the medium of the emulator."""
     if spectra.medium is None:
         raise ValueError(
             "`medium` of the spectra is not known. Pass "
             "AbundanceRegressor(..., medium='air') or 'vacuum', or set "
             'spectrum.meta["medium"]: they differ by 80 km/s.'
         )
-    return convert_medium(spectra.wavelength, spectra.medium, inverted.medium)
+    return convert_medium(spectra.wavelength, spectra.medium, medium)
 
 
 def _check_velocity_range(velocity_range):
