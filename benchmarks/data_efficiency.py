@@ -30,10 +30,9 @@ from sklearn.model_selection import learning_curve
 
 from sk_payne import FineTunedEmulator, SpectrumEmulator
 from sk_payne.datasets import load_sme_grid
-from sk_payne.emulators import RECIPES
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.grids import read_grid
-from sk_payne.networks import NETWORKS
+from sk_payne.networks import NETWORKS, default_recipe
 
 warnings.simplefilter("ignore", ExtrapolationWarning)
 
@@ -152,7 +151,7 @@ def make(arch, start, budget, seed, grid):
 
 
 def n_steps(arch, budget):
-    return max(1, round(budget * RECIPES[arch].max_steps))
+    return max(1, round(budget * default_recipe(arch).max_steps))
 
 
 def pretrained(arch, budget):

@@ -219,23 +219,23 @@ class Recipes(_Written):
 
     def run(self):
         """Make the table."""
-        from sk_payne.emulators import Recipe
-        from sk_payne.emulators._recipe import RECIPES
+        from sk_payne.networks import NETWORKS, Recipe
 
+        recipes = {name: network.recipe for name, network in NETWORKS.items()}
         default = Recipe()
         names = [
             field.name
             for field in fields(Recipe)
             if any(
                 getattr(recipe, field.name) != getattr(default, field.name)
-                for recipe in RECIPES.values()
+                for recipe in recipes.values()
             )
         ]
         rows = [
-            [f"``{name}``", *(_entry(recipe, name) for recipe in RECIPES.values())]
+            [f"``{name}``", *(_entry(recipe, name) for recipe in recipes.values())]
             for name in names
         ]
-        return self.written(list_table(["", *(f"``{a}``" for a in RECIPES)], rows))
+        return self.written(list_table(["", *(f"``{a}``" for a in recipes)], rows))
 
 
 def _entry(recipe, name):

@@ -19,7 +19,7 @@ from sk_payne.abundances._observation import (
 from sk_payne.abundances._score_test import score_excess
 from sk_payne.abundances._start import resample_roughly
 from sk_payne.abundances._weights import reweigh
-from sk_payne.spectra import doppler_factor
+from sk_payne.spectra import doppler_factor, grid_segments, is_covered, touches_grid
 
 __all__ = ["POOR", "Batch", "is_poor"]
 
@@ -105,6 +105,7 @@ class Batch:
     def _prepare(self, rank):
         """Find velocities and continua, in turn; see which pixels count, and how."""
         is_normalised = self.task.options.continuum_degree is None
+        self._leave_gaps_out()
         if not is_normalised:
             self._find_continuum()
         if self.task.with_velocity:
@@ -117,6 +118,22 @@ class Batch:
             self._add_error(self._emulator_error())
         if self.task.options.error_floor != "fit":
             self._add_error(self.task.options.error_floor)
+
+    def _leave_gaps_out(self):
+        """Give no weight to pixels that no velocity brings out of a gap of the grid."""
+        grid = self.inverted.wavelength
+        if self.wavelength is None or len(grid_segments(grid)) == 1:
+            return
+        velocities = np.zeros(2)
+        if self.task.with_velocity:
+            velocities = velocities + self.task.options.velocity_range
+        if self.task.offsets:
+            low, high = np.transpose(self.task.offsets)
+            velocities[0] += min(0.0, low.min())
+            velocities[1] += max(0.0, high.max())
+        highest, lowest = (self.wavelength / doppler_factor(v) for v in velocities)
+        near = touches_grid(lowest, highest, grid)
+        self.raw_ivar = np.where(near, self.raw_ivar, 0.0)
 
     def _find_continuum(self):
         """Fit a polynomial times the mean of the models at the present velocity."""
@@ -170,14 +187,13 @@ class Batch:
 
     def _keep_covered(self, slowest, fastest):
         """Give no weight to pixels whose flux may come from beyond the emulator."""
-        grid = self.inverted.wavelength
-        reach = self._reach + self.task.instrument.reach
+        reach = doppler_factor(self._reach + self.task.instrument.reach)
         if self.task.offsets:
             low, high = np.transpose(self.task.offsets)
             slowest, fastest = slowest + low.min(), fastest + high.max()
-        lowest = grid[0] * doppler_factor(fastest) * doppler_factor(reach)
-        highest = grid[-1] * doppler_factor(slowest) / doppler_factor(reach)
-        covered = (self.wavelength.T >= lowest) & (self.wavelength.T <= highest)
+        lowest = self.wavelength.T / (doppler_factor(fastest) * reach)
+        highest = self.wavelength.T / doppler_factor(slowest) * reach
+        covered = is_covered(lowest, highest, self.inverted.wavelength)
         self.raw_ivar = np.where(covered.T, self.raw_ivar, 0.0)
 
     def _emulator_error(self):

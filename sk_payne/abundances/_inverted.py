@@ -64,7 +64,7 @@ class Inverted:
         Wavelengths in Å of an emulator that cannot be evaluated at others, if known.
     pixels_medium : str or None
         Of these.
-    resolving_power : float or None
+    resolving_power : float, ndarray of shape (n_pixels,) or None
         Of the spectra it was trained on.
     error : ndarray of shape (n_pixels,) or None
         Held-out error of the flux at each wavelength.

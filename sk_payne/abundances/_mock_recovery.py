@@ -21,6 +21,7 @@ from sk_payne.spectra import (
     broaden,
     broadening_reach,
     doppler_factor,
+    is_covered,
     velocity_sigma,
 )
 
@@ -359,14 +360,21 @@ class _Observer:
         ).copy()
         self.rest = self.wavelength / doppler_factor(nuisances[VELOCITY])[:, None]
         self.instrument, sigma = {}, 0.0
-        if options.resolving_power is not None and not options.is_as_sharp:
-            resolving_powers = options.resolving_power, inverted.resolving_power
+        if options.given_power is not None:
+            resolving_powers = options.given_power, inverted.resolving_power
+            if np.ndim(inverted.resolving_power):
+                raise ValueError(
+                    "`resolving_power` of the regressor must be None for an emulator "
+                    "whose resolving power is not the same at all wavelengths; got "
+                    f"{options.resolving_power}. Set it so in a copy: errors hold "
+                    "alike."
+                )
             self.instrument = dict(
                 zip(("resolving_power", "already"), resolving_powers, strict=True)
             )
             sigma = float(velocity_sigma(*resolving_powers))
         reach = doppler_factor(broadening_reach(self.vsini, self.vmac, sigma))[:, None]
-        self.covered = (self.rest >= grid[0] * reach) & (self.rest <= grid[-1] / reach)
+        self.covered = is_covered(self.rest / reach, self.rest * reach, grid)
 
     def is_between_pixels(self):
         """Whether the fit asks the emulator itself for flux between its pixels."""

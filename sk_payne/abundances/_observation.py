@@ -13,15 +13,13 @@ from sk_payne.spectra import (
     broadening_reach,
     gaussian_transfer,
     instrument_transfer,
+    is_gap,
     macroturbulence_transfer,
     rotation_transfer,
     velocity_sigma,
 )
 
 __all__ = ["Broadening", "ContinuumModel", "continuum_basis", "fit_continuum"]
-
-# A step between pixels that is so many times the usual one begins another segment.
-_GAP = 10.0
 
 # Widths in km/s at which a fit may start, within the limits.
 _FIRST_VSINI = (3.0, 10.0, 30.0, 100.0, 300.0)
@@ -301,8 +299,5 @@ def _segments(wavelength, good, arm):
     pixels = np.flatnonzero(good)
     if not len(pixels):
         return []
-    steps = np.diff(wavelength[pixels])
-    if not len(steps):
-        return [pixels]
-    gap = (steps > _GAP * np.median(steps)) | (np.diff(arm[pixels]) != 0)
+    gap = is_gap(wavelength[pixels]) | (np.diff(arm[pixels]) != 0)
     return np.split(pixels, np.flatnonzero(gap) + 1)

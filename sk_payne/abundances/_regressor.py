@@ -588,7 +588,7 @@ class AbundanceRegressor(
         return sample_posterior(task, spectra, found, n_steps=n_steps, **how)
 
     def score(self, X, y, sample_weight=None):
-        """Coefficient of determination of the labels (:func:`~sklearn.metrics.r2_score`).
+        """Coefficient of determination of the labels, R², averaged over them.
 
         Parameters
         ----------
@@ -602,7 +602,7 @@ class AbundanceRegressor(
         Returns
         -------
         score : float
-            Mean of all labels.
+            As of :func:`sklearn.metrics.r2_score`.
         """
         check_is_fitted(self)
         inverted = inverted_of(self)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 
-from sk_payne.spectra import C_KMS
+from sk_payne.spectra import C_KMS, is_gap
 
 __all__ = ["Instrument", "Sampling"]
 
@@ -228,8 +228,9 @@ def _half_widths(wavelength, arm):
 def _pixel_steps(wavelength, arm):
     """Width of each pixel in km/s."""
     steps = C_KMS * np.diff(np.log(wavelength), axis=1)
+    # across gaps and arms there is no step: that of the neighbour stands for it
+    steps = np.where([is_gap(star) for star in wavelength], np.nan, steps)
     if arm is not None:
-        # across arms there is no step: that of the neighbour stands for it
         steps = np.where(np.diff(arm, axis=1) == 0, steps, np.nan)
     before = np.pad(steps, ((0, 0), (1, 0)), constant_values=np.nan)
     behind = np.pad(steps, ((0, 0), (0, 1)), constant_values=np.nan)

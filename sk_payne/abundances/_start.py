@@ -11,6 +11,7 @@ import torch
 from scipy.stats import qmc
 
 from sk_payne.networks import fast_products
+from sk_payne.spectra import is_covered
 
 __all__ = [
     "LabelGuess",
@@ -250,7 +251,7 @@ def resample_roughly(wavelength, flux, ivar, grid):
     Returns
     -------
     flux, ivar : Tensor of shape (B, n_grid)
-        Without information outside, and next to pixels without.
+        Without information outside, in gaps, and next to pixels without.
     """
     # those of arms come one arm after the other
     order = np.argsort(wavelength, axis=1, kind="stable")
@@ -261,4 +262,5 @@ def resample_roughly(wavelength, flux, ivar, grid):
     flux = np.stack([np.interp(grid, w, f) for w, f, _ in stars])
     bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
     ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])
-    return torch.from_numpy(flux), torch.from_numpy(np.where(bad == 0, ivar, 0.0))
+    good = (bad == 0) & np.stack([is_covered(grid, grid, w) for w, _, _ in stars])
+    return torch.from_numpy(flux), torch.from_numpy(np.where(good, ivar, 0.0))

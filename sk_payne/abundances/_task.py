@@ -20,7 +20,13 @@ from sk_payne.abundances._start import Starts
 from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.exceptions import ResolutionWarning, WavelengthMismatchError
 from sk_payne.inputs import without_unit
-from sk_payne.spectra import C_KMS, convert_medium, velocity_sigma
+from sk_payne.spectra import (
+    C_KMS,
+    convert_medium,
+    describe_segments,
+    touches_grid,
+    velocity_sigma,
+)
 
 __all__ = ["Options", "Task", "is_broadened", "prepare"]
 
@@ -67,6 +73,11 @@ class Options:
         """Whether the user said that spectra are as sharp as those of the emulator."""
         power = self.resolving_power
         return isinstance(power, str) and power == "emulator"
+
+    @property
+    def given_power(self):
+        """Resolving power that the user gave as numbers, or None."""
+        return None if self.is_as_sharp else self.resolving_power
 
     @property
     def wants_velocity(self):
@@ -182,10 +193,11 @@ def prepare(inverted, spectra, options):
     _check_weights(options)
     _check_degree(inverted, options.continuum_degree)
     already = inverted.resolving_power
+    wavelength = _observed_wavelength(inverted, spectra)
     if "resolving_power" in limits:
         sigma, matrix = 0.0, None
     else:
-        sigma, matrix = _resolution(inverted, spectra, options)
+        sigma, matrix = _resolution(inverted, spectra, options, wavelength)
     is_fourier = np.ndim(sigma) == 0
     broadening = sketch = None
     if inverted.wavelength is not None:
@@ -195,7 +207,6 @@ def prepare(inverted, spectra, options):
         broadening = sketch
         if not is_fourier:
             broadening = Broadening.from_limits(*how, 0.0, already)
-    wavelength = _observed_wavelength(inverted, spectra)
     with_velocity = inverted.wavelength is not None and (
         options.velocity_range is not None
     )
@@ -254,6 +265,8 @@ def prepare(inverted, spectra, options):
         options.priors,
         *task.limits,
     )
+    if options.resolving_power is None:
+        _warn_unstated(inverted, spectra)
     if with_velocity:
         task.scan = VelocityScan(
             inverted.wavelength,
@@ -294,7 +307,7 @@ def is_broadened(inverted, options):
     limits = _checked_limits(inverted, options)
     return bool(
         any(high for _, high in limits.values())
-        or (not options.is_as_sharp and _given_sigma(inverted, options.resolving_power))
+        or np.any(_given_sigma(inverted, options.given_power))
     )
 
 
@@ -309,7 +322,7 @@ def _checked_limits(inverted, options):
         )
     is_wanted = any(high for _, high in limits.values())
     is_wanted |= options.integrate_pixels or options.arm_offsets is not None
-    is_wanted |= options.resolving_power is not None and not options.is_as_sharp
+    is_wanted |= options.given_power is not None
     is_wanted |= options.wants_velocity
     if inverted.wavelength is None and is_wanted:
         raise ValueError(
@@ -330,6 +343,12 @@ def _power_limits(inverted, limits):
         raise ValueError(
             "`resolving_power` must be a smallest and a largest one, both positive, if "
             f"it is a tuple; got {limits!r}. Pass a list or array of one per pixel."
+        )
+    if np.ndim(inverted.resolving_power):
+        raise ValueError(
+            "`resolving_power` must not be a tuple, of limits between which it is "
+            "found, for an emulator whose own is not the same at all wavelengths; got "
+            f"{limits!r}. Pass one number, or a list or array of one per pixel."
         )
     # which checks the upper end, too
     _given_sigma(inverted, pair[1])
@@ -390,16 +409,16 @@ def _check_degree(inverted, degree):
         )
 
 
-def _resolution(inverted, spectra, options):
+def _resolution(inverted, spectra, options, wavelength):
     """Width of the instrument in km/s, beyond that of the emulator, and a matrix.
 
-    The width is one number, or one for each pixel of shape (n, P).
+    The width is one number, or one for each pixel of shape (n, P); `wavelength` of the
+    pixels is None for those of the emulator.
     """
     resolving_power = options.resolving_power
     if options.is_as_sharp:
         return 0.0, None
     if resolving_power is None:
-        _warn_unstated(inverted, spectra)
         if spectra.resolution_matrix is not None:
             # which says it better than a resolving power does
             return 0.0, spectra.resolution_matrix
@@ -412,16 +431,19 @@ def _resolution(inverted, spectra, options):
                 stacklevel=5,
             )
             return 0.0, None
-    sigma = _given_sigma(inverted, resolving_power)
+    if np.ndim(resolving_power):
+        try:
+            np.broadcast_to(resolving_power, spectra.shape)
+        except ValueError as error:
+            raise ValueError(
+                "`resolving_power` must be one number, or one for each pixel of "
+                f"spectra of shape {spectra.shape}; got the shape "
+                f"{np.shape(resolving_power)}."
+            ) from error
+    sigma = _given_sigma(inverted, resolving_power, wavelength)
     if np.ndim(sigma) == 0:
         return sigma, None
-    try:
-        sigma = np.broadcast_to(sigma, spectra.shape)
-    except ValueError as error:
-        raise ValueError(
-            "`resolving_power` must be one number, or one for each pixel of spectra "
-            f"of shape {spectra.shape}; got the shape {np.shape(resolving_power)}."
-        ) from error
+    sigma = np.broadcast_to(sigma, spectra.shape)
     seen = spectra.ivar > 0
     if not seen.any() or np.ptp(sigma[seen]) < 1e-9:
         return float(sigma[seen].mean()) if seen.any() else 0.0, None
@@ -443,21 +465,27 @@ def _warn_unstated(inverted, spectra):
         unknown = unknown & sharp.all(axis=1, keepdims=True)
     rows = np.flatnonzero(unknown.any(axis=1))
     if len(rows):
+        known = np.unique(np.round(inverted.resolving_power))[[0, -1]]
+        told = " to ".join(f"{power:g}" for power in sorted(set(known)))
         warnings.warn(
             f"{len(rows)} of {len(spectra)} spectra state no resolving power, the "
-            f"first is spectrum {rows[0]}, and are taken to be as sharp as those of "
-            f"the emulator, of {inverted.resolving_power:g}. If they are not, labels "
-            "are wrong by many of their errors, without a flag: [Fe/H] by 7 of them at "
-            "20 000 instead of infinity. Pass `resolving_power=` to the regressor, a "
-            "number or 'emulator' if they are as sharp, or set "
+            f"first is spectrum {rows[0]}. They are taken to be as sharp as those of "
+            f"the emulator, of {told}. If they are not, labels are wrong, and no flag "
+            "shows it: [Fe/H] was off by 7 of its errors for spectra of 20 000 and an "
+            "emulator of infinite resolving power. Pass `resolving_power=` to the "
+            "regressor: theirs, or 'emulator' if they are as sharp. Or set "
             'spectrum.meta["resolving_power"].',
             ResolutionWarning,
-            stacklevel=6,
+            stacklevel=5,
         )
 
 
-def _given_sigma(inverted, resolving_power):
-    """Width in km/s of the instrument, as far as the emulator does not have it."""
+def _given_sigma(inverted, resolving_power, wavelength=None):
+    """Width in km/s of the instrument, as far as the emulator does not have it.
+
+    One number, or one for each of the observed wavelengths, which are those of the
+    emulator if they are None.
+    """
     if resolving_power is None:
         return 0.0
     if inverted.resolving_power is None:
@@ -474,11 +502,23 @@ def _given_sigma(inverted, resolving_power):
             "of a smallest and a largest one, 'emulator' or None; got "
             f"{resolving_power!r}."
         )
-    if power.ndim == 0:
-        return float(velocity_sigma(power, inverted.resolving_power))
+    has = inverted.resolving_power
+    if np.ndim(has) and wavelength is not None:
+        has = has[_nearest(inverted.wavelength, wavelength)]
+    if power.ndim == 0 and np.ndim(has) == 0:
+        return float(velocity_sigma(power, has))
     # unknown where there is nothing to see
-    power = np.where(np.isnan(power), inverted.resolving_power, power)
-    return velocity_sigma(power, inverted.resolving_power)
+    power = np.where(np.isnan(power), has, power)
+    return velocity_sigma(power, has)
+
+
+def _nearest(grid, wavelength):
+    """Place of the wavelength of a grid that is nearest to each of some others."""
+    place = np.searchsorted(grid, wavelength).clip(1, max(len(grid) - 1, 1))
+    place = place.clip(max=len(grid) - 1)
+    before = np.maximum(place - 1, 0)
+    is_before = wavelength - grid[before] < grid[place] - wavelength
+    return np.where(is_before, before, place)
 
 
 def _arm_offsets(limits, n_arms, with_velocity):
@@ -569,10 +609,9 @@ def _require_overlap(inverted, spectra, wavelength, velocity_range):
     """Stars may miss the emulator one by one, but not all of them."""
     if wavelength is None or not len(spectra):
         return
-    grid = inverted.wavelength
     reach = 0.0 if velocity_range is None else np.abs(velocity_range).max() / C_KMS
-    near = (wavelength >= grid[0] * (1 - reach)) & (
-        wavelength <= grid[-1] * (1 + reach)
+    near = touches_grid(
+        wavelength / (1 + reach), wavelength / (1 - reach), inverted.wavelength
     )
     has_data = (spectra.ivar > 0).any()
     if (
@@ -581,6 +620,6 @@ def _require_overlap(inverted, spectra, wavelength, velocity_range):
     ):
         raise WavelengthMismatchError(
             f"`X` covers {wavelength.min():.1f}-{wavelength.max():.1f} Å, but the "
-            f"emulator knows {grid[0]:.1f}-{grid[-1]:.1f} Å. Pass spectra of that "
-            "range, or an emulator of theirs."
+            f"emulator knows {describe_segments(inverted.wavelength)}. Pass spectra "
+            "of that range, or an emulator of theirs."
         )

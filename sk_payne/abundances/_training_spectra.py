@@ -103,7 +103,7 @@ def read_training_labels(y, emulator):
     table = read_labels(y, argument="y", names=names, units=units)
     found = table.names or names
     name = getattr(y, "name", None)
-    if found is None and np.ndim(table.values) == 1 and isinstance(name, str):
+    if found is None and isinstance(name, str) and np.ndim(y) == 1:
         found = [name]
     return LabelTable(table.values, found, table.units)
 

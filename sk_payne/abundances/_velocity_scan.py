@@ -8,7 +8,7 @@ import scipy.fft
 import torch
 
 from sk_payne.abundances._start import resample_roughly
-from sk_payne.spectra import C_KMS
+from sk_payne.spectra import C_KMS, is_covered
 
 __all__ = ["VelocityScan"]
 
@@ -33,8 +33,8 @@ class VelocityScan:
     weights w, data d and a template m, chi2 at every shift follows from the
     correlations of w d with m and of w with m\ :sup:`2` [1]_. Templates are
     combinations of their principal components, and so are their squares: only the
-    components are correlated. A shift moves pixels out of the range of the emulator;
-    chi2 counts per unit of information that stays.
+    components are correlated. A shift moves pixels out of the range of the emulator,
+    or into a gap of it; chi2 counts per unit of information that stays.
 
     Parameters
     ----------
@@ -82,9 +82,11 @@ class VelocityScan:
         models = np.stack([np.interp(model_grid, grid, row) for row in templates])
         # velocities differ in chi2 by far more than single precision rounds
         models = torch.from_numpy(models).float()
+        inside = torch.from_numpy(is_covered(model_grid, model_grid, grid)).float()
+        models = models * inside
         self._lines = self._components(models)
         self._squares = self._components(models**2)
-        self._inside = self._kernel(torch.ones_like(models[:1]))
+        self._inside = self._kernel(inside[None])
 
     def __call__(self, wavelength, flux, ivar, n_best=1):
         """Scan stars.

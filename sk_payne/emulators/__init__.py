@@ -1,19 +1,16 @@
 """Stellar parameters to flux, as scikit-learn estimators."""
 
-from sk_payne.emulators._assembly import from_weights
-from sk_payne.emulators._checking import check
 from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.emulators._fine_tuned import FineTunedEmulator
-from sk_payne.emulators._loading import load
-from sk_payne.emulators._recipe import RECIPES, Recipe, resolve_recipe
+from sk_payne.emulators._loading import check, from_weights, load
 from sk_payne.emulators._scores import (
     neg_mean_absolute_error,
     neg_root_mean_squared_error,
 )
-from sk_payne.emulators._torch import TorchEmulator
+from sk_payne.networks import Recipe
+from sk_payne.trained import TorchEmulator
 
 __all__ = [
-    "RECIPES",
     "FineTunedEmulator",
     "Recipe",
     "SpectrumEmulator",
@@ -23,5 +20,4 @@ __all__ = [
     "load",
     "neg_mean_absolute_error",
     "neg_root_mean_squared_error",
-    "resolve_recipe",
 ]

@@ -1,14 +1,10 @@
-"""SpectrumEmulator: stellar parameters to flux, as a scikit-learn estimator.
-
-It is here for what trains from the beginning; the rest is in its base class.
-"""
+"""SpectrumEmulator: stellar parameters to flux, trained from the beginning."""
 
 from sk_payne.emulators._base import BaseEmulator
-from sk_payne.emulators._grid import check_grid, check_resolving_power
-from sk_payne.emulators._labels import resolve_label_names, resolve_label_units
-from sk_payne.emulators._recipe import resolve_recipe
-from sk_payne.emulators._scaling import Scaling
-from sk_payne.networks import build_network, resolve_network
+from sk_payne.emulators._training import Plan
+from sk_payne.emulators._training_set import describe, identify
+from sk_payne.networks import build_network, default_recipe, resolve_network
+from sk_payne.trained import Scaling, arch_name
 
 
 class SpectrumEmulator(BaseEmulator):
@@ -38,10 +34,11 @@ class SpectrumEmulator(BaseEmulator):
         grid; else columns are just pixels, and whatever needs a wavelength is an error.
     medium : {"air", "vacuum"}, default=None
         What `wavelength` is measured in; must be given with it.
-    resolving_power : float, default=None
+    resolving_power : float or sequence of float, default=None
         Wavelength over full width at half maximum of the Gaussian instrument of the
-        training spectra; infinite if they are as the star sends them out. Needed to
-        measure spectra of another.
+        training spectra; infinite if they are as the star sends them out. One number,
+        or one for each wavelength, or one for each segment of a grid with gaps (two
+        arms). Needed to measure spectra of another resolving power.
     label_names : sequence of str, default=None
         Names of the columns of P. If None, those of a DataFrame or a stored grid,
         else "label_0" ...
@@ -51,7 +48,9 @@ class SpectrumEmulator(BaseEmulator):
     max_steps : int, default=None
         Optimisation steps; if None, as the recipe says.
     recipe : Recipe or dict, default=None
-        Entries of the :class:`Recipe` to change, such as ``{"lr": 3e-4}``.
+        Entries of the :class:`Recipe` to change, such as ``{"lr": 3e-4}``. Entries of
+        `recipe` and of `arch_params` are parameters as well, for ``set_params`` and
+        searches: ``recipe__lr``, ``arch_params__n_hidden``.
     validation_fraction : float, default=0.1
         Part of the spectra that is held out from training, drawn at random.
     callbacks : list, default=None
@@ -75,8 +74,8 @@ class SpectrumEmulator(BaseEmulator):
         Training grid in Å.
     medium_ : {"air", "vacuum"} or None
         Its medium.
-    resolving_power_ : float or None
-        Of the spectra.
+    resolving_power_ : float, ndarray of shape (n_wavelengths,) or None
+        Resolving power of the spectra.
     label_low_, label_high_ : ndarray of shape (n_labels,)
         The training box.
     held_out_mae_, held_out_rms_ : ndarray of shape (n_wavelengths,) or None
@@ -98,14 +97,16 @@ class SpectrumEmulator(BaseEmulator):
         The architecture.
     arch_params_ : dict
         All options that the network was built with.
-    recipe_ : Recipe
-        The recipe in full.
+    recipe_ : Recipe or None
+        The recipe in full; None if the network was trained elsewhere.
     provenance_ : dict
         What was said when it was saved; empty if it was not loaded.
     device_ : str
         Where the network is.
-    net_ : skorch.NeuralNet
-        The trained net; not kept by pickling or saving.
+    trained_ : TrainedEmulator
+        All of the above in one immutable object.
+    net_ : skorch.NeuralNet or None
+        The trained net; None if the emulator was loaded. Not kept by pickling.
     n_features_in_ : int
         Number of labels.
     feature_names_in_ : ndarray of str
@@ -181,27 +182,75 @@ class SpectrumEmulator(BaseEmulator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _plan(self, X, y, description):
-        wavelength, medium, label_names, label_units = description
+    def _plan(self, spectra):
         network = resolve_network(self.arch)
-        self.wavelength_, self.medium_ = check_grid(wavelength, medium, y.shape[1])
-        self.resolving_power_ = check_resolving_power(self.resolving_power)
-        columns = getattr(self, "feature_names_in_", None)
-        self.label_names_ = resolve_label_names(label_names, columns, X.shape[1])
-        self.label_units_ = resolve_label_units(label_units, self.label_names_)
-        self.arch_, self.arch_params_ = self.arch, self.arch_params
-        self.provenance_ = {}
-        self.recipe_ = resolve_recipe(self.arch, network, self.recipe, self.max_steps)
-        takes_wavelength = getattr(network, "takes_wavelength", False)
-        self._scaling = Scaling.from_training(X, y, per_wavelength=not takes_wavelength)
+        description = describe(spectra, self.resolving_power)
+        recipe = default_recipe(self.arch).changed(self.recipe, self.max_steps)
+        scaling = Scaling.from_training(
+            spectra.labels, spectra.flux, per_wavelength=not network.takes_wavelength
+        )
 
-        def build(n_labels, log_wavelength):
+        def build():
             return build_network(
                 self.arch,
-                n_labels,
-                log_wavelength,
+                spectra.labels.shape[1],
+                description.log_wavelength,
                 self.arch_params,
-                self._scaling.describe_labels(self.label_names_),
+                scaling.describe_labels(description.label_names),
             )
 
-        return build, (X, y)
+        return Plan(
+            arch=self.arch,
+            arch_params=self.arch_params,
+            description=description,
+            scaling=scaling,
+            recipe=recipe,
+            build=build,
+            labels=spectra.labels,
+            flux=spectra.flux,
+            new=spectra.flux,
+            identity=identify(
+                self,
+                spectra,
+                description,
+                recipe,
+                arch=arch_name(self.arch),
+                arch_params=repr(self.arch_params),
+            ),
+            provenance={},
+        )
+
+    @classmethod
+    def from_trained(cls, trained):
+        """Make an estimator of a trained emulator.
+
+        Parameters
+        ----------
+        trained : TrainedEmulator
+            What was learned.
+
+        Returns
+        -------
+        emulator : SpectrumEmulator
+            Fitted. Its parameters are those with which it would be trained again.
+
+        Examples
+        --------
+        >>> from sk_payne import SpectrumEmulator
+        >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
+        >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+        >>> SpectrumEmulator.from_trained(emulator.trained_).n_steps_
+        2
+        """
+        description, recipe = trained.description, trained.training.recipe
+        return cls(
+            arch=trained.arch,
+            arch_params=trained.arch_params,
+            wavelength=description.wavelength,
+            medium=description.medium,
+            resolving_power=description.resolving_power,
+            label_names=description.label_names,
+            label_units=description.label_units,
+            recipe=None if recipe is None else recipe.to_dict(),
+            **trained.training.options,
+        )._become(trained)

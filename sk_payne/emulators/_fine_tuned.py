@@ -1,23 +1,21 @@
 """FineTunedEmulator: a trained emulator that learns a grid of its own.
 
-It is here because spectra of another grid, even one in which fewer labels vary, save
-most of the spectra of this one.
+Spectra of another grid, even one in which fewer labels vary, save most of the spectra
+of this one.
 """
 
 import os
+from dataclasses import replace
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.emulators._base import BaseEmulator
-from sk_payne.emulators._flux import StreamedFlux, is_streamed, stack_flux
-from sk_payne.emulators._grid import check_grid, check_resolving_power
-from sk_payne.emulators._labels import resolve_label_names, resolve_label_units
+from sk_payne.emulators._flux import fingerprint, stack_flux
 from sk_payne.emulators._loading import load
-from sk_payne.emulators._recipe import gentle_recipe, resolve_recipe
-from sk_payne.emulators._state import fingerprint
+from sk_payne.emulators._training import Plan
+from sk_payne.emulators._training_set import describe, identify, read_like
 from sk_payne.emulators._transfer import (
     freeze,
     match_labels,
@@ -26,7 +24,8 @@ from sk_payne.emulators._transfer import (
     transfer_weights,
 )
 from sk_payne.grids import StoredGrid
-from sk_payne.networks import build_network, resolve_network
+from sk_payne.networks import build_network, default_recipe
+from sk_payne.trained import arch_name
 
 
 class FineTunedEmulator(BaseEmulator):
@@ -57,9 +56,9 @@ class FineTunedEmulator(BaseEmulator):
     label_units : sequence of str or dict, default=None
         astropy units of the labels. If None, those of the base.
     rehearse : tuple of array-like or StoredGrid, default=None
-        Labels and flux, with the columns of the new ones, that stay in the training:
-        those of the base, so that it is not forgotten. Held-out errors, box and domain
-        remain those of the new spectra alone. Flux on disk stays there.
+        Old spectra to keep in training so that the network does not forget them:
+        (labels, flux), columns as in X and y, or by name. Held-out errors, box and
+        domain remain those of the new spectra alone. Flux on disk stays there.
     freeze : sequence of str, default=()
         Patterns of the weights that stay as they are, such as ``("layers.*",)``; the
         names are those of ``to_torch().network.named_parameters()``.
@@ -106,7 +105,9 @@ class FineTunedEmulator(BaseEmulator):
         Losses of scaled flux after every ``validate_every`` steps.
     provenance_ : dict
         What is known of the base.
-    arch_, arch_params_, recipe_, device_, net_, n_features_in_, feature_names_in_
+    arch_, arch_params_, recipe_, device_, n_features_in_, feature_names_in_
+        As in :class:`SpectrumEmulator`.
+    trained_, net_
         As in :class:`SpectrumEmulator`.
 
     See Also
@@ -179,156 +180,163 @@ class FineTunedEmulator(BaseEmulator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def __sklearn_clone__(self):
-        """Clone all but the base, which would lose its training, and large arrays."""
-        parameters = self.get_params(deep=False)
-        shared = {name: parameters.pop(name) for name in ("base", "rehearse")}
-        copies = {name: clone(value, safe=False) for name, value in parameters.items()}
-        return type(self)(**shared, **copies)
+    # fitted, and as large as a training set
+    _shared = ("base", "rehearse")
 
-    def _plan(self, X, y, description):
+    def get_params(self, deep=True):
+        """Parameters of the constructor.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Not used: the parameters of the base cannot be set.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        return super().get_params(deep=False)
+
+    def _plan(self, spectra):
         base = _open(self.base)
-        self._describe(base, X, y, description)
-        labels, flux = self._rehearsed(X, y)
-        self._rehearsal_fingerprint = fingerprint(labels, flux)
-        source = match_labels(base, self.label_names_)
-        network = resolve_network(base.arch_)
-        self.arch_, self.arch_params_ = base.arch_, base.arch_params_
-        self.provenance_ = {
-            "fine_tuned_from": {
-                "training_spectra": base.n_training_,
-                "training_steps": base.n_steps_,
-                **base.provenance_,
-            }
-        }
-        self.recipe_ = resolve_recipe(
-            base.arch_,
-            network,
-            self.recipe,
-            self.max_steps,
-            default=gentle_recipe(base.arch_, network),
-        )
-        self._scaling = transfer_scaling(base, X, source, self.wavelength_)
-        scaling = (base._scaling.label_center, base._scaling.label_half_width)
-        weights = map(np.atleast_1d, base._network_state().values())
-        self._base_fingerprint = fingerprint(*scaling, *weights)
+        spectra = self._like_base(base, spectra)
+        power = self.resolving_power
+        power = base.description.resolving_power if power is None else power
+        description = describe(spectra, power)
+        _check_columns(base, spectra, description)
+        source = match_labels(base, description.label_names)
+        spectra = replace(spectra, label_names=description.label_names)
+        labels, flux = self._rehearsed(spectra, description)
+        gentle = default_recipe(base.arch).gentle()
+        recipe = gentle.changed(self.recipe, self.max_steps)
+        scaling = transfer_scaling(base, spectra.labels, source, description.wavelength)
+        weights = base.weights
 
-        def build(n_labels, log_wavelength):
-            network, arch_params = build_network(
-                base.arch_,
-                n_labels,
-                log_wavelength,
-                *transfer_options(base, self._scaling, self.label_names_),
+        def build():
+            options, label_scale = transfer_options(base, scaling, description)
+            network, network_params = build_network(
+                base.arch,
+                spectra.labels.shape[1],
+                description.log_wavelength,
+                options,
+                label_scale,
             )
-            transfer_weights(network, base, source, self.wavelength_)
+            transfer_weights(network, base, source, description.wavelength)
             freeze(network, self.freeze)
-            return network, arch_params
+            return network, network_params
 
-        return build, (np.concatenate([X, labels]), stack_flux(y, flux))
+        rehearsed = () if flux is None else (labels, flux)
+        old = (base.scaling.label_center, base.scaling.label_half_width)
+        return Plan(
+            arch=base.arch,
+            arch_params=base.arch_params,
+            description=description,
+            scaling=scaling,
+            recipe=recipe,
+            build=build,
+            labels=np.concatenate([spectra.labels, labels]),
+            flux=stack_flux(spectra.flux, flux),
+            new=spectra.flux,
+            identity=identify(
+                self,
+                spectra,
+                description,
+                recipe,
+                arch=arch_name(base.arch),
+                base=fingerprint(*old, *map(np.atleast_1d, weights.values())),
+                freeze=repr(tuple(self.freeze)),
+                rehearse=fingerprint(*rehearsed),
+            ),
+            provenance={
+                "fine_tuned_from": {
+                    "training_spectra": base.training.n_training,
+                    "training_steps": base.training.n_steps,
+                    **base.provenance,
+                }
+            },
+        )
 
-    def _settings(self):
-        return super()._settings() | {
-            "base": self._base_fingerprint,
-            "freeze": repr(tuple(self.freeze)),
-            "rehearse": self._rehearsal_fingerprint,
-            "label_names": repr(self.label_names_),
-        }
+    def _like_base(self, base, spectra):
+        """Training set with the columns of the base where none are described."""
+        old = base.description
+        names, units = spectra.label_names, spectra.label_units
+        if names is None and spectra.labels.shape[1] == len(old.label_names):
+            names = old.label_names
+        if units is None and names is not None:
+            known = dict(zip(old.label_names, old.label_units, strict=True))
+            units = [known.get(name, "") for name in names]
+        return replace(
+            spectra,
+            label_names=names,
+            label_units=units,
+            wavelength=(
+                old.wavelength if spectra.wavelength is None else spectra.wavelength
+            ),
+            medium=old.medium if spectra.medium is None else spectra.medium,
+        )
 
-    def _rehearsed(self, X, y):
-        """Labels and flux to be rehearsed, none if nothing is given."""
+    def _rehearsed(self, spectra, description):
+        """Labels and flux to be rehearsed; the flux is None if there is none."""
         if self.rehearse is None:
-            return X[:0], np.empty((0, y.shape[1]), y.dtype)
+            return spectra.labels[:0], None
         if not isinstance(self.rehearse, StoredGrid):
-            return _checked_rehearsal(self.rehearse, X, y)
+            try:
+                labels, flux = self.rehearse
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    "`rehearse` must be a tuple of labels and flux; got "
+                    f"{type(self.rehearse).__name__}."
+                ) from error
+            return read_like(spectra, labels, flux, "rehearse")
         for name in ("label_names", "wavelength", "medium"):
-            known, new = getattr(self.rehearse, name), getattr(self, name + "_")
+            known, new = getattr(self.rehearse, name), getattr(description, name)
             if new is not None and not np.array_equal(known, new):
                 raise ValueError(
                     f"`rehearse` must have the `{name}` of the new spectra; the grid "
                     f"'{self.rehearse.path}' has others. Pass a tuple of labels and "
                     "flux that were made to fit."
                 )
-        return _checked_rehearsal((self.rehearse.data, self.rehearse.target), X, y)
-
-    def _describe(self, base, X, y, description):
-        """Set wavelengths and labels, which are those of the base unless given."""
-        wavelength, medium, names, units = description
-        wavelength = base.wavelength_ if wavelength is None else wavelength
-        medium = base.medium_ if medium is None else medium
-        self.wavelength_, self.medium_ = check_grid(wavelength, medium, y.shape[1])
-        power = self.resolving_power
-        power = base.resolving_power_ if power is None else power
-        self.resolving_power_ = check_resolving_power(power)
-        if base.wavelength_ is None and self.wavelength_ is not None:
-            raise ValueError(
-                "`wavelength` cannot be given, as `base` was trained without. Leave it "
-                "out, or train `base` again with `wavelength=` and `medium=`."
-            )
-        takes_wavelength = getattr(
-            resolve_network(base.arch_), "takes_wavelength", False
-        )
-        if (
-            self.wavelength_ is None
-            and not takes_wavelength
-            and y.shape[1] != base.n_outputs_
-        ):
-            raise ValueError(
-                f"`y` must have the {base.n_outputs_} columns of `base`, which knows "
-                f"no wavelengths; got {y.shape[1]}."
-            )
-        if None not in (self.medium_, base.medium_) and self.medium_ != base.medium_:
-            raise ValueError(
-                f"`medium` must be that of `base`, {base.medium_!r}; got "
-                f"{medium!r}. Convert the wavelengths with "
-                "sk_payne.spectra.convert_medium."
-            )
-        columns = getattr(self, "feature_names_in_", None)
-        if names is None and columns is None and X.shape[1] == base.n_features_in_:
-            names = base.label_names_
-        self.label_names_ = resolve_label_names(names, columns, X.shape[1])
-        if units is None:
-            known = dict(zip(base.label_names_, base.label_units_, strict=True))
-            units = [known.get(name, "") for name in self.label_names_]
-        self.label_units_ = resolve_label_units(units, self.label_names_)
+        return read_like(spectra, self.rehearse.data, self.rehearse.target, "rehearse")
 
 
-def _checked_rehearsal(rehearse, X, y):
-    """Labels and flux that fit the new ones."""
-    try:
-        labels, flux = rehearse
-        labels = np.asarray(labels).astype(X.dtype)
-        flux = flux if is_streamed(flux) else np.asarray(flux).astype(y.dtype)
-    except (TypeError, ValueError) as error:
+def _check_columns(base, spectra, description):
+    """Refuse wavelengths that the base cannot be moved to."""
+    old, n_columns = base.description, spectra.flux.shape[1]
+    if old.wavelength is None and description.wavelength is not None:
         raise ValueError(
-            "`rehearse` must be a tuple of labels and flux; got "
-            f"{type(rehearse).__name__}."
-        ) from error
-    if labels.shape[1:] != X.shape[1:] or flux.shape != (len(labels), y.shape[1]):
-        raise ValueError(
-            f"`rehearse` must have the {X.shape[1]} labels and {y.shape[1]} wavelengths"
-            f" of `X` and `y`; got {labels.shape} and {flux.shape}."
+            "`wavelength` cannot be given, as `base` was trained without. Leave it "
+            "out, or train `base` again with `wavelength=` and `medium=`."
         )
-    finite = np.isfinite(labels).all()
-    if is_streamed(flux):
-        flux = StreamedFlux(flux, "rehearse")
-    else:
-        finite &= np.isfinite(flux).all()
-    if not finite:
+    if (
+        description.wavelength is None
+        and not base.module.takes_wavelength
+        and n_columns != old.n_wavelengths
+    ):
         raise ValueError(
-            "`rehearse` must be finite; leave out spectra with NaN or infinity."
+            f"`y` must have the {old.n_wavelengths} columns of `base`, which knows "
+            f"no wavelengths; got {n_columns}."
         )
-    return labels, flux
+    if None not in (description.medium, old.medium) and description.medium != (
+        old.medium
+    ):
+        raise ValueError(
+            f"`medium` must be that of `base`, {old.medium!r}; got "
+            f"{description.medium!r}. Convert the wavelengths with "
+            "sk_payne.spectra.convert_medium."
+        )
 
 
 def _open(base):
+    """Open the base of a fine-tuned emulator."""
     while isinstance(base, FrozenEstimator):
         base = base.estimator
     if isinstance(base, str | os.PathLike):
-        return load(base)
+        base = load(base)
     if not isinstance(base, BaseEmulator):
         raise TypeError(
             "`base` must be a fitted SpectrumEmulator or FineTunedEmulator, or the "
             f"path of a saved one; got {type(base).__name__}."
         )
     check_is_fitted(base)
-    return base
+    return base.trained_

@@ -1,6 +1,7 @@
-"""Flux that stays on disk: read in blocks, looked at as a whole only once.
+"""Flux of a training set, in memory or on disk, and the weights of its pixels.
 
-It is here so that a training set may be larger than memory.
+Flux on disk is read in blocks, and looked at as a whole only once, so that a training
+set may be larger than memory.
 """
 
 import hashlib
@@ -8,78 +9,105 @@ import hashlib
 import numpy as np
 from scipy import sparse
 
-from sk_payne.emulators._state import update_digest
 from sk_payne.grids import RowView
+from sk_payne.trained import add_rows, row_blocks
 
-__all__ = [
-    "StackedFlux",
-    "StreamedFlux",
-    "add_rows",
-    "is_streamed",
-    "row_blocks",
-    "stack_flux",
-]
-
-# Flux values worked on at a time, outside the network.
-_FLUX_BLOCK = 2**23
+__all__ = ["StackedFlux", "TrainingFlux", "fingerprint", "is_streamed", "stack_flux"]
 
 
-class StreamedFlux:
-    """Rows of an array that are read when they are asked for.
+class TrainingFlux:
+    """Flux of a training set, and the weights of its pixels.
+
+    All of it is read once, to check it.
 
     Parameters
     ----------
-    flux : array-like of shape (n_spectra, n_wavelengths)
-        What :func:`is_streamed` is true of. All of it is read once.
+    flux : ndarray, or array-like for which :func:`is_streamed` holds
+        Flux of shape (n_spectra, n_wavelengths); neither copied nor changed.
+    mask : array-like of shape (n_spectra, n_wavelengths), bool, default=None
+        True for bad pixels, whose flux may be anything.
+    uncertainty : array-like of shape (n_spectra, n_wavelengths), default=None
+        1 sigma error of the flux; NaN and infinity mean a bad pixel.
     name : str, default="y"
-        What errors call it.
+        Name of the argument in errors.
 
     Attributes
     ----------
     shape : tuple of int
         (n_spectra, n_wavelengths).
     dtype : numpy.dtype
-        float32 or float64, which rows are given in.
+        float32 or float64: the precision of rows.
+    is_streamed : bool
+        Whether the flux stays on disk.
+    has_weights : bool
+        Whether there is a mask or an uncertainty.
     mean_spectrum : ndarray of shape (n_wavelengths,), float64
-        Over all spectra; the same to the last bit as ``flux.mean(axis=0,
-        dtype=float)`` of more than one wavelength.
+        Mean flux of the good pixels at each wavelength.
     fingerprint : str
-        That of the same flux in memory.
+        Short text that other flux, masks or uncertainties do not have.
 
     Raises
     ------
     ValueError
-        If values are no numbers, or not finite.
+        If values are no numbers, a good pixel is not finite or has an uncertainty that
+        is not positive, or a wavelength is bad in every spectrum.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.emulators._flux import StreamedFlux
-    >>> from sk_payne.grids import RowView
-    >>> flux = StreamedFlux(RowView(np.array([[1.0, 0.5], [0.9, 0.7]])))
-    >>> flux.mean_spectrum, flux[[1]]
-    (array([0.95, 0.6 ]), array([[0.9, 0.7]]))
+    >>> from sk_payne.emulators._flux import TrainingFlux
+    >>> flux = np.ma.array([[1.0, 9.0], [0.9, 0.7]], mask=[[0, 1], [0, 0]])
+    >>> flux = TrainingFlux(flux.data, mask=flux.mask)
+    >>> flux.mean_spectrum, flux[[0]], flux.weights([0])
+    (array([0.95, 0.7 ]), array([[1. , 0.7]]), array([[1., 0.]], dtype=float32))
     """
 
     ndim = 2
 
-    def __init__(self, flux, name="y"):
+    def __init__(self, flux, *, mask=None, uncertainty=None, name="y"):
+        self.is_streamed = is_streamed(flux)
         if flux.dtype.kind not in "fiu":
             raise ValueError(
                 f"`{name}` (flux F) must be real numbers; got {flux.dtype}. Convert it."
             )
-        self._rows = RowView(flux)
-        self.shape = self._rows.shape
-        plain = flux.dtype in (np.float32, np.float64)
+        self._flux = _rows_of(flux)
+        self._mask = None if mask is None else _rows_of(mask)
+        self._uncertainty = None if uncertainty is None else _rows_of(uncertainty)
+        self.shape = self._flux.shape
+        plain = flux.dtype in (np.float32, np.float64) and flux.dtype.isnative
         self.dtype = flux.dtype if plain else np.dtype(np.float64)
-        total, digest = np.zeros(self.shape[1]), hashlib.blake2b(digest_size=16)
-        update_digest(digest, self.dtype, self.shape, ())
+        self.has_weights = mask is not None or uncertainty is not None
+        self.mean_spectrum = np.zeros(self.shape[1])
+        self._read_once(name)
+
+    def _read_once(self, name):
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(f"{self.dtype.str}{self.shape}".encode())
+        total, n_good = np.zeros(self.shape[1]), np.zeros(self.shape[1], np.int64)
+        inverse, n_inverse = 0.0, 0
         for rows in row_blocks(*self.shape):
-            block = self[rows]
+            block, bad = self._block(rows), self.bad_pixels(rows)
+            if bad is not None:
+                block = np.where(bad, 0, block).astype(self.dtype, copy=False)
+                digest.update(np.packbits(bad).tobytes())
             _check_finite(block, rows.start, name)
+            if self._uncertainty is not None:
+                sigma = self._sigma(rows)
+                _check_positive(sigma, bad, rows.start)
+                digest.update(sigma)
+                inverse += (1 / sigma[~bad]).sum(dtype=np.float64)
+                n_inverse += np.count_nonzero(~bad)
             add_rows(total, block)
+            n_good += len(block) if bad is None else (~bad).sum(axis=0)
             digest.update(block)
-        self.mean_spectrum = total / max(len(self), 1)
+        if len(self) and not n_good.all():
+            raise ValueError(
+                f"`{name}` (flux F) must have a good value at every wavelength in some "
+                f"spectrum; {(n_good == 0).sum()} wavelengths have none, the first is "
+                f"column {np.argmin(n_good)}. Leave those wavelengths out."
+            )
+        self.mean_spectrum = total / np.maximum(n_good, 1)
+        self._typical_sigma = n_inverse / inverse if n_inverse else 1.0
         self.fingerprint = digest.hexdigest()
 
     def __len__(self):
@@ -87,27 +115,70 @@ class StreamedFlux:
 
     def announce(self, rows):
         """Begin to read rows, if the system can; tell whether it can."""
-        return self._rows[rows].announce()
+        if not isinstance(self._flux, RowView):
+            return True
+        parts = (self._flux, self._mask, self._uncertainty)
+        on_disk = [part for part in parts if isinstance(part, RowView)]
+        return all([part[rows].announce() for part in on_disk])
 
     def __getitem__(self, rows):
-        """Read rows, by a slice or an array of integers."""
-        return np.ascontiguousarray(self._rows[rows], dtype=self.dtype)
+        """Flux of rows, by a slice or an array of integers.
+
+        Bad pixels have the mean flux at their wavelength.
+        """
+        block, bad = self._block(rows), self.bad_pixels(rows)
+        if bad is None:
+            return block
+        return np.where(bad, self.mean_spectrum, block).astype(self.dtype, copy=False)
+
+    def bad_pixels(self, rows):
+        """Mask of rows, True for bad pixels; None if every pixel is good."""
+        if not self.has_weights:
+            return None
+        bad = np.zeros((), bool)
+        if self._mask is not None:
+            bad = np.asarray(self._mask[rows], dtype=bool)
+        if self._uncertainty is not None:
+            bad = bad | ~np.isfinite(self._sigma(rows))
+        return bad
+
+    def weights(self, rows):
+        """Factors of the residuals of rows in the loss; None if all are one.
+
+        The factor is a typical uncertainty (the harmonic mean) over that of the pixel,
+        and 0 for bad pixels.
+        """
+        if not self.has_weights:
+            return None
+        bad = self.bad_pixels(rows)
+        if self._uncertainty is None:
+            return (~bad).astype(np.float32)
+        sigma = np.where(bad, 1, self._sigma(rows))
+        return np.where(bad, 0, self._typical_sigma / sigma).astype(np.float32)
+
+    def _block(self, rows):
+        return np.ascontiguousarray(self._flux[rows], dtype=self.dtype)
+
+    def _sigma(self, rows):
+        return np.ascontiguousarray(self._uncertainty[rows], dtype=np.float64)
 
 
 class StackedFlux:
-    """Two sets of spectra, one after the other, each where it is.
+    """Flux of two training sets, one after the other.
 
     Parameters
     ----------
-    first, second : ndarray or StreamedFlux of shape (n_spectra, n_wavelengths)
-        Of the same wavelengths.
+    first, second : TrainingFlux of shape (n_spectra, n_wavelengths)
+        On the same wavelengths.
 
     Attributes
     ----------
     shape : tuple of int
-        Of both.
+        Shape of both together.
     dtype : numpy.dtype
-        Of the first, which rows are given in.
+        Precision of the first.
+    is_streamed, has_weights : bool
+        Whether either is, or has.
     """
 
     ndim = 2
@@ -116,33 +187,39 @@ class StackedFlux:
         self._parts = first, second
         self.shape = (len(first) + len(second), first.shape[1])
         self.dtype = first.dtype
+        self.is_streamed = first.is_streamed or second.is_streamed
+        self.has_weights = first.has_weights or second.has_weights
 
     def __len__(self):
         return self.shape[0]
 
     def announce(self, rows):
         """Begin to read rows, if the system can; tell whether it can."""
-        first, second = self._parts
-        parts = (
-            (first, rows[rows < len(first)]),
-            (
-                second,
-                rows[rows >= len(first)] - len(first),
-            ),
-        )
-        return all(
-            isinstance(part, np.ndarray) or part.announce(mine) for part, mine in parts
-        )
+        return all([part.announce(own) for part, _, own in self._split(rows)])
 
     def __getitem__(self, rows):
-        """Read rows, by an array of integers."""
-        rows = np.asarray(rows)
-        first, second = self._parts
-        of_first = rows < len(first)
+        """Flux of rows, by an array of integers."""
         flux = np.empty((len(rows), self.shape[1]), self.dtype)
-        flux[of_first] = first[rows[of_first]]
-        flux[~of_first] = second[rows[~of_first] - len(first)]
+        for part, places, own in self._split(rows):
+            flux[places] = part[own]
         return flux
+
+    def weights(self, rows):
+        """Factors of the residuals of rows in the loss; None if all are one."""
+        if not self.has_weights:
+            return None
+        weights = np.ones((len(rows), self.shape[1]), np.float32)
+        for part, places, own in self._split(rows):
+            if part.has_weights:
+                weights[places] = part.weights(own)
+        return weights
+
+    def _split(self, rows):
+        """Each part, the places of its rows among those asked for, and its own rows."""
+        rows, (first, second) = np.asarray(rows), self._parts
+        of_first = rows < len(first)
+        yield first, of_first, rows[of_first]
+        yield second, ~of_first, rows[~of_first] - len(first)
 
 
 def is_streamed(flux):
@@ -177,68 +254,78 @@ def is_streamed(flux):
 
 
 def stack_flux(first, second):
-    """Put two sets of spectra one after the other, in memory if both are.
+    """Put two training sets one after the other.
 
     Parameters
     ----------
-    first, second : ndarray or StreamedFlux of shape (n_spectra, n_wavelengths)
-        Of the same wavelengths.
+    first : TrainingFlux of shape (n_spectra, n_wavelengths)
+        Flux.
+    second : TrainingFlux or None
+        More flux on the same wavelengths.
 
     Returns
     -------
-    flux : ndarray or StackedFlux
+    flux : TrainingFlux or StackedFlux
         In the precision of the first.
     """
-    if not len(second):
-        return first
-    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-        return np.concatenate([first, second.astype(first.dtype, copy=False)])
-    return StackedFlux(first, second)
+    return first if second is None else StackedFlux(first, second)
 
 
-def row_blocks(n, n_wavelengths):
-    """Cut spectra into blocks of bounded memory.
+def fingerprint(*arrays):
+    """Short text that other arrays do not have.
 
     Parameters
     ----------
-    n : int
-        Number of spectra.
-    n_wavelengths : int
-        Of each.
+    *arrays : ndarray or TrainingFlux
+        Labels and flux.
 
     Returns
     -------
-    blocks : list of slice
-        At least one spectrum each.
+    text : str
+        It follows from types, shapes and all values.
 
     Examples
     --------
-    >>> from sk_payne.emulators._flux import row_blocks
-    >>> row_blocks(3, 2**22)
-    [slice(0, 2, None), slice(2, 3, None)]
+    >>> import numpy as np
+    >>> from sk_payne.emulators._flux import fingerprint
+    >>> fingerprint(np.zeros(3)) == fingerprint(np.zeros(4))
+    False
     """
-    step = max(1, _FLUX_BLOCK // max(n_wavelengths, 1))
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        known = getattr(array, "fingerprint", None)
+        digest.update((known or _fingerprint_of(array)).encode())
+    return digest.hexdigest()
 
 
-def add_rows(total, block):
-    """Add rows to a sum, one by one, so that blocks of any size give the same.
+def _fingerprint_of(array):
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{array.dtype.str}{array.shape}".encode())
+    for row in array:
+        digest.update(np.ascontiguousarray(row))
+    return digest.hexdigest()
 
-    Parameters
-    ----------
-    total : ndarray of shape (n_columns,), float64
-        Changed in place.
-    block : ndarray of shape (n_rows, n_columns)
-        What to add.
-    """
-    for row in block:
-        total += row
+
+def _rows_of(array):
+    return RowView(array) if is_streamed(array) else np.asarray(array)
 
 
 def _check_finite(block, first_row, name):
     if not np.isfinite(block).all():
-        row = first_row + int(np.argmin(np.isfinite(block).all(axis=1)))
+        is_bad = ~np.isfinite(block).all(axis=1)
         raise ValueError(
             f"`{name}` (flux F) must be finite; the first spectrum with NaN or "
-            f"infinity is in row {row}. Leave such spectra out."
+            f"infinity is in row {first_row + int(np.argmax(is_bad))}. Mask those "
+            "pixels with `mask`, or leave the spectra out."
+        )
+
+
+def _check_positive(sigma, bad, first_row):
+    wrong = ~bad & ~(sigma > 0)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            "`uncertainty` must be positive at every pixel that is not masked; got "
+            f"{sigma[row, column]:g} in row {first_row + row}, column {column}. Mask "
+            "those pixels with `mask`."
         )

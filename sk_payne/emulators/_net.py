@@ -1,20 +1,22 @@
-"""The skorch net that trains an emulator, and its callbacks.
-
-It is here, behind the estimator, because skorch owns the training loop.
-"""
+"""EmulatorNet: the skorch net that trains an emulator."""
 
 import contextlib
-import math
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
-from tqdm.auto import tqdm
+from skorch.utils import to_tensor
 
 from sk_payne.emulators._batches import HeldOutBatches, RandomBatches, RandomOrder
+from sk_payne.emulators._callbacks import (
+    GradientClipping,
+    StepProgress,
+    WarmupDecay,
+    WeightAveraging,
+)
+from sk_payne.emulators._checkpoint import capture, restore, write_state
 from sk_payne.emulators._processes import is_first, mean_over_processes, n_processes
-from sk_payne.emulators._state import capture, restore, write_state
 
 __all__ = ["EmulatorNet", "make_net"]
 
@@ -87,6 +89,7 @@ class EmulatorNet(NeuralNet):
 
     def infer(self, x, **fit_params):
         """Forward pass of the tuple that the iterators give."""
+        x = to_tensor(x, device=self.device)
         device = torch.device(self.device).type
         precision = (
             contextlib.nullcontext()
@@ -97,12 +100,24 @@ class EmulatorNet(NeuralNet):
             output = self.module_(*x)
         return output.float()
 
+    def forget_data(self):
+        """Let go of the held-out spectra, which may fill the memory of the device."""
+        self.train_split = None
+
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Go on from where an earlier training stopped."""
         if "network" in self.start:
             restore(self, self.start)
         self.state_ = self.start | capture(self)
         return super().fit_loop(X, y, self.max_epochs - len(self.history), **fit_params)
+
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        """Loss of the residuals, times their weights if the target has any."""
+        y_true = to_tensor(y_true, device=self.device)
+        if isinstance(y_true, tuple):
+            flux, weights = y_true
+            y_pred, y_true = weights * y_pred, weights * flux
+        return super().get_loss(y_pred, y_true, *args, **kwargs)
 
     def train_step_single(self, batch, **fit_params):
         """Gradients and loss of the whole batch, of which processes have parts."""
@@ -112,7 +127,7 @@ class EmulatorNet(NeuralNet):
             gradients = [w.grad for w in weights if w.grad is not None]
             step["loss"] = step["loss"].detach()
             step["n_spectra"] = mean_over_processes(
-                [*gradients, step["loss"]], len(batch[1])
+                [*gradients, step["loss"]], _n_spectra(batch)
             )
         return step
 
@@ -120,11 +135,11 @@ class EmulatorNet(NeuralNet):
         """Loss of the whole batch, of which processes have parts."""
         if n_processes() == 1:
             return super().validation_step(batch, **fit_params)
-        _, flux = batch
-        step = {"loss": flux.new_zeros(()), "y_pred": flux}
-        if len(flux):
+        (labels, *_), target = batch
+        step = {"loss": labels.new_zeros(()), "y_pred": target}
+        if len(labels):
             step = super().validation_step(batch, **fit_params)
-        return step | {"n_spectra": mean_over_processes([step["loss"]], len(flux))}
+        return step | {"n_spectra": mean_over_processes([step["loss"]], len(labels))}
 
     def notify(self, method_name, **cb_kwargs):
         """Remember the state once all callbacks have seen the end of an epoch."""
@@ -147,134 +162,6 @@ class EmulatorNet(NeuralNet):
         super().on_train_end(net, X=X, y=y, **kwargs)
         if self.is_interrupted and self.state_["history"]:
             restore(self, self.state_)
-
-
-class WarmupDecay:
-    """Factor of the learning rate: linear rise, then a fall to zero.
-
-    Parameters
-    ----------
-    max_steps : int
-        Steps of the whole training.
-    warmup : float
-        Part of it that rises.
-    decay : {"cosine", "linear", "constant"}
-        Shape of the fall.
-    """
-
-    def __init__(self, max_steps, warmup, decay):
-        self.max_steps = max_steps
-        self.rise = warmup * max_steps
-        self.decay = decay
-
-    def __call__(self, step):
-        """Factor at a step, counted from zero."""
-        if step < self.rise:
-            return (step + 1) / (self.rise + 1)
-        done = (step - self.rise) / max(self.max_steps - self.rise, 1)
-        done = min(done, 1.0)
-        if self.decay == "constant":
-            return 1.0
-        if self.decay == "linear":
-            return 1.0 - done
-        return (1 + math.cos(math.pi * done)) / 2
-
-
-class WeightAveraging(Callback):
-    """Exponential average of the weights, which replaces them at the end.
-
-    Parameters
-    ----------
-    n_steps : float
-        Steps that the average remembers.
-    """
-
-    remembered = ("step_", "average_")
-
-    def __init__(self, n_steps):
-        self.n_steps = n_steps
-
-    def on_train_begin(self, net, **kwargs):
-        """Start from the first weights."""
-        self.step_ = 0
-        self.average_ = [p.detach().clone() for p in net.module_.parameters()]
-
-    @torch.no_grad()
-    def on_batch_end(self, net, training, **kwargs):
-        """Take in the newest weights; early ones count as a plain mean."""
-        if not training:
-            return
-        self.step_ += 1
-        weight = 1 / min(self.step_, self.n_steps)
-        torch._foreach_lerp_(self.average_, list(net.module_.parameters()), weight)
-
-    @torch.no_grad()
-    def on_train_end(self, net, **kwargs):
-        """Hand the average to the network."""
-        for parameter, average in zip(
-            net.module_.parameters(), self.average_, strict=True
-        ):
-            parameter.copy_(average)
-
-
-class GradientClipping(Callback):
-    """Scales gradients down if their common norm is above a limit.
-
-    Parameters
-    ----------
-    limit : float
-        Largest norm.
-    """
-
-    def __init__(self, limit):
-        self.limit = limit
-
-    def on_grad_computed(self, net, named_parameters, **kwargs):
-        """Do what torch's `clip_grad_norm_` does, and on CPUs only if need be."""
-        parameters = [p for _, p in named_parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
-        # a product with one costs a CPU as much as the norm, a look the GPU a wait
-        if norm.device.type != "cpu" or norm > self.limit:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.limit, norm)
-
-
-class StepProgress(Callback):
-    """One progress bar over all optimisation steps, with the held-out loss.
-
-    Parameters
-    ----------
-    max_steps : int
-        Length of the bar.
-    """
-
-    def __init__(self, max_steps):
-        self.max_steps = max_steps
-
-    def on_train_begin(self, net, **kwargs):
-        """Open the bar."""
-        self.bar_ = tqdm(total=self.max_steps, unit="step", desc="training")
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Count steps that were taken before, too."""
-        self.bar_.n = net.n_steps
-
-    def on_batch_end(self, net, training, **kwargs):
-        """Advance it."""
-        if training:
-            self.bar_.update()
-
-    def on_epoch_end(self, net, **kwargs):
-        """Show the losses, of scaled flux."""
-        shown = {
-            name: f"{net.history[-1, name]:.2e}"
-            for name in ("train_loss", "valid_loss")
-            if name in net.history[-1]
-        }
-        self.bar_.set_postfix(shown)
-
-    def on_train_end(self, net, **kwargs):
-        """Close it."""
-        self.bar_.close()
 
 
 def make_net(
@@ -349,6 +236,11 @@ def make_net(
     return net.initialize()
 
 
+def _n_spectra(batch):
+    (labels, *_), _ = batch
+    return len(labels)
+
+
 def _parameter_groups(module, recipe):
     """Patterns of names, and the options in which their weights are special."""
     groups = {
@@ -357,7 +249,9 @@ def _parameter_groups(module, recipe):
     }
     for pattern in getattr(module, "undecayed", ()):
         groups.setdefault(pattern, {})["weight_decay"] = 0.0
-    return list(groups.items())
+    # torch.compile gives all names this prefix
+    prefix = "_orig_mod." if recipe.compile else ""
+    return [(f"{prefix}{pattern}", options) for pattern, options in groups.items()]
 
 
 def _autocast(precision, device):

@@ -7,6 +7,12 @@ default group of `torch.distributed`, if it was initialised.
 import torch
 from torch import distributed
 
+if distributed.is_available():
+    # Its functions keep the group that exists when they are imported, as torch's
+    # compiler does later. Threads of the group then outlive destroy_process_group, and
+    # sometimes abort the interpreter when it ends.
+    import torch.distributed.nn
+
 __all__ = [
     "check_agreement",
     "from_first",

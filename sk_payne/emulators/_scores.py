@@ -1,12 +1,9 @@
-"""Scores of emulators on more flux than fits into memory.
-
-They are here because scikit-learn's own copy all flux, true and predicted.
-"""
+"""Scores of emulators, in blocks: scikit-learn's own copy all flux."""
 
 import numpy as np
 from sklearn.utils import check_consistent_length
 
-from sk_payne.emulators._flux import row_blocks
+from sk_payne.trained import row_blocks
 
 __all__ = [
     "neg_mean_absolute_error",
@@ -96,7 +93,7 @@ def neg_root_mean_squared_error(estimator, X, y):
     return -float(np.mean(np.sqrt(_mean_errors(estimator, X, y, np.square))))
 
 
-def r2_in_blocks(predict, y, sample_weight):
+def r2_in_blocks(predict, y, sample_weight, mask=None):
     """R² of all flux values together, in blocks of spectra.
 
     Parameters
@@ -107,6 +104,8 @@ def r2_in_blocks(predict, y, sample_weight):
         True flux, in memory or on disk.
     sample_weight : array-like of shape (n_spectra,) or None
         Weights of the spectra.
+    mask : array-like of shape (n_spectra, n_wavelengths), default=None
+        True for pixels that do not count.
 
     Returns
     -------
@@ -116,16 +115,22 @@ def r2_in_blocks(predict, y, sample_weight):
     n, n_wavelengths = y.shape
     weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
     check_consistent_length(y, weight)
-    error, first, second = np.zeros((3, n_wavelengths))
+    error, first, second, total = np.zeros((4, n_wavelengths))
+    middle = None
     for rows in row_blocks(n, n_wavelengths):
-        true, w = np.asarray(y[rows], np.float64), weight[rows]
-        if rows.start == 0:
+        true = np.asarray(y[rows], np.float64)
+        w = np.broadcast_to(weight[rows, None], true.shape)
+        if mask is not None:
+            w, true = np.where(mask[rows], 0, w), np.where(mask[rows], 0, true)
+        if middle is None:
             # near the mean, so that the difference of sums below is precise
-            middle = true.mean(axis=0)
-        error += w @ (predict(rows) - true) ** 2
-        first += w @ (true - middle)
-        second += w @ (true - middle) ** 2
-    scatter = second - first**2 / weight.sum()
+            n_good = np.count_nonzero(w, axis=0)
+            middle = np.where(w != 0, true, 0).sum(axis=0) / np.maximum(n_good, 1)
+        error += (w * (predict(rows) - true) ** 2).sum(axis=0)
+        first += (w * (true - middle)).sum(axis=0)
+        second += (w * (true - middle) ** 2).sum(axis=0)
+        total += w.sum(axis=0)
+    scatter = second - first**2 / np.where(total > 0, total, 1)
     # errors where no spectrum differs do not count, as in scikit-learn
     varies = second > 0
     if not varies.any():

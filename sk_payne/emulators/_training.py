@@ -1,116 +1,280 @@
-"""Training of a network on scaled spectra: from arrays to a finished module.
-
-It is here so that the estimator is left with what it promises, not with how.
-"""
+"""Training of a network: from a plan to a trained emulator."""
 
 import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 
-from sk_payne.emulators._batches import SpectrumDataset
-from sk_payne.emulators._device import cuda_devices, fits_on
-from sk_payne.emulators._flux import row_blocks
-from sk_payne.emulators._grid import log_grid
+from sk_payne.emulators._batches import SpectrumDataset, StreamedDataset
+from sk_payne.emulators._checkpoint import check_same, read_state
+from sk_payne.emulators._device import cuda_devices, fits_on, resolve_device
+from sk_payne.emulators._flux import StackedFlux, TrainingFlux
 from sk_payne.emulators._net import make_net
-from sk_payne.emulators._processes import n_processes, take_from_first
-from sk_payne.emulators._streaming import StreamedDataset
-from sk_payne.emulators._torch import TorchEmulator
-from sk_payne.networks import fast_products
+from sk_payne.emulators._processes import (
+    check_agreement,
+    from_first,
+    is_first,
+    n_processes,
+    take_from_first,
+)
+from sk_payne.exceptions import TrainingInterruptedWarning
+from sk_payne.networks import Recipe, fast_products
+from sk_payne.trained import (
+    Description,
+    Domain,
+    HeldOutErrors,
+    Scaling,
+    TorchEmulator,
+    TrainedEmulator,
+    Training,
+    row_blocks,
+)
 
-__all__ = ["read_history", "train_network"]
+__all__ = ["Plan", "begin", "train"]
 
-# torch's global generator seeds the first weights: one fit at a time may hold it.
-_SEEDING = threading.Lock()
+# torch's global random state seeds the first weights, dropout and the like: one
+# training at a time may hold it.
+_RANDOM_STATE = threading.RLock()
 
 
-@fast_products()
-def train_network(
-    build,
-    X,
-    y,
-    start,
-    *,
-    scaling,
-    wavelength,
-    recipe,
-    device,
-    callbacks,
-    verbose,
-    checkpoint,
-):
-    """Build and train a network.
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that is decided before the first step of a training.
 
     Parameters
     ----------
-    build : callable
-        Given the number of labels and log10 of the wavelengths, returns a network with
-        its first weights, and all of its options.
-    X : ndarray of shape (n_spectra, n_labels)
-        Stellar parameters.
-    y : ndarray or StreamedFlux of shape (n_spectra, n_wavelengths)
-        Flux.
-    start : dict
-        The "seed" of weights and batches, and rows that are "held_out", to look at and
-        not to train on; or the whole state of an earlier training.
+    arch : str or type
+        Architecture, as given by the user.
+    arch_params : dict or None
+        Options of the architecture, as given by the user.
+    description : Description
+        Columns of P and F.
     scaling : Scaling
-        Of labels and flux.
-    wavelength : ndarray of shape (n_wavelengths,) or None
-        Å.
+        Scaling of labels and flux.
     recipe : Recipe
-        How to train.
-    device : str
-        Where to train.
-    callbacks : list
-        skorch callbacks of the user.
-    verbose : int
-        Whether to show a progress bar.
-    checkpoint : path-like or None
-        File that is given every state.
+        Recipe in full.
+    build : callable
+        Takes nothing; returns a network with its first weights, and all its options.
+    labels : ndarray of shape (n_all, n_labels)
+        Stellar parameters of all spectra to train on: the new ones, then those that
+        are rehearsed.
+    flux : TrainingFlux or StackedFlux of shape (n_all, n_wavelengths)
+        Their flux.
+    new : TrainingFlux of shape (n_new, n_wavelengths)
+        Flux of the new spectra alone, of which some may be held out.
+    identity : dict
+        Fingerprint of the "spectra", and "settings": training goes on from a state
+        only if both are the same.
+    provenance : dict
+        Provenance of the trained emulator.
+    """
+
+    arch: str | type
+    arch_params: Mapping | None
+    description: Description
+    scaling: Scaling
+    recipe: Recipe
+    build: Callable
+    labels: np.ndarray
+    flux: TrainingFlux | StackedFlux
+    new: TrainingFlux
+    identity: Mapping
+    provenance: Mapping
+
+
+def begin(plan, estimator, state=None):
+    """Start of a training: the seed and the held-out rows, or an earlier state.
+
+    Parameters
+    ----------
+    plan : Plan
+        The training.
+    estimator : BaseEmulator
+        Its `random_state`, `validation_fraction` and `checkpoint` are read.
+    state : dict, default=None
+        State of an interrupted training; if None, that in the checkpoint, if there is
+        one, else a new start.
 
     Returns
     -------
-    module : TorchEmulator
-        Trained, on the device.
-    arch_params : dict
-        All options of the network.
+    start : dict
+        With the identity of the plan.
+
+    Raises
+    ------
+    ValueError
+        If the earlier state is of another training, or an argument is not allowed.
+    """
+    if state is not None:
+        seed = _seed_asked_for(estimator.random_state)
+        kind = "interrupted" if "network" in state else "finished"
+        check_same(state, plan.identity, seed, f"the {kind} training")
+        return state
+    return from_first(lambda: _begin(plan, estimator)) | plan.identity
+
+
+def _begin(plan, estimator):
+    if estimator.checkpoint is not None and Path(estimator.checkpoint).exists():
+        state = read_state(estimator.checkpoint)
+        seed = _seed_asked_for(estimator.random_state)
+        what = f"the training in '{estimator.checkpoint}'"
+        check_same(state, plan.identity, seed, what)
+        return state
+    random_state = check_random_state(estimator.random_state)
+    seed = int(random_state.randint(2**31 - 1))
+    held_out = _choose_held_out(
+        len(plan.new), estimator.validation_fraction, random_state, plan.recipe
+    )
+    return {"seed": seed, "held_out": held_out.tolist()}
+
+
+def _seed_asked_for(random_state):
+    """Seed that a caller asks for by a number; None leaves it open."""
+    if not isinstance(random_state, int | np.integer):
+        return None
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _choose_held_out(n, fraction, random_state, recipe):
+    """Rows of the spectra that are not trained on, in increasing order."""
+    if not 0 <= fraction < 1:
+        raise ValueError(
+            f"`validation_fraction` must be at least 0 and below 1; got {fraction!r}. "
+            "Pass 0 to train on every spectrum."
+        )
+    held_out = np.sort(random_state.permutation(n)[: int(n * fraction)])
+    if recipe.patience is not None and not len(held_out):
+        raise ValueError(
+            "`recipe` entry 'patience' needs held-out spectra; got "
+            f"`validation_fraction`={fraction} of {n} spectra. Raise it, or set "
+            "'patience' to None."
+        )
+    return held_out
+
+
+def train(plan, start, estimator):
+    """Train a network, and measure its errors on the held-out spectra.
+
+    Parameters
+    ----------
+    plan : Plan
+        The training.
+    start : dict
+        Start that :func:`begin` gave.
+    estimator : BaseEmulator
+        Its `device`, `callbacks`, `verbose`, `checkpoint`, `random_state` and
+        `validation_fraction` are read; it is not changed.
+
+    Returns
+    -------
+    trained : TrainedEmulator
+        On the device.
     net : EmulatorNet
-        The skorch net that trained it.
+        The skorch net that trained it, without its data.
 
     Raises
     ------
     ValueError
         If training diverges, or there are more processes than spectra in a batch.
     KeyboardInterrupt
-        If training was stopped, and not alone: the processes need not have stopped
-        after the same step.
+        If training was stopped in one of several processes: the others need not have
+        stopped after the same step.
+
+    Warns
+    -----
+    TrainingInterruptedWarning
+        If training was stopped by Ctrl-C.
     """
-    log_wavelength = log_grid(wavelength, y.shape[1])
+    device = resolve_device(estimator.device)
+    identity = {name: start[name] for name in ("spectra", "settings")}
+    check_agreement(identity)
     held_out = np.array(start["held_out"], dtype=np.int64)
-    trained = np.setdiff1d(np.arange(len(X)), held_out, assume_unique=True)
+    # torch's own random state is left as it was
+    with _RANDOM_STATE, torch.random.fork_rng(devices=cuda_devices(device)):
+        module, network_params, net = _run(plan, start, held_out, device, estimator)
+    interrupted = net.is_interrupted
+    n_new = len(plan.new)
+    labels = plan.labels[:n_new]
+    domain = Domain.from_training(labels, plan.description.label_names)
+    unmeasured = TrainedEmulator(
+        arch=plan.arch,
+        arch_params=plan.arch_params,
+        network_params=network_params,
+        description=plan.description,
+        scaling=plan.scaling,
+        domain=domain,
+        held_out=None,
+        training=Training(
+            recipe=plan.recipe,
+            n_training=n_new - len(held_out),
+            n_held_out=len(held_out),
+            n_steps=net.n_steps,
+            history=_read_history(net),
+            options={
+                "random_state": estimator.random_state,
+                "validation_fraction": estimator.validation_fraction,
+            },
+            state=net.state_ if interrupted else identity | {"n_steps": net.n_steps},
+        ),
+        module=module,
+        device=device,
+        provenance=plan.provenance,
+    )
+    trained = unmeasured
+    if len(held_out):
+        errors = HeldOutErrors.measure(
+            unmeasured.predict,
+            labels[held_out],
+            plan.new,
+            held_out,
+            domain.low,
+            domain.high,
+        )
+        trained = unmeasured.with_held_out(errors)
+    if interrupted:
+        warnings.warn(
+            f"Training was stopped after {net.n_steps} of {plan.recipe.max_steps} "
+            "steps; the emulator is less accurate than it could be. `partial_fit` with "
+            "the same spectra goes on.",
+            TrainingInterruptedWarning,
+            stacklevel=3,
+        )
+    elif estimator.checkpoint is not None and is_first():
+        Path(estimator.checkpoint).unlink(missing_ok=True)
+    net.forget_data()
+    return trained, net
+
+
+@fast_products()
+def _run(plan, start, held_out, device, estimator):
+    """Trained module, all options of its network, and the net that trained it."""
+    recipe, description = plan.recipe, plan.description
+    trained = np.setdiff1d(np.arange(len(plan.labels)), held_out, assume_unique=True)
     batch_size = min(recipe.batch_size, len(trained))
     if batch_size < n_processes():
         raise ValueError(
             f"`recipe` entry 'batch_size' must be at least {n_processes()}, the number "
             f"of processes; got batches of {batch_size}. Start fewer processes."
         )
-    # torch's own random state is left as it was
-    with torch.random.fork_rng(devices=cuda_devices(device)):
-        with _SEEDING:
-            torch.manual_seed(start["seed"])
-            network, arch_params = build(X.shape[1], log_wavelength)
-        module = TorchEmulator(network, scaling, wavelength, log_wavelength)
-        net = make_net(
-            network,
-            recipe,
-            _make_dataset(X, y, held_out, module, device) if len(held_out) else None,
-            device=device,
-            start=start,
-            callbacks=callbacks,
-            verbose=verbose,
-            checkpoint=checkpoint,
-        )
-        net.partial_fit(_make_dataset(X, y, trained, module, device), None)
+    _seed(start["seed"], device)
+    network, network_params = plan.build()
+    module = TorchEmulator(network, plan.scaling, description)
+    net = make_net(
+        network,
+        recipe,
+        _make_dataset(plan, held_out, module, device) if len(held_out) else None,
+        device=device,
+        start=start,
+        callbacks=list(estimator.callbacks or []),
+        verbose=estimator.verbose,
+        checkpoint=estimator.checkpoint,
+    )
+    net.partial_fit(_make_dataset(plan, trained, module, device), None)
     if net.is_interrupted and n_processes() > 1:
         raise KeyboardInterrupt
     take_from_first(network.state_dict().values())
@@ -119,22 +283,19 @@ def train_network(
             "Training diverged: weights are not finite any more. Lower the entry 'lr' "
             f"of `recipe`; it was {recipe.lr}."
         )
-    return module.requires_grad_(False).eval().to(device), arch_params, net
+    return module.requires_grad_(False).eval().to(device), network_params, net
 
 
-def read_history(net):
-    """Read the losses after every epoch of a net.
+def _seed(seed, device):
+    """Seed the CPU, and the accelerator that is trained on but no other."""
+    torch.default_generator.manual_seed(seed)
+    if device.startswith("cuda"):
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
-    Parameters
-    ----------
-    net : EmulatorNet
-        Trained.
 
-    Returns
-    -------
-    history : list of dict
-        "step", "train_loss" and, with held-out spectra, "valid_loss".
-    """
+def _read_history(net):
+    """Step, "train_loss" and, with held-out spectra, "valid_loss" of every epoch."""
     history, n_steps = [], 0
     for epoch in net.history:
         n_steps += sum("train_loss" in batch for batch in epoch["batches"])
@@ -144,25 +305,24 @@ def read_history(net):
     return history
 
 
-def _make_dataset(X, y, rows, module, device):
+def _make_dataset(plan, rows, module, device):
     """Scaled tensors of some rows, on the device at once if they fit; or on disk."""
-    labels = module.scaling.scale_labels(X[rows]).astype(np.float32)
-    shape = (len(rows), y.shape[1])
-    n_bytes = 4 * shape[0] * shape[1]
+    flux, scaling = plan.flux, plan.scaling
+    labels = scaling.scale_labels(plan.labels[rows]).astype(np.float32)
+    labels = torch.from_numpy(labels)
+    shape = (len(rows), flux.shape[1])
+    n_bytes = 4 * shape[0] * shape[1] * (1 + flux.has_weights)
     home = device if fits_on(device, n_bytes) else "cpu"
     grid = module.log_wavelength if module.takes_wavelength else None
-    if home == "cpu" and not isinstance(y, np.ndarray):
-        return StreamedDataset(
-            torch.from_numpy(labels).to(device),
-            y,
-            rows,
-            module.scaling,
-            None if grid is None else grid.to(device),
-        )
-    flux = torch.empty(shape, device=home)
+    if home == "cpu" and flux.is_streamed:
+        grid = None if grid is None else grid.to(device)
+        return StreamedDataset(labels.to(device), flux, rows, scaling, grid)
+    scaled = torch.empty(shape, dtype=torch.float32, device=home)
+    weights = torch.empty_like(scaled) if flux.has_weights else None
     for block in row_blocks(*shape):
-        scaled = module.scaling.scale_flux(y[rows[block]]).astype(np.float32)
-        flux[block] = torch.from_numpy(scaled)
-    return SpectrumDataset(
-        torch.from_numpy(labels).to(home), flux, None if grid is None else grid.to(home)
-    )
+        values = scaling.scale_flux(flux[rows[block]]).astype(np.float32)
+        scaled[block] = torch.from_numpy(values).to(home)
+        if weights is not None:
+            weights[block] = torch.from_numpy(flux.weights(rows[block])).to(home)
+    grid = None if grid is None else grid.to(home)
+    return SpectrumDataset(labels.to(home), scaled, grid, weights)

@@ -1,6 +1,6 @@
-"""What a fine-tuned emulator takes over from its base: labels, scaling, weights.
+"""Transfer of labels, scaling and weights from a base to a fine-tuned emulator.
 
-It is here so that the first prediction of the new emulator is the base's.
+The first prediction of the new emulator is the base's.
 """
 
 from dataclasses import replace
@@ -9,7 +9,6 @@ from fnmatch import fnmatch
 import numpy as np
 import torch
 
-from sk_payne.emulators._grid import check_query
 from sk_payne.exceptions import WavelengthMismatchError, did_you_mean
 from sk_payne.networks import resolve_network
 from sk_payne.spectra import GridInterpolator
@@ -28,8 +27,8 @@ def match_labels(base, label_names):
 
     Parameters
     ----------
-    base : BaseEmulator
-        Fitted.
+    base : TrainedEmulator
+        The base.
     label_names : list of str
         Of the new grid.
 
@@ -43,13 +42,14 @@ def match_labels(base, label_names):
     ValueError
         If a label of the base is missing.
     """
-    known = base.label_names_
+    known = base.description.label_names
+    n_known = len(known)
     if known == [f"label_{i}" for i in range(len(known))]:
         # nobody named them, so their places are all there is
         known = list(label_names[: len(known)])
-        if len(known) < len(base.label_names_):
+        if len(known) < n_known:
             raise ValueError(
-                f"`X` must have at least the {len(base.label_names_)} labels of "
+                f"`X` must have at least the {n_known} labels of "
                 f"`base`; got {len(label_names)} columns. Add the missing ones."
             )
     for name in known:
@@ -62,36 +62,36 @@ def match_labels(base, label_names):
     return np.array([known.index(n) if n in known else -1 for n in label_names])
 
 
-def transfer_options(base, scaling, label_names):
-    """Give the options of a base's network, for other labels.
+def transfer_options(base, scaling, description):
+    """Options of the network of a base, for other labels.
 
     Parameters
     ----------
-    base : BaseEmulator
-        Fitted.
+    base : TrainedEmulator
+        The base.
     scaling : Scaling
-        Of the new emulator.
-    label_names : list of str
-        Of the new emulator.
+        Scaling of the new emulator.
+    description : Description
+        Columns of the new emulator.
 
     Returns
     -------
     arch_params : dict
-        Those of the base, but for those that follow from its labels.
+        Options of the base, without those that follow from its labels.
     label_scale : tuple or None
-        What these are to follow from, for `build_network`.
+        Names and scale of the labels that these follow from, for `build_network`.
     """
-    network = resolve_network(base.arch_)
-    followed = {}
-    if hasattr(network, "label_params"):
-        followed = network.label_params(
-            *base._scaling.describe_labels(base.label_names_)
-        )
+    network = resolve_network(base.arch)
+    followed = network.label_params(
+        *base.scaling.describe_labels(base.description.label_names)
+    )
     following = {
-        name for name in followed if base.arch_params_.get(name) == followed[name]
+        name for name in followed if base.network_params.get(name) == followed[name]
     }
-    kept = {k: v for k, v in base.arch_params_.items() if k not in following}
-    return kept, scaling.describe_labels(label_names) if following else None
+    kept = {k: v for k, v in base.network_params.items() if k not in following}
+    if not following:
+        return kept, None
+    return kept, scaling.describe_labels(description.label_names)
 
 
 def transfer_scaling(base, labels, source, wavelength):
@@ -99,8 +99,8 @@ def transfer_scaling(base, labels, source, wavelength):
 
     Parameters
     ----------
-    base : BaseEmulator
-        Fitted.
+    base : TrainedEmulator
+        The base.
     labels : ndarray of shape (n_spectra, n_labels)
         Of the new grid.
     source : ndarray of int, shape (n_labels,)
@@ -115,7 +115,7 @@ def transfer_scaling(base, labels, source, wavelength):
         constant in the base keep their zero there and take the largest distance from
         it.
     """
-    scaling = base._scaling
+    scaling = base.scaling
     low = labels.min(axis=0).astype(np.float64)
     high = labels.max(axis=0).astype(np.float64)
     old_center = scaling.label_center[source]
@@ -143,8 +143,8 @@ def transfer_weights(network, base, source, wavelength):
     network : nn.Module
         Of the same architecture, for the labels and wavelengths of the new grid;
         changed in place.
-    base : BaseEmulator
-        Fitted.
+    base : TrainedEmulator
+        The base.
     source : ndarray of int, shape (n_labels,)
         Of :func:`match_labels`.
     wavelength : ndarray of shape (n_wavelengths,) or None
@@ -155,11 +155,13 @@ def transfer_weights(network, base, source, wavelength):
     ValueError
         If the architecture cannot take other labels or wavelengths.
     """
-    weights = base._network_state()
+    weights = base.weights
     unlearned = (source < 0) | _was_constant(base)[source]
-    if unlearned.any() or not np.array_equal(source, np.arange(base.n_features_in_)):
-        layers = getattr(network, "label_layers", None)
-        if layers is None:
+    if unlearned.any() or not np.array_equal(
+        source, np.arange(len(base.description.label_names))
+    ):
+        layers = network.label_layers
+        if not layers:
             raise ValueError(
                 f"`label_names` must be those of `base` in the same order, and each "
                 f"must vary there: {type(network).__name__} does not name its "
@@ -168,8 +170,8 @@ def transfer_weights(network, base, source, wavelength):
         for layer in layers:
             columns = weights[f"{layer}.weight"][:, source]
             weights[f"{layer}.weight"] = np.where(unlearned, 0, columns)
-    if not getattr(network, "takes_wavelength", False) and _moves(base, wavelength):
-        layer = getattr(network, "flux_layer", None)
+    if not network.takes_wavelength and _moves(base, wavelength):
+        layer = network.flux_layer
         if layer is None:
             raise WavelengthMismatchError(
                 f"`wavelength` must be that of `base`: {type(network).__name__} cannot "
@@ -217,20 +219,22 @@ def freeze(network, patterns):
 
 def _was_constant(base):
     """Which labels a base never saw vary, with an end for those it does not have."""
-    center = base._scaling.label_center
-    constant = (base.label_low_ == center) & (base.label_high_ == center)
+    center = base.scaling.label_center
+    constant = (base.domain.low == center) & (base.domain.high == center)
     return np.append(constant, False)
 
 
 def _moves(base, wavelength):
-    same = base.wavelength_ is None and wavelength is None
-    return not (same or np.array_equal(base.wavelength_, wavelength))
+    old = base.description.wavelength
+    if old is None and wavelength is None:
+        return False
+    return not np.array_equal(old, wavelength)
 
 
 def _regrid(base, values, wavelength):
     """Interpolate what has one number per wavelength of the base on the last axis."""
-    wavelength = check_query(wavelength, base.wavelength_)
-    interpolator = GridInterpolator(base.wavelength_)
+    wavelength = base.description.check_query(wavelength)
+    interpolator = GridInterpolator(base.description.wavelength)
     values = np.ascontiguousarray(values, dtype=np.float64)
     moved = interpolator(
         torch.from_numpy(np.atleast_2d(values)), torch.from_numpy(wavelength)

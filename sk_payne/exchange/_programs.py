@@ -15,6 +15,7 @@ from torch import nn
 
 from sk_payne._persistence import replacing
 from sk_payne.exchange._opened import open_emulator
+from sk_payne.spectra import resolving_power_of_segments
 
 __all__ = ["export_onnx", "export_torch"]
 
@@ -186,7 +187,8 @@ def _trace(emulator):
 
 def _describe(emulator):
     """Write what a user of the program must know, as JSON."""
-    wavelength, power = emulator.wavelength_, emulator.resolving_power_
+    wavelength = emulator.wavelength_
+    power = resolving_power_of_segments(emulator.resolving_power_, wavelength)
     return json.dumps(
         {
             "label_names": list(emulator.label_names_),
@@ -196,6 +198,12 @@ def _describe(emulator):
             "wavelength": None if wavelength is None else wavelength.tolist(),
             "medium": emulator.medium_,
             # JSON has no infinity
-            "resolving_power": str(power) if power == np.inf else power,
+            "resolving_power": _without_infinity(power),
         }
     )
+
+
+def _without_infinity(power):
+    if isinstance(power, list):
+        return [_without_infinity(one) for one in power]
+    return str(power) if power == np.inf else power

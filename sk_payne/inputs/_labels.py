@@ -142,7 +142,7 @@ def _unnamed_columns(values):
 
 
 def _is_row(values):
-    return isinstance(values, list | tuple) or np.ndim(values) == 1
+    return isinstance(values, list | tuple) or getattr(values, "ndim", 0) == 1
 
 
 def _read_column(part, unit, what):

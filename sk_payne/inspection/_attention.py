@@ -9,14 +9,20 @@ import numpy as np
 import torch
 from sklearn.utils import Bunch
 
-from sk_payne.exceptions import WavelengthMismatchError
-from sk_payne.inspection._axes import import_pyplot, wavelength_label
+from sk_payne.inspection._axes import (
+    broken_lines,
+    covered_lines,
+    import_pyplot,
+    segments_of,
+    wavelength_label,
+)
 from sk_payne.inspection._opened import (
     open_emulator,
     require_transformer,
     wavelength_axis,
 )
 from sk_payne.networks import pixel_blocks
+from sk_payne.spectra import check_covered
 
 __all__ = ["AttentionDisplay", "attention_maps"]
 
@@ -162,12 +168,7 @@ def _checked_wavelength(wavelength, grid):
             "`wavelength` must be a 1-D array of numbers in Å; got the shape "
             f"{wavelength.shape}."
         )
-    outside = ~((wavelength >= grid[0]) & (wavelength <= grid[-1]))
-    if outside.any():
-        raise WavelengthMismatchError(
-            f"`wavelength` must lie within {grid[0]:.3f}-{grid[-1]:.3f} Å, the range "
-            f"of the emulator; got {wavelength[outside][0]:.3f}. Leave such out."
-        )
+    check_covered(wavelength, grid)
     return wavelength
 
 
@@ -302,12 +303,8 @@ class AttentionDisplay:
             panel.set_ylabel("token")
             panel.set_title("layer {}, head {}".format(*where), fontsize="medium")
         spectrum = self.ax_[len(maps)]
-        spectrum.plot(
-            self.attention.wavelength,
-            self.attention.flux.mean(axis=0),
-            color="0.2",
-            lw=0.6,
-        )
+        mean = broken_lines(self.attention.wavelength, self.attention.flux.mean(axis=0))
+        spectrum.plot(*mean, color="0.2", lw=0.6)
         spectrum.set_ylabel("mean flux")
         self.lines_ = self._draw_strip(self.ax_[-1], lines) if lines else []
         self.ax_[-1].set_xlabel(wavelength_label(self.attention.medium))
@@ -366,7 +363,7 @@ class AttentionDisplay:
         x, n_tokens = self.attention.wavelength, len(weights)
         edges = (x[0], x[-1], -0.5, n_tokens - 0.5)
         image = NonUniformImage(ax, interpolation="nearest", extent=edges, **style)
-        image.set_data(x, np.arange(n_tokens), weights)
+        image.set_data(*_empty_in_gaps(x, np.arange(n_tokens), weights))
         image.set_clim(*limits)
         ax.add_image(image)
         ax.set(xlim=edges[:2], ylim=edges[2:])
@@ -380,17 +377,30 @@ class AttentionDisplay:
 
     def _draw_strip(self, ax, lines):
         """Draw one row of ticks for every element."""
-        low, high = self.attention.wavelength[[0, -1]]
         marks = []
         for row, (name, wavelengths) in enumerate(lines.items()):
-            at = np.asarray(wavelengths, dtype=float)
-            at = at[(at >= low) & (at <= high)]
+            at = covered_lines(wavelengths, self.attention.wavelength)
             style = {"color": f"C{row % 10}", "lw": 0.9, "label": name}
             marks.append(ax.vlines(at, row - 0.42, row + 0.42, **style))
         ax.set_yticks(range(len(lines)), list(lines), fontsize="x-small")
         ax.set_ylim(len(lines) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         return marks
+
+
+def _empty_in_gaps(x, y, values):
+    """Put an empty column at either end of each gap, a pixel from its ends."""
+    segments = segments_of(x)
+    columns, images = [], []
+    for part in segments:
+        columns.append(x[part])
+        images.append(values[:, part])
+        if part is not segments[-1]:
+            before, behind = x[part.stop - 1], x[part.stop]
+            step = np.median(np.diff(x))
+            columns.append([before + step, behind - step])
+            images.append(np.full((len(y), 2), np.nan))
+    return np.concatenate(columns), y, np.hstack(images)
 
 
 def _image_style(weights, image_kwargs):

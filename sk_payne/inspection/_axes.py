@@ -5,11 +5,17 @@ It is here because every display starts the same way.
 
 import math
 
+import numpy as np
+
 from sk_payne.exceptions import did_you_mean
+from sk_payne.spectra import break_at_gaps, grid_segments, is_covered
 
 __all__ = [
+    "broken_lines",
     "chosen_labels",
+    "covered_lines",
     "import_pyplot",
+    "segments_of",
     "wavelength_label",
     "with_error",
     "with_unit",
@@ -36,6 +42,32 @@ def import_pyplot():
             "Plotting needs matplotlib; install it with pip install 'sk_payne[plot]'."
         ) from error
     return pyplot
+
+
+def segments_of(wavelength):
+    """Segments of an axis of wavelengths in Å; one, of pixel numbers."""
+    if _are_pixels(wavelength):
+        return [slice(0, len(wavelength))]
+    return grid_segments(wavelength)
+
+
+def broken_lines(wavelength, *values):
+    """Give what is drawn over an axis, so that no line crosses a gap of it."""
+    if _are_pixels(wavelength):
+        return [wavelength, *values]
+    return break_at_gaps(wavelength, *values)
+
+
+def covered_lines(at, wavelength):
+    """Spectral lines that an axis of wavelengths covers, not those in its gaps."""
+    at = np.asarray(at, dtype=float)
+    if _are_pixels(wavelength):
+        return at[(at >= wavelength[0]) & (at <= wavelength[-1])]
+    return at[is_covered(at, at, wavelength)]
+
+
+def _are_pixels(wavelength):
+    return np.asarray(wavelength).dtype.kind in "iu"
 
 
 def wavelength_label(medium):

@@ -7,7 +7,12 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import did_you_mean
-from sk_payne.inspection._axes import import_pyplot, wavelength_label, with_unit
+from sk_payne.inspection._axes import (
+    import_pyplot,
+    segments_of,
+    wavelength_label,
+    with_unit,
+)
 from sk_payne.inspection._cramer_rao import (
     check_snr,
     free_labels_of,
@@ -22,7 +27,8 @@ __all__ = ["BestWindowsDisplay", "best_windows"]
 def best_windows(emulator, P, label, *, snr=100, width=5.0, n_best=5, fixed=()):
     """Find the parts of a spectrum that tell most about one label.
 
-    Windows of one width are tried all over the grid, in steps of a quarter of it.
+    Windows of one width are tried all over the grid, in steps of a quarter of it, but
+    not across its gaps: segments that are narrower hold none.
 
     Parameters
     ----------
@@ -93,13 +99,16 @@ def best_windows(emulator, P, label, *, snr=100, width=5.0, n_best=5, fixed=()):
             f"`label` must be one of the free labels {names}; got {label!r}."
             f"{did_you_mean(label, s.label_names)}"
         )
-    low, high = s.wavelength[[0, -1]]
-    if not 0 < width <= high - low:
+    ends = [s.wavelength[part][[0, -1]] for part in segments_of(s.wavelength)]
+    widest = max(high - low for low, high in ends)
+    if not 0 < width <= widest:
         raise ValueError(
-            f"`width` must be positive and at most {high - low:.4g} Å, what the "
-            f"emulator covers; got {width!r}."
+            f"`width` must be positive and at most {widest:.4g} Å, what the "
+            f"emulator covers without a gap; got {width!r}."
         )
-    start = np.arange(low, high - width * (1 - 1e-9), width / 4)
+    start = np.concatenate(
+        [np.arange(low, high - width * (1 - 1e-9), width / 4) for low, high in ends]
+    )
     windows = np.stack([start, start + width], axis=1)
     i = names.index(label)
     slopes = snr * s.derivative[:, free]
@@ -220,9 +229,15 @@ class BestWindowsDisplay:
             ax.axvspan(*f.windows[i], color="C1", alpha=0.25, lw=0) for i in f.best
         ]
         free = {"color": "C0", "lw": 1.2, "label": "window alone"}
-        ax.plot(self.center, f.error, **free | (line_kwargs or {}))
+        # no line where the next window begins behind a gap
+        places = 1 + np.flatnonzero(f.windows[1:, 0] > f.windows[:-1, 1])
+        center, error, error_known = (
+            np.insert(np.asarray(part, dtype=float), places, np.nan)
+            for part in (self.center, f.error, f.error_known)
+        )
+        ax.plot(center, error, **free | (line_kwargs or {}))
         ax.plot(
-            *(self.center, f.error_known),
+            *(center, error_known),
             color="0.5",
             lw=0.9,
             label="window, other labels known",

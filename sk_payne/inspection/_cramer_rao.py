@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import did_you_mean
-from sk_payne.inspection._axes import import_pyplot, with_unit
+from sk_payne.inspection._axes import import_pyplot, segments_of, with_unit
 from sk_payne.inspection._sensitivity import sensitivity
 
 __all__ = ["CramerRaoDisplay", "cramer_rao"]
@@ -143,10 +143,16 @@ def _used_pixels(wavelength, window):
     )
     if not len(used):
         raise ValueError(
-            f"`window` must hold a pixel of {wavelength[0]:.2f}-{wavelength[-1]:.2f} "
-            f"Å, the range of the emulator; got {window!r}."
+            f"`window` must hold a pixel of {_ranges(wavelength)} Å, the range of the "
+            f"emulator; got {window!r}."
         )
     return used
+
+
+def _ranges(wavelength):
+    """First and last wavelength of each segment, as text."""
+    parts = [wavelength[part] for part in segments_of(wavelength)]
+    return ", ".join(f"{part[0]:.2f}-{part[-1]:.2f}" for part in parts)
 
 
 def invert_information(information):

@@ -5,7 +5,7 @@ It is here because that is the first thing to know of an emulator.
 
 import numpy as np
 
-from sk_payne.inspection._axes import import_pyplot, wavelength_label
+from sk_payne.inspection._axes import broken_lines, import_pyplot, wavelength_label
 
 __all__ = ["EmulationErrorDisplay"]
 
@@ -120,19 +120,22 @@ class EmulationErrorDisplay:
             )
         above, below = self.ax_ = tuple(ax)
         self.figure_ = above.figure
-        above.plot(self.wavelength, self.mean_flux, color="0.2", lw=0.6)
+        wavelength, mean_flux, median_error, high_error = broken_lines(
+            self.wavelength, self.mean_flux, self.median_error, self.high_error
+        )
+        above.plot(wavelength, mean_flux, color="0.2", lw=0.6)
         above.set_ylabel("mean flux")
         above.margins(x=0)
         below.fill_between(
-            self.wavelength,
+            wavelength,
             0,
-            self.high_error,
+            high_error,
             **{"color": "C0", "alpha": 0.3, "lw": 0, "label": "95 % of spectra"}
             | (fill_kwargs or {}),
         )
         below.plot(
-            self.wavelength,
-            self.median_error,
+            wavelength,
+            median_error,
             **{"color": "C0", "lw": 0.7, "label": "median"} | (line_kwargs or {}),
         )
         below.set(

@@ -7,7 +7,12 @@ import numpy as np
 from scipy.stats import false_discovery_control
 from sklearn.utils import Bunch
 
-from sk_payne.inspection._axes import import_pyplot, wavelength_label
+from sk_payne.inspection._axes import (
+    broken_lines,
+    covered_lines,
+    import_pyplot,
+    wavelength_label,
+)
 
 __all__ = ["HeadElementDisplay", "head_element_scores"]
 
@@ -324,12 +329,11 @@ class HeadElementDisplay:
         for panel, row in zip(self.ax_, rows, strict=True):
             weights = attention.attention[layers.index(row["layer"]), row["head"]]
             style = {"color": "k", "lw": 0.7} | (line_kwargs or {})
-            at = np.asarray(lines[str(row["element"])], dtype=float)
-            at = at[(at >= wavelength[0]) & (at <= wavelength[-1])]
+            at = covered_lines(lines[str(row["element"])], wavelength)
             panel.vlines(
                 at, 0, 1, transform=panel.get_xaxis_transform(), color="C1", lw=1.2
             )
-            panel.plot(wavelength, weights[row["token"]], **style)
+            panel.plot(*broken_lines(wavelength, weights[row["token"]]), **style)
             panel.set_title(
                 f"{row['element']}: layer {row['layer']}, head {row['head']}, token "
                 f"{row['token']}; score {row['score']:.2f} σ, margin "

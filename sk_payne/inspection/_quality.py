@@ -7,7 +7,12 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
-from sk_payne.inspection._axes import import_pyplot, wavelength_label, with_unit
+from sk_payne.inspection._axes import (
+    broken_lines,
+    import_pyplot,
+    wavelength_label,
+    with_unit,
+)
 from sk_payne.inspection._emulation_error import EmulationErrorDisplay
 from sk_payne.inspection._opened import varied_labels, wavelength_axis
 
@@ -316,8 +321,9 @@ class EmulationQualityDisplay:
         below = self.ax_[1]
         (middle,), (high,) = below.lines, below.collections
         worst = {"color": "C3", "lw": 0.5, "zorder": 1, "label": "worst"}
-        (worst,) = below.plot(q.wavelength, q.worst_error, **worst)
-        (most,) = below.plot(q.wavelength, q.error_68, color="k", lw=0.5, label="68 %")
+        x, worst_error, error_68 = broken_lines(q.wavelength, q.worst_error, q.error_68)
+        (worst,) = below.plot(x, worst_error, **worst)
+        (most,) = below.plot(x, error_68, color="k", lw=0.5, label="68 %")
         below.set_yscale("log")
         positive = q.median_error[q.median_error > 0]
         lowest = np.quantile(positive, 0.01) if len(positive) else 1e-6
@@ -454,11 +460,14 @@ class EmulationQualityDisplay:
         self._keep(ax)
         above, below = self.ax_[::2], self.ax_[1::2]
         difference = (q.worst_predicted - q.worst_flux)[: len(below)]
-        for panel, row, true, predicted in zip(
-            above, q.worst, q.worst_flux, q.worst_predicted, strict=False
+        x, flux, predicted, broken = broken_lines(
+            q.wavelength, q.worst_flux, q.worst_predicted, difference
+        )
+        for panel, row, true, found in zip(
+            above, q.worst, flux, predicted, strict=False
         ):
-            panel.plot(q.wavelength, true, color="0.65", lw=1.6, label="true")
-            panel.plot(q.wavelength, predicted, color="C3", lw=0.6, label="predicted")
+            panel.plot(x, true, color="0.65", lw=1.6, label="true")
+            panel.plot(x, found, color="C3", lw=0.6, label="predicted")
             panel.set_title(
                 f"row {row}, {q.domain[row]}: mean absolute error "
                 f"{q.spectrum_mae[row]:.4f}",
@@ -466,9 +475,9 @@ class EmulationQualityDisplay:
                 loc="left",
             )
             panel.set_ylabel("flux")
-        for panel, row in zip(below, difference, strict=False):
+        for panel, row in zip(below, broken, strict=False):
             panel.axhline(0, color="0.7", lw=0.6, zorder=0)
-            panel.plot(q.wavelength, row, color="C0", lw=0.6)
+            panel.plot(x, row, color="C0", lw=0.6)
             panel.set_ylabel("predicted\n− true", fontsize="small")
             panel.set_ylim(*(np.abs(difference).max() * 1.1 * np.array([-1, 1])))
         for panel in self.ax_:

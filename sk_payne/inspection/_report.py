@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sk_payne.inspection._axes import import_pyplot, with_unit
+from sk_payne.inspection._axes import import_pyplot, segments_of, with_unit
 from sk_payne.inspection._cramer_rao import CramerRaoDisplay, bound_of
 from sk_payne.inspection._quality import EmulationQualityDisplay, emulation_quality
 from sk_payne.inspection._sensitivity import SensitivityDisplay, sensitivity
@@ -145,7 +145,8 @@ def _summary(emulator, q):
     arch = emulator.arch_
     where = {name: int((q.domain == name).sum()) for name in np.unique(q.domain)}
     n, n_pixels = len(q.spectrum_mae), len(q.wavelength)
-    span = f"{q.wavelength[0]:.2f} to {q.wavelength[-1]:.2f}"
+    parts = [q.wavelength[part] for part in segments_of(q.wavelength)]
+    span = ", ".join(f"{part[0]:.2f} to {part[-1]:.2f}" for part in parts)
     rows = [
         ("architecture", arch if isinstance(arch, str) else arch.__qualname__),
         ("weights", f"{n_weights:,}"),

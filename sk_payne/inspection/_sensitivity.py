@@ -6,9 +6,14 @@ It is here because derivatives, unlike tokens, mean the same for every architect
 import numpy as np
 from sklearn.utils import Bunch
 
-from sk_payne.inspection._axes import chosen_labels, import_pyplot, wavelength_label
+from sk_payne.inspection._axes import (
+    broken_lines,
+    chosen_labels,
+    covered_lines,
+    import_pyplot,
+    wavelength_label,
+)
 from sk_payne.inspection._opened import open_emulator, varied_labels, wavelength_axis
-from sk_payne.networks import evaluate_with_jacobian
 
 __all__ = ["SensitivityDisplay", "sensitivity"]
 
@@ -66,8 +71,8 @@ def sensitivity(emulator, P):
     (3, 5, 257)
     """
     module, labels = open_emulator(emulator, P)
-    flux, jacobian = evaluate_with_jacobian(
-        module.network, labels, module.log_wavelength.to(labels.device)
+    flux, jacobian = module.network.evaluate_with_jacobian(
+        labels, module.log_wavelength.to(labels.device)
     )
     per_unit = module.flux_scale / module.scaling.label_half_width
     derivative = jacobian.cpu().numpy() * per_unit[:, None]
@@ -179,8 +184,7 @@ class SensitivityDisplay:
         for panel, name in zip(self.ax_, labels, strict=True):
             i = s.label_names.index(name)
             panel.axhline(0, color="0.7", lw=0.6, zorder=0)
-            at = np.asarray((lines or {}).get(_element_of(name), ()), dtype=float)
-            at = at[(at >= s.wavelength[0]) & (at <= s.wavelength[-1])]
+            at = covered_lines((lines or {}).get(_element_of(name), ()), s.wavelength)
             if len(at):
                 self.lines_[name] = panel.vlines(
                     *(at, 0, 1),
@@ -190,7 +194,7 @@ class SensitivityDisplay:
                     alpha=0.6,
                     zorder=0,
                 )
-            panel.plot(s.wavelength, self.mean_derivative[i], **style)
+            panel.plot(*broken_lines(s.wavelength, self.mean_derivative[i]), **style)
             unit = s.label_units[i] and f"[1/{s.label_units[i]}]"
             panel.set_ylabel(f"{name}\n{unit}".strip(), fontsize="small")
             panel.tick_params(axis="y", labelsize="x-small")

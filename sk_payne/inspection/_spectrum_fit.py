@@ -5,7 +5,12 @@ It is here because nobody believes a number without having seen its fit.
 
 import numpy as np
 
-from sk_payne.inspection._axes import import_pyplot, wavelength_label, with_error
+from sk_payne.inspection._axes import (
+    broken_lines,
+    import_pyplot,
+    wavelength_label,
+    with_error,
+)
 from sk_payne.spectra import as_spectra, doppler_factor
 
 __all__ = ["SpectrumFitDisplay"]
@@ -174,14 +179,20 @@ class SpectrumFitDisplay:
             )
         above, below = self.ax_ = tuple(ax)
         self.figure_ = above.figure
-        above.plot(
+        wavelength, flux, model, residual = broken_lines(
             self.wavelength,
             np.where(self.mask, np.nan, self.flux),
+            self.model,
+            self.residual,
+        )
+        above.plot(
+            wavelength,
+            flux,
             **{"color": "0.65", "lw": 1.8, "label": "observed"} | (data_kwargs or {}),
         )
         above.plot(
-            self.wavelength,
-            self.model,
+            wavelength,
+            model,
             **{"color": "C3", "lw": 0.6, "label": "fit"} | (model_kwargs or {}),
         )
         above.set(ylabel="flux", title=self.title)
@@ -192,7 +203,7 @@ class SpectrumFitDisplay:
         ]
         above.legend(loc="lower right", ncols=2 + len(self.lines_))
         below.axhline(0, color="C3", lw=0.7)
-        below.plot(self.wavelength, self.residual, color="0.2", lw=0.5)
+        below.plot(wavelength, residual, color="0.2", lw=0.5)
         below.set(xlabel=wavelength_label(self.medium), ylabel="residual [σ]")
         below.margins(x=0)
         return self

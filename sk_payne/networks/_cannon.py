@@ -9,11 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sk_payne.networks._architecture import Architecture
+from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
 
 @register_network("cannon")
-class Cannon(nn.Module):
+class Cannon(Architecture):
     r"""The Cannon [1]_: a quadratic polynomial for each wavelength.
 
     .. math:: f_\lambda = \theta_{\lambda 0} + \sum_i \theta_{\lambda i}\,p_i
@@ -39,7 +41,7 @@ class Cannon(nn.Module):
     torch.Size([2, 11])
     """
 
-    takes_wavelength = False
+    recipe = Recipe(max_steps=2000, loss="mae", lr=1e-2)
 
     def __init__(self, n_labels: int, n_wavelengths: int):
         super().__init__()

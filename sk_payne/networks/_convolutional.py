@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sk_payne.networks._architecture import Architecture
+from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
 
 @register_network("convolutional")
-class Convolutional(nn.Module):
+class Convolutional(Architecture):
     """Dense stem to a few coarse pixels, then transposed convolutions to all.
 
     Each block triples the number of pixels: a transposed convolution, GELU, plus a
@@ -46,7 +48,7 @@ class Convolutional(nn.Module):
     torch.Size([2, 101])
     """
 
-    takes_wavelength = False
+    recipe = Recipe(max_steps=3000, batch_size=32, loss="mae", lr=3e-3)
     blockwise = True
     label_layers = ("stem.0",)
     stride = 3

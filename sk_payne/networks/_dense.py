@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from sk_payne.networks._activations import build_activation
+from sk_payne.networks._architecture import Architecture
+from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
 
-class _Dense(nn.Module):
+class _Dense(Architecture):
     """Linear layers with activations between them; what the published ones share."""
 
-    takes_wavelength = False
     label_layers = ("layers.0",)
 
     def __init__(
@@ -105,6 +106,8 @@ class Payne(_Dense):
     torch.Size([2, 11])
     """
 
+    recipe = Recipe(max_steps=6000, loss="mae", lr=3e-3, weight_decay=1e-2)
+
     def __init__(
         self,
         n_labels: int,
@@ -148,6 +151,8 @@ class BigPayne(_Dense):
     >>> BigPayne(n_labels=3, n_wavelengths=11, n_hidden=13)(torch.zeros(2, 3)).shape
     torch.Size([2, 11])
     """
+
+    recipe = Recipe(max_steps=4000, loss="mae", lr=2e-3, weight_decay=0.1)
 
     def __init__(
         self,

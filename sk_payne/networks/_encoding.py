@@ -62,7 +62,10 @@ class WavelengthEncoding(nn.Module):
         ends = math.log(shortest_period), math.log(longest_period)
         self.origin = origin
         self.linear = linear
-        self.periods = torch.linspace(*ends, width, dtype=torch.float64).exp()
+        # a plain attribute: moving the network to float32 must not round it
+        self.periods = torch.linspace(
+            *ends, width, dtype=torch.float64, device="cpu"
+        ).exp()
         # only tells the device and the precision of the network
         self.register_buffer("like", torch.zeros(()), persistent=False)
 

@@ -6,9 +6,13 @@ It is here because predicting, validating and measuring stars all need the same 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from sk_payne.networks._architecture import Architecture
 
 # Pixels (stars x wavelengths) in flight: activations that fit a CPU's cache, or
 # enough work for an accelerator.
@@ -17,14 +21,14 @@ _PIXELS_ACCELERATOR = 2**18
 
 
 def evaluate(
-    network: nn.Module, labels: Tensor, log_wavelength: Tensor | None = None
+    network: Architecture, labels: Tensor, log_wavelength: Tensor | None = None
 ) -> Tensor:
     """Scaled flux, in blocks for networks that hold much for each pixel.
 
     Parameters
     ----------
-    network : nn.Module
-        An architecture of either kind.
+    network : Architecture
+        Of either kind.
     labels : Tensor of shape (B, L)
         Scaled stellar parameters.
     log_wavelength : Tensor of shape (P,) or (B, P), float64, default=None
@@ -42,18 +46,16 @@ def evaluate(
     >>> evaluate(Payne(3, 11), torch.zeros(2, 3)).shape
     torch.Size([2, 11])
     """
-    if not getattr(network, "takes_wavelength", False):
-        if not getattr(network, "blockwise", False):
+    if not network.takes_wavelength:
+        if not network.blockwise:
             return network(labels)
         blocks = pixel_blocks(
             len(labels),
             network.n_wavelengths,
             labels.device,
-            at_least=getattr(network, "stars_at_once", 1),
+            at_least=network.stars_at_once,
         )
         return torch.cat([network(labels[stars]) for stars in blocks])
-    if not hasattr(network, "context"):
-        return network(labels, log_wavelength)
     shared = log_wavelength.ndim == 1
     rows = []
     for stars in pixel_blocks(len(labels), log_wavelength.shape[-1], labels.device):

@@ -5,18 +5,23 @@ It is here for measuring stars, which asks for all derivatives at every step.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import jvp, vmap
 
 from sk_payne.networks._evaluate import pixel_blocks
+
+if TYPE_CHECKING:
+    from sk_payne.networks._architecture import Architecture
 
 # Tangents of networks that take the wavelength that count like one flux, on a CPU.
 _AT_ONCE = 4
 
 
 def evaluate_with_jacobian(
-    network: nn.Module,
+    network: Architecture,
     labels: Tensor,
     log_wavelength: Tensor | None = None,
     *,
@@ -30,8 +35,8 @@ def evaluate_with_jacobian(
 
     Parameters
     ----------
-    network : nn.Module
-        An architecture of either kind.
+    network : Architecture
+        Of either kind.
     labels : Tensor of shape (B, L)
         Scaled stellar parameters.
     log_wavelength : Tensor of shape (P,) or (B, P), float64, default=None
@@ -59,23 +64,36 @@ def evaluate_with_jacobian(
     >>> flux.shape, jacobian.shape
     (torch.Size([2, 11]), torch.Size([2, 3, 11]))
     """
-    takes_wavelength = getattr(network, "takes_wavelength", False)
-    if by_wavelength and not takes_wavelength:
+    if by_wavelength and not network.takes_wavelength:
         raise ValueError(
             "`by_wavelength` must be False for a network on a fixed grid; interpolate "
             "its flux instead."
         )
     with torch.no_grad():
-        if takes_wavelength:
+        if network.takes_wavelength:
             return _at_wavelengths(network, labels, log_wavelength, by_wavelength)
-        if hasattr(network, "jacobian"):
-            return network.jacobian(labels)
-        return _on_grid(network, labels)
+        return network.jacobian(labels)
 
 
-def _on_grid(network, labels):
+def jacobian_on_grid(network: Architecture, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Flux and derivatives of a network on a fixed grid, by torch's forward mode.
+
+    Parameters
+    ----------
+    network : Architecture
+        On a fixed grid.
+    labels : Tensor of shape (B, L)
+        Scaled stellar parameters.
+
+    Returns
+    -------
+    flux : Tensor of shape (B, P)
+        Scaled flux.
+    jacobian : Tensor of shape (B, L, P)
+        Derivatives by each label.
+    """
     # a tangent is as large as the flux, so blocks shrink by their number
-    size = labels.shape[1] * getattr(network, "n_wavelengths", 1)
+    size = labels.shape[1] * network.n_wavelengths
     blocks = [
         _forward_mode(network, (labels[stars],), _label_tangents(labels[stars]))
         for stars in pixel_blocks(len(labels), size, labels.device)
@@ -89,19 +107,18 @@ def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
     n_tangents = labels.shape[1] + by_wavelength
     on_cpu = labels.device.type == "cpu"
     size = max(1, n_tangents // (_AT_ONCE if on_cpu else 1))
-    by_hand = getattr(network, "has_tangents", False)
     rows = []
     for stars in pixel_blocks(
         len(labels), size * log_wavelength.shape[1], labels.device
     ):
-        if by_hand:
+        if network.has_tangents:
             context = _forward_mode(
                 network.context, (labels[stars],), _label_tangents(labels[stars])
             )
         blocks = []
         for px in pixel_blocks(log_wavelength.shape[1], size, labels.device):
             inputs = labels[stars], log_wavelength[stars, px].contiguous()
-            if by_hand:
+            if network.has_tangents:
                 block = network.at_with_tangents(
                     *context, inputs[1], by_wavelength=by_wavelength
                 )

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._chemistry import Chemistry, find_labels
+from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
 # Scaled labels span -1 to 1; abundances of grids span about 3 dex.
@@ -27,7 +29,7 @@ _PROFILE = 0.85
 
 
 @register_network("opacity")
-class OpacityPayne(nn.Module):
+class OpacityPayne(Architecture):
     r"""Sums of opacities under a common curve of growth.
 
     The opacity of a line is the number of atoms or molecules in its lower level times
@@ -79,7 +81,9 @@ class OpacityPayne(nn.Module):
     torch.Size([2, 11])
     """
 
-    takes_wavelength = False
+    recipe = Recipe(
+        max_steps=8000, batch_size=32, loss="mae", lr=5e-3, weight_decay=0.1
+    )
     blockwise = True
     stars_at_once = 16  # all strengths are turned into numbers once for a block
     label_layers = ("powers", "from_labels", "from_exponentials")

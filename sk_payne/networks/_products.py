@@ -82,7 +82,9 @@ def _onednn_is_faster() -> bool:
         return False
     before = switch.fp32_precision
     generator = torch.Generator().manual_seed(0)
-    a = torch.randn(_TERMS, _TERMS, generator=generator)
+    a = torch.randn(
+        *(_TERMS, _TERMS), generator=generator, dtype=torch.float32, device="cpu"
+    )
     exact = a.double() @ a.double()
     try:
         switch.fp32_precision = "bf16"

@@ -13,8 +13,10 @@ from torch.func import jvp
 from torch.nn import functional as F
 
 from sk_payne.networks._activations import build_activation
+from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._attention import CrossAttention
 from sk_payne.networks._encoding import WavelengthEncoding
+from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
 # Where the muP factors are one: the smallest width and depth worth using.
@@ -23,8 +25,8 @@ _REFERENCE_LAYERS = 4
 
 
 @register_network("transformer")
-class TransformerPayne(nn.Module):
-    r"""TransformerPayne [1]_.
+class TransformerPayne(Architecture):
+    r"""TransformerPayne [1]_: every wavelength attends to tokens of the star.
 
     The stellar parameters become a few tokens. A wavelength becomes a code of sines,
     and every wavelength, on its own, attends to the tokens in each layer; the tokens
@@ -100,6 +102,16 @@ class TransformerPayne(nn.Module):
     torch.Size([2, 7])
     """
 
+    recipe = Recipe(
+        max_steps=10_000,
+        batch_size=128,
+        n_wavelengths=32,
+        loss="mae",
+        optimizer="SOAP",
+        optimizer_params={"max_precondition_dim": 512},
+        lr=1e-2,
+        weight_decay=0.1,
+    )
     takes_wavelength = True
     label_layers = ("tokens.0",)
 

@@ -17,6 +17,19 @@ from sk_payne.spectra._profiles import (
     velocity_sigma,
 )
 from sk_payne.spectra._reading import SPECTRUM_FORMATS, read_spectra
+from sk_payne.spectra._resolving_power import (
+    resolve_resolving_power,
+    resolving_power_of_segments,
+)
+from sk_payne.spectra._segments import (
+    break_at_gaps,
+    check_covered,
+    describe_segments,
+    grid_segments,
+    is_covered,
+    is_gap,
+    touches_grid,
+)
 from sk_payne.spectra._spectrum_set import SpectrumSet
 from sk_payne.spectra._to_spectrum import to_spectrum
 
@@ -27,16 +40,25 @@ __all__ = [
     "SpectrumSet",
     "VelocityConvolver",
     "as_spectra",
+    "break_at_gaps",
     "broaden",
     "broadening_reach",
+    "check_covered",
     "check_medium",
     "convert_medium",
+    "describe_segments",
     "doppler_factor",
     "gaussian_transfer",
+    "grid_segments",
     "instrument_transfer",
+    "is_covered",
+    "is_gap",
     "macroturbulence_transfer",
     "read_spectra",
+    "resolve_resolving_power",
+    "resolving_power_of_segments",
     "rotation_transfer",
     "to_spectrum",
+    "touches_grid",
     "velocity_sigma",
 ]

@@ -5,6 +5,7 @@ grid, where all profiles together are one product.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import scipy.fft
@@ -25,14 +26,19 @@ __all__ = ["VelocityConvolver", "broaden"]
 # Pixels over which a spline forgets its ends, to less than rounding.
 _SPLINE_REACH = 44
 
+# The pixels of the convolution are as fine as the smallest step of the grid, but not
+# finer than half of the smallest mean of so many steps in a row: a pair of wavelengths
+# that are close to each other must not cost millions of pixels.
+_N_STEPS = 8
+
 
 class VelocityConvolver:
     """Convolve spectra on a grid by profiles in velocity.
 
     Works on wavelengths that are uniform in their logarithm, where a velocity is a
-    number of pixels; spectra on other grids are first brought to such a grid, at least
-    as fine, by :class:`GridInterpolator`. Beyond its ends a spectrum is taken to be
-    constant.
+    number of pixels; spectra on other grids are first brought to such a grid, about as
+    fine, by :class:`GridInterpolator`. Each segment between gaps of the grid is
+    convolved on its own: beyond its ends, the spectrum is taken to be constant.
 
     Parameters
     ----------
@@ -44,7 +50,8 @@ class VelocityConvolver:
     Attributes
     ----------
     wavelength : ndarray of shape (Q,)
-        Wavelengths in Å of what comes out, from the first to the last that came in.
+        Wavelengths in Å of what comes out, from the first to the last that came in; of
+        a grid with gaps, segments may end up to a pixel later.
     k : Tensor of float64, shape (n,)
         Wave numbers in radian per km/s for which transfer functions are wanted.
     step : float
@@ -75,23 +82,46 @@ class VelocityConvolver:
             )
         self.reach = reach
         self.interpolator, self._resample = grid, None
-        log = np.log(grid.wavelength)
-        n = len(grid)
         if not grid.is_logarithmic:
-            n = 1 + math.ceil((log[-1] - log[0]) / np.diff(log).min())
-            wavelength = np.exp(np.linspace(log[0], log[-1], n))
-            wavelength[[0, -1]] = grid.wavelength[[0, -1]]
-            self.interpolator, self._resample = GridInterpolator(wavelength), grid
-            self._index = torch.from_numpy(grid.index(wavelength))
-        self.wavelength = self.interpolator.wavelength
-        self.step = C_KMS * (log[-1] - log[0]) / (n - 1)
+            self.interpolator, self._resample = _logarithmic(grid), grid
+            self._index = torch.from_numpy(grid.index(self.interpolator.wavelength))
+        self.wavelength, segments = (
+            self.interpolator.wavelength,
+            self.interpolator.segments,
+        )
+        longest = max(segments, key=lambda part: part.stop - part.start)
+        log = np.log(self.wavelength[longest])
+        self.step = C_KMS * (log[-1] - log[0]) / (len(log) - 1)
         self._margin = math.ceil(reach / self.step) + _SPLINE_REACH
-        self._length = scipy.fft.next_fast_len(n + 2 * self._margin, real=True)
+        # all segments behind one another, each continued by a margin at either end
+        n = len(self.wavelength) + 2 * self._margin * len(segments)
+        self._length = scipy.fft.next_fast_len(n, real=True)
+        self._lay_out(segments)
         cycles = torch.fft.rfftfreq(self._length, self.step, dtype=torch.float64)
         self.k = 2 * math.pi * cycles
         # of a quintic B-spline at whole pixels: 66, 26 and 1 in 120
         phase = self.k * self.step
         self._samples = (66 + 52 * torch.cos(phase) + 2 * torch.cos(2 * phase)) / 120
+
+    def _lay_out(self, segments):
+        """Find which pixel is where in what is transformed, which is periodic."""
+        source = np.empty(self._length, dtype=np.int64)
+        pixels, coefficients = [], []
+        for i, part in enumerate(segments):
+            n, shift = part.stop - part.start, 2 * self._margin * i
+            first = part.start + shift
+            end = first + n + self._margin
+            if part is segments[-1]:
+                end = self._length - self._margin
+            place = np.arange(first - self._margin, end)
+            source[place] = (place - shift).clip(part.start, part.stop - 1)
+            pixels.append(first + np.arange(n))
+            # two more at either end, as a spline has
+            coefficients.append(first + np.arange(-2, max(n, 2) + 2))
+        self._source = torch.from_numpy(source)
+        self._pixels = torch.from_numpy(np.concatenate(pixels))
+        coefficients = np.concatenate(coefficients) % self._length
+        self._coefficients = torch.from_numpy(coefficients)
 
     def transform(self, values):
         """Fourier transforms of spectra.
@@ -111,14 +141,7 @@ class VelocityConvolver:
             values = self._resample.evaluate(
                 coefficients, self._index.to(values.device)
             )
-        n = values.shape[-1]
-        behind = self._length - n - self._margin
-        # the transform is periodic: behind the last pixel comes the first
-        ends = [
-            values[..., -1:].expand(*values.shape[:-1], behind),
-            values[..., :1].expand(*values.shape[:-1], self._margin),
-        ]
-        return torch.fft.rfft(torch.cat([values, *ends], dim=-1))
+        return torch.fft.rfft(values[..., self._source.to(values.device)])
 
     def back(self, spectrum):
         """Spectra from their transforms.
@@ -133,7 +156,8 @@ class VelocityConvolver:
         values : Tensor of shape (..., Q)
             At :attr:`wavelength`.
         """
-        return torch.fft.irfft(spectrum, self._length)[..., : len(self.wavelength)]
+        around = torch.fft.irfft(spectrum, self._length)
+        return around[..., self._pixels.to(around.device)]
 
     def coefficients(self, spectrum):
         """Spline coefficients from transforms, at no more cost than the spectra.
@@ -145,15 +169,13 @@ class VelocityConvolver:
 
         Returns
         -------
-        coefficients : Tensor of shape (..., Q + 4)
+        coefficients : Tensor of shape (..., C)
             For ``interpolator.evaluate``, of spectra that are constant beyond their
             ends; there, they differ from ``interpolator.coefficients``.
         """
         samples = self._samples.to(device=spectrum.device, dtype=spectrum.real.dtype)
         around = torch.fft.irfft(spectrum / samples, self._length)
-        # two more at either end; the transform is periodic
-        n = len(self.wavelength) + 2
-        return torch.cat([around[..., -2:], around[..., :n]], dim=-1)
+        return around[..., self._coefficients.to(around.device)]
 
 
 def broaden(
@@ -248,3 +270,34 @@ def broaden(
     if np.array_equal(convolver.wavelength, wavelength):
         return broadened
     return convolver.interpolator(broadened, wavelength)
+
+
+def _logarithmic(grid):
+    """Give a grid of the same segments that is uniform in the logarithm."""
+    ends = [np.log(grid.wavelength[part][[0, -1]]) for part in grid.segments]
+    length = max(last - first for first, last in ends)
+    # rounding must not make chips of one logarithmic grid a pixel longer
+    step = length / math.ceil(length / _finest(grid) * (1 - 1e-9))
+    parts, edges = [], [0]
+    for part, (first, last) in zip(grid.segments, ends, strict=True):
+        n = 1 + math.ceil((last - first) / step - 1e-6)
+        wavelength = np.exp(first + step * np.arange(n))
+        wavelength[0] = grid.wavelength[part.start]
+        if abs((last - first) / step - (n - 1)) < 1e-6:
+            wavelength[-1] = grid.wavelength[part.stop - 1]
+        parts.append(wavelength)
+        edges.append(edges[-1] + n)
+    segments = [slice(*pair) for pair in pairwise(edges)]
+    return GridInterpolator(np.concatenate(parts), segments)
+
+
+def _finest(grid):
+    """Smallest step of a grid in ln(wavelength), without close pairs of wavelengths."""
+    logs = [np.log(grid.wavelength[part]) for part in grid.segments]
+    smallest = min(np.diff(log).min() for log in logs if len(log) > 1)
+    means = [
+        (log[_N_STEPS:] - log[:-_N_STEPS]).min() / _N_STEPS
+        for log in logs
+        if len(log) > _N_STEPS
+    ]
+    return max(smallest, min(means) / 2) if means else smallest

@@ -4,10 +4,15 @@ Here because models are sampled so sparsely that linear interpolation would be w
 by several per cent of the continuum in every narrow line.
 """
 
-import math
+import functools
+import operator
 
 import numpy as np
 import torch
+
+from sk_payne.spectra._pixel_index import PixelIndex, TensorCache
+from sk_payne.spectra._segments import check_segments
+from sk_payne.spectra._spline_filter import filter_samples, prefilter_arrays, tap_arrays
 
 # Weights of the six quintic B-splines that overlap the interval between two nodes,
 # as polynomials in the fraction t of the interval: row k belongs to the node k - 2,
@@ -27,13 +32,8 @@ _WEIGHTS = (
 )
 _SLOPES = _WEIGHTS[:, 1:] * np.arange(1, 6)
 
-# A grid counts as uniform when no node is off by more than this, in pixels: then its
-# own wavelengths come back as whole numbers to the same precision.
-_UNIFORM = 1e-6
-
-# Outputs per block of the prefilter: a matrix product of this width is ten times
-# faster on a CPU than torch's one-channel convolution.
-_BLOCK = 64
+# By how many pixels the index of the last wavelength of a segment may be rounded.
+_ROUNDING = 1e-9
 
 
 class GridInterpolator:
@@ -41,22 +41,33 @@ class GridInterpolator:
 
     The interpolant is the quintic spline through the samples, with uniform knots in
     the index of the grid: four times continuously differentiable, exact at the
-    nodes, and linear in the samples.
+    nodes, and linear in the samples. A grid with gaps has one spline for each of its
+    segments, and nothing in between.
 
     Parameters
     ----------
     wavelength : array-like of float, shape (P,)
         Wavelengths of the grid in Å, positive and strictly increasing, P >= 1.
+    segments : list of slice, default=None
+        Pixels of each segment, in order and without gaps in the index. If None, those
+        of `grid_segments`.
 
     Attributes
     ----------
     wavelength : ndarray of float64, shape (P,)
         As above.
+    segments : list of slice
+        As above.
 
     Raises
     ------
     ValueError
-        If `wavelength` is not 1-D, finite, positive and strictly increasing.
+        If `wavelength` is not 1-D, finite, positive and strictly increasing, or
+        `segments` are not those of its pixels.
+
+    See Also
+    --------
+    grid_segments : Which steps of a grid are gaps.
 
     Notes
     -----
@@ -76,12 +87,12 @@ class GridInterpolator:
     At FWHM 2.0 the samples themselves no longer determine the line.
 
     The spline works on the index u of the grid: u is 0 at the first wavelength, P - 1
-    at the last. On grids uniform in the logarithm or in wavelength, u follows from
-    its formula; on others from a monotone cubic through the nodes [2]_. A gap in a grid
-    is one pixel wide for it, and disturbs some three pixels on either side (the
-    spline forgets by a factor of 2.3 per pixel): use one interpolator per segment.
+    at the last. On segments uniform in the logarithm or in wavelength, u follows from
+    its formula; on others from a monotone cubic through the nodes [2]_. A gap is one
+    pixel wide for u; what is asked for there gets the value of the nearer end, and
+    `covers` tells.
 
-    Beyond its ends, the grid is continued by the odd reflection about the end points
+    Beyond its ends, a segment is continued by the odd reflection about the end points
     (the spline has no second and fourth derivative there). Samples must be finite:
     one NaN spoils its row.
 
@@ -107,26 +118,22 @@ class GridInterpolator:
     0.536
     """
 
-    def __init__(self, wavelength):
+    def __init__(self, wavelength, segments=None):
         self.wavelength = _checked_grid(wavelength)
-        self._kind, self._start, self._step = _spacing(self.wavelength)
-        self._smooth = None if self._kind != "smooth" else _smooth_map(self.wavelength)
-        self._cache = {}
+        self.segments = check_segments(segments, self.wavelength)
+        self._index = PixelIndex(self.wavelength, self.segments)
+        self._cache = TensorCache()
 
     def __len__(self):
         return len(self.wavelength)
 
     @property
     def is_logarithmic(self):
-        """Whether wavelengths are uniform in their logarithm."""
-        return self._kind == "log"
-
-    def __getstate__(self):
-        # Cached tensors may live on a device that the reader does not have.
-        return {**self.__dict__, "_cache": {}}
+        """Whether wavelengths are uniform in their logarithm, without gaps."""
+        return self._index.kind == "log" and len(self.segments) == 1
 
     def covers(self, wavelength):
-        """Return where wavelengths lie on the grid, its ends included.
+        """Return where wavelengths lie on the grid, the ends of segments included.
 
         Parameters
         ----------
@@ -136,12 +143,13 @@ class GridInterpolator:
         Returns
         -------
         covered : bool, ndarray or torch.Tensor of bool, same shape
-            False outside the grid, and for NaN.
+            False outside the grid, in its gaps, and for NaN.
         """
         if not isinstance(wavelength, torch.Tensor):
             wavelength = np.asarray(wavelength, dtype=np.float64)
-        first, last = float(self.wavelength[0]), float(self.wavelength[-1])
-        return (wavelength >= first) & (wavelength <= last)
+        limits = [self.wavelength[part][[0, -1]].tolist() for part in self.segments]
+        inside = [(wavelength >= low) & (wavelength <= high) for low, high in limits]
+        return functools.reduce(operator.or_, inside)
 
     def index(self, wavelength):
         """Return the place of wavelengths on the grid, in pixels.
@@ -173,7 +181,7 @@ class GridInterpolator:
             d u / d ln(wavelength), in pixels; divided by the speed of light it is
             the shift in pixels per unit of (small) radial velocity.
         """
-        return self._on_tensor(self._index_slope, wavelength)
+        return self._on_tensor(self._index.slope, wavelength)
 
     def coefficients(self, values):
         """Return the spline coefficients of sampled functions.
@@ -185,8 +193,9 @@ class GridInterpolator:
 
         Returns
         -------
-        coefficients : torch.Tensor, shape (..., max(P, 2) + 4)
-            What `evaluate` and `derivative` take: two more at either end. Linear in
+        coefficients : torch.Tensor, shape (..., C)
+            What `evaluate` and `derivative` take: those of each segment of n pixels,
+            max(n, 2) + 4 with two more at either end, one after the other. Linear in
             `values`, so that tangents are transformed like functions.
 
         Raises
@@ -209,15 +218,17 @@ class GridInterpolator:
             )
         if n == 1:
             return values.expand(*values.shape[:-1], 6)
-        place, source, sign, filters = self._prefilter(values.dtype, values.device)
-        # Without the straight line through its ends, the function is odd about both
-        # of them and thus periodic, however few samples there are. B-splines give
-        # lines back unchanged, so the line is added to the coefficients as it is.
-        first, last = values[..., :1], values[..., -1:]
+        place, sign, filters, source, ends, nodes, kept = self._prefilter(
+            values.dtype, values.device
+        )
+        # Without the straight line through its ends, a segment is odd about both of
+        # them and thus periodic, however few samples there are. B-splines give lines
+        # back unchanged, so the line is added to the coefficients as it is.
+        first, last = values[..., ends[0]], values[..., ends[1]]
         # Weighted this way round, both ends are met without rounding.
         line = first * (1 - place) + last * place
-        rest = values - line[..., 2 : n + 2]
-        return line + _filtered(rest[..., source] * sign, filters, n + 4)
+        rest = values - line[..., nodes]
+        return line + filter_samples(rest[..., source] * sign, filters)[..., kept]
 
     def evaluate(self, coefficients, u):
         """Return interpolated functions.
@@ -228,8 +239,8 @@ class GridInterpolator:
             From `coefficients`.
         u : torch.Tensor of float64, shape (..., M)
             Where to evaluate, from `index`; leading axes as in the Notes of the
-            class. NaN gives NaN. Values outside the grid are moved to its nearest
-            end: mask them with `covers`.
+            class. NaN gives NaN. Values outside the grid and in gaps are moved to the
+            nearest end of a segment: mask them with `covers`.
 
         Returns
         -------
@@ -252,9 +263,14 @@ class GridInterpolator:
         Returns
         -------
         slopes : torch.Tensor, shape (..., M)
-            Derivative of `evaluate` by u, per pixel of the grid: 0 outside it.
+            Derivative of `evaluate` by u, per pixel of the grid: 0 outside it and in
+            its gaps.
         """
         inside = (u >= 0) & (u <= len(self) - 1)
+        if len(self.segments) > 1:
+            is_last, _, _ = self._taps(u.device)
+            node = _whole(u.clamp(0, len(self) - 1))
+            inside = inside & ~(is_last[node] & (u > node + _ROUNDING))
         slopes = self._combine(coefficients, u, _SLOPES)
         inside = _aligned(inside, max(coefficients.ndim, u.ndim))
         return torch.where(inside, slopes, torch.zeros_like(slopes))
@@ -272,8 +288,8 @@ class GridInterpolator:
         Returns
         -------
         interpolated : ndarray or torch.Tensor, shape (..., M)
-            A tensor if `values` is one. Wavelengths outside the grid get the value
-            of its nearest end.
+            A tensor if `values` is one. Wavelengths outside the grid and in gaps get
+            the value of the nearest end of a segment.
         """
         is_tensor = isinstance(values, torch.Tensor)
         samples = values if is_tensor else _tensor(values)
@@ -290,73 +306,52 @@ class GridInterpolator:
             return function(wavelength.double())
         return function(_tensor(wavelength)).numpy()
 
-    def _index(self, wavelength):
-        if self._kind == "log":
-            return torch.log(wavelength / self._start) / self._step
-        if self._kind == "linear":
-            return (wavelength - self._start) / self._step
-        return self._smooth_value(wavelength, slope=False)
-
-    def _index_slope(self, wavelength):
-        if self._kind == "log":
-            return torch.full_like(wavelength, 1.0 / self._step)
-        if self._kind == "linear":
-            return wavelength / self._step
-        return wavelength * self._smooth_value(wavelength, slope=True)
-
-    def _smooth_value(self, wavelength, slope):
-        """Return u or d u / d wavelength of the monotone cubic, straight outside."""
-        nodes, cubic = self._cached(
-            ("smooth", wavelength.device),
-            lambda: tuple(
-                torch.as_tensor(part, device=wavelength.device) for part in self._smooth
-            ),
-        )
-        inside = wavelength.clamp(nodes[0], nodes[-1])
-        interval = torch.searchsorted(nodes, inside.detach().contiguous(), right=True)
-        interval = (interval - 1).clamp(0, len(nodes) - 2)
-        a, b, c, d = cubic[:, interval]
-        x = inside - nodes[interval]
-        per_angstrom = (3 * a * x + 2 * b) * x + c
-        if slope:
-            return per_angstrom
-        beyond = wavelength - inside
-        return ((a * x + b) * x + c) * x + d + per_angstrom.detach() * beyond
-
     def _combine(self, coefficients, u, polynomials):
         """Return the sum of six coefficients with polynomials of the fraction of u."""
         n_axes = max(coefficients.ndim, u.ndim)
         coefficients, u = _aligned(coefficients, n_axes), _aligned(u.double(), n_axes)
-        n = len(self)
-        u = u.clamp(0, n - 1)
-        # A NaN stays one in the fraction, but must not become a place in memory.
-        node = u.detach().floor().clamp(0, max(n - 2, 0)).nan_to_num(0.0)
-        fraction = u - node
-        node = node.long()
+        tap, fraction = self._place(u.clamp(0, len(self) - 1))
         # Weights in float64 whatever the samples are: they are few, and exact.
         weights = _polynomials(polynomials, fraction).to(coefficients.dtype)
-        total = weights[0] * _picked(coefficients, node)
-        for tap in range(1, len(weights)):
-            total = total + weights[tap] * _picked(coefficients, node + tap)
+        total = weights[0] * _picked(coefficients, tap)
+        for i in range(1, len(weights)):
+            total = total + weights[i] * _picked(coefficients, tap + i)
         return total
 
+    def _place(self, u):
+        """Return the first coefficients of the intervals of u, and u within them."""
+        if len(self.segments) == 1:
+            node = _whole(u).clamp(0, max(len(self) - 2, 0))
+            return node, u - node
+        is_last, interval, tap = self._taps(u.device)
+        # in a gap, the nearer end counts
+        u = torch.where(is_last[_whole(u)], u.round(), u)
+        node = interval[_whole(u)]
+        return tap[node], u - node
+
     def _prefilter(self, dtype, device):
-        return self._cached(
+        def on_device(part):
+            if isinstance(part, slice):
+                return part
+            kind = dtype if part.dtype.kind == "f" else torch.int64
+            return torch.as_tensor(part, device=device).to(kind)
+
+        return self._cache.get_or_make(
             ("prefilter", dtype, device),
-            lambda: tuple(
-                torch.as_tensor(part, device=device).to(
-                    dtype if part.dtype.kind == "f" else torch.int64
-                )
-                for part in _prefilter_arrays(len(self), torch.finfo(dtype).eps)
-            ),
+            lambda: [
+                on_device(part)
+                for part in prefilter_arrays(self.segments, torch.finfo(dtype).eps)
+            ],
         )
 
-    def _cached(self, key, make):
-        if key not in self._cache:
-            # Tensors made in inference mode could never be differentiated through.
-            with torch.inference_mode(False):
-                self._cache[key] = make()
-        return self._cache[key]
+    def _taps(self, device):
+        return self._cache.get_or_make(
+            ("taps", device),
+            lambda: [
+                torch.as_tensor(part, device=device)
+                for part in tap_arrays(self.segments)
+            ],
+        )
 
 
 def _checked_grid(wavelength):
@@ -375,75 +370,9 @@ def _checked_grid(wavelength):
     return wavelength
 
 
-def _spacing(wavelength):
-    """Return the kind of a grid with its start and step in the uniform coordinate."""
-    n = len(wavelength)
-    if n == 1:
-        return "linear", float(wavelength[0]), 1.0
-    whole = np.arange(n)
-    log_step = float(np.log(wavelength[-1] / wavelength[0]) / (n - 1))
-    step = float((wavelength[-1] - wavelength[0]) / (n - 1))
-    log_error = np.abs(np.log(wavelength / wavelength[0]) / log_step - whole).max()
-    error = np.abs((wavelength - wavelength[0]) / step - whole).max()
-    if min(log_error, error) > _UNIFORM:
-        return "smooth", float(wavelength[0]), math.nan
-    if log_error <= error:
-        return "log", float(wavelength[0]), log_step
-    return "linear", float(wavelength[0]), step
-
-
-def _smooth_map(wavelength):
-    """Return the nodes, and the cubics of u by wavelength, highest power first."""
-    from scipy.interpolate import PchipInterpolator
-
-    cubic = PchipInterpolator(wavelength, np.arange(len(wavelength), dtype=np.float64))
-    return wavelength, np.ascontiguousarray(cubic.c)
-
-
-def _inverse_filter(eps):
-    """Return the filter from samples to coefficients, cut off where it is below eps.
-
-    The transfer function of the samples of a quintic B-spline is
-    (z^2 + 26 z + 66 + 26 / z + 1 / z^2) / 120. Its roots come in pairs z and 1 / z,
-    with z + 1 / z = -13 +- sqrt(105); partial fractions of its inverse give a sum of
-    decaying powers of the two roots inside the unit circle (Unser et al. 1993).
-    """
-    sums = np.array([-13 + math.sqrt(105), -13 - math.sqrt(105)])
-    z = (sums + np.sqrt(sums**2 - 4)) / 2
-    other = z[::-1]
-    amplitude = 120 * z / ((z - 1 / z) * (z - other) * (z - 1 / other))
-    reach = math.ceil(math.log(eps) / math.log(abs(z[0])))
-    lag = np.abs(np.arange(-reach, reach + 1))
-    return (amplitude[:, None] * z[:, None] ** lag).sum(axis=0)
-
-
-def _prefilter_arrays(n, eps):
-    """Return the arrays of the prefilter of n >= 2 samples.
-
-    `place` (n + 4,) runs from 0 to 1 between the ends of the grid; `source` and
-    `sign` continue samples as an odd function about both ends; `filters` applies the
-    inverse filter to a block of samples by one matrix product.
-    """
-    inverse = _inverse_filter(eps)
-    reach = len(inverse) // 2
-    place = np.arange(-2, n + 2) / (n - 1)
-    phase = np.arange(-2 - reach, n + 2 + reach) % (2 * (n - 1))
-    mirrored = phase > n - 1
-    source = np.where(mirrored, 2 * (n - 1) - phase, phase)
-    sign = np.where(mirrored, -1.0, 1.0)
-    filters = np.zeros((_BLOCK + 2 * reach, _BLOCK))
-    for output in range(_BLOCK):
-        filters[output : output + len(inverse), output] = inverse
-    return place, source, sign, filters
-
-
-def _filtered(samples, filters, n_out):
-    """Return the filtered samples, (..., n_out), block by block of the last axis."""
-    window, block = filters.shape
-    n_blocks = -(-n_out // block)
-    missing = n_blocks * block + window - block - samples.shape[-1]
-    blocks = torch.nn.functional.pad(samples, (0, missing)).unfold(-1, window, block)
-    return (blocks @ filters).flatten(-2)[..., :n_out]
+def _whole(u):
+    """Return the pixels before u; a NaN must not become a place in memory."""
+    return u.detach().floor().nan_to_num(0.0).long()
 
 
 def _aligned(tensor, n_axes):

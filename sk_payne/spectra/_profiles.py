@@ -23,6 +23,9 @@ __all__ = [
 # Full width at half maximum of a Gaussian, in standard deviations.
 _FWHM = 2 * math.sqrt(2 * math.log(2))
 
+# Resolving powers that differ by less than a per cent are the same: they are rounded.
+_SAME_POWER = 1.01
+
 # Where profiles are below 1e-7 of their maximum, in units of their widths.
 _MACROTURBULENCE_REACH = 4.0
 _GAUSSIAN_REACH = 5.7
@@ -219,7 +222,8 @@ def velocity_sigma(resolving_power, already=None):
     Parameters
     ----------
     resolving_power : float or array-like
-        :math:`R = \lambda / \Delta\lambda` with the full width at half maximum.
+        :math:`R = \lambda / \Delta\lambda` with the full width at half maximum. What is
+        not above that of the spectrum by more than a per cent is taken to be equal.
     already : float or array-like, default=None
         Resolving power that the spectrum has; None for a spectrum without an
         instrument.
@@ -247,15 +251,18 @@ def velocity_sigma(resolving_power, already=None):
             "`resolving_power` must be positive; got "
             f"{resolving_power} for a spectrum of {already}."
         )
-    if (wanted > has).any():
-        largest = np.max(wanted)
+    wanted, has = np.broadcast_arrays(wanted, has)
+    above = wanted > _SAME_POWER * has
+    if above.any():
+        largest, least = wanted[above].max(), has[above].min()
         raise ValueError(
             "`resolving_power` must not be above that of the spectrum: nothing "
-            f"sharpens it again; got {largest:g} for a spectrum of {np.min(has):g}. "
+            f"sharpens it again; got {largest:g} for a spectrum of {least:g}. "
             "If the spectrum is that of an emulator, smear the observed one: "
-            f"broaden(flux, wavelength, resolving_power={np.min(has):g}, "
+            f"broaden(flux, wavelength, resolving_power={least:g}, "
             f"already={largest:g})."
         )
+    wanted = np.minimum(wanted, has)
     return C_KMS / _FWHM * np.sqrt(wanted**-2.0 - has**-2.0)
 
 

@@ -12,7 +12,7 @@ from sk_payne.abundances._start import (
     resample_roughly,
     template_parameters,
 )
-from sk_payne.emulators._torch import TorchEmulator
+from sk_payne.emulators import TorchEmulator
 
 
 def test_resampling_interpolates_and_forgets_bad_pixels_and_their_neighbours():

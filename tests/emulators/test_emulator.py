@@ -270,7 +270,7 @@ def test_predict_twice_gives_the_same_bits(emulator, tiny_grid):
 
 def test_predict_in_blocks_equals_predict_at_once(fitted, tiny_grid, monkeypatch):
     expected = fitted["payne"].predict(tiny_grid.data)
-    monkeypatch.setattr("sk_payne.emulators._flux._FLUX_BLOCK", 7 * 61)
+    monkeypatch.setattr("sk_payne.trained._blocks._FLUX_BLOCK", 7 * 61)
     found = fitted["payne"].predict(tiny_grid.data)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 

@@ -18,12 +18,12 @@ from torch import nn
 
 from sk_payne import AbundanceRegressor, FineTunedEmulator, SpectrumEmulator, load
 from sk_payne.datasets import make_spectra
-from sk_payne.emulators import RECIPES, Recipe
 from sk_payne.exceptions import (
     ExtrapolationWarning,
     TrainingInterruptedWarning,
     WavelengthMismatchError,
 )
+from sk_payne.networks import Recipe, default_recipe
 
 # Predictions at constant labels, and of a part of the spectra, are beyond some box.
 pytestmark = pytest.mark.filterwarnings(
@@ -195,12 +195,12 @@ def test_new_labels_are_scaled_to_their_own_range_and_old_ones_as_in_the_base(
     # a label that was constant stays zero there, and reaches to -1 or 1
     reach = np.abs(tiny_grid.data[:, :2] - [5000, 4.5]).max(axis=0)
     np.testing.assert_allclose(
-        tuned._scaling.label_center,
+        tuned.trained_.scaling.label_center,
         [5000, 4.5, *(low + high)[2:] / 2, 200, 7],
         rtol=1e-15,
     )
     np.testing.assert_allclose(
-        tuned._scaling.label_half_width,
+        tuned.trained_.scaling.label_half_width,
         [*reach, *(high - low)[2:] / 2, 100, 1],
         rtol=1e-15,
     )
@@ -337,8 +337,8 @@ def test_fit_learns_spectra_on_other_wavelengths(fitted, tune, tiny_grid):
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_default_recipe_is_gentler_than_that_of_the_architecture(fitted, tune, arch):
     recipe = tune(fitted[arch], max_steps=1).recipe_
-    assert recipe.lr == RECIPES[arch].lr / 3
-    assert recipe.loss == RECIPES[arch].loss
+    assert recipe.lr == default_recipe(arch).lr / 3
+    assert recipe.loss == default_recipe(arch).loss
 
 
 def test_recipe_changes_the_gentle_one_or_replaces_it(fitted, tune):
@@ -891,7 +891,7 @@ def test_interrupted_rehearsal_is_not_resumed_with_another(fitted, tiny_grid):
         (3, "`rehearse` must be a tuple of labels and flux; got int"),
         ((np.ones((3, 1)), np.ones((3, 61))), r"labels and 61 wavelengths.*\(3, 1\)"),
         ((np.ones((3, 5)), np.ones((2, 61))), r"got \(3, 5\) and \(2, 61\)"),
-        ((np.full((3, 5), np.nan), np.ones((3, 61))), "must be finite"),
+        ((np.full((3, 5), np.nan), np.ones((3, 61))), "both finite"),
     ],
 )
 def test_wrong_rehearsal_is_named(fitted, tiny_grid, rehearse, message):

@@ -1,6 +1,7 @@
 """Tests of the training loop: schedule, learning rates, averages, and the steps."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from torch import nn
 
 from sk_payne.emulators import Recipe
 from sk_payne.emulators._batches import SpectrumDataset
-from sk_payne.emulators._net import WarmupDecay, WeightAveraging, make_net
-from sk_payne.networks import Payne, TransformerPayne
+from sk_payne.emulators._callbacks import WarmupDecay, WeightAveraging
+from sk_payne.emulators._net import make_net
+from sk_payne.networks import OpacityPayne, Payne, TransformerPayne
 
 N_SPECTRA, N_WAVELENGTHS = 17, 7
 
@@ -137,6 +139,33 @@ def test_groups_have_the_learning_rates_of_mup():
         assert rates[id(parameter)] == pytest.approx(0.01 * factor), name
     assert len(rates) == len(list(module.parameters()))
     assert {g["weight_decay"] for g in net.optimizer_.param_groups} == {0.3}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        TransformerPayne(3, 1, width=128, n_layers=2, n_tokens=2, n_heads=2),
+        OpacityPayne(3, 7, n_populations=5, n_hidden=5, width=3),
+        Payne(3, 7, n_hidden=5),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_groups_of_a_compiled_network_are_those_of_the_plain_one(module, monkeypatch):
+    # without the compiler itself, which takes seconds to import
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    found = []
+    for compiled in (False, True):
+        recipe = Recipe(lr=0.01, weight_decay=0.1, compile=compiled)
+        net = make(recipe, module=module)
+        found.append(
+            {
+                id(parameter): (group["lr"], group["weight_decay"])
+                for group in net.optimizer_.param_groups
+                for parameter in group["params"]
+            }
+        )
+    assert found[1] == found[0]
+    assert len(found[0]) == len(list(module.parameters()))
 
 
 def test_schedule_multiplies_the_learning_rates_of_mup():

@@ -112,6 +112,15 @@ def test_errors_end_all_processes(together, name, message):
         assert re.match(message, results[name])
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_no_thread_of_the_group_outlives_it(together, folder):
+    # they would abort some of the processes when these end
+    for rank in range(train_together.N_PROCESSES):
+        names = (folder / f"threads_{rank}").read_text().split()
+        assert names
+        assert not [name for name in names if "gloo" in name]
+
+
 def test_only_the_first_process_shows_its_progress(together):
     assert "40/40" in together[0]["said"]
     assert "step" not in together[1]["said"]

@@ -10,9 +10,14 @@ import torch
 from torch import nn
 
 from sk_payne import SpectrumEmulator
-from sk_payne.emulators import RECIPES, Recipe, resolve_recipe
-from sk_payne.emulators._recipe import OPTIMIZERS, gentle_recipe
-from sk_payne.networks import NETWORKS, Payne, TransformerPayne
+from sk_payne.networks import (
+    NETWORKS,
+    OPTIMIZERS,
+    Payne,
+    Recipe,
+    TransformerPayne,
+    default_recipe,
+)
 
 
 class OwnOptimizer(torch.optim.SGD):
@@ -23,62 +28,51 @@ class Plain(nn.Module):
     """A module that does not say whether it takes the wavelength."""
 
 
-def test_every_architecture_has_a_recipe():
-    assert set(RECIPES) == set(NETWORKS)
-
-
-@pytest.mark.parametrize("arch", sorted(RECIPES))
+@pytest.mark.parametrize("arch", sorted(NETWORKS))
 def test_default_of_an_architecture_is_its_recipe(arch):
-    assert resolve_recipe(arch, NETWORKS[arch]) is not None
-    assert resolve_recipe(arch, NETWORKS[arch]) == RECIPES[arch]
+    assert isinstance(NETWORKS[arch].recipe, Recipe)
+    assert default_recipe(arch) == NETWORKS[arch].recipe
 
 
 @pytest.mark.parametrize(
     ("network", "like"),
-    [(Payne, "bigpayne"), (TransformerPayne, "transformer"), (Plain, "bigpayne")],
+    [(Payne, "payne"), (TransformerPayne, "transformer"), (Plain, "bigpayne")],
 )
-def test_default_of_a_class_is_that_of_its_kind(network, like):
-    assert resolve_recipe(network, network) == RECIPES[like]
+def test_default_of_a_class_is_its_own_or_that_of_its_kind(network, like):
+    assert default_recipe(network) == NETWORKS[like].recipe
 
 
-@pytest.mark.parametrize("arch", sorted(RECIPES))
+@pytest.mark.parametrize("arch", sorted(NETWORKS))
 def test_gentle_recipe_has_a_third_of_the_rate_and_half_of_the_steps(arch):
-    usual = RECIPES[arch]
+    usual = default_recipe(arch)
     expected = dataclasses.replace(
         usual, lr=usual.lr / 3, max_steps=usual.max_steps // 2
     )
-    assert gentle_recipe(arch, NETWORKS[arch]) == expected
-
-
-@pytest.mark.parametrize(
-    ("network", "like"), [(TransformerPayne, "transformer"), (Plain, "bigpayne")]
-)
-def test_gentle_recipe_of_a_class_is_that_of_its_kind(network, like):
-    assert gentle_recipe(network, network) == gentle_recipe(like, NETWORKS[like])
+    assert usual.gentle() == expected
 
 
 def test_wishes_change_the_default_that_is_given():
-    gentle = gentle_recipe("payne", Payne)
-    found = resolve_recipe("payne", Payne, {"loss": "mse"}, 7, default=gentle)
+    gentle = default_recipe("payne").gentle()
+    found = gentle.changed({"loss": "mse"}, 7)
     assert found == dataclasses.replace(gentle, loss="mse", max_steps=7)
-    assert resolve_recipe("payne", Payne, default=gentle) == gentle
+    assert gentle.changed() == gentle
 
 
 def test_dict_changes_the_entries_that_it_names():
     given = {"lr": 0.1, "loss": "mae"}
-    found = resolve_recipe("payne", Payne, given)
-    assert found == dataclasses.replace(RECIPES["payne"], lr=0.1, loss="mae")
+    found = default_recipe("payne").changed(given)
+    assert found == dataclasses.replace(default_recipe("payne"), lr=0.1, loss="mae")
     assert given == {"lr": 0.1, "loss": "mae"}
 
 
 def test_recipe_replaces_the_default_as_a_whole():
     recipe = Recipe(lr=0.1)
-    assert resolve_recipe("payne", Payne, recipe) is recipe
+    assert default_recipe("payne").changed(recipe) is recipe
 
 
 @pytest.mark.parametrize("recipe", [None, {"max_steps": 5}, Recipe(max_steps=5)])
 def test_max_steps_of_the_emulator_comes_last(recipe):
-    assert resolve_recipe("payne", Payne, recipe, max_steps=7).max_steps == 7
+    assert default_recipe("payne").changed(recipe, max_steps=7).max_steps == 7
 
 
 def test_recipe_cannot_be_changed():
@@ -92,18 +86,18 @@ def test_unknown_entry_lists_all_and_says_what_was_meant():
         match=r"entries \['max_steps', .*'compile'\]; got 'weightdecay'. Did you mean "
         "'weight_decay'",
     ):
-        resolve_recipe("payne", Payne, {"weightdecay": 0.1})
+        default_recipe("payne").changed({"weightdecay": 0.1})
 
 
 def test_unknown_entry_unlike_any_guesses_nothing():
     with pytest.raises(ValueError, match=r"got 'zzz'\.$"):
-        resolve_recipe("payne", Payne, {"zzz": 0.1})
+        default_recipe("payne").changed({"zzz": 0.1})
 
 
 @pytest.mark.parametrize("recipe", ["fast", ["lr"], 0.1])
 def test_recipe_of_another_type_is_an_error(recipe):
     with pytest.raises(TypeError, match=f"or a Recipe; got {type(recipe).__name__}"):
-        resolve_recipe("payne", Payne, recipe)
+        default_recipe("payne").changed(recipe)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +128,7 @@ def test_bad_value_is_an_error_that_names_entry_rule_and_value(name, value, rule
     ):
         Recipe(**{name: value})
     with pytest.raises(ValueError, match=f"'{name}'"):
-        resolve_recipe("payne", Payne, {name: value})
+        default_recipe("payne").changed({name: value})
 
 
 @pytest.mark.parametrize("value", [7, np.int64(7)])
@@ -191,12 +185,12 @@ def test_optimizer_params_reach_the_optimizer():
 
 
 def test_another_optimizer_comes_without_the_params_of_the_default():
-    default = resolve_recipe("transformer", TransformerPayne)
+    default = default_recipe("transformer")
     assert default.optimizer_params
-    changed = resolve_recipe("transformer", TransformerPayne, {"optimizer": "SGD"})
+    changed = default_recipe("transformer").changed({"optimizer": "SGD"})
     expected = dataclasses.replace(default, optimizer="SGD", optimizer_params={})
     assert changed == expected
-    kept = resolve_recipe("transformer", TransformerPayne, {"lr": 0.1})
+    kept = default_recipe("transformer").changed({"lr": 0.1})
     assert kept.optimizer_params == default.optimizer_params
 
 
@@ -219,8 +213,9 @@ def test_loss_is_the_one_of_its_name(loss, residual, expected):
     assert float(criterion(torch.tensor(residual), torch.tensor(0.0))) == expected
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_to_dict_is_plain_and_gives_the_recipe_back(recipe):
+@pytest.mark.parametrize("arch", sorted(NETWORKS))
+def test_to_dict_is_plain_and_gives_the_recipe_back(arch):
+    recipe = default_recipe(arch)
     entries = json.loads(json.dumps(recipe.to_dict()))
     assert Recipe(**entries) == recipe
 

@@ -13,7 +13,8 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.utils import noop
 from torch import nn
 
-from sk_payne.emulators._state import fingerprint, read_state, write_state
+from sk_payne.emulators._checkpoint import read_state, write_state
+from sk_payne.emulators._flux import fingerprint
 from sk_payne.exceptions import FileFormatError, TrainingInterruptedWarning
 
 MAX_STEPS = 53
@@ -234,7 +235,8 @@ def test_interruption_while_the_held_out_spectra_are_looked_at_loses_nothing(
     assert_same_bits(found, straight, tiny_grid.data)
 
 
-@pytest.mark.parametrize("call", [1, 19, 24])  # 8th, 16th, 24th ... are held-out
+# the first call looks at the shape; 9th, 17th, 25th ... are held-out spectra
+@pytest.mark.parametrize("call", [2, 20, 25])
 def test_interruption_inside_a_network_that_draws_random_numbers_loses_nothing(
     make, interrupt, tiny_grid, monkeypatch, call
 ):
@@ -294,7 +296,7 @@ def test_resumed_training_keeps_its_held_out_spectra_whatever_the_random_state(
     P, F = tiny_grid.data, tiny_grid.target
     stop = StopAt("on_batch_end", 17)
     found = interrupt(make(random_state=random_state, callbacks=[stop]))
-    held_out = found._training["held_out"]
+    held_out = found.trained_.training.state["held_out"]
     found.partial_fit(P, F)
     assert found.n_steps_ == MAX_STEPS
     error = found.predict(P[held_out]) - F[held_out]
@@ -639,7 +641,7 @@ def test_partial_fit_with_other_parameters_is_an_error_and_changes_nothing(
 
 
 def test_partial_fit_with_another_number_of_labels_is_an_error(interrupted, tiny_grid):
-    with pytest.raises(ValueError, match="4 features, but SpectrumEmulator is expect"):
+    with pytest.raises(ValueError, match="`label_names` must be 4 different names"):
         interrupted.partial_fit(tiny_grid.data[:, :4], tiny_grid.target)
 
 
@@ -688,8 +690,29 @@ def test_checkpoint_holds_seed_and_held_out_spectra(
     content = checkpoint.read_bytes()
     found = make(random_state=random_state, checkpoint=checkpoint).fit(P, F)
     checkpoint.write_bytes(content)
-    again = make(random_state=6, checkpoint=checkpoint).fit(P, F)
+    again = make(random_state=None, checkpoint=checkpoint).fit(P, F)
     assert_same_bits(again, found, P)
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument"),
+    [
+        ({"random_state": 6}, "`random_state`"),
+        ({"validation_fraction": 0.3}, "`validation_fraction`"),
+        ({"label_names": ["logg", "teff", "Fe_H", "Mg_H", "Ca_H"]}, "`label_names`"),
+    ],
+    ids=str,
+)
+def test_checkpoint_never_overrules_the_caller(
+    make, kill, tiny_grid, checkpoint, changes, argument
+):
+    kill(make(checkpoint=checkpoint, callbacks=[power_cut(17)]))
+    content = checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=f"^{argument} must be those of the training"):
+        make(checkpoint=checkpoint, label_units=None, **changes).fit(
+            tiny_grid.data, tiny_grid.target
+        )
+    assert checkpoint.read_bytes() == content
 
 
 def test_checkpoint_may_be_needed_several_times(

@@ -18,7 +18,7 @@ F[:, 4] = 1.0  # continuum in every spectrum
 
 @pytest.fixture(params=[1, 11, 60, 2**23])
 def any_block(request, monkeypatch):
-    monkeypatch.setattr("sk_payne.emulators._flux._FLUX_BLOCK", request.param)
+    monkeypatch.setattr("sk_payne.trained._blocks._FLUX_BLOCK", request.param)
 
 
 @pytest.fixture(scope="module")

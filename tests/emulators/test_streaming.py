@@ -13,12 +13,12 @@ from skorch.callbacks import Callback
 from sk_payne import FineTunedEmulator, SpectrumEmulator
 from sk_payne.datasets import make_spectra
 from sk_payne.emulators import neg_mean_absolute_error
-from sk_payne.emulators._flux import StreamedFlux, is_streamed
-from sk_payne.emulators._held_out import measure_held_out
-from sk_payne.emulators._streaming import read_ahead
+from sk_payne.emulators._batches import read_ahead
+from sk_payne.emulators._flux import TrainingFlux, is_streamed
 from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.grids import RowView, open_grid
 from sk_payne.grids._store_writer import StoreWriter
+from sk_payne.trained import HeldOutErrors
 
 WIDTH = 7
 
@@ -88,7 +88,7 @@ def stored(tiny_grid, tmp_path):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 100 spectra of seven wavelengths."""
-    monkeypatch.setattr("sk_payne.emulators._flux._FLUX_BLOCK", 100 * WIDTH)
+    monkeypatch.setattr("sk_payne.trained._blocks._FLUX_BLOCK", 100 * WIDTH)
 
 
 def bare(**changes):
@@ -362,7 +362,7 @@ def test_learning_curve_on_disk_is_that_in_memory(tiny_grid, flux, on_disk):
 
 
 def test_memory_of_fit_and_learning_curve_is_a_part_of_the_flux(on_disk, monkeypatch):
-    monkeypatch.setattr("sk_payne.emulators._flux._FLUX_BLOCK", 2**17)
+    monkeypatch.setattr("sk_payne.trained._blocks._FLUX_BLOCK", 2**17)
     P = np.random.default_rng(0).uniform(size=(6000, 2))
     mapped = on_disk(np.ones((6000, 1009), np.float32) - P[:, :1].astype("f4") / 3)
     how = {"arch_params": {"n_hidden": 3}, "validation_fraction": 0.01}
@@ -376,21 +376,31 @@ def test_memory_of_fit_and_learning_curve_is_a_part_of_the_flux(on_disk, monkeyp
     assert peak < 0.5 * mapped.nbytes
 
 
-def test_residuals_of_some_spectra_are_kept_if_there_are_many(monkeypatch):
-    monkeypatch.setattr("sk_payne.emulators._held_out._MAX_KEPT", 5)
-    F = np.random.default_rng(0).normal(size=(23, 3))
+def test_held_out_errors_of_flux_on_disk_are_those_of_flux_in_memory(monkeypatch):
+    rng = np.random.default_rng(0)
+    F, P = rng.normal(size=(23, 3)), rng.uniform(size=(11, 1))
     rows = np.arange(2, 23, 2)
 
     def measure(flux):
-        P = np.zeros((len(rows), 1))
-        return measure_held_out(lambda labels: np.ones((len(labels), 3)), P, flux, rows)
+        errors = HeldOutErrors.measure(
+            lambda labels: np.ones((len(labels), 3)),
+            P,
+            TrainingFlux(flux),
+            rows,
+            np.zeros(1),
+            np.ones(1),
+        )
+        np.testing.assert_allclose(errors.mae, np.abs(1 - F[rows]).mean(axis=0), 1e-6)
+        rms = np.sqrt(((1 - F[rows]) ** 2).mean(axis=0))
+        np.testing.assert_allclose(errors.rms, rms, rtol=1e-6)
+        return errors
 
-    mae, rms, kept, residuals = measure(StreamedFlux(RowView(F)))
-    np.testing.assert_allclose(mae, np.abs(1 - F[rows]).mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(rms, np.sqrt(((1 - F[rows]) ** 2).mean(axis=0)), 1e-6)
-    assert kept.tolist() == [0, 2, 4, 6, 8]
-    np.testing.assert_allclose(residuals, 1 - F[rows[kept]], rtol=1e-6)
-    assert measure(F)[2].tolist() == list(range(11))
+    assert len(np.unique(measure(F).label_mae)) == 4
+    # of flux on disk, the residuals of some spectra are kept
+    monkeypatch.setattr("sk_payne.trained._held_out._MAX_KEPT", 5)
+    few = measure(RowView(F))
+    quartiles = np.quantile(P[[0, 2, 4, 6, 8]], np.linspace(0, 1, 5))
+    np.testing.assert_allclose(few.label_edges, quartiles[None])
 
 
 # bad flux

@@ -71,7 +71,7 @@ def spectra():
 
 def result(emulator):
     """What the processes and one alone must agree on."""
-    weights = [w.ravel() for w in emulator._network_state().values()]
+    weights = [w.ravel() for w in emulator.trained_.weights.values()]
     return {
         "weights": np.concatenate(weights),
         "history": [list(epoch.values()) for epoch in emulator.history_],
@@ -134,6 +134,13 @@ def main(rank, folder):
     with open(folder / f"results_{rank}.pickle", "wb") as file:
         pickle.dump(results, file)
     distributed.destroy_process_group()
+    (folder / f"threads_{rank}").write_text("\n".join(names_of_threads()))
+
+
+def names_of_threads():
+    """Names of the threads of this process, where the system tells."""
+    files = Path("/proc/self/task").glob("*/comm")
+    return [file.read_text().strip() for file in files]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from sk_payne.networks import Payne, TransformerPayne, evaluate, pixel_blocks
+from sk_payne.networks import (
+    Payne,
+    TransformerPayne,
+    evaluate,
+    pixel_blocks,
+    resolve_network,
+)
 
 CPU = torch.device("cpu")
 # more pixels than one block of 4096 holds
@@ -88,7 +94,7 @@ def test_evaluate_of_a_fixed_grid_is_the_network(labels):
 
 
 def test_evaluate_of_a_network_without_context_calls_it(labels):
-    found = evaluate(Slope(), labels, GRID)
+    found = evaluate(resolve_network(Slope)(), labels, GRID)
     torch.testing.assert_close(found, labels.sum(1)[:, None] * GRID, rtol=0, atol=0)
 
 

@@ -1,16 +1,16 @@
-"""How wrong an emulator is, at each wavelength and for each star.
+"""ErrorModel: 1 sigma error of an emulator at each wavelength and for each star.
 
-It is here because errors grow several-fold towards the edges of the training box, and
-towards cool and carbon-rich stars: one number per wavelength is wrong for most stars.
+Errors grow several-fold towards the edges of the training box, and towards cool and
+carbon-rich stars: one number per wavelength is wrong for most stars.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from sk_payne.emulators._flux import row_blocks
+from sk_payne.trained._blocks import row_blocks
 
-__all__ = ["ErrorModel", "error_by_quartile"]
+__all__ = ["ErrorModel"]
 
 # The part of normal errors within one standard deviation.
 _ONE_SIGMA = 0.6827
@@ -77,7 +77,7 @@ class ErrorModel:
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.emulators._errors import ErrorModel
+    >>> from sk_payne.trained import ErrorModel
     >>> rng = np.random.default_rng(0)
     >>> P = rng.uniform([4000, 4], [6000, 5], (200, 2))
     >>> true = 0.01 * np.exp((5000 - P[:, :1]) / 1000)
@@ -194,48 +194,6 @@ class ErrorModel:
             scale = np.interp(wavelength, grid, scale)
         growth = self.growth(labels).astype(dtype)
         return growth[:, None] * scale.astype(dtype)
-
-
-def error_by_quartile(labels, residuals):
-    """Mean error of the stars in each quarter of every label.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n_spectra, n_labels)
-        Stellar parameters.
-    residuals : ndarray of shape (n_spectra, n_wavelengths)
-        Predicted minus true flux.
-
-    Returns
-    -------
-    edges : ndarray of shape (n_labels, 5)
-        Quartiles of the labels, with their minimum and maximum.
-    mae : ndarray of shape (n_labels, 4)
-        Mean absolute error between them; not a number where there is no star, as
-        labels with few values have it.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sk_payne.emulators._errors import error_by_quartile
-    >>> teff = np.array([[4000.0], [4400.0], [4800.0], [5200.0]])
-    >>> residuals = np.array([[4.0, -2.0], [1.0, 1.0], [-1.0, 1.0], [2.0, 0.0]])
-    >>> edges, mae = error_by_quartile(teff, residuals)
-    >>> edges
-    array([[4000., 4300., 4600., 4900., 5200.]])
-    >>> mae
-    array([[3., 1., 1., 1.]])
-    """
-    labels = np.asarray(labels, np.float64)
-    edges = np.array([np.quantile(column, np.linspace(0, 1, 5)) for column in labels.T])
-    # row by row, as a copy of all may not fit
-    spectrum_mae = np.array([np.abs(r).mean(dtype=np.float64) for r in residuals])
-    mae = np.full((len(edges), 4), np.nan)
-    for row, inner, column in zip(mae, edges[:, 1:-1], labels.T, strict=True):
-        quarter = np.searchsorted(inner, column, side="right")
-        for q in np.unique(quarter):
-            row[q] = spectrum_mae[quarter == q].mean()
-    return edges, mae
 
 
 def _check_held_out(labels, residuals, low, high):

@@ -1,7 +1,4 @@
-"""The folder that an emulator travels in: which files, and how they are written.
-
-It is here so that saving, loading and checking agree on it.
-"""
+"""Folder that an emulator travels in: the names of its files, and how to write them."""
 
 from pathlib import Path
 

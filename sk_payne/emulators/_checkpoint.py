@@ -1,10 +1,9 @@
-"""The state of an unfinished training: taken, put back, written and read.
+"""State of an unfinished training: taken, put back, written and read.
 
-It is here so that a training that was stopped goes on as if it had not been.
+A training that was stopped goes on from it as if it had not been stopped.
 """
 
 import copy
-import hashlib
 
 import numpy as np
 import torch
@@ -17,11 +16,8 @@ from sk_payne.exceptions import FileFormatError
 __all__ = [
     "capture",
     "check_same",
-    "fingerprint",
     "read_state",
     "restore",
-    "to_cpu",
-    "update_digest",
     "write_state",
 ]
 
@@ -88,38 +84,24 @@ def restore(net, state):
     dict(net.callbacks_)["schedule"].lr_scheduler_.last_epoch = net.n_steps
 
 
-def to_cpu(state):
-    """Copy a state to where every machine can read it.
-
-    Parameters
-    ----------
-    state : dict or None
-        What :func:`capture` gave.
-
-    Returns
-    -------
-    state : dict or None
-        On the CPU.
-    """
-    return _copy(state, "cpu")
-
-
-def check_same(state, identity, what):
-    """Check that a state belongs to the training that is asked for.
+def check_same(state, identity, seed, what):
+    """Check that a state belongs to the training that the caller asks for.
 
     Parameters
     ----------
     state : dict
-        What :func:`capture` gave, with what it was of.
+        State that :func:`capture` took, with the identity of its training.
     identity : dict
-        A fingerprint of the "spectra", and "settings".
+        Fingerprint of the "spectra", and "settings", of the training asked for.
+    seed : int or None
+        Seed that the caller asks for; None if any will do.
     what : str
-        The training before, for errors.
+        Name of the earlier training in error messages.
 
     Raises
     ------
     ValueError
-        If it does not, naming what is different.
+        If it does not, naming the arguments that differ.
     """
     before, now = state["settings"], identity["settings"]
     if state["spectra"] != identity["spectra"]:
@@ -130,58 +112,14 @@ def check_same(state, identity, what):
             for name in now
             if before.get(name) != now[name]
         ]
+        if seed is not None and seed != state.get("seed", seed):
+            others.append("`random_state`")
     if others:
         raise ValueError(
             f"{', '.join(others)} must be those of {what}, which took "
             f"{state['n_steps']} steps; got others. Use the same again, start anew "
             "with `fit` and no old checkpoint, or train on with FineTunedEmulator."
         )
-
-
-def fingerprint(*arrays):
-    """Give a short text that other arrays do not have.
-
-    Parameters
-    ----------
-    *arrays : ndarray or StreamedFlux
-        Labels and flux.
-
-    Returns
-    -------
-    text : str
-        Follows from types, shapes and all values.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sk_payne.emulators._state import fingerprint
-    >>> fingerprint(np.zeros(3)) == fingerprint(np.zeros(4))
-    False
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        known = getattr(array, "fingerprint", None)
-        digest.update((known or _fingerprint_of(array)).encode())
-    return digest.hexdigest()
-
-
-def update_digest(digest, dtype, shape, rows):
-    """Feed a digest with an array, of which rows may follow.
-
-    Parameters
-    ----------
-    digest : hashlib.blake2b
-        Changed in place.
-    dtype : numpy.dtype
-        Of the array.
-    shape : tuple of int
-        Of the whole array.
-    rows : iterable of ndarray
-        The first of its rows.
-    """
-    digest.update(f"{dtype.str}{shape}".encode())
-    for row in rows:
-        digest.update(np.ascontiguousarray(row))
 
 
 def write_state(path, state):
@@ -195,7 +133,7 @@ def write_state(path, state):
         Of tensors and plain values.
     """
     with replacing(path) as file:
-        torch.save(to_cpu(state), file)
+        torch.save(_copy(state, "cpu"), file)
 
 
 def read_state(path):
@@ -227,12 +165,6 @@ def read_state(path):
                 "pass another `checkpoint`."
             ) from error
     return state
-
-
-def _fingerprint_of(array):
-    digest = hashlib.blake2b(digest_size=16)
-    update_digest(digest, array.dtype, array.shape, array)
-    return digest.hexdigest()
 
 
 def _remembered(callback):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from sk_payne.emulators._errors import ErrorModel, error_by_quartile
+from sk_payne.trained import ErrorModel, error_by_quartile
 
 LOW = np.array([4000.0, 4.0, -2.0, -2.0, -2.0])
 HIGH = np.array([6000.0, 5.0, 1.0, 1.0, 1.0])
@@ -196,9 +196,9 @@ def test_fitting_twice_gives_the_same_and_leaves_the_residuals_alone(held_out, m
 
 
 def test_many_residuals_are_never_copied_as_a_whole(monkeypatch, rng):
-    monkeypatch.setattr("sk_payne.emulators._flux._FLUX_BLOCK", 2**16)
-    monkeypatch.setattr("sk_payne.emulators._errors._MAX_WAVELENGTHS", 20)
-    monkeypatch.setattr("sk_payne.emulators._errors._MAX_SPECTRA", 200)
+    monkeypatch.setattr("sk_payne.trained._blocks._FLUX_BLOCK", 2**16)
+    monkeypatch.setattr("sk_payne.trained._errors._MAX_WAVELENGTHS", 20)
+    monkeypatch.setattr("sk_payne.trained._errors._MAX_SPECTRA", 200)
     labels = draw_stars(rng, 1009)
     residuals = draw_errors(rng, labels, 2003)
     tracemalloc.start()

@@ -1,6 +1,6 @@
 """Predictions of a few stars that tell whether another machine predicts the same.
 
-It is here because intact files are not enough: software changes under them.
+Intact files are not enough: software changes under them.
 """
 
 import json
@@ -20,13 +20,13 @@ _N_STARS = 5
 _N_WAVELENGTHS = 257
 
 
-def take_fingerprint(emulator):
+def take_fingerprint(trained):
     """Predict a few stars, in float64 on the CPU.
 
     Parameters
     ----------
-    emulator : BaseEmulator
-        Fitted.
+    trained : TrainedEmulator
+        The emulator.
 
     Returns
     -------
@@ -37,34 +37,34 @@ def take_fingerprint(emulator):
     Examples
     --------
     >>> from sk_payne import SpectrumEmulator
-    >>> from sk_payne.emulators._fingerprint import take_fingerprint
+    >>> from sk_payne.trained._fingerprint import take_fingerprint
     >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
     >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
-    >>> take_fingerprint(emulator)[:46]
+    >>> take_fingerprint(emulator.trained_)[:46]
     '{"label_names": ["label_0"], "columns": [0, 1]'
     """
-    low, high = emulator.label_low_, emulator.label_high_
+    low, high = trained.domain.low, trained.domain.high
     place = np.random.default_rng(0).uniform(0.1, 0.9, (_N_STARS, len(low)))
     labels = low + place * (high - low)
-    n = emulator.n_outputs_
+    n = trained.description.n_wavelengths
     columns = np.unique(np.linspace(0, n - 1, min(n, _N_WAVELENGTHS)).round())
     columns = columns.astype(int)
     fingerprint = {
-        "label_names": list(emulator.label_names_),
+        "label_names": list(trained.description.label_names),
         "columns": columns.tolist(),
         "labels": labels.tolist(),
-        "flux": _predict(emulator, labels, columns).tolist(),
+        "flux": _predict(trained, labels, columns).tolist(),
     }
     return json.dumps(fingerprint, allow_nan=False)
 
 
-def largest_difference(emulator, fingerprint):
+def largest_difference(trained, fingerprint):
     """Compare an emulator with predictions that were kept.
 
     Parameters
     ----------
-    emulator : BaseEmulator
-        Fitted.
+    trained : TrainedEmulator
+        The emulator.
     fingerprint : str
         What :func:`take_fingerprint` gave.
 
@@ -82,7 +82,7 @@ def largest_difference(emulator, fingerprint):
         fingerprint = json.loads(fingerprint)
         labels = np.array(fingerprint["labels"], np.float64)
         expected = np.array(fingerprint["flux"], np.float64)
-        found = _predict(emulator, labels, np.array(fingerprint["columns"], int))
+        found = _predict(trained, labels, np.array(fingerprint["columns"], int))
         difference = np.abs(found - expected).max() / (np.abs(expected).max() or 1.0)
     except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise FileFormatError(
@@ -92,8 +92,8 @@ def largest_difference(emulator, fingerprint):
 
 
 @torch.inference_mode()
-def _predict(emulator, labels, columns):
-    module = emulator.to_torch(dtype=torch.float64, device="cpu")
+def _predict(trained, labels, columns):
+    module = trained.to_torch(dtype=torch.float64, device="cpu")
     # one at a time, as a grid of wavelengths may be long
     return np.stack(
         [module(torch.from_numpy(row[None])).numpy()[0, columns] for row in labels]

@@ -1,7 +1,4 @@
-"""From physical labels and flux to the numbers a network likes, and back.
-
-It is here so that scaling is decided once, is invertible, and travels with the model.
-"""
+"""Scaling of labels and flux to the numbers that a network learns."""
 
 from dataclasses import dataclass
 
@@ -40,8 +37,8 @@ class Scaling:
         ----------
         labels : ndarray of shape (n_spectra, n_labels)
             Stellar parameters.
-        flux : ndarray or StreamedFlux of shape (n_spectra, n_wavelengths)
-            Flux, float32 or float64.
+        flux : TrainingFlux of shape (n_spectra, n_wavelengths)
+            Flux; masked pixels do not count.
         per_wavelength : bool
             Whether every wavelength has its own offset.
 
@@ -51,14 +48,10 @@ class Scaling:
             Sums are taken in float64: in float32 the mean of 1e5 spectra is off by
             as much as a good emulator.
         """
-        if isinstance(flux, np.ndarray):
-            offset = flux.mean(axis=0, dtype=np.float64)
-        else:
-            offset = flux.mean_spectrum
+        offset = flux.mean_spectrum
         if not per_wavelength:
             offset = offset.mean(keepdims=True)
-        square = np.mean([np.mean((block - offset) ** 2) for block in _blocks(flux)])
-        scale = float(np.sqrt(square))
+        scale = _scatter(flux, offset)
         low = labels.min(axis=0).astype(np.float64)
         high = labels.max(axis=0).astype(np.float64)
         return cls(
@@ -81,6 +74,17 @@ class Scaling:
         return (flux - self.flux_offset) / self.flux_scale
 
 
-def _blocks(flux, rows=256):
-    for part in np.array_split(np.arange(len(flux)), max(1, len(flux) // rows)):
-        yield flux[part[0] : part[-1] + 1]
+def _scatter(flux, offset, n_rows=256):
+    """Measure the standard deviation of the flux about the offset, in blocks."""
+    squares, weights = [], []
+    for rows in np.array_split(np.arange(len(flux)), max(1, len(flux) // n_rows)):
+        rows = slice(rows[0], rows[-1] + 1)
+        square = (flux[rows] - offset) ** 2
+        bad = flux.bad_pixels(rows)
+        if bad is None:
+            squares.append(np.mean(square))
+            weights.append(1.0)
+        elif not bad.all():
+            squares.append(np.mean(square[~bad]))
+            weights.append(np.mean(~bad))
+    return float(np.sqrt(np.average(squares, weights=weights)))

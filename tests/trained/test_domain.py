@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from sk_payne.emulators._domain import CATEGORIES, EDGE, INSIDE, OUTSIDE, Domain
+from sk_payne.trained import CATEGORIES, Domain
+
+INSIDE, EDGE, OUTSIDE = range(3)
 
 
 def names_of(n_labels):

@@ -1,37 +1,27 @@
-"""A fitted emulator as one torch module: physical labels in, physical flux out.
+"""A trained emulator as one torch module: physical labels in, physical flux out."""
 
-It is here for predicting, for measuring stars, and for users' own likelihoods.
-"""
-
-import copy
-import weakref
-
+import numpy as np
 import torch
 
 from sk_payne.networks import build_network, evaluate
 from sk_payne.spectra import GridInterpolator
 
-__all__ = ["TorchEmulator", "double_twin", "rebuild"]
-
-# The float64 twins of modules, as long as these live.
-_TWINS = weakref.WeakKeyDictionary()
+__all__ = ["TorchEmulator", "build_module"]
 
 
 class TorchEmulator(torch.nn.Module):
     """Stellar parameters to flux, in physical units and differentiable.
 
-    What :meth:`SpectrumEmulator.to_torch` returns.
+    :meth:`SpectrumEmulator.to_torch` returns one.
 
     Parameters
     ----------
-    network : nn.Module
-        An architecture of `sk_payne.networks`, or one that follows their rules.
+    network : Architecture
+        Network from scaled labels to scaled flux.
     scaling : Scaling
-        Of labels and flux.
-    wavelength : ndarray of shape (n_wavelengths,) or None
-        The training grid in Å; None if it is just a number of pixels.
-    log_wavelength : Tensor of shape (n_wavelengths,), float64
-        What the network takes for the training grid.
+        Scaling of labels and flux.
+    description : Description
+        Columns of P and F.
 
     Examples
     --------
@@ -43,24 +33,25 @@ class TorchEmulator(torch.nn.Module):
     torch.Size([1, 2])
     """
 
-    def __init__(self, network, scaling, wavelength, log_wavelength):
+    def __init__(self, network, scaling, description):
         super().__init__()
         self.network = network
-        self.takes_wavelength = getattr(network, "takes_wavelength", False)
+        self.takes_wavelength = network.takes_wavelength
         self.scaling = scaling
         self.flux_scale = scaling.flux_scale
-        for name, values in (
-            ("label_center", scaling.label_center),
-            ("label_half_width", scaling.label_half_width),
-            ("flux_offset", scaling.flux_offset),
-        ):
-            values = torch.as_tensor(values, dtype=torch.float32)
+        for name in ("label_center", "label_half_width", "flux_offset"):
+            values = torch.from_numpy(np.array(getattr(scaling, name), np.float32))
             self.register_buffer(name, values, persistent=False)
         # a plain attribute: moving the module to float32 must not round it
-        self.log_wavelength = log_wavelength
+        self.log_wavelength = description.log_wavelength
         self.interpolator = None
-        if wavelength is not None and not self.takes_wavelength:
-            self.interpolator = GridInterpolator(wavelength)
+        if description.wavelength is not None and not self.takes_wavelength:
+            self.interpolator = GridInterpolator(description.wavelength)
+
+    @property
+    def dtype(self):
+        """Precision of the module."""
+        return self.label_center.dtype
 
     def forward(self, labels, wavelength=None):
         """Flux of stars.
@@ -100,68 +91,55 @@ class TorchEmulator(torch.nn.Module):
         """
         if self.takes_wavelength:
             log_wavelength = (
-                self.log_wavelength.to(labels.device)
+                self.log_wavelength
                 if wavelength is None
                 else torch.log10(wavelength.to(torch.float64))
             )
+            log_wavelength = log_wavelength.to(labels.device)
             return self.unscale(evaluate(self.network, labels, log_wavelength))
         flux = self.unscale(evaluate(self.network, labels))
         if wavelength is None:
             return flux
-        return self.interpolator(flux, wavelength)
+        return self.interpolator(flux, wavelength.to(labels.device))
 
     def unscale(self, scaled_flux):
         """Physical flux of what the network gives."""
         return self.flux_offset + self.flux_scale * scaled_flux
 
 
-def double_twin(module):
-    """Give a trained module in float64, made when first needed.
-
-    Parameters
-    ----------
-    module : TorchEmulator
-        In float32.
-
-    Returns
-    -------
-    twin : TorchEmulator
-        The same one every time.
-    """
-    if module not in _TWINS:
-        with torch.inference_mode(False):
-            _TWINS[module] = copy.deepcopy(module).double()
-    return _TWINS[module]
-
-
-def rebuild(arch, arch_params, scaling, wavelength, log_wavelength, network_state):
-    """Build a trained module again from what describes it.
+def build_module(arch, network_params, scaling, description, weights):
+    """Build a trained module from the values that describe it.
 
     Parameters
     ----------
     arch : str or type
-        Of the network.
-    arch_params : dict
-        All of its options.
+        Architecture.
+    network_params : dict
+        All options of the network.
     scaling : Scaling
-        Of labels and flux.
-    wavelength : ndarray of shape (n_wavelengths,) or None
-        Training grid in Å.
-    log_wavelength : Tensor of shape (n_wavelengths,), float64
-        What the network takes for it.
-    network_state : dict of str to ndarray
-        Weights.
+        Scaling of labels and flux.
+    description : Description
+        Columns of P and F.
+    weights : dict of str to ndarray
+        The ``state_dict`` of the network.
 
     Returns
     -------
     module : TorchEmulator
         On the CPU, without gradients on its weights.
+
+    Raises
+    ------
+    RuntimeError
+        If the weights are not those of such a network.
     """
     n_labels = len(scaling.label_center)
     with torch.random.fork_rng(devices=[]):
-        network, _ = build_network(arch, n_labels, log_wavelength, arch_params)
+        network, _ = build_network(
+            arch, n_labels, description.log_wavelength, network_params
+        )
     network.load_state_dict(
-        {name: torch.from_numpy(array.copy()) for name, array in network_state.items()}
+        {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
     )
-    module = TorchEmulator(network, scaling, wavelength, log_wavelength)
+    module = TorchEmulator(network, scaling, description)
     return module.requires_grad_(False).eval()

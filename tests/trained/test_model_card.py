@@ -5,11 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from sk_payne.emulators._model_card import model_card
+from sk_payne.trained._model_card import model_card
 
 yaml = pytest.importorskip("yaml")
 
 PROVENANCE = {"saved": "2026-11-25T12:00:00+00:00", "versions": {"torch": "2.13.0"}}
+
+
+def card_of(emulator, provenance=PROVENANCE):
+    """Card of a fitted emulator, with another provenance."""
+    return model_card(emulator.trained_.with_provenance(provenance))
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +22,7 @@ def make_card(fitted):
     """Give a function that writes the card of a tiny emulator."""
 
     def make(arch="payne", **provenance):
-        return model_card(fitted[arch], PROVENANCE | provenance)
+        return card_of(fitted[arch], PROVENANCE | provenance)
 
     return make
 
@@ -95,7 +100,7 @@ def test_card_leaves_out_options_that_are_tables(make_card, fitted):
 def test_card_tells_the_resolving_power(make_tiny, tiny_grid, power, told):
     emulator = make_tiny(resolving_power=power, max_steps=2)
     emulator.fit(tiny_grid.data, tiny_grid.target)
-    rows = table_of(model_card(emulator, PROVENANCE), "")
+    rows = table_of(card_of(emulator), "")
     assert rows["resolving power"] == [told]
 
 
@@ -190,7 +195,7 @@ def test_card_of_an_emulator_that_knows_little(make_tiny, tiny_grid, tmp_path):
         validation_fraction=0,
         max_steps=2,
     ).fit(P, tiny_grid.target)
-    card = model_card(emulator, PROVENANCE)
+    card = card_of(emulator)
     assert "61 pixels, whose wavelengths were not stated" in card
     assert "Not known: no spectra were held out" in card
     assert "return_std" not in card
@@ -201,7 +206,7 @@ def test_label_that_did_not_vary_has_no_quarters(make_tiny, tiny_grid):
     P = np.column_stack([tiny_grid.data, np.full(101, 7.0)])
     names = [*tiny_grid.label_names, "fixed"]
     emulator = make_tiny(label_names=names, label_units=None, max_steps=2)
-    card = model_card(emulator.fit(P, tiny_grid.target), PROVENANCE)
+    card = card_of(emulator.fit(P, tiny_grid.target))
     assert table_of(card, "label")["`fixed`"] == ["-", "7", "7"]
     assert "`fixed`" not in card[card.index("| label | quartiles") :]
 
@@ -209,9 +214,7 @@ def test_label_that_did_not_vary_has_no_quarters(make_tiny, tiny_grid):
 def test_large_and_small_labels_are_written_in_full(make_tiny, tiny_grid):
     P = tiny_grid.data * np.array([1, 1, 1e6, 1e-6, 1]) + [60_000, 0, 0, 0, 0]
     emulator = make_tiny(max_steps=2).fit(P, tiny_grid.target)
-    rows = [
-        row[1:] for row in table_of(model_card(emulator, PROVENANCE), "label").values()
-    ]
+    rows = [row[1:] for row in table_of(card_of(emulator), "label").values()]
     low = np.array([row[0] for row in rows], float)
     width = emulator.label_high_ - emulator.label_low_
     assert (np.abs(low - emulator.label_low_) < 1e-3 * width).all()
@@ -236,4 +239,4 @@ def test_emulator_of_an_older_file_has_a_card_without_quarters(fitted, tmp_path)
     write_file(path, tensors, description)
     old = load(path)
     assert old.held_out_label_mae_ is None
-    assert "quartiles" not in model_card(old, PROVENANCE)
+    assert "quartiles" not in card_of(old)

@@ -1,9 +1,12 @@
-"""How each architecture is trained unless the user says otherwise.
+"""How a network is trained: optimiser, schedule, loss, batches.
 
-It is here so that a recipe is one object to read, to replace and to save.
+It is here, with the networks, so that each of them states its own.
 """
 
+from __future__ import annotations
+
 import inspect
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral
@@ -12,7 +15,7 @@ import torch
 
 from sk_payne.exceptions import did_you_mean
 
-__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "gentle_recipe", "resolve_recipe"]
+__all__ = ["OPTIMIZERS", "Recipe"]
 
 # LBFGS needs a closure that computes the loss several times a step, Muon takes
 # matrices only, and the other two know no weight decay.
@@ -87,7 +90,7 @@ class Recipe:
 
     Examples
     --------
-    >>> from sk_payne.emulators import Recipe
+    >>> from sk_payne.networks import Recipe
     >>> Recipe(max_steps=100).batch_size
     64
     """
@@ -159,10 +162,8 @@ class Recipe:
     def optimizer_class(self):
         """The class that `optimizer` stands for."""
         if self.optimizer == "SOAP":
-            # not above, as importing it takes a second
-            from pytorch_optimizer import SOAP
-
-            return SOAP
+            # by name: only training needs the package, and importing it takes a second
+            return pkgutil.resolve_name("pytorch_optimizer:SOAP")
         if isinstance(self.optimizer, str):
             return getattr(torch.optim, self.optimizer)
         return self.optimizer
@@ -190,6 +191,62 @@ class Recipe:
         """The class that `loss` stands for."""
         return _LOSSES[self.loss]
 
+    def changed(self, changes=None, max_steps=None):
+        """Apply what a user wishes.
+
+        Parameters
+        ----------
+        changes : Recipe or mapping, default=None
+            Replaces this recipe as a whole, or the entries that it names.
+        max_steps : int, default=None
+            Replaces the entry `max_steps`, also that of `changes`.
+
+        Returns
+        -------
+        recipe : Recipe
+            Complete and checked.
+
+        Raises
+        ------
+        TypeError
+            If `changes` are of another type.
+        ValueError
+            If an entry is unknown or its value is not allowed.
+        """
+        if isinstance(changes, Recipe):
+            if max_steps is None:
+                return changes
+            return replace(changes, max_steps=max_steps)
+        if not isinstance(changes, Mapping | None):
+            raise TypeError(
+                "`recipe` must be None, a dict of entries to change, or a Recipe; got "
+                f"{type(changes).__name__}."
+            )
+        entries = dict(changes or {})
+        allowed = [field.name for field in fields(Recipe)]
+        for name in entries:
+            if name not in allowed:
+                raise ValueError(
+                    f"`recipe` may have the entries {allowed}; got {name!r}."
+                    f"{did_you_mean(name, allowed)}"
+                )
+        if "optimizer" in entries:
+            # those of the default are not for another one
+            entries.setdefault("optimizer_params", {})
+        if max_steps is not None:
+            entries["max_steps"] = max_steps
+        return replace(self, **entries)
+
+    def gentle(self):
+        """Train weights that are already good.
+
+        Returns
+        -------
+        recipe : Recipe
+            With a third of the learning rate and half of the steps.
+        """
+        return replace(self, lr=self.lr / 3, max_steps=max(1, self.max_steps // 2))
+
     def to_dict(self):
         """Entries as plain values that JSON can hold.
 
@@ -208,115 +265,3 @@ class Recipe:
             raise ValueError(
                 f"`recipe` entry {name!r} must be {rule}; got {getattr(self, name)!r}."
             )
-
-
-# Chosen on held-out training spectra of the shipped grid; the trials are in
-# benchmarks/results/recipes.jsonl.
-RECIPES = {
-    "payne": Recipe(max_steps=6000, loss="mae", lr=3e-3, weight_decay=1e-2),
-    "bigpayne": Recipe(max_steps=4000, loss="mae", lr=2e-3, weight_decay=0.1),
-    "cannon": Recipe(max_steps=2000, loss="mae", lr=1e-2),
-    "convolutional": Recipe(max_steps=3000, batch_size=32, loss="mae", lr=3e-3),
-    "opacity": Recipe(
-        max_steps=8000, batch_size=32, loss="mae", lr=5e-3, weight_decay=0.1
-    ),
-    "transformer": Recipe(
-        max_steps=10_000,
-        batch_size=128,
-        n_wavelengths=32,
-        loss="mae",
-        optimizer="SOAP",
-        optimizer_params={"max_precondition_dim": 512},
-        lr=1e-2,
-        weight_decay=0.1,
-    ),
-}
-
-
-def gentle_recipe(arch, network):
-    """Recipe for an architecture whose weights are already good.
-
-    Parameters
-    ----------
-    arch : str or type
-        As given to the emulator.
-    network : type
-        The class that `arch` stands for.
-
-    Returns
-    -------
-    recipe : Recipe
-        That of training from scratch with a third of its learning rate and half of
-        its steps.
-    """
-    recipe = _default_recipe(arch, network)
-    return replace(recipe, lr=recipe.lr / 3, max_steps=max(1, recipe.max_steps // 2))
-
-
-def resolve_recipe(arch, network, recipe=None, max_steps=None, *, default=None):
-    """Combine the default recipe of an architecture with the user's wishes.
-
-    Parameters
-    ----------
-    arch : str or type
-        As given to the emulator.
-    network : type
-        The class that `arch` stands for.
-    recipe : Recipe or mapping, default=None
-        Replaces the default as a whole, or the entries that it names.
-    max_steps : int, default=None
-        Replaces the entry `max_steps`.
-    default : Recipe, default=None
-        If None, that of the architecture.
-
-    Returns
-    -------
-    recipe : Recipe
-        Complete and checked.
-
-    Raises
-    ------
-    TypeError
-        If `recipe` is of another type.
-    ValueError
-        If an entry is unknown or its value is not allowed.
-
-    Examples
-    --------
-    >>> from sk_payne.emulators import resolve_recipe
-    >>> from sk_payne.networks import Payne
-    >>> resolve_recipe("payne", Payne, {"lr": 0.1}, max_steps=7).lr
-    0.1
-    """
-    if isinstance(recipe, Recipe):
-        return recipe if max_steps is None else replace(recipe, max_steps=max_steps)
-    if default is None:
-        default = _default_recipe(arch, network)
-    if recipe is None:
-        recipe = {}
-    if not isinstance(recipe, Mapping):
-        raise TypeError(
-            "`recipe` must be None, a dict of entries to change, or a Recipe; got "
-            f"{type(recipe).__name__}."
-        )
-    allowed = [field.name for field in fields(Recipe)]
-    for name in recipe:
-        if name not in allowed:
-            raise ValueError(
-                f"`recipe` may have the entries {allowed}; got {name!r}."
-                f"{did_you_mean(name, allowed)}"
-            )
-    changes = dict(recipe)
-    if "optimizer" in changes:
-        # those of the default are not for another one
-        changes.setdefault("optimizer_params", {})
-    if max_steps is not None:
-        changes["max_steps"] = max_steps
-    return replace(default, **changes)
-
-
-def _default_recipe(arch, network):
-    fallback = (
-        "transformer" if getattr(network, "takes_wavelength", False) else "bigpayne"
-    )
-    return RECIPES.get(arch if isinstance(arch, str) else None, RECIPES[fallback])

@@ -1,7 +1,6 @@
-"""The model card of an emulator: what a stranger must know before using it.
+"""Model card of an emulator: everything a stranger must know before using it.
 
-It is here so that a folder explains itself, to people and to the Hugging Face Hub,
-whose format (Markdown below a block of YAML) it has.
+Its format, Markdown below a block of YAML, is that of the Hugging Face Hub.
 """
 
 import json
@@ -11,6 +10,7 @@ import textwrap
 import numpy as np
 
 from sk_payne.networks import NETWORKS
+from sk_payne.spectra import grid_segments, resolving_power_of_segments
 
 __all__ = ["model_card"]
 
@@ -51,15 +51,13 @@ flux = emulator.predict(P)
 saved. Nothing in the folder is executed."""
 
 
-def model_card(emulator, provenance):
+def model_card(trained):
     """Write the model card of an emulator.
 
     Parameters
     ----------
-    emulator : BaseEmulator
-        Fitted.
-    provenance : dict
-        What JSON can hold, with "saved" and "versions".
+    trained : TrainedEmulator
+        The emulator, whose provenance has "saved" and "versions".
 
     Returns
     -------
@@ -69,28 +67,30 @@ def model_card(emulator, provenance):
     Examples
     --------
     >>> from sk_payne import SpectrumEmulator
-    >>> from sk_payne.emulators._model_card import model_card
+    >>> from sk_payne.trained._model_card import model_card
     >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
     >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
-    >>> card = model_card(emulator, {"saved": "today", "versions": {}})
+    >>> provenance = {"saved": "today", "versions": {}}
+    >>> card = model_card(emulator.trained_.with_provenance(provenance))
     >>> "# Payne emulator of stellar spectra" in card
     True
     """
-    own_title = f"{_class_name(emulator.arch_)} emulator of stellar spectra"
+    provenance = trained.provenance
+    own_title = f"{_class_name(trained.arch)} emulator of stellar spectra"
     sections = [
         _front_matter(provenance),
         f"# {' '.join(str(provenance.get('title', own_title)).split())}",
-        _opening(emulator),
+        _opening(trained),
         str(provenance.get("description", "")),
-        _table(["", ""], _summary(emulator, provenance)),
+        _table(["", ""], _summary(trained, provenance)),
         "## Labels",
-        _labels(emulator, provenance),
+        _labels(trained, provenance),
         "## Error on spectra it has not seen",
-        *_errors(emulator),
+        *_errors(trained),
         "## Training",
-        *_training(emulator, provenance),
+        *_training(trained, provenance),
         "## How to use it",
-        _usage(emulator, provenance),
+        _usage(trained, provenance),
         "## How to cite it",
         _citation(provenance),
         "## Versions it was saved with",
@@ -115,8 +115,11 @@ def _front_matter(provenance):
     return "\n".join(["---", *lines, "---"])
 
 
-def _opening(emulator):
-    n_labels, n_pixels = emulator.n_features_in_, emulator.n_outputs_
+def _opening(trained):
+    n_labels, n_pixels = (
+        len(trained.description.label_names),
+        trained.description.n_wavelengths,
+    )
     return (
         f"A neural emulator of synthetic stellar spectra, made with sk_payne: from "
         f"{_count(n_labels, 'stellar label')} to the flux at {n_pixels:,} wavelengths. "
@@ -125,43 +128,43 @@ def _opening(emulator):
     )
 
 
-def _summary(emulator, provenance):
-    module = emulator.to_torch()
+def _summary(trained, provenance):
+    module = trained.module
     n_weights = sum(p.numel() for p in module.parameters())
-    power = emulator.resolving_power_
+    power = trained.description.resolving_power
     rows = [
-        ("architecture", f"{_class_name(emulator.arch_)}, {n_weights:,} weights"),
-        ("options", _options(emulator.arch_params_) or "the defaults"),
-        ("wavelengths", _wavelengths(emulator)),
-        ("other wavelengths", _other_wavelengths(module)),
-        ("resolving power", _resolving_power(power)),
+        ("architecture", f"{_class_name(trained.arch)}, {n_weights:,} weights"),
+        ("options", _options(trained.network_params) or "the defaults"),
+        ("wavelengths", _wavelengths(trained)),
+        ("other wavelengths", _other_wavelengths(trained, module)),
+        ("resolving power", _resolving_power(power, trained.description.wavelength)),
         ("solar scale", provenance.get("solar_scale", "not stated")),
-        ("training spectra", f"{emulator.n_training_:,}"),
-        ("training steps", f"{emulator.n_steps_:,}"),
-        ("held-out spectra", f"{emulator.n_held_out_:,}"),
+        ("training spectra", f"{trained.training.n_training:,}"),
+        ("training steps", f"{trained.training.n_steps:,}"),
+        ("held-out spectra", f"{trained.training.n_held_out:,}"),
     ]
-    if emulator.held_out_mae_ is not None:
-        mae, rms = emulator.held_out_mae_, emulator.held_out_rms_
+    if trained.held_out is not None:
+        mae, rms = trained.held_out.mae, trained.held_out.rms
         rows.append(("mean absolute error", _number(mae.mean())))
         rows.append(("root mean square error", _number(np.sqrt(np.mean(rms**2)))))
     license = provenance.get("license", "not stated; ask the author before sharing it")
     return [*rows, ("licence", license), ("saved", provenance["saved"])]
 
 
-def _labels(emulator, provenance):
+def _labels(trained, provenance):
     rows = [
         (f"`{name}`", unit or "-", *_rounded([low, high], high - low, 4))
         for name, unit, low, high in zip(
-            emulator.label_names_,
-            emulator.label_units_,
-            emulator.label_low_,
-            emulator.label_high_,
+            trained.description.label_names,
+            trained.description.label_units,
+            trained.domain.low,
+            trained.domain.high,
             strict=True,
         )
     ]
     scale = provenance.get("solar_scale")
     lines = [_table(["label", "unit", "from", "to"], rows)]
-    if any(name.endswith("_H") for name in emulator.label_names_):
+    if any(name.endswith("_H") for name in trained.description.label_names):
         sun = f": {str(scale).rstrip('.')}" if scale else ", whose scale was not stated"
         lines.append(f"`Fe_H` stands for [Fe/H], and so on, relative to the Sun{sun}.")
     lines.append(
@@ -171,27 +174,35 @@ def _labels(emulator, provenance):
     return "\n\n".join(lines)
 
 
-def _errors(emulator):
-    mae = emulator.held_out_mae_
-    if mae is None:
-        return ["Not known: no spectra were held out from training."]
-    chosen = emulator.recipe_.patience is not None
-    flux = np.mean(emulator._scaling.flux_offset)
+def _errors(trained):
+    if trained.held_out is None:
+        return [_why_no_errors(trained)]
+    mae = trained.held_out.mae
+    chosen = trained.training.recipe.patience is not None
+    flux = np.mean(trained.scaling.flux_offset)
     return [
-        f"Measured on {emulator.n_held_out_:,} spectra of the training grid, held out "
-        "at random" + (", which chose the last step" if chosen else "") + ". Errors "
+        f"Measured on {trained.training.n_held_out:,} spectra of the training grid, "
+        "held out at random"
+        + (", which chose the last step" if chosen else "")
+        + ". Errors "
         f"are in the unit of the flux, whose mean is {flux:.3g}. How the error at "
         "single wavelengths is distributed over wavelengths:",
         _table(
             ["error", "5 %", "25 %", "median", "75 %", "95 %", "worst"],
             [
                 _quantiles("mean absolute", mae),
-                _quantiles("root mean square", emulator.held_out_rms_),
+                _quantiles("root mean square", trained.held_out.rms),
             ],
         ),
-        _worst_regions(emulator),
-        *_quarters(emulator),
+        _worst_regions(trained),
+        *_quarters(trained),
     ]
+
+
+def _why_no_errors(trained):
+    if trained.training.recipe is None:
+        return "Not known: the network was not trained with sk_payne."
+    return "Not known: no spectra were held out from training."
 
 
 def _quantiles(name, error):
@@ -199,13 +210,17 @@ def _quantiles(name, error):
     return (name, *map(_number, quantiles))
 
 
-def _worst_regions(emulator):
-    mae = emulator.held_out_mae_
-    regions = np.array_split(np.arange(len(mae)), min(_N_REGIONS, len(mae)))
+def _worst_regions(trained):
+    mae = trained.held_out.mae
+    regions = []
+    for part in _segments(trained):
+        pixels = np.arange(part.start, part.stop)
+        n = max(1, round(_N_REGIONS * len(pixels) / len(mae)))
+        regions += np.array_split(pixels, min(n, len(pixels)))
     means = np.array([mae[region].mean() for region in regions])
     worst = np.argsort(-means, kind="stable")[:_N_WORST]
     told = [
-        f"{_range(emulator, regions[i][0], regions[i][-1])} ({_number(means[i])})"
+        f"{_range(trained, regions[i][0], regions[i][-1])} ({_number(means[i])})"
         for i in worst
     ]
     return (
@@ -214,14 +229,14 @@ def _worst_regions(emulator):
     )
 
 
-def _quarters(emulator):
+def _quarters(trained):
     """Error in each quarter of every label that varied."""
-    edges, mae = emulator.held_out_label_edges_, emulator.held_out_label_mae_
+    edges, mae = trained.held_out.label_edges, trained.held_out.label_mae
     if mae is None:
         return []
     rows = [
         (f"`{name}`", ", ".join(_rounded(e[1:-1], e[4] - e[0], 3)), *map(_number, m))
-        for name, e, m in zip(emulator.label_names_, edges, mae, strict=True)
+        for name, e, m in zip(trained.description.label_names, edges, mae, strict=True)
         if e[4] > e[0]
     ]
     columns = ["label", "quartiles", "lowest quarter", "second", "third", "highest"]
@@ -231,26 +246,29 @@ def _quarters(emulator):
     ]
 
 
-def _training(emulator, provenance):
+def _training(trained, provenance):
     told = {k: v for k, v in provenance.items() if k not in _PLACED}
     grid = _nested(told) if told else "Nothing was said about the training grid."
-    return [grid, f"Recipe: {_options(emulator.recipe_.to_dict())}."]
+    recipe = trained.training.recipe
+    if recipe is None:
+        return [grid, "The network was trained elsewhere; its recipe is not known."]
+    return [grid, f"Recipe: {_options(recipe.to_dict())}."]
 
 
-def _usage(emulator, provenance):
-    own = not isinstance(emulator.arch_, str)
-    arch = f", arch={_class_name(emulator.arch_)}" if own else ""
+def _usage(trained, provenance):
+    own = not isinstance(trained.arch, str)
+    arch = f", arch={_class_name(trained.arch)}" if own else ""
     load = f'load("this_folder"{arch})'
     if "repo_id" in provenance:
         repo_id = json.dumps(provenance["repo_id"])
         load = f"from_pretrained({repo_id}{arch})  # revision= pins it"
-    low, high = emulator.label_low_, emulator.label_high_
+    low, high = trained.domain.low, trained.domain.high
     middle = zip((low + high) / 2, high - low, strict=True)
     star = [_rounded([value], width, 2)[0] for value, width in middle]
-    knows_error = emulator.held_out_mae_ is not None
+    knows_error = trained.held_out is not None
     return _CODE.format(
         load=load,
-        names="\n# ".join(_wrapped(", ".join(emulator.label_names_))),
+        names="\n# ".join(_wrapped(", ".join(trained.description.label_names))),
         star="\n      ".join(_wrapped(", ".join(star))),
         error="flux, error = emulator.predict(P, return_std=True)\n" * knows_error,
     )
@@ -273,31 +291,46 @@ def _class_name(arch):
     return (NETWORKS[arch] if isinstance(arch, str) else arch).__name__
 
 
-def _wavelengths(emulator):
-    n = emulator.n_outputs_
-    if emulator.wavelength_ is None:
+def _wavelengths(trained):
+    n = trained.description.n_wavelengths
+    if trained.description.wavelength is None:
         return f"{n:,} pixels, whose wavelengths were not stated"
-    return f"{n:,}, {_range(emulator, 0, -1)} in {emulator.medium_}"
+    parts = [_range(trained, p.start, p.stop - 1) for p in _segments(trained)]
+    return f"{n:,}, {', '.join(parts)} in {trained.description.medium}"
 
 
-def _range(emulator, first, last):
-    if emulator.wavelength_ is None:
+def _segments(trained):
+    """Pixels between the gaps of the grid."""
+    if trained.description.wavelength is None:
+        return [slice(0, trained.description.n_wavelengths)]
+    return grid_segments(trained.description.wavelength)
+
+
+def _range(trained, first, last):
+    if trained.description.wavelength is None:
         return f"pixels {first} to {last}"
-    first, last = emulator.wavelength_[[first, last]]
+    first, last = trained.description.wavelength[[first, last]]
     return f"{first:.2f} to {last:.2f} Å"
 
 
-def _other_wavelengths(module):
-    if module.takes_wavelength:
-        return "any between; the network takes the wavelength"
-    if module.interpolator is None:
+def _other_wavelengths(trained, module):
+    if trained.description.wavelength is None and not module.takes_wavelength:
         return "none"
-    return "any between, by interpolation"
+    has_gaps = len(_segments(trained)) > 1
+    where = "any between, but not in the gaps" if has_gaps else "any between"
+    if module.takes_wavelength:
+        return f"{where}; the network takes the wavelength"
+    return f"{where}, by interpolation"
 
 
-def _resolving_power(power):
+def _resolving_power(power, wavelength):
     if power is None:
         return "not stated"
+    power = resolving_power_of_segments(power, wavelength)
+    if isinstance(power, list) and len(power) < len(wavelength):
+        return ", ".join(_resolving_power(one, None) for one in power) + " by segment"
+    if isinstance(power, list):
+        return f"{min(power):,.0f} to {max(power):,.0f}, by wavelength"
     return "infinite: not broadened" if np.isinf(power) else f"{power:,.0f}"
 
 

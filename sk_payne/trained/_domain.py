@@ -60,7 +60,7 @@ class Domain:
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.emulators._domain import Domain
+    >>> from sk_payne.trained import Domain
     >>> rng = np.random.default_rng(0)
     >>> teff = rng.uniform(4000, 6000, 1000)
     >>> logg = 4 + (teff - 4000) / 2000 + rng.uniform(-0.1, 0.1, 1000)
@@ -138,7 +138,7 @@ class Domain:
         Examples
         --------
         >>> import numpy as np
-        >>> from sk_payne.emulators._domain import Domain
+        >>> from sk_payne.trained import Domain
         >>> box = Domain.from_box(np.array([4000.0]), np.array([6000.0]), ["teff"])
         >>> box.classify(np.array([[4000.0], [6001.0]]))
         array([0, 2], dtype=int8)
@@ -310,7 +310,7 @@ def warn_outside(labels, domain, *, stacklevel=3):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.emulators._domain import Domain, warn_outside
+    >>> from sk_payne.trained import Domain, warn_outside
     >>> domain = Domain.from_training(np.linspace([4000.0], [6000.0], 1000), ["teff"])
     >>> warn_outside(np.array([[4500.0], [6001.0]]), domain)
     """

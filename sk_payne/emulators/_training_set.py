@@ -1,0 +1,338 @@
+"""TrainingSet: labels and flux as the user gave them, as arrays with a meaning."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length, check_X_y
+
+from sk_payne.emulators._flux import TrainingFlux, fingerprint, is_streamed
+from sk_payne.grids import StoredGrid
+from sk_payne.inputs import read_flux, read_labels
+from sk_payne.spectra import resolve_resolving_power
+from sk_payne.trained import (
+    Description,
+    check_grid,
+    resolve_label_names,
+    resolve_label_units,
+)
+
+__all__ = ["TrainingSet", "describe", "identify", "read_like", "read_training_set"]
+
+_FLOATS = (np.float64, np.float32)
+# What a stored grid knows of its columns.
+_DESCRIBED = ("label_names", "label_units", "wavelength", "medium")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Labels and flux, and what is known of their columns.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_spectra, n_labels)
+        Stellar parameters, float32 or float64.
+    flux : TrainingFlux of shape (n_spectra, n_wavelengths)
+        Flux, with the weights of its pixels.
+    label_names, label_units : list of str or None
+        Names and units of the labels; None if unknown.
+    has_feature_names : bool
+        Whether the names came with the columns of a table.
+    wavelength : array-like of shape (n_wavelengths,) or None
+        Wavelengths in Å, not checked yet; None if unknown.
+    medium : str or None
+        Medium of the wavelengths, not checked yet.
+    """
+
+    labels: np.ndarray
+    flux: TrainingFlux
+    label_names: list | None
+    label_units: list | None
+    has_feature_names: bool
+    wavelength: np.ndarray | None
+    medium: str | None
+
+
+def read_training_set(emulator, X, y, uncertainty=None, mask=None):
+    """Read labels and flux as they were given to ``fit``.
+
+    Parameters
+    ----------
+    emulator : BaseEmulator
+        Its arguments `label_names`, `label_units`, `wavelength` and `medium` are read.
+    X : array-like or table of shape (n_spectra, n_labels), or StoredGrid
+        Stellar parameters.
+    y : array-like of shape (n_spectra, n_wavelengths) or None
+        Flux.
+    uncertainty : array-like of shape (n_spectra, n_wavelengths), default=None
+        1 sigma error of the flux.
+    mask : array-like of shape (n_spectra, n_wavelengths), default=None
+        True for bad pixels.
+
+    Returns
+    -------
+    spectra : TrainingSet
+        Checked, but for the wavelengths.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, values are not finite, there are fewer than two spectra,
+        or a grid contradicts an argument.
+    """
+    known = {name: getattr(emulator, name) for name in _DESCRIBED}
+    if isinstance(X, StoredGrid):
+        if y is not None:
+            raise ValueError(
+                "`y` must be left out when `X` is a StoredGrid, which has its flux; "
+                f"got {type(y).__name__}. Pass grid.data and another flux otherwise."
+            )
+        known = _combine(known, X)
+        X, y = X.data, X.target
+    names = None if known["label_names"] is None else list(known["label_names"])
+    units = known["label_units"]
+    if names is not None and units is not None:
+        units = resolve_label_units(units, names)
+    table = read_labels(X, names=names, units=units if names else None)
+    labels, flux = _read_arrays(emulator, table.values, y, uncertainty, mask)
+    has_names = names is None and table.names is not None
+    return TrainingSet(
+        labels=labels,
+        flux=flux,
+        label_names=table.names if has_names else names,
+        label_units=table.units if units is None else units,
+        has_feature_names=has_names,
+        wavelength=known["wavelength"],
+        medium=known["medium"],
+    )
+
+
+def read_like(spectra, X, y, name):
+    """Read further labels and flux with the columns of a training set.
+
+    Parameters
+    ----------
+    spectra : TrainingSet
+        Its label names, units, precision and number of wavelengths are taken.
+    X, y : array-like or table
+        Labels and flux.
+    name : str
+        Name of the argument in errors.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_spectra, n_labels)
+        Labels.
+    flux : TrainingFlux of shape (n_spectra, n_wavelengths)
+        Flux.
+
+    Raises
+    ------
+    ValueError
+        If columns do not fit, or values are not finite.
+    """
+    table = read_labels(
+        X, argument=name, names=spectra.label_names, units=spectra.label_units
+    )
+    try:
+        labels = check_array(table.values, dtype=_FLOATS, input_name=name)
+        mask = None
+        if not is_streamed(y):
+            given = read_flux(y, argument=name, unit="")
+            y, mask = np.asarray(given.values, spectra.flux.dtype), given.mask
+        flux = TrainingFlux(y, mask=mask, name=name)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be a tuple of labels and flux, both finite: {error}"
+        ) from error
+    expected = (len(labels), spectra.flux.shape[1])
+    if labels.shape[1] != spectra.labels.shape[1] or flux.shape != expected:
+        raise ValueError(
+            f"`{name}` must have the {spectra.labels.shape[1]} labels and "
+            f"{spectra.flux.shape[1]} wavelengths of `X` and `y`; got {labels.shape} "
+            f"and {flux.shape}."
+        )
+    return labels.astype(spectra.labels.dtype, copy=False), flux
+
+
+def describe(spectra, resolving_power):
+    """Describe the columns of a training set.
+
+    Parameters
+    ----------
+    spectra : TrainingSet
+        Labels and flux.
+    resolving_power : float, array-like or None
+        Resolving power of the spectra, as given by the user.
+
+    Returns
+    -------
+    description : Description
+        Checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If names, units, wavelengths, medium or resolving power are not allowed.
+    """
+    n_wavelengths = spectra.flux.shape[1]
+    names = resolve_label_names(spectra.label_names, spectra.labels.shape[1])
+    units = resolve_label_units(spectra.label_units, names)
+    wavelength, medium = check_grid(spectra.wavelength, spectra.medium, n_wavelengths)
+    power = resolve_resolving_power(resolving_power, wavelength)
+    return Description(
+        names,
+        units,
+        n_wavelengths,
+        wavelength,
+        medium,
+        power,
+        spectra.has_feature_names,
+    )
+
+
+def identify(emulator, spectra, description, recipe, **further):
+    """Identity of a training, by which it is known when it goes on.
+
+    Parameters
+    ----------
+    emulator : BaseEmulator
+        Its `validation_fraction` is read.
+    spectra : TrainingSet
+        Labels and flux.
+    description : Description
+        Columns of P and F.
+    recipe : Recipe
+        Recipe in full.
+    **further : str
+        More settings by name.
+
+    Returns
+    -------
+    identity : dict
+        Fingerprint of the "spectra", and "settings", of plain values.
+    """
+    wavelength = () if description.wavelength is None else description.wavelength
+    settings = {
+        "recipe": repr(recipe),
+        "wavelength": fingerprint(np.asarray(wavelength)),
+        "label_names": repr(description.label_names),
+        "validation_fraction": float(emulator.validation_fraction),
+    }
+    return {
+        "spectra": fingerprint(spectra.labels, spectra.flux),
+        "settings": further | settings,
+    }
+
+
+def _combine(known, grid):
+    """Combine the arguments with what a grid knows; the two must agree."""
+    for name, given in known.items():
+        stored = getattr(grid, name)
+        if given is not None and not _agrees(name, given, stored, grid.label_names):
+            shown = [_shown(value) for value in (stored, given)]
+            raise ValueError(
+                f"`{name}` must be that of the grid '{grid.path}', {shown[0]}; got "
+                f"{shown[1]}. Leave it out, or pass grid.data and grid.target."
+            )
+    return {name: getattr(grid, name) for name in known}
+
+
+def _agrees(name, given, known, label_names):
+    if name == "wavelength":
+        return np.array_equal(given, known)
+    if name == "label_units":
+        # a unit that was left open is no contradiction
+        units = resolve_label_units(given, label_names)
+        return all(unit in ("", k) for unit, k in zip(units, known, strict=True))
+    return given == known if name == "medium" else list(given) == list(known)
+
+
+def _shown(value):
+    if isinstance(value, str | dict):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return repr(list(value))
+    return f"{np.size(value)} from {np.min(value):g} to {np.max(value):g} Å"
+
+
+def _read_arrays(emulator, labels, y, uncertainty, mask):
+    """Labels and flux, validated as scikit-learn does."""
+    rules = {"ensure_min_samples": 2, "dtype": _FLOATS, "estimator": emulator}
+    if is_streamed(y):
+        labels = check_array(labels, input_name="X", **rules)
+        check_consistent_length(labels, y)
+        return labels, TrainingFlux(
+            y,
+            mask=_pixels("mask", mask, y.shape),
+            uncertainty=_pixels("uncertainty", uncertainty, y.shape),
+        )
+    if y is not None:
+        given = read_flux(y, unit="")
+        y, mask = given.values, _either(mask, given.mask)
+    if uncertainty is not None and not is_streamed(uncertainty):
+        given = read_flux(uncertainty, argument="uncertainty", unit="")
+        uncertainty, mask = given.values, _either(mask, given.mask)
+    shape = np.shape(y)
+    mask = _pixels("mask", mask, shape)
+    uncertainty = _pixels("uncertainty", uncertainty, shape)
+    if mask is not None or uncertainty is not None:
+        y = _without_bad_pixels(y, mask, uncertainty)
+    try:
+        labels, y = check_X_y(labels, y, multi_output=True, y_numeric=True, **rules)
+    except ValueError as error:
+        _name_bad_rows(y, error)
+        raise
+    if y.ndim == 1:
+        raise ValueError(
+            "`y` (flux F) must have the shape (n_spectra, n_wavelengths); got "
+            f"{y.shape}. Reshape a single wavelength with y.reshape(-1, 1)."
+        )
+    if y.dtype not in _FLOATS:
+        y = y.astype(np.float64)
+    return labels, TrainingFlux(y, mask=mask, uncertainty=uncertainty)
+
+
+def _either(mask, other):
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return np.asarray(mask, bool) | other
+
+
+def _pixels(name, values, shape):
+    """Values of pixels, of the shape of the flux; None if there are none."""
+    if values is None:
+        return None
+    if not is_streamed(values):
+        values = np.asarray(values)
+    if values.shape != shape:
+        raise ValueError(
+            f"`{name}` must have the shape of `y`, {shape}; got {values.shape}."
+        )
+    if name == "mask" and values.dtype.kind not in "bui":
+        raise ValueError(
+            "`mask` must be of booleans, True for bad pixels, or of integers, 0 for "
+            f"good ones; got {values.dtype}. Pass a comparison, such as ivar == 0."
+        )
+    return values
+
+
+def _without_bad_pixels(y, mask, uncertainty):
+    """Copy of flux with zero at bad pixels, where anything may stand."""
+    y = np.array(y)
+    if mask is not None:
+        y[np.asarray(mask, bool)] = 0
+    if uncertainty is not None:
+        y[~np.isfinite(np.asarray(uncertainty))] = 0
+    return y
+
+
+def _name_bad_rows(flux, error):
+    """Raise the error again with the rows, if it says that flux is not finite."""
+    if "Input y contains" not in str(error):
+        return
+    values = np.asarray(flux, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    raise ValueError(
+        f"{error} {len(bad)} of {len(values)} spectra are not finite everywhere, the "
+        f"first is row {bad[0]}. Leave them out, or mask the pixels with `mask`."
+    ) from error

@@ -1,0 +1,149 @@
+"""Networks out of architectures, for labels and wavelengths of a grid.
+
+It is here so that a class that breaks the contract is refused before it is trained.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sk_payne.exceptions import did_you_mean
+from sk_payne.networks._adapted import reserved_names
+from sk_payne.networks._architecture import Architecture
+from sk_payne.networks._registry import resolve_network
+
+__all__ = ["build_network"]
+
+
+def build_network(
+    arch: str | type[nn.Module],
+    n_labels: int,
+    log_wavelength: Tensor,
+    arch_params: Mapping | None = None,
+    label_scale: tuple | None = None,
+) -> tuple[Architecture, dict]:
+    """Construct a network for a grid of wavelengths.
+
+    Parameters
+    ----------
+    arch : str or type
+        A registered name, or an ``nn.Module`` class.
+    n_labels : int
+        Number of stellar parameters.
+    log_wavelength : Tensor of shape (P,), float64
+        log10 of the wavelengths in Å.
+    arch_params : mapping, default=None
+        Options of the architecture; those left out follow from the grid or are the
+        defaults of the class.
+    label_scale : tuple, default=None
+        Names of the labels, their centres and half widths.
+
+    Returns
+    -------
+    network : Architecture
+        With freshly drawn weights, in float32 on the CPU, whatever defaults of torch
+        are set.
+    arch_params : dict
+        All that was passed to the class, enough to build the same network again.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown to the architecture, or its flux has another shape than
+        it should.
+    TypeError
+        If the class cannot be constructed with these arguments.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.networks import build_network
+    >>> grid = torch.linspace(3.65, 3.66, 7, dtype=torch.float64)
+    >>> network, params = build_network("payne", 2, grid, {"n_hidden": 5})
+    >>> network(torch.zeros(3, 2)).shape, params
+    (torch.Size([3, 7]), {'n_hidden': 5})
+    """
+    architecture = resolve_network(arch)
+    given = {} if arch_params is None else dict(arch_params)
+    _check_options(architecture, given)
+    given = architecture.grid_params(log_wavelength) | given
+    if label_scale is not None:
+        given = architecture.label_params(*label_scale) | given
+    arguments = n_labels, len(log_wavelength)
+    _check_constructor(architecture, arguments, given)
+    # the default device is one of the thread, the default precision one of all
+    with torch.device("cpu"):
+        network = architecture(*arguments, **given)
+        if torch.get_default_dtype() != torch.float32:
+            network.float()
+        _check_names(network)
+        _check_flux(network, n_labels, log_wavelength)
+    return network, given
+
+
+def _check_options(architecture, given):
+    signature = inspect.signature(architecture.__init__).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in signature):
+        return
+    allowed = [p.name for p in signature][3:]  # after self, n_labels, n_wavelengths
+    for name in given:
+        if name not in allowed:
+            raise ValueError(
+                f"`arch_params` of {architecture.__name__} may have {allowed}; got "
+                f"{name!r}.{did_you_mean(name, allowed)}"
+            )
+
+
+def _check_constructor(architecture, arguments, given):
+    name = architecture.__name__
+    takes = inspect.signature(architecture)
+    try:
+        takes.bind(*arguments, **given)
+    except TypeError as error:
+        raise TypeError(
+            f"`arch` must be constructed as {name}(n_labels, n_wavelengths, "
+            f"**arch_params); got a class that takes {takes} ({error})."
+        ) from error
+
+
+def _check_names(network):
+    parts = network._modules.keys() | network._parameters.keys()
+    for name in sorted((parts | network._buffers.keys()) & reserved_names()):
+        raise TypeError(
+            f"`arch` must not have a layer or weight that is called {name!r}, as "
+            f"`Architecture.{name}` is. Rename it in {type(network).__name__}."
+        )
+
+
+def _check_flux(network, n_labels, log_wavelength):
+    """Look at what two stars give, at three wavelengths if the network takes them."""
+    name = type(network).__name__
+    rule = (
+        "`arch` must be a class that maps scaled labels of shape (B, n_labels) to flux "
+        f"of shape (B, n_wavelengths); {name}"
+    )
+    labels = torch.zeros(2, n_labels, dtype=torch.float32)
+    given, expected = [()], (2, len(log_wavelength))
+    if network.takes_wavelength:
+        at = torch.linspace(0, len(log_wavelength) - 1, 3, dtype=torch.float64).long()
+        some = log_wavelength.cpu()[at]
+        given, expected = [(some,), (some.expand(2, -1),)], (2, 3)
+    # a copy, so that the network itself counts nothing and keeps its statistics
+    looked_at = copy.deepcopy(network).eval()
+    for wavelength in given:
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                flux = looked_at(labels, *wavelength)
+        except Exception as error:
+            shapes = " and ".join(str(tuple(x.shape)) for x in (labels, *wavelength))
+            raise ValueError(
+                f"{rule} fails for {shapes}: {type(error).__name__}: {error}"
+            ) from error
+        shape = tuple(flux.shape) if isinstance(flux, Tensor) else type(flux).__name__
+        if shape != expected:
+            raise ValueError(f"{rule} gives {shape} for {expected[1]} wavelengths.")
