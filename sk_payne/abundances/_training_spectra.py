@@ -60,7 +60,9 @@ def describe(emulator, spectra, labels):
         for name, value in known.items()
         if value is not None and params.get(f"{prefix}{name}", 0) is None
     }
-    return emulator.set_params(**unset)
+    if unset:  # a frozen one has nothing to set
+        emulator.set_params(**unset)
+    return emulator
 
 
 def read_training_labels(y, emulator):
