@@ -327,9 +327,9 @@ def _checked_limits(inverted, options):
     if inverted.wavelength is None and is_wanted:
         raise ValueError(
             "`velocity_range`, `resolving_power`, `integrate_pixels`, `arm_offsets`, "
-            "`vsini` and `vmac` must keep their defaults for an emulator that cannot "
-            "be evaluated at other wavelengths. Pass `wavelength=` and `medium=` to "
-            "SpectrumEmulator and train it again, without other estimators around it."
+            "`vsini` and `vmac` must keep their defaults for an emulator without "
+            "wavelengths, or inside of another estimator. Pass `wavelength=` and "
+            "`medium=` to SpectrumEmulator and train it again, on its own."
         )
     if isinstance(options.resolving_power, tuple):
         limits["resolving_power"] = _power_limits(inverted, options.resolving_power)
