@@ -72,15 +72,17 @@ class AbundanceRegressor(
         ``meta["medium"]`` does not say. They are converted to that of the emulator.
     velocity_range : tuple of float or None, default=(-500.0, 500.0)
         Radial velocities in km/s among which to look. If None, spectra are taken to
-        be at rest and no velocity is fitted.
-    resolving_power : float, array-like or tuple of float, default=None
+        be at rest and no velocity is fitted. Here and below, quantities of astropy
+        are converted.
+    resolving_power : float, array-like, tuple of float or "emulator", default=None
         Of the spectra, wavelength over full width at half maximum; an array has one
         entry per pixel, of shape (n_pixels,) or (n_stars, n_pixels); a tuple is a
-        smallest and a largest one, if it shall be found. Model spectra are
-        broadened by the Gaussian between it and the emulator, which must know its own.
+        smallest and a largest one, if it shall be found; "emulator" says that spectra
+        are as sharp as those of the emulator. Model spectra are broadened by the
+        Gaussian between it and the emulator, which must know its own.
         If None, ``meta["resolution_matrix"]`` or ``meta["resolving_power"]`` of the
         spectra say it, as those of :func:`sk_payne.spectra.read_spectra` may; if they
-        do not, the spectra are as sharp as those of the emulator.
+        do not, spectra are taken to be as sharp as the emulator, with a warning.
     integrate_pixels : bool, default=False
         Whether flux is the mean over a pixel, from edge to edge, instead of that of a
         point: for pixels as wide as lines, if the resolving power is that of the
@@ -103,16 +105,18 @@ class AbundanceRegressor(
         this degree in wavelength, one for each segment between gaps and for each arm,
         which is solved for at every step.
     bounds : array-like of shape (n_labels, 2) or mapping, default=None
-        Smallest and largest value of each label, or of those that are named. If None,
-        the range the emulator was trained on; must be given for a fitted regressor
-        that does not know it.
+        Smallest and largest value of each label, or of those that are named, in its
+        unit or with one of their own. A label for which they are alike is known. If
+        None, the range the emulator was trained on; must be given for a fitted
+        regressor that does not know it.
     priors : mapping of str to tuple, default=None
         Gaussian priors, such as ``{"logg": (4.4, 0.1)}``: mean and standard deviation
         of labels, "vsini", "vmac" or "radial_velocity", numbers or arrays of shape
-        (n_stars,). An infinite standard deviation is no prior.
+        (n_stars,). An infinite standard deviation is no prior, nor is what is masked
+        or NaN in an array.
     fixed : mapping of str to float or array-like of shape (n_stars,), default=None
         Parameters that are known, such as ``{"teff": 5777}``. Their errors are zero,
-        also in the covariance. NaN leaves that of a star free.
+        also in the covariance. NaN and masked values leave that of a star free.
     emulator_error : bool, default=True
         Whether the emulator's own held-out error at each wavelength is added to the
         errors of the pixels, in quadrature.
@@ -245,8 +249,9 @@ class AbundanceRegressor(
             Training spectra on one wavelength grid: a 2-D ``Spectrum``, a list of
             spectra or ``SpectrumList``, or plain flux. Bad pixels are filled by a
             linear fit on the labels.
-        y : array-like of shape (n_stars, n_labels) or (n_stars,)
-            Their labels.
+        y : array-like or table of shape (n_stars, n_labels) or (n_stars,)
+            Their labels. Columns of a table are taken by the names of the emulator, or
+            name its labels if it has none; units likewise.
         **fit_params : dict
             Routed to the emulator, if metadata routing is enabled.
 
@@ -296,7 +301,8 @@ class AbundanceRegressor(
             the emulator. A list of lists holds the arms of each star. NaN and masked
             pixels are ignored.
         uncertainty : array-like of shape (n_stars, n_pixels), default=None
-            Standard deviation of plain flux; spectra bring their own.
+            Standard deviation of plain flux; spectra bring their own. Masked values
+            mark bad pixels.
         mask : array-like of shape (n_stars, n_pixels), default=None
             True for bad pixels of plain flux.
         return_std : bool, default=False
@@ -327,6 +333,10 @@ class AbundanceRegressor(
         -----
         ConvergenceWarning
             If stars could not be measured, or not to the end; naming the rows.
+        ResolutionWarning
+            If spectra state no resolving power, but the emulator knows its own.
+        ExtrapolationWarning
+            If `bounds` lie far outside the range that the emulator was trained on.
         """
         if return_std and return_cov:
             raise ValueError(
@@ -420,7 +430,8 @@ class AbundanceRegressor(
         table : astropy.table.QTable
             One row per star, with the columns `<name>_upper` or `<name>_lower`.
             Infinite where a limit would lie beyond the bounds of the fit: then the
-            spectrum says nothing. NaN for stars without data.
+            spectrum says nothing. The value itself where a parameter is known. NaN for
+            stars without data.
 
         Raises
         ------
