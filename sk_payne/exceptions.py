@@ -8,6 +8,7 @@ import difflib
 __all__ = [
     "ExtrapolationWarning",
     "FileFormatError",
+    "ResolutionWarning",
     "TrainingInterruptedWarning",
     "UnreadColumnWarning",
     "WavelengthMismatchError",
@@ -20,6 +21,10 @@ class ExtrapolationWarning(UserWarning):
 
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped by hand before its last step."""
+
+
+class ResolutionWarning(UserWarning):
+    """Spectra state no resolving power, though the emulator knows its own."""
 
 
 class UnreadColumnWarning(UserWarning):

@@ -281,7 +281,10 @@ class BaseEmulator(
             )
         flux = self.predict(X, wavelength=wavelength)
         grid = description.wavelength if wavelength is None else np.asarray(wavelength)
-        return to_spectrum(flux, grid, description.medium)
+        spectrum = to_spectrum(flux, grid, description.medium)
+        if description.resolving_power is not None:  # TEMPORARY
+            spectrum.meta["resolving_power"] = description.resolving_power
+        return spectrum
 
     def to_torch(self, *, dtype=torch.float32, device=None):
         """Copy of the emulator as a differentiable torch module.
