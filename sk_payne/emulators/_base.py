@@ -7,9 +7,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_payne.emulators._fitted import FittedAttributes
+from sk_payne.emulators._attributes import ConstructorParameters, FittedAttributes
 from sk_payne.emulators._flux import is_streamed
-from sk_payne.emulators._parameters import ConstructorParameters
 from sk_payne.emulators._scores import r2_in_blocks
 from sk_payne.emulators._training import begin, train
 from sk_payne.emulators._training_set import read_training_set
