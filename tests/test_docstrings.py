@@ -32,6 +32,7 @@ ROOMS = [
     "sk_payne.inspection",
     "sk_payne.networks",
     "sk_payne.spectra",
+    "sk_payne.trained",
 ]
 # Of everything: sections in order and well formed, a summary that is a sentence.
 FORM = {

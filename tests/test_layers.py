@@ -22,14 +22,15 @@ LEVELS = {
     "networks": 1,
     "spectra": 1,
     "grids": 1,
-    "emulators": 2,
+    "trained": 2,
     "datasets": 2,
-    "abundances": 3,
-    "_sharing": 3,
-    "exchange": 3,
-    "inspection": 4,
-    "__main__": 5,  # draws, with inspection
-    "__init__": 4,
+    "emulators": 3,
+    "abundances": 4,
+    "_sharing": 4,
+    "exchange": 4,
+    "inspection": 5,
+    "__main__": 6,  # draws, with inspection
+    "__init__": 5,
 }
 # What only some rooms may import, anywhere.
 RESERVED = {

@@ -71,6 +71,10 @@ class Constraints:
         """Constraints of some of the stars."""
         return Constraints(self.value[rows], self.mean[rows], self.error[rows])
 
+    def only(self, columns):
+        """Constraints of some of the parameters."""
+        return Constraints(*(v[:, columns] for v in vars(self).values()))
+
     @property
     def is_fixed(self):
         """Which parameters are fixed, of shape (n, n_parameters)."""

@@ -29,7 +29,6 @@ from sk_payne.abundances._fitting import fit_task
 from sk_payne.abundances._inverted import Trained, inverted_of
 from sk_payne.abundances._posterior import sample_posterior, weigh_posterior
 from sk_payne.abundances._profile import profile_limits
-from sk_payne.abundances._reach import cut_to, pixels_in_reach
 from sk_payne.abundances._results import FLAGS, make_limits_table, make_table
 from sk_payne.abundances._task import Options, prepare
 from sk_payne.abundances._training_spectra import (
@@ -464,7 +463,7 @@ class AbundanceRegressor(
         >>> regressor.limits(grid.target[:2], ["teff"]).colnames
         ['teff_upper']
         """
-        inverted, spectra, options, _ = self._prepared(X, uncertainty, mask)
+        inverted, spectra, options = self._prepared(X, uncertainty, mask)
         if side not in ("upper", "lower"):
             raise ValueError(f"`side` must be 'upper' or 'lower'; got {side!r}.")
         if not 0.5 <= confidence < 1:
@@ -480,10 +479,10 @@ class AbundanceRegressor(
                     f"`labels` must be among {names}; got {name!r}."
                     f"{did_you_mean(str(name), names)}"
                 )
-        found = fit_task(task, spectra, verbose=self.verbose)
+        found = fit_task(task, verbose=self.verbose)
         columns = [names.index(name) for name in labels]
         found_limits = profile_limits(
-            task, spectra, found, columns, confidence=confidence, side=side
+            task, found, columns, confidence=confidence, side=side
         )
         return make_limits_table(
             found_limits, labels, inverted.label_names, inverted.label_units, side
@@ -585,18 +584,18 @@ class AbundanceRegressor(
             raise ValueError(
                 f"`sampler` must be 'emcee' or 'importance'; got {sampler!r}."
             )
-        inverted, spectra, options, _ = self._prepared(X, uncertainty, mask)
+        inverted, spectra, options = self._prepared(X, uncertainty, mask)
         # samples start around best fits
         task = prepare(inverted, spectra, replace(options, estimate="mode"))
-        found = fit_task(task, spectra)
+        found = fit_task(task)
         how = {
             "n_draws": n_draws,
             "random_state": check_random_state(random_state),
             "verbose": self.verbose,
         }
         if sampler == "importance":
-            return weigh_posterior(task, spectra, found, **how)
-        return sample_posterior(task, spectra, found, n_steps=n_steps, **how)
+            return weigh_posterior(task, found, **how)
+        return sample_posterior(task, found, n_steps=n_steps, **how)
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination of the labels, R², averaged over them.
@@ -677,17 +676,13 @@ class AbundanceRegressor(
         return spectra, LabelTable(y, table.names, table.units)
 
     def _measure(self, X, uncertainty, mask, *, keep_model=False):
-        inverted, spectra, options, whole = self._prepared(X, uncertainty, mask)
+        inverted, spectra, options = self._prepared(X, uncertainty, mask)
         task = prepare(inverted, spectra, options)
-        results = fit_task(task, spectra, keep_model=keep_model, verbose=self.verbose)
-        if keep_model:
-            shape, seen = whole
-            part, results.model = results.model, np.full(shape, np.nan)
-            results.model[:, seen] = part
+        results = fit_task(task, keep_model=keep_model, verbose=self.verbose)
         return results, inverted
 
     def _prepared(self, X, uncertainty, mask):
-        """Give the emulator, spectra near it, options, and the whole and the part."""
+        """Give the emulator, spectra and options."""
         self._refuse_paths(X)
         check_is_fitted(self)
         inverted = inverted_of(self)
@@ -696,9 +691,7 @@ class AbundanceRegressor(
         spectra = as_spectra(
             X, medium=self.medium, uncertainty=uncertainty, mask=mask, snr=self.snr
         )
-        options = Options.of(self)
-        whole = spectra.shape, pixels_in_reach(inverted, spectra, options)
-        return inverted, *cut_to(whole[1], spectra, options), whole
+        return inverted, spectra, Options.of(self)
 
 
 def _validated(regressor, X, *y, **how):

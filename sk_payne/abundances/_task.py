@@ -4,7 +4,7 @@ It is here so that every batch of stars finds the same things prepared.
 """
 
 import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
@@ -12,16 +12,12 @@ import numpy as np
 
 from sk_payne.abundances._constraints import Constraints
 from sk_payne.abundances._inverted import Inverted
-from sk_payne.abundances._observation import Broadening
 from sk_payne.abundances._results import VELOCITY, nuisance_unit
-from sk_payne.abundances._sampling import Instrument
-from sk_payne.abundances._score_test import Directions
-from sk_payne.abundances._start import Starts
-from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.exceptions import ResolutionWarning, WavelengthMismatchError
 from sk_payne.inputs import without_unit
 from sk_payne.spectra import (
     C_KMS,
+    SpectrumSet,
     convert_medium,
     describe_segments,
     touches_grid,
@@ -97,52 +93,52 @@ class Task:
         The emulator.
     options : Options
         As they were given.
+    spectra : SpectrumSet
+        Of n stars, with errors.
     wavelength : ndarray of shape (P,) or (n, P), or None
         Of the pixels in Å, in the medium of the emulator; None for flux on its grid.
-    instrument : Instrument or None
-        None without wavelengths.
-    broadening : Broadening or None
-        Of the model spectra; None for those of the emulator.
+    widths : dict of str to tuple of float
+        Smallest and largest "vsini", "vmac" and perhaps "resolving_power" by which
+        model spectra are broadened.
+    sigma : float or ndarray of shape (n, P)
+        Width in km/s of the instrument, beyond that of the emulator.
+    matrix : ndarray of shape (n, P, d) or None
+        Rows of resolution matrices.
     arm : ndarray of shape (P,) or (n, P), or None
         Arm of each pixel; None if there is one.
     offsets : list of tuple
         Limits of the velocity offsets of arms after the first.
     with_velocity : bool
         Whether a velocity is fitted.
-    nuisances : list of str
-        What is fitted besides the labels.
     constraints : Constraints
         What is known.
-    starts : Starts
-        Labels and widths to start from.
-    directions : Directions
-        What residuals of a wrong fit look like.
-    scan : VelocityScan or None
-        Velocities to start from.
     """
 
     inverted: Inverted
     options: Options
+    spectra: SpectrumSet
     wavelength: np.ndarray | None
-    instrument: Instrument | None
-    broadening: Broadening | None
+    widths: dict
+    sigma: Any
+    matrix: np.ndarray | None
     arm: np.ndarray | None
     offsets: list
     with_velocity: bool
-    nuisances: list
-    constraints: Constraints
-    starts: Starts
-    directions: Directions
-    scan: VelocityScan | None = field(default=None)
+    constraints: Constraints | None = None
+
+    @property
+    def nuisances(self):
+        """Names of what is fitted besides the labels."""
+        names = [name for name, (low, high) in self.widths.items() if low < high]
+        names += [f"velocity_offset_{i + 1}" for i in range(len(self.offsets))]
+        return names + [VELOCITY] * self.with_velocity
 
     @property
     def limits(self):
         """Lowest and highest value of every parameter, in their units."""
         limits = [np.stack([self.inverted.low, self.inverted.high], axis=1)]
-        if self.broadening:
-            limits.append(self.broadening.bounds)
-        if self.offsets:
-            limits.append(self.offsets)
+        limits += [[pair] for pair in self.widths.values() if pair[0] < pair[1]]
+        limits += [[pair] for pair in self.offsets]
         if self.with_velocity:
             limits.append([self.options.velocity_range])
         return np.concatenate(limits).T
@@ -192,74 +188,47 @@ def prepare(inverted, spectra, options):
     limits = _checked_limits(inverted, options)
     _check_weights(options)
     _check_degree(inverted, options.continuum_degree)
-    already = inverted.resolving_power
     wavelength = _observed_wavelength(inverted, spectra)
-    if "resolving_power" in limits:
-        sigma, matrix = 0.0, None
-    else:
+    sigma, matrix = 0.0, None
+    if "resolving_power" not in limits:
         sigma, matrix = _resolution(inverted, spectra, options, wavelength)
-    is_fourier = np.ndim(sigma) == 0
-    broadening = sketch = None
-    if inverted.wavelength is not None:
-        how = inverted.wavelength, limits, options.limb_darkening
-        # near enough to start from, where the instrument is not the same everywhere
-        sketch = Broadening.from_limits(*how, float(np.median(sigma)), already)
-        broadening = sketch
-        if not is_fourier:
-            broadening = Broadening.from_limits(*how, 0.0, already)
     with_velocity = inverted.wavelength is not None and (
         options.velocity_range is not None
     )
     if with_velocity:
         _check_velocity_range(options.velocity_range)
+    offsets, arm = [], spectra.arm
+    if options.arm_offsets is not None:
+        arm = np.zeros(spectra.shape[1], dtype=np.int64) if arm is None else arm
+        n_arms = 1 + int(np.max(arm))
+        offsets = _arm_offsets(options.arm_offsets, n_arms, with_velocity)
     needs_wavelength = (
         with_velocity
-        or broadening
+        or any(high for _, high in limits.values())
         or options.continuum_degree is not None
         or options.integrate_pixels
-        or not is_fourier
+        or np.any(sigma)
     )
     if wavelength is None and needs_wavelength:
         wavelength = inverted.wavelength
     _require_overlap(inverted, spectra, wavelength, options.velocity_range)
-    instrument, offsets, arm = None, [], spectra.arm
-    if arm is None and options.arm_offsets is not None:
-        arm = np.zeros(spectra.shape[1], dtype=np.int64)
-    if wavelength is not None:
-        instrument = Instrument(
-            wavelength,
-            None if is_fourier else sigma,
-            matrix,
-            arm,
-            options.integrate_pixels,
-            C_KMS * float(np.median(np.diff(np.log(inverted.wavelength)))),
-        )
-        offsets = _arm_offsets(options.arm_offsets, instrument.n_arms, with_velocity)
-    nuisances = broadening.free if broadening else []
-    nuisances += [f"velocity_offset_{i + 1}" for i in range(len(offsets))]
-    nuisances += [VELOCITY] * with_velocity
-    widths = [name for name, (_, high) in limits.items() if high]
-    _refuse_double(inverted.label_names, [*widths, *nuisances])
-    starts = Starts(inverted, sketch)
     task = Task(
         inverted=inverted,
         options=options,
+        spectra=spectra,
         wavelength=wavelength,
-        instrument=instrument,
-        broadening=broadening,
+        widths=limits,
+        sigma=sigma,
+        matrix=matrix,
         arm=arm,
         offsets=offsets,
         with_velocity=with_velocity,
-        nuisances=nuisances,
-        constraints=None,
-        starts=starts,
-        directions=Directions(
-            inverted.wavelength, starts.velocity_templates, inverted.device
-        ),
     )
-    task.constraints = Constraints.from_mappings(
-        [*inverted.label_names, *nuisances],
-        [*inverted.label_units, *map(nuisance_unit, nuisances)],
+    widths = [name for name, (_, high) in limits.items() if high]
+    _refuse_double(inverted.label_names, [*widths, *task.nuisances])
+    constraints = Constraints.from_mappings(
+        [*inverted.label_names, *task.nuisances],
+        [*inverted.label_units, *map(nuisance_unit, task.nuisances)],
         len(spectra),
         options.fixed,
         options.priors,
@@ -267,14 +236,7 @@ def prepare(inverted, spectra, options):
     )
     if options.resolving_power is None:
         _warn_unstated(inverted, spectra)
-    if with_velocity:
-        task.scan = VelocityScan(
-            inverted.wavelength,
-            starts.velocity_templates,
-            options.velocity_range,
-            free_level=options.continuum_degree is not None,
-        )
-    return task
+    return replace(task, constraints=constraints)
 
 
 def _refuse_double(label_names, nuisances):
@@ -415,22 +377,26 @@ def _resolution(inverted, spectra, options, wavelength):
     The width is one number, or one for each pixel of shape (n, P); `wavelength` of the
     pixels is None for those of the emulator.
     """
-    resolving_power = options.resolving_power
+    resolving_power, matrix = options.resolving_power, None
     if options.is_as_sharp:
         return 0.0, None
     if resolving_power is None:
-        if spectra.resolution_matrix is not None:
+        matrix, resolving_power = spectra.resolution_matrix, spectra.resolving_power
+        if resolving_power is None:
+            return 0.0, matrix
+        if matrix is not None:
             # which says it better than a resolving power does
-            return 0.0, spectra.resolution_matrix
-        resolving_power = spectra.resolving_power
-        if resolving_power is not None and inverted.resolving_power is None:
-            warnings.warn(
-                "The spectra state their resolving power, but the emulator does not "
-                "know its own: no instrument is allowed for. Pass `resolving_power=` "
-                "to SpectrumEmulator.",
-                stacklevel=5,
-            )
-            return 0.0, None
+            has_matrix = ~_is_sharp(matrix)[:, None]
+            resolving_power = np.where(has_matrix, np.nan, resolving_power)
+        if inverted.resolving_power is None:
+            if np.isfinite(resolving_power).any():
+                warnings.warn(
+                    "The spectra state their resolving power, but the emulator does "
+                    "not know its own: no instrument is allowed for. Pass "
+                    "`resolving_power=` to SpectrumEmulator.",
+                    stacklevel=5,
+                )
+            return 0.0, matrix
     if np.ndim(resolving_power):
         try:
             np.broadcast_to(resolving_power, spectra.shape)
@@ -441,28 +407,27 @@ def _resolution(inverted, spectra, options, wavelength):
                 f"{np.shape(resolving_power)}."
             ) from error
     sigma = _given_sigma(inverted, resolving_power, wavelength)
-    if np.ndim(sigma) == 0:
-        return sigma, None
-    sigma = np.broadcast_to(sigma, spectra.shape)
-    seen = spectra.ivar > 0
-    if not seen.any() or np.ptp(sigma[seen]) < 1e-9:
-        return float(sigma[seen].mean()) if seen.any() else 0.0, None
-    return sigma, None
+    if np.ndim(sigma):
+        sigma = np.broadcast_to(sigma, spectra.shape)
+    return sigma, matrix
+
+
+def _is_sharp(matrix):
+    """Whether pixels of stars see one point each, as those without a matrix do."""
+    middle = matrix.shape[2] // 2
+    others = np.delete(matrix, middle, axis=2)
+    return (matrix[:, :, middle] == 1).all(axis=1) & ~others.any(axis=(1, 2))
 
 
 def _warn_unstated(inverted, spectra):
     """Warn of spectra of unknown resolving power: they are taken as sharp."""
     if inverted.resolving_power is None or spectra.wavelength is None:
         return
-    seen = spectra.ivar > 0
-    unknown = seen
+    unknown = spectra.ivar > 0
     if spectra.resolving_power is not None:
         unknown = unknown & np.isnan(spectra.resolving_power)
     if spectra.resolution_matrix is not None:
-        # joined to those of other spectra, those without one see sharply
-        middle = spectra.resolution_matrix.shape[2] // 2
-        sharp = (spectra.resolution_matrix[..., middle] == 1) | ~seen
-        unknown = unknown & sharp.all(axis=1, keepdims=True)
+        unknown = unknown & _is_sharp(spectra.resolution_matrix)[:, None]
     rows = np.flatnonzero(unknown.any(axis=1))
     if len(rows):
         known = np.unique(np.round(inverted.resolving_power))[[0, -1]]

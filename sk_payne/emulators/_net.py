@@ -114,7 +114,7 @@ class EmulatorNet(NeuralNet):
     def get_loss(self, y_pred, y_true, *args, **kwargs):
         """Loss of the residuals, times their weights if the target has any."""
         y_true = to_tensor(y_true, device=self.device)
-        if isinstance(y_true, tuple):
+        if isinstance(y_true, list | tuple):
             flux, weights = y_true
             y_pred, y_true = weights * y_pred, weights * flux
         return super().get_loss(y_pred, y_true, *args, **kwargs)

@@ -270,7 +270,7 @@ def _run(plan, start, held_out, device, estimator):
         _make_dataset(plan, held_out, module, device) if len(held_out) else None,
         device=device,
         start=start,
-        callbacks=list(estimator.callbacks or []),
+        callbacks=_as_list(estimator.callbacks),
         verbose=estimator.verbose,
         checkpoint=estimator.checkpoint,
     )
@@ -284,6 +284,17 @@ def _run(plan, start, held_out, device, estimator):
             f"of `recipe`; it was {recipe.lr}."
         )
     return module.requires_grad_(False).eval().to(device), network_params, net
+
+
+def _as_list(callbacks):
+    if callbacks is None:
+        return []
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(
+            "`callbacks` must be a list of skorch callbacks; got "
+            f"{type(callbacks).__name__}. Put it into a list."
+        )
+    return list(callbacks)
 
 
 def _seed(seed, device):

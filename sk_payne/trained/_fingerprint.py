@@ -77,6 +77,16 @@ def largest_difference(trained, fingerprint):
     ------
     FileFormatError
         If they are not predictions of such an emulator.
+
+    Examples
+    --------
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.trained import largest_difference
+    >>> from sk_payne.trained._fingerprint import take_fingerprint
+    >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
+    >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
+    >>> largest_difference(emulator.trained_, take_fingerprint(emulator.trained_))
+    0.0
     """
     try:
         fingerprint = json.loads(fingerprint)

@@ -11,7 +11,7 @@ __all__ = ["Scaling"]
 class Scaling:
     """Labels in -1..1 over the training box; flux around zero with unit scatter.
 
-    Attributes
+    Parameters
     ----------
     label_center : ndarray of shape (n_labels,)
         Middle of the training box, in the units of the labels.
@@ -21,7 +21,15 @@ class Scaling:
         Mean flux, per wavelength for networks on a fixed grid, over all for those
         that take the wavelength.
     flux_scale : float
-        Scatter of the flux about that mean.
+        Standard deviation of the flux about that mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.trained import Scaling
+    >>> scaling = Scaling(np.array([5000.0]), np.array([1000.0]), np.array([0.9]), 0.1)
+    >>> scaling.scale_labels(np.array([[5500.0]])), scaling.scale_flux(np.array([1.0]))
+    (array([[0.5]]), array([1.]))
     """
 
     label_center: np.ndarray
@@ -62,15 +70,48 @@ class Scaling:
         )
 
     def describe_labels(self, names):
-        """Names, centres and half widths of labels, as `build_network` takes them."""
+        """Names and scale of the labels, as `build_network` takes them.
+
+        Parameters
+        ----------
+        names : list of str
+            Names of the labels.
+
+        Returns
+        -------
+        label_scale : tuple
+            Names, centres and half widths.
+        """
         return names, self.label_center.tolist(), self.label_half_width.tolist()
 
     def scale_labels(self, labels):
-        """Labels in units of the box."""
+        """Labels in units of the training box.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_spectra, n_labels)
+            Stellar parameters.
+
+        Returns
+        -------
+        scaled : ndarray of shape (n_spectra, n_labels)
+            -1 to 1 in the box.
+        """
         return (labels - self.label_center) / self.label_half_width
 
     def scale_flux(self, flux):
-        """Flux as the network gives it."""
+        """Flux as the network gives it.
+
+        Parameters
+        ----------
+        flux : ndarray of shape (n_spectra, n_wavelengths)
+            Flux.
+
+        Returns
+        -------
+        scaled : ndarray of shape (n_spectra, n_wavelengths)
+            Scaled flux.
+        """
         return (flux - self.flux_offset) / self.flux_scale
 
 
