@@ -424,15 +424,11 @@ def _warn_unstated(inverted, spectra):
     """Warn of spectra of unknown resolving power: they are taken as sharp."""
     if inverted.resolving_power is None or spectra.wavelength is None:
         return
-    seen = spectra.ivar > 0
-    unknown = seen
+    unknown = spectra.ivar > 0
     if spectra.resolving_power is not None:
         unknown = unknown & np.isnan(spectra.resolving_power)
     if spectra.resolution_matrix is not None:
-        # joined to those of other spectra, those without one see sharply
-        middle = spectra.resolution_matrix.shape[2] // 2
-        sharp = (spectra.resolution_matrix[..., middle] == 1) | ~seen
-        unknown = unknown & sharp.all(axis=1, keepdims=True)
+        unknown = unknown & _is_sharp(spectra.resolution_matrix)[:, None]
     rows = np.flatnonzero(unknown.any(axis=1))
     if len(rows):
         known = np.unique(np.round(inverted.resolving_power))[[0, -1]]
