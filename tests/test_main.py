@@ -112,7 +112,7 @@ def test_command_leaves_out_bad_spectra_on_demand(grid_file, tmp_path, capsys):
     common = ("--grid", grid_file, "--medium", "air", "--out", tmp_path / "out")
     assert run(*common) == 1
     assert "row 9. Pass drop_bad=True (--drop-bad in" in capsys.readouterr().err
-    steps = ("--arch", "payne", "--max-steps", 5, "--stars", 1)
+    steps = ("--arch", "payne", "--max-steps", 5, "--stars", 2)
     assert run(*common, *steps, "--drop-bad") == 0
     printed = capsys.readouterr().out
     assert "Note: 2 of the 211 spectra" in printed
