@@ -3,13 +3,16 @@
 import os
 from pathlib import Path
 
-import pytest
-import torch
+# Tiny networks are slower on two threads than on one; processes that tests start get
+# one as well. Libraries read this when they are imported.
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-from sk_payne import SpectrumEmulator
-from sk_payne.datasets import make_spectra
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
-# Tiny networks are slower on two threads than on one.
+from sk_payne import SpectrumEmulator  # noqa: E402
+from sk_payne.datasets import make_spectra  # noqa: E402
+
 torch.set_num_threads(1)
 
 # One of each architecture, as small as still learns something in a few steps.
