@@ -7,11 +7,11 @@ from pathlib import Path
 # one as well. Libraries read this when they are imported.
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
-from sk_payne import SpectrumEmulator  # noqa: E402
-from sk_payne.datasets import make_spectra  # noqa: E402
+from sk_payne import SpectrumEmulator
+from sk_payne.datasets import make_spectra
 
 torch.set_num_threads(1)
 
