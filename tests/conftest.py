@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Tiny networks are slower on two threads than on one; processes that tests start get
+# one as well. Libraries read this when they are imported.
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 import pytest
 import torch
 
@@ -10,7 +14,6 @@ from sk_payne import SpectrumEmulator
 from sk_payne.datasets import make_spectra
 from sk_payne.networks import NETWORKS
 
-# Tiny networks are slower on two threads than on one.
 torch.set_num_threads(1)
 
 # As small as still learns something in a few steps; others have their default size.

@@ -26,8 +26,8 @@ from sk_payne.abundances import measure_catalogue, read_catalogue
 
 assert locale.getpreferredencoding(False) != "UTF-8"
 folder = Path(sys.argv[1])
-options = "--medium air --arch payne --max-steps 5 --stars 2"
-sys.argv[1:] = ["--grid", str(folder / "grid.npz"), "--out", str(folder), *options.split()]
+options = "--medium air --arch payne --max-steps 5 --stars 2".split()
+sys.argv[1:] = ["--grid", str(folder / "grid.npz"), "--out", str(folder), *options]
 try:
     runpy.run_module("sk_payne", run_name="__main__")
 except SystemExit as stop:
