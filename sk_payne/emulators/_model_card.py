@@ -11,7 +11,7 @@ import textwrap
 import numpy as np
 
 from sk_payne.networks import NETWORKS
-from sk_payne.spectra import grid_segments, resolving_power_of_segments
+from sk_payne.spectra import describe_resolving_power, grid_segments
 
 __all__ = ["model_card"]
 
@@ -135,7 +135,7 @@ def _summary(emulator, provenance):
         ("options", _options(emulator.arch_params_) or "the defaults"),
         ("wavelengths", _wavelengths(emulator)),
         ("other wavelengths", _other_wavelengths(emulator, module)),
-        ("resolving power", _resolving_power(power, emulator.wavelength_)),
+        ("resolving power", describe_resolving_power(power, emulator.wavelength_)),
         ("solar scale", provenance.get("solar_scale", "not stated")),
         ("training spectra", f"{emulator.n_training_:,}"),
         ("training steps", f"{emulator.n_steps_:,}"),
@@ -308,17 +308,6 @@ def _other_wavelengths(emulator, module):
     if module.takes_wavelength:
         return f"{where}; the network takes the wavelength"
     return f"{where}, by interpolation"
-
-
-def _resolving_power(power, wavelength):
-    if power is None:
-        return "not stated"
-    power = resolving_power_of_segments(power, wavelength)
-    if isinstance(power, list) and len(power) < len(wavelength):
-        return ", ".join(_resolving_power(one, None) for one in power) + " by segment"
-    if isinstance(power, list):
-        return f"{min(power):,.0f} to {max(power):,.0f}, by wavelength"
-    return "infinite: not broadened" if np.isinf(power) else f"{power:,.0f}"
 
 
 def _count(n, noun):
