@@ -312,8 +312,8 @@ def test_names_are_kept_for_emulators_that_have_none(grid):
     assert regressor.label_names_ == ["Mg_H", "teff", "Fe_H"]
     table = regressor.measure(grid.target[:2])
     assert table["teff"].unit == u.kK
-    swapped = tables_of(grid.data)["QTable"][["teff", "Fe_H", "Mg_H"]]
-    assert regressor.score(grid.target, swapped) == regressor.score(grid.target, y)
+    few_stars, swapped = grid.target[:7], y[:7][["teff", "Fe_H", "Mg_H"]]
+    assert regressor.score(few_stars, swapped) == regressor.score(few_stars, y[:7])
 
 
 def test_one_label_has_the_name_of_its_column(grid):
