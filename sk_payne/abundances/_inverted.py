@@ -15,6 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sk_payne.abundances._models import EmulatorModel, PredictModel
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.inputs import is_table, read_mapping, to_floats
+from sk_payne.networks import float64_device
 
 __all__ = ["Inverted", "Trained", "as_inverted", "inverted_of"]
 
@@ -217,9 +218,11 @@ def as_inverted(emulator, bounds=None, *, trained=None):
     units = _told(emulator, trained, "label_units", n_labels) or [""] * n_labels
     low, high = _box(bounds, known, names, units)
     if own:
-        source = single = emulator.to_torch()
-        if emulator.device_ == "cpu":
-            source = emulator.to_torch(dtype=torch.float64)
+        # parameters and wavelengths of the fit are in float64, so the rest joins them
+        device = float64_device(emulator.device_)
+        source = single = emulator.to_torch(device=device)
+        if device.type == "cpu":
+            source = emulator.to_torch(dtype=torch.float64, device=device)
         # as the module itself rounds them
         center = source.label_center.double().cpu().numpy()
         half_width = source.label_half_width.double().cpu().numpy()

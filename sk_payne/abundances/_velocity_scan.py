@@ -178,7 +178,7 @@ def _allowed_shifts(velocity_range, log_step):
 
 def _smallest(chi2, n_best):
     """Places of the smallest chi2, well apart, and chi2 there in units of the first."""
-    place = torch.arange(chi2.shape[1])
+    place = torch.arange(chi2.shape[1], device=chi2.device)
     best, least = [], []
     for _ in range(n_best):
         best.append(chi2.argmin(1, keepdim=True))

@@ -17,6 +17,7 @@ from sk_payne.emulators._callbacks import (
 )
 from sk_payne.emulators._checkpoint import capture, restore, write_state
 from sk_payne.emulators._processes import is_first, mean_over_processes, n_processes
+from sk_payne.networks import float64_device
 
 __all__ = ["EmulatorNet", "make_net"]
 
@@ -89,7 +90,10 @@ class EmulatorNet(NeuralNet):
 
     def infer(self, x, **fit_params):
         """Forward pass of the tuple that the iterators give."""
-        x = to_tensor(x, device=self.device)
+        labels, *wave = x
+        # skorch would move wavelengths to devices that have no float64
+        wave = [w.to(float64_device(self.device)) for w in wave]
+        x = (labels.to(self.device), *wave)
         device = torch.device(self.device).type
         precision = (
             contextlib.nullcontext()

@@ -10,7 +10,12 @@ from sklearn.utils import check_random_state
 
 from sk_payne.emulators._batches import SpectrumDataset, StreamedDataset
 from sk_payne.emulators._checkpoint import check_same, read_state
-from sk_payne.emulators._device import cuda_devices, fits_on, resolve_device
+from sk_payne.emulators._device import (
+    fits_on,
+    keep_random_state,
+    resolve_device,
+    seed_random_state,
+)
 from sk_payne.emulators._net import make_net
 from sk_payne.emulators._processes import (
     check_agreement,
@@ -20,7 +25,7 @@ from sk_payne.emulators._processes import (
     take_from_first,
 )
 from sk_payne.exceptions import TrainingInterruptedWarning
-from sk_payne.networks import fast_products
+from sk_payne.networks import fast_products, float64_device
 from sk_payne.trained import (
     Domain,
     HeldOutErrors,
@@ -145,7 +150,7 @@ def train(plan, start, estimator):
     check_agreement(identity)
     held_out = np.array(start["held_out"], dtype=np.int64)
     # torch's own random state is left as it was
-    with _RANDOM_STATE, torch.random.fork_rng(devices=cuda_devices(device)):
+    with _RANDOM_STATE, keep_random_state(device):
         module, network_params, net = _run(plan, start, held_out, device, estimator)
     interrupted = net.is_interrupted
     n_new = len(plan.new)
@@ -211,7 +216,7 @@ def _run(plan, start, held_out, device, estimator):
             f"`recipe` entry 'batch_size' must be at least {n_processes()}, the number "
             f"of processes; got batches of {batch_size}. Start fewer processes."
         )
-    _seed(start["seed"], device)
+    seed_random_state(start["seed"], device)
     network, network_params = plan.build()
     module = TorchEmulator(network, plan.scaling, description)
     net = make_net(
@@ -247,14 +252,6 @@ def _as_list(callbacks):
     return list(callbacks)
 
 
-def _seed(seed, device):
-    """Seed the CPU, and the accelerator that is trained on but no other."""
-    torch.default_generator.manual_seed(seed)
-    if device.startswith("cuda"):
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-
-
 def _read_history(net):
     """Step, "train_loss" and, with held-out spectra, "valid_loss" of every epoch."""
     history, n_steps = [], 0
@@ -275,8 +272,8 @@ def _make_dataset(plan, rows, module, device):
     n_bytes = 4 * shape[0] * shape[1] * (1 + flux.has_weights)
     home = device if fits_on(device, n_bytes) else "cpu"
     grid = module.log_wavelength if module.takes_wavelength else None
+    grid = None if grid is None else grid.to(float64_device(device))
     if home == "cpu" and flux.is_streamed:
-        grid = None if grid is None else grid.to(device)
         return StreamedDataset(labels.to(device), flux, rows, scaling, grid)
     scaled = torch.empty(shape, dtype=torch.float32, device=home)
     weights = torch.empty_like(scaled) if flux.has_weights else None
@@ -285,5 +282,4 @@ def _make_dataset(plan, rows, module, device):
         scaled[block] = torch.from_numpy(values).to(home)
         if weights is not None:
             weights[block] = torch.from_numpy(flux.weights(rows[block])).to(home)
-    grid = None if grid is None else grid.to(home)
     return SpectrumDataset(labels.to(home), scaled, grid, weights)

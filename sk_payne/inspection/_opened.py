@@ -8,7 +8,7 @@ import torch
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sk_payne.inputs import is_table, read_labels
-from sk_payne.networks import TransformerPayne
+from sk_payne.networks import TransformerPayne, float64_device
 
 __all__ = ["open_emulator", "require_transformer", "varied_labels", "wavelength_axis"]
 
@@ -45,9 +45,10 @@ def open_emulator(emulator, P):
         P = check_array(table.values, dtype=np.float64, input_name="P")
     else:
         P = validate_data(emulator, table.values, reset=False, dtype=np.float64)
-    module = emulator.to_torch(dtype=torch.float64)
+    device = float64_device(emulator.device_)
+    module = emulator.to_torch(dtype=torch.float64, device=device)
     labels = module.scaling.scale_labels(P)
-    return module, torch.as_tensor(labels).to(module.label_center)
+    return module, torch.from_numpy(labels).to(module.label_center)
 
 
 def require_transformer(module, what):
