@@ -72,9 +72,14 @@ def test_random_state_of_a_device_decides_what_it_draws(device):
 
 def test_random_state_is_put_back_on_a_device_if_training_fails(device):
     before = read_random_state(device)
-    with pytest.raises(RuntimeError, match="stop"), keep_random_state(device):
-        seed_random_state(5, device)
-        raise RuntimeError("stop")
+
+    def fail():
+        with keep_random_state(device):
+            seed_random_state(5, device)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     for kind, state in read_random_state(device).items():
         assert torch.equal(state, before[kind])
 
