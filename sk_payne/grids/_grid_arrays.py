@@ -84,8 +84,8 @@ def _without_bad_rows(grid, path, drop_bad):
     if not rows.any():
         return grid
     warnings.warn(
-        f"{np.count_nonzero(rows)} of the {len(rows)} spectra in {str(path)!r} are left "
-        f"out, since labels or flux are not finite: {_rows_in_words(rows)}.",
+        f"{np.count_nonzero(rows)} of the {len(rows)} spectra in {str(path)!r} are "
+        f"left out, since labels or flux are not finite: {_rows_in_words(rows)}.",
         UserWarning,
         stacklevel=4,
     )
@@ -164,8 +164,8 @@ def _in_angstrom(wavelength, unit, path):
     if len(bad):
         raise FileFormatError(
             f"'wavelength' in {str(path)!r} must be finite; {len(bad)} of "
-            f"{len(wavelength)} values are not, the first is number {bad[0]}. Leave out "
-            "these pixels, in the flux, too."
+            f"{len(wavelength)} values are not, the first is number {bad[0]}. Leave "
+            "out these pixels, in the flux, too."
         )
     wavelength = wavelength.astype(np.float64) * _scale(_as_text(unit) or "", path)
     if wavelength[0] <= 0 or np.any(wavelength[1:] <= wavelength[:-1]):
@@ -213,8 +213,8 @@ def _like_flux(array, key, shape, path):
     if array.shape != shape or array.dtype.kind not in "fiub":
         raise FileFormatError(
             f"{key!r} in {str(path)!r} must hold a number for each value of the flux, "
-            f"{shape}; it holds {array.dtype} of the shape {array.shape}. Correct it, or "
-            "leave it out."
+            f"{shape}; it holds {array.dtype} of the shape {array.shape}. Correct it, "
+            "or leave it out."
         )
     return array
 
@@ -223,7 +223,8 @@ def _uncertainty(stored, shape, path):
     """Return errors of the flux (1 sigma), or None."""
     if "uncertainty" in stored and "ivar" in stored:
         raise FileFormatError(
-            f"{str(path)!r} has the error of the flux and its inverse variance. Keep one."
+            f"{str(path)!r} has the error of the flux and its inverse variance. Keep "
+            "one."
         )
     if "uncertainty" in stored:
         error = _like_flux(stored["uncertainty"], "uncertainty", shape, path)

@@ -373,7 +373,7 @@ def test_wavelengths_that_are_bad_in_all_spectra_are_named(tmp_path, drop_bad):
 def test_wavelength_that_is_not_finite_is_named(tmp_path):
     wavelength = np.linspace(4500, 4501, N_WAVELENGTHS)
     wavelength[4] = np.nan
-    with pytest.raises(FileFormatError, match="1 of 11 values are not, .* number 4"):
+    with pytest.raises(FileFormatError, match=r"1 of 11 values are not, .* number 4"):
         read_grid(write_npz(tmp_path, arrays(wavelength=wavelength)))
 
 
@@ -412,8 +412,12 @@ def test_unit_of_wavelengths_in_fits_is_used(tmp_path):
 
 def labels_by_name(**more):
     names = ["teff", "logg", "Fe_H", *more]
-    labels = np.empty(N_SPECTRA, [(n, more[n].dtype if n in more else float) for n in names])
-    for name, values in zip(names, [*arrays()["labels"].T, *more.values()], strict=True):
+    labels = np.empty(
+        N_SPECTRA, [(n, more[n].dtype if n in more else float) for n in names]
+    )
+    for name, values in zip(
+        names, [*arrays()["labels"].T, *more.values()], strict=True
+    ):
         labels[name] = values
     return labels
 
@@ -427,14 +431,14 @@ def test_fields_of_an_array_name_the_labels(tmp_path, write):
 
 def test_field_that_is_no_label_is_named(tmp_path):
     labels = labels_by_name(star=np.array(["a"] * N_SPECTRA))
-    with pytest.raises(FileFormatError, match="The column 'star' of 'labels' .* <U1"):
+    with pytest.raises(FileFormatError, match=r"The column 'star' of 'labels' .* <U1"):
         read_grid(write_npz(tmp_path, arrays(labels=labels)))
 
 
 def test_names_that_contradict_the_fields_are_refused(tmp_path):
     names = np.array(["logg", "teff", "Fe_H"])
     path = write_npz(tmp_path, arrays(labels=labels_by_name(), label_names=names))
-    with pytest.raises(FileFormatError, match="'label_names' .* must be the names of"):
+    with pytest.raises(FileFormatError, match=r"'label_names' .* must be the names of"):
         read_grid(path)
 
 
@@ -446,7 +450,7 @@ def test_empty_cells_of_a_table_of_fits_are_not_finite(tmp_path):
     hdus = [fits.ImageHDU(arrays()[name], name=name) for name in ("flux", "wavelength")]
     table = fits.BinTableHDU.from_columns(columns, name="LABELS")
     fits.HDUList([fits.PrimaryHDU(), table, *hdus]).writeto(tmp_path / "grid.fits")
-    with pytest.raises(FileFormatError, match="'labels' .* in 1 of 7 rows: row 1"):
+    with pytest.raises(FileFormatError, match=r"'labels' .* in 1 of 7 rows: row 1"):
         read_grid(tmp_path / "grid.fits")
 
 
@@ -482,12 +486,14 @@ def test_grid_without_errors_and_masks_has_none(tmp_path):
 @pytest.mark.parametrize("name", ["uncertainty", "ivar", "mask"])
 def test_errors_of_another_shape_are_refused(tmp_path, name):
     path = write_npz(tmp_path, arrays(**{name: np.ones(N_WAVELENGTHS)}))
-    with pytest.raises(FileFormatError, match=rf"'{name}' .* value of the flux, .7, 11"):
+    with pytest.raises(
+        FileFormatError, match=rf"'{name}' .* value of the flux, .7, 11"
+    ):
         read_grid(path)
 
 
 def test_an_error_and_an_inverse_variance_are_refused(tmp_path):
     ones = np.ones((N_SPECTRA, N_WAVELENGTHS))
     path = write_npz(tmp_path, arrays(uncertainty=ones, ivar=ones))
-    with pytest.raises(FileFormatError, match="its inverse variance. Keep one"):
+    with pytest.raises(FileFormatError, match=r"its inverse variance. Keep one"):
         read_grid(path)
