@@ -5,6 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+# Tiny networks are slower on two threads than on one; processes that tests start get
+# one as well. Libraries read this when they are imported.
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 import pytest
 import torch
 
@@ -21,7 +25,6 @@ _spec.loader.exec_module(fake_accelerator)
 # A device of this machine for the tests of devices; pretended ones if there is none.
 REAL_DEVICE = os.environ.get("SK_PAYNE_DEVICE")
 
-# Tiny networks are slower on two threads than on one.
 torch.set_num_threads(1)
 
 # As small as still learns something in a few steps; others have their default size.

@@ -55,16 +55,14 @@ class Batch:
 
     Parameters
     ----------
-    task : Task
-        What is fitted.
-    spectra : SpectrumSet
-        Of all stars.
-    stars : ndarray of int
-        Rows of those in the batch.
+    part : Part
+        Stars, and what is prepared for them.
+    stars : ndarray of int, default=None
+        Which of its stars, all if None.
     rank : int, default=0
         Of the velocity to start from: 0 is the best one.
     found : Measurements, default=None
-        Of all stars, if they were fitted before: where to start from.
+        Of all stars of the part, if they were fitted before: where to start from.
 
     Attributes
     ----------
@@ -72,19 +70,19 @@ class Batch:
         Which of `stars` have data; only these are kept.
     """
 
-    def __init__(self, task, spectra, stars, rank=0, found=None):
-        self.task = task
-        self.inverted = task.inverted
-        self.stars = stars
+    def __init__(self, part, stars=None, rank=0, found=None):
+        self.part = part
+        self.inverted = part.inverted
+        self.stars = stars = np.arange(len(part)) if stars is None else stars
         self.rows = np.arange(len(stars))
-        self.constraints = task.constraints.of(stars)
-        self.raw_flux = spectra.flux[stars]
-        self.raw_ivar = spectra.ivar[stars]
+        self.constraints = part.constraints.of(stars)
+        self.raw_flux = part.flux[stars]
+        self.raw_ivar = part.ivar[stars]
         self.wavelength = self.arm = None
-        if task.wavelength is not None:
-            self.wavelength = self._per_star(task.wavelength)
-        if task.arm is not None:
-            self.arm = self._per_star(task.arm)
+        if part.wavelength is not None:
+            self.wavelength = self._per_star(part.wavelength)
+        if part.arm is not None:
+            self.arm = self._per_star(part.arm)
         self.found = None if found is None else found.parameters[stars]
         self.velocity = np.zeros(len(stars))
         # of the fit; without one, no velocity is fitted
@@ -97,27 +95,27 @@ class Batch:
         self._prepare(rank)
         self.n_pixels = (self.raw_ivar > 0).sum(axis=1)
         self._keep(np.flatnonzero(self.n_pixels))
-        floor = self.task.options.error_floor
+        floor = self.part.options.error_floor
         self.floor = np.full(len(self.rows), 0.0 if floor == "fit" else floor)
 
     # Prepare
 
     def _prepare(self, rank):
         """Find velocities and continua, in turn; see which pixels count, and how."""
-        is_normalised = self.task.options.continuum_degree is None
+        is_normalised = self.part.options.continuum_degree is None
         self._leave_gaps_out()
         if not is_normalised:
             self._find_continuum()
-        if self.task.with_velocity:
+        if self.part.with_velocity:
             self._find_velocity(rank)
         elif self.wavelength is not None:
             self._keep_covered(0.0, 0.0)
         if not is_normalised:
             self._find_continuum()
-        if self.task.options.emulator_error and self.inverted.error is not None:
+        if self.part.options.emulator_error and self.inverted.error is not None:
             self._add_error(self._emulator_error())
-        if self.task.options.error_floor != "fit":
-            self._add_error(self.task.options.error_floor)
+        if self.part.options.error_floor != "fit":
+            self._add_error(self.part.options.error_floor)
 
     def _leave_gaps_out(self):
         """Give no weight to pixels that no velocity brings out of a gap of the grid."""
@@ -125,10 +123,10 @@ class Batch:
         if self.wavelength is None or len(grid_segments(grid)) == 1:
             return
         velocities = np.zeros(2)
-        if self.task.with_velocity:
-            velocities = velocities + self.task.options.velocity_range
-        if self.task.offsets:
-            low, high = np.transpose(self.task.offsets)
+        if self.part.with_velocity:
+            velocities = velocities + self.part.options.velocity_range
+        if self.part.offsets:
+            low, high = np.transpose(self.part.offsets)
             velocities[0] += min(0.0, low.min())
             velocities[1] += max(0.0, high.max())
         highest, lowest = (self.wavelength / doppler_factor(v) for v in velocities)
@@ -138,16 +136,16 @@ class Batch:
     def _find_continuum(self):
         """Fit a polynomial times the mean of the models at the present velocity."""
         rest = self.wavelength / doppler_factor(self.velocity)[:, None]
-        mean_flux = self.task.starts.mean_flux
+        mean_flux = self.part.starts.mean_flux
         model = np.interp(rest, self.inverted.wavelength, mean_flux)
         self.basis = continuum_basis(
             self.wavelength,
             self.raw_ivar,
-            self.task.options.continuum_degree,
+            self.part.options.continuum_degree,
             self.arm,
         )
         self.continuum = fit_continuum(self.raw_flux, self.raw_ivar, self.basis, model)
-        if self.task.options.clip is not None:
+        if self.part.options.clip is not None:
             self.continuum = fit_continuum(
                 self.raw_flux, self._trusted_ivar(), self.basis, model
             )
@@ -160,7 +158,7 @@ class Batch:
             # that of a star without data is of no use, and not used
             self.velocity = np.nan_to_num(self.found[:, -1])
         else:
-            velocities, excess = self.task.scan(
+            velocities, excess = self.part.scan(
                 self.wavelength,
                 self.raw_flux / self.continuum,
                 self._trusted_ivar() * self.continuum**2,
@@ -171,25 +169,26 @@ class Batch:
             rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
             self.raw_ivar = np.where(rival[:, None], self.raw_ivar, 0.0)
         # the broader lines are, the less exact is the scan
-        margin = max(_VELOCITY_STEPS * self.task.scan.step, self._reach / 2)
+        margin = max(_VELOCITY_STEPS * self.part.scan.step, self._reach / 2)
         margin = np.where(is_known, 0.0, margin)[:, None]
         self.velocity_limits = np.clip(
             self.velocity[:, None] + margin * [-1, 1],
-            *self.task.options.velocity_range,
+            *self.part.options.velocity_range,
         )
         self._keep_covered(*self.velocity_limits.T)
 
     @property
     def _reach(self):
         """Velocity in km/s from which a model spectrum is smeared."""
-        broadening = self.task.broadening
+        broadening = self.part.broadening
         return broadening.reach if broadening else 0.0
 
     def _keep_covered(self, slowest, fastest):
         """Give no weight to pixels whose flux may come from beyond the emulator."""
-        reach = doppler_factor(self._reach + self.task.instrument.reach)
-        if self.task.offsets:
-            low, high = np.transpose(self.task.offsets)
+        instrument = self.part.instrument.reach_of(self.stars)
+        reach = doppler_factor(self._reach + instrument)
+        if self.part.offsets:
+            low, high = np.transpose(self.part.offsets)
             slowest, fastest = slowest + low.min(), fastest + high.max()
         lowest = self.wavelength.T / (doppler_factor(fastest) * reach)
         highest = self.wavelength.T / doppler_factor(slowest) * reach
@@ -211,10 +210,10 @@ class Batch:
 
     def _trusted_ivar(self):
         """Inverse variances, 0 where flux is beyond that of all models: cosmic rays."""
-        clip = self.task.options.clip
+        clip = self.part.options.clip
         if clip is None:
             return self.raw_ivar
-        low, high = self.task.starts.flux_range
+        low, high = self.part.starts.flux_range
         flux = self.raw_flux / self.continuum
         beyond = np.maximum(flux - high, low - flux)
         is_ray = (beyond > _SLACK) & (
@@ -299,10 +298,10 @@ class Batch:
             Arguments of `fit_least_squares` for more of the kind.
         """
         problem, low, high, prior = self.problem()
-        center, scale = self.task.units
+        center, scale = self.part.units
         how = dict(zip(("model", "flux", "ivar"), problem, strict=True))
         how |= {"low": low, "high": high, "prior": prior}
-        how["max_iterations"] = self.task.options.max_iterations
+        how["max_iterations"] = self.part.options.max_iterations
         start = self._tensor((self.found - center) / scale)
         if self._is_weighed:
             rows = torch.arange(len(start), device=start.device)
@@ -313,13 +312,13 @@ class Batch:
 
     def _fit(self, problem, low, high, prior):
         """Fit all stars; those whose fit is poor again, from elsewhere."""
-        first_guess, at_rest = self.task.starts, self._at_rest()
+        first_guess, at_rest = self.part.starts, self._at_rest()
         first, *starts = self._sorted(problem, first_guess.parameters(*at_rest))
         how = {"low": low, "high": high, "prior": prior}
-        how["max_iterations"] = self.task.options.max_iterations
+        how["max_iterations"] = self.part.options.max_iterations
         every = torch.arange(len(first), device=first.device)
         own = problem[2].clone()
-        if self.task.options.clip is not None:
+        if self.part.options.clip is not None:
             problem[2][:] = self._tensor(self._trusted_ivar())
         fit = fit_least_squares(*problem, first, **how)
         self._settle(problem, own, fit, every, how)
@@ -344,7 +343,7 @@ class Batch:
     @property
     def _is_weighed(self):
         """Whether what pixels weigh depends on the fit."""
-        options = self.task.options
+        options = self.part.options
         return options.clip is not None or options.error_floor == "fit"
 
     def _settle(self, problem, own, fit, rows, how):
@@ -358,7 +357,7 @@ class Batch:
 
     def _reweigh(self, ivar, own, residual, rows):
         """Change inverse variances where residuals tell; give the stars concerned."""
-        options, which = self.task.options, rows.cpu().numpy()
+        options, which = self.part.options, rows.cpu().numpy()
         new, floor = reweigh(
             residual[rows],
             own[rows],
@@ -378,26 +377,26 @@ class Batch:
 
     def _n_fitted(self):
         """Numbers fitted to every star."""
-        n_parameters = self.constraints.value.shape[1]
-        return self._tensor(self._n_continuum() + n_parameters)
+        n_free = (~self.constraints.is_fixed).sum(axis=1)
+        return self._tensor(self._n_continuum() + n_free)
 
     def _is_strange(self, problem, fit, low, high, rows):
         """Whether what fits leave of some stars looks like model spectra."""
         model, flux, ivar = problem
         free = (fit.parameters > low) & (fit.parameters < high)
-        numbers = flux.shape[1] * len(self.task.directions.components)
+        numbers = flux.shape[1] * len(self.part.directions.components)
         strange = []
         for block in rows.split(max(1, _CACHE // numbers)):
             which, at_rest = block.cpu().numpy(), None
             systematic = self.systematic[which]
-            if self.task.options.error_floor == "fit":
+            if self.part.options.error_floor == "fit":
                 floor = self.floor[which, None] * self.continuum[which]
                 systematic = systematic + floor**2
             if self.wavelength is not None:
                 at_rest = self._tensor(self.wavelength[which])
                 if self.velocity_limits is not None:
                     at_rest = at_rest / doppler_factor(fit.parameters[block, -1:])
-            directions = self.task.directions(at_rest).to(flux)
+            directions = self.part.directions(at_rest).to(flux)
             if self.basis is not None:
                 with torch.no_grad():
                     directions = model.directions(
@@ -420,7 +419,7 @@ class Batch:
         flux = self.raw_flux / self.continuum
         ivar = self._trusted_ivar() * self.continuum**2
         if self.wavelength is None:
-            return torch.from_numpy(flux), torch.from_numpy(ivar)
+            return torch.tensor(flux), torch.tensor(ivar)
         rest = self.wavelength / doppler_factor(self.velocity)[:, None]
         return resample_roughly(rest, flux, ivar, self.inverted.wavelength)
 
@@ -439,7 +438,7 @@ class Batch:
 
     def _with_velocity(self, start):
         """Append offsets and velocity to labels and widths to start from."""
-        offsets = start.new_zeros(len(start), len(self.task.offsets))
+        offsets = start.new_zeros(len(start), len(self.part.offsets))
         start = torch.hstack([start, offsets])
         if self.velocity_limits is not None:
             start = torch.hstack([start, torch.from_numpy(self.velocity[:, None])])
@@ -447,11 +446,11 @@ class Batch:
 
     def _normalised_model(self):
         sampling = None
-        if self.task.instrument is not None:
-            sampling = self.task.instrument.sampling(self.stars)
+        if self.part.instrument is not None:
+            sampling = self.part.instrument.sampling(self.stars)
         on_grid = (
             self.velocity_limits is None
-            and not self.task.broadening
+            and not self.part.broadening
             and sampling is None
             and (
                 self.wavelength is None
@@ -464,17 +463,17 @@ class Batch:
         return self.inverted.model(
             None if on_grid else self._tensor(self.wavelength),
             with_velocity=self.velocity_limits is not None,
-            broadening=self.task.broadening,
+            broadening=self.part.broadening,
             sampling=sampling,
-            arm=self._tensor(self.arm) if self.task.offsets else None,
-            n_offsets=len(self.task.offsets),
+            arm=self._tensor(self.arm) if self.part.offsets else None,
+            n_offsets=len(self.part.offsets),
         )
 
     def _bounds(self):
         """Bounds of every star, in the parameters of the model."""
-        center, scale = self.task.units
+        center, scale = self.part.units
         shape = self.constraints.value.shape
-        low, high = (np.broadcast_to(limit, shape).copy() for limit in self.task.limits)
+        low, high = (np.broadcast_to(limit, shape).copy() for limit in self.part.limits)
         if self.velocity_limits is not None:
             low[:, -1], high[:, -1] = self.velocity_limits.T
         is_fixed, value = self.constraints.is_fixed, self.constraints.value
@@ -486,7 +485,7 @@ class Batch:
 
     def _prior(self):
         """Means and inverse variances, in the parameters of the model."""
-        center, scale = self.task.units
+        center, scale = self.part.units
         mean = (self.constraints.mean - center) / scale
         weight = np.where(
             self.constraints.is_fixed, 0.0, (scale / self.constraints.error) ** 2
@@ -508,7 +507,7 @@ class Batch:
         covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
         covariance = covariance.cpu().numpy()
         covariance[is_fixed[:, None] | is_fixed[:, :, None]] = 0.0
-        center, scale = self.task.units
+        center, scale = self.part.units
         parameters = center + scale * fit.parameters.cpu().numpy()
         results.parameters[rows] = np.where(
             is_fixed, self.constraints.value, parameters
@@ -525,8 +524,8 @@ class Batch:
         results.at_edge[rows] = edge[:, results.n_labels :].cpu().numpy()
 
     def _tensor(self, array):
-        array = torch.from_numpy(np.ascontiguousarray(array))
-        return array.to(self.inverted.device)
+        # in memory of torch: what products round to may hang on where they begin
+        return torch.tensor(np.ascontiguousarray(array), device=self.inverted.device)
 
 
 def is_poor(chi2, dof):

@@ -3,20 +3,28 @@
 It is here as the loop over all stars.
 """
 
+import contextvars
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import POOR, Batch, is_poor
 from sk_payne.abundances._importance import sample_batch, seeds_of
+from sk_payne.abundances._part import Part, Shelf, kind_of
 from sk_payne.abundances._results import Measurements, set_flags
 from sk_payne.networks import fast_products
 
-__all__ = ["batches", "fit_task"]
+__all__ = ["each_part", "fit_task"]
 
-# Derivatives held at a time, in numbers: 256 MB in float64. More stars at a time than
-# this only make the progress bar jump, on a CPU.
+# Derivatives held at a time on an accelerator, in numbers: 256 MB in float64.
 _MEMORY = 2**25
-_STARS_CPU = 128
+
+# Parts that wait for each thread.
+_AHEAD = 4
 
 # Samples of the posterior of a star that means are taken of.
 _N_SAMPLES = 192
@@ -29,15 +37,13 @@ _N_VELOCITIES = 3
 
 
 @fast_products()
-def fit_task(task, spectra, *, keep_model=False, verbose=0):
+def fit_task(task, *, keep_model=False, verbose=0):
     """Measure stars.
 
     Parameters
     ----------
     task : Task
         What is fitted.
-    spectra : SpectrumSet
-        Of n stars, with errors, for which the task was prepared.
     keep_model : bool, default=False
         Whether the results shall have the flux of the fits.
     verbose : int, default=0
@@ -48,83 +54,146 @@ def fit_task(task, spectra, *, keep_model=False, verbose=0):
     results : Measurements
         Of all stars, those without data flagged.
     """
-    inverted = task.inverted
-    shape = len(inverted.low), task.nuisances
-    n_pixels = spectra.shape[1] if keep_model else None
+    n_stars, n_pixels = task.spectra.shape
     of_means = task.options.estimate == "mean"
     results = Measurements.empty(
-        len(spectra), *shape, n_pixels=n_pixels, of_means=of_means
+        n_stars,
+        len(task.inverted.low),
+        task.nuisances,
+        n_pixels=n_pixels if keep_model else None,
+        of_means=of_means,
     )
-
-    def measure(stars, rank):
-        found = Measurements.empty(
-            len(stars), *shape, n_pixels=n_pixels, of_means=of_means
-        )
-        Batch(task, spectra, stars, rank).fit(found)
-        return found
-
-    with tqdm(total=len(spectra), unit="star", disable=not verbose) as bar:
-        for rows in batches(task, spectra):
-            results.put(rows, measure(rows, 0))
-            for rank in range(1, _N_VELOCITIES if task.with_velocity else 1):
-                poor = rows[is_poor(results.chi2[rows], results.dof[rows])]
-                if not len(poor):
-                    break
-                found = measure(poor, rank)
-                better = _is_better(found, results, poor)
-                results.put(poor[better], found, better)
-            bar.update(len(rows))
-    # which are of the best fits
-    set_flags(results, low=inverted.low, high=inverted.high)
-    if of_means:
-        what = {"desc": "posterior", "unit": "star", "disable": not verbose}
-        with tqdm(total=len(spectra), **what) as bar:
-            for rows in batches(task, spectra):
-                _take_means(task, spectra, rows, results)
-                bar.update(len(rows))
+    for part, found in each_part(
+        task, lambda part: _measure(part, keep_model, of_means), verbose=verbose
+    ):
+        results.put_part(part, found)
     return results
 
 
-def _take_means(task, spectra, rows, results):
+def _measure(part, keep_model, of_means):
+    """Measure the stars of a part."""
+
+    def fitted(stars, rank):
+        found = Measurements.empty(
+            len(stars),
+            len(part.inverted.low),
+            part.nuisances,
+            n_pixels=len(part.pixels) if keep_model else None,
+            of_means=of_means,
+        )
+        Batch(part, stars, rank).fit(found)
+        return found
+
+    results = fitted(np.arange(len(part)), 0)
+    for rank in range(1, _N_VELOCITIES if part.with_velocity else 1):
+        poor = np.flatnonzero(is_poor(results.chi2, results.dof))
+        if not len(poor):
+            break
+        found = fitted(poor, rank)
+        better = _is_better(found, results, poor)
+        results.put(poor[better], found, better)
+    # which are of the best fits
+    set_flags(results, low=part.inverted.low, high=part.inverted.high)
+    if of_means:
+        _take_means(part, results)
+    return results
+
+
+def _take_means(part, results):
     """Replace best fits by means of the posterior around them."""
-    batch = Batch(task, spectra, rows, found=results)
+    batch = Batch(part, found=results)
     if not len(batch.rows):
         return
     found = sample_batch(batch, n=_N_SAMPLES, seeds=seeds_of(batch.raw_flux))
-    center, scale = task.units
-    rows = rows[batch.rows]
+    center, scale = part.units
+    rows = batch.rows
     results.parameters[rows] = center + scale * found.mean.cpu().numpy()
     covariance = found.covariance.cpu().numpy()
     results.covariance[rows] = covariance * scale[:, None] * scale
     results.n_effective[rows] = found.n_effective.cpu().numpy()
-    for i, part in enumerate(_MIDDLE):
-        quantile = found.quantile(part).cpu().numpy()
+    for i, share in enumerate(_MIDDLE):
+        quantile = found.quantile(share).cpu().numpy()
         results.interval[rows, :, i] = center + scale * quantile
 
 
-def batches(task, spectra):
-    """Cut stars into batches that fit memory.
+def each_part(task, function, *, verbose=0, desc=None):
+    """Do something with all stars, part by part.
+
+    On a CPU a part is one star, whatever stars are beside it, and as many parts are
+    under way as torch has threads; each of them keeps to one thread.
 
     Parameters
     ----------
     task : Task
         What is fitted.
-    spectra : SpectrumSet
-        Of all stars.
+    function : callable
+        Takes a part.
+    verbose : int, default=0
+        Whether to show a progress bar.
+    desc : str, default=None
+        What stands before it.
 
     Yields
     ------
-    rows : ndarray of int
-        Of the stars of a batch.
+    part : Part
+        Stars.
+    result : object
+        What the function made of them.
     """
-    numbers = len(task.inverted.low) + len(task.nuisances)
-    if task.instrument is not None:
-        numbers += task.instrument.numbers_per_pixel
-    step = max(1, _MEMORY // (numbers * max(spectra.shape[1], 1)))
+    shelf = Shelf(task)
+    parts = (Part(task, shelf, rows) for rows in _rows_of_parts(task, shelf))
+    n_threads = 1
+    if task.inverted.device.type == "cpu" and task.inverted.single is not None:
+        n_threads = torch.get_num_threads()
+    bar = {"total": len(task.spectra), "unit": "star", "disable": not verbose}
+    with tqdm(desc=desc, **bar) as bar:
+        for part, result in _in_threads(parts, function, n_threads):
+            bar.update(len(part))
+            yield part, result
+
+
+def _in_threads(parts, function, n_threads):
+    """Give parts, and what a function makes of them, in their order."""
+    if n_threads == 1:
+        for part in parts:
+            yield part, function(part)
+        return
+    waiting = deque()
+    pool = ThreadPoolExecutor(
+        n_threads, initializer=torch.set_num_threads, initargs=[1]
+    )
+    try:
+        for part in parts:
+            # with the settings of the caller, which numpy and warnings look at
+            call = contextvars.copy_context().run
+            waiting.append((part, pool.submit(call, function, part)))
+            if len(waiting) > _AHEAD * n_threads:
+                part, future = waiting.popleft()
+                yield part, future.result()
+        while waiting:
+            part, future = waiting.popleft()
+            yield part, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        # threads that begin later take the number that was set last
+        torch.set_num_threads(n_threads)
+
+
+def _rows_of_parts(task, shelf):
+    """Divide stars into parts, those with starts in common one after the other."""
+    order = sorted(range(len(task.spectra)), key=lambda row: shelf.width(row) or -1e9)
     if task.inverted.device.type == "cpu":
-        step = min(step, _STARS_CPU)
-    for first in range(0, len(spectra), step):
-        yield np.arange(first, min(first + step, len(spectra)))
+        yield from np.array(order, dtype=np.intp)[:, None]
+        return
+    order.sort(key=lambda row: (shelf.width(row) is None, repr(kind_of(task, row))))
+    numbers = len(task.inverted.low) + len(task.nuisances)
+    if task.wavelength is not None and np.ndim(task.sigma):
+        numbers += 128
+    step = max(1, _MEMORY // (numbers * max(task.spectra.shape[1], 1)))
+    for _, rows in groupby(order, lambda row: (shelf.width(row), kind_of(task, row))):
+        rows = np.array(list(rows))
+        for first in range(0, len(rows), step):
+            yield rows[first : first + step]
 
 
 def _is_better(found, results, rows):

@@ -2,11 +2,17 @@ r"""Damped least squares of many stars at once, within bounds.
 
 It is here, apart from any spectrum, as pure numerics: each star is a problem of its
 own, and what happens to one does not touch the others.
+
+What is as large as a spectrum is in torch. What is as large as the parameters is in
+numpy on a CPU, whose calls cost a fifth, and in torch on an accelerator: the code of a
+step is one for both.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.linalg.lapack import dgesv
 
 __all__ = [
     "LeastSquaresFit",
@@ -24,6 +30,8 @@ _CACHE = 2**22
 _LARGEST_DAMPING = 1e10
 # Steps that had to be damped more than this say nothing about the way to go.
 _BELIEVED_DAMPING = 1e3
+# All stars: a slice of an array is a view.
+_EVERY = slice(None)
 # So little that the step is the full one, unless rounding has made the normal matrix
 # singular.
 _LEAST_DAMPING = {torch.float64: 1e-12, torch.float32: 1e-6}
@@ -144,16 +152,12 @@ def fit_least_squares(
     """
     if prior is None:
         prior = torch.zeros_like(start), torch.zeros_like(start)
-    if rows is None:
-        rows = torch.arange(len(start), device=start.device)
-    start = start.clamp(low, high)
     state = _State(model, flux, ivar, start, low, high, prior, max_iterations)
-    state.put(rows, start[rows], *state.look(rows, start[rows]))
-    state.linearize(rows)
-    while len(rows):
-        step, promised = state.step(rows)
-        state.move(rows, step, promised)
-        rows = rows[~(state.converged[rows] | state.exhausted[rows])]
+    some = _EVERY
+    if rows is not None and len(rows) < len(start):
+        some = state.own(rows)
+    with np.errstate(all="ignore"):
+        state.run(some)
     return state.result()
 
 
@@ -161,42 +165,68 @@ class _State:
     """What is known of every star between two steps."""
 
     def __init__(self, model, flux, ivar, start, low, high, prior, max_iterations):
-        n, n_parameters = start.shape
-        like = {"dtype": torch.float64, "device": start.device}
         self.model, self.flux, self.ivar = model, flux, ivar
-        self.low, self.high, self.prior = low, high, prior
         self.max_iterations = max_iterations
         self.tolerance = _TOLERANCE[flux.dtype]
         self.least_damping = _LEAST_DAMPING[flux.dtype]
-        self.parameters = start.clone()
+        # as large as the parameters
+        self.xp = np if flux.device.type == "cpu" else torch
+        self.low, self.high, self.mean, self.weight = map(self.own, (low, high, *prior))
+        self.parameters = self.own(start).clip(self.low, self.high)
+        n, n_parameters = start.shape
+        zero = 0.0 * self.parameters
+        self.every = self.own(torch.arange(n, device=start.device))
+        self.unit = self.own(torch.eye(n_parameters).to(start))
+        self.chi2 = 0.0 * zero.sum(1)
+        self.normal = zero[:, :, None] * zero[:, None]
+        self.gradient, self.last_step = zero, zero + 0.0
+        self.damping, self.growth = self.chi2 + _FIRST_DAMPING, self.chi2 + 2.0
+        self.n_iterations = 0 * self.every
+        self.converged = self.chi2 > 0
+        self.exhausted, self.searched, self.trusts = (
+            self.converged | False for _ in range(3)
+        )
+        # what steps say of the curvature that the normal matrix misses
+        self.missed = self.normal + 0.0
+        # as large as spectra: what is left, and derivatives at the last place
         self.residual = torch.zeros_like(flux)
-        self.chi2 = torch.zeros(n, **like)
-        self.normal = torch.zeros(n, n_parameters, n_parameters, **like)
-        self.gradient = torch.zeros(n, n_parameters, **like)
-        self.damping = torch.full((n,), _FIRST_DAMPING, **like)
-        self.growth = torch.full((n,), 2.0, **like)
-        self.n_iterations = torch.zeros(n, dtype=torch.int64, device=start.device)
-        self.converged = torch.zeros(n, dtype=torch.bool, device=start.device)
-        self.exhausted = self.converged.clone()
-        self.searched = self.converged.clone()
-        # derivatives at the last place, the step to this one, what they say of the
-        # curvature that the normal matrix misses, and whether that is trusted
         self.jacobian = flux.new_zeros(n, n_parameters, flux.shape[1])
-        self.last_step = torch.zeros(n, n_parameters, **like)
-        self.missed = torch.zeros_like(self.normal)
-        self.trusts = self.converged.clone()
+
+    def own(self, tensor):
+        """Bring what is as large as the parameters where steps are computed."""
+        return tensor.numpy() if self.xp is np else tensor
+
+    def lend(self, array):
+        """Bring it where spectra are, in memory that begins where torch likes it."""
+        return torch.tensor(array) if self.xp is np else array
 
     def result(self):
         """Give what was found."""
         return LeastSquaresFit(
-            parameters=self.parameters,
-            normal_matrix=self.normal,
-            chi2=self.chi2,
-            n_iterations=self.n_iterations,
-            converged=self.converged,
+            parameters=self.lend(self.parameters),
+            normal_matrix=self.lend(self.normal),
+            chi2=self.lend(self.chi2),
+            n_iterations=self.lend(self.n_iterations),
+            converged=self.lend(self.converged),
             residual=self.residual,
             jacobian=self.jacobian,
         )
+
+    def run(self, rows):
+        """Fit some stars."""
+        start = self.parameters[rows]
+        self.put(rows, start, *self.look(rows, start))
+        self.linearize(rows)
+        while len(self.every[rows]):
+            step, promised = self.step(rows)
+            self.move(rows, step, promised)
+            rows = self.kept(rows, ~(self.converged[rows] | self.exhausted[rows]))
+
+    def kept(self, rows, keep):
+        """Give those of some rows that are kept."""
+        if keep.all():
+            return rows
+        return self.every[rows][keep]
 
     def linearize(self, rows):
         """Compute gradient and normal matrix where the stars now are.
@@ -204,103 +234,102 @@ class _State:
         In blocks that fit the cache of a CPU; derivatives at the place before, if any,
         tell about the curvature of the model.
         """
-        numbers = self.low.shape[1] * self.flux.shape[1]
-        n_together = max(1, _CACHE // max(numbers, 1))
-        if rows.device.type != "cpu":
-            n_together = max(1, len(rows))
-        for block in rows.split(n_together) if len(rows) else ():
-            _, jacobian = self.model.linearize(block, self.parameters[block])
+        n, n_together = (
+            len(self.every[rows]),
+            max(1, _CACHE // self.jacobian[0].numel()),
+        )
+        if self.xp is np and n > n_together:
+            parts = np.array_split(self.every[rows], -(-n // n_together))
+        else:
+            parts = [rows] if n else []
+        for block in parts:
+            every, parameters = self.every[block], self.parameters[block]
+            _, jacobian = self.model.linearize(self.lend(every), self.lend(parameters))
             jacobian = jacobian.to(self.flux)
-            weighted = jacobian * self.ivar[block][:, None]
-            residual = self.residual[block]
-            gradient = torch.einsum("bkp,bp->bk", weighted, residual).double()
-            normal = (weighted @ jacobian.mT).double()
-            mean, weight = (part[block] for part in self.prior)
-            pull = weight * (mean - self.parameters[block])
-            before = self.jacobian[block]
+            ivar, residual = self.ivar[block], self.residual[block]
+            weighted = jacobian * ivar[:, None]
+            gradient = self.own(_times(weighted, residual).double())
+            normal = self.own((weighted @ jacobian.mT).double())
+            weight = self.weight[block]
+            total = gradient + weight * (self.mean[block] - parameters)
             # with derivatives of the place before, at the residuals of this one
-            old = (before @ (self.ivar[block] * residual)[..., None])[..., 0].double()
-            self.learn(block, gradient + pull - self.gradient[block], gradient - old)
+            old = self.own(_times(self.jacobian[block], ivar * residual).double())
+            self.learn(block, total - self.gradient[block], gradient - old)
             self.jacobian[block] = jacobian
-            self.gradient[block] = gradient + pull
-            self.normal[block] = normal + torch.diag_embed(weight)
+            self.gradient[block] = total
+            self.normal[block] = normal + weight[:, None] * self.unit
 
     def learn(self, rows, change, curved):
         """Learn from the last step what the normal matrix misses of the curvature.
 
         Parameters
         ----------
-        rows : Tensor of int
+        rows : array of int, or slice
             Stars; those that have made no step learn nothing.
-        change : Tensor of shape (n, K)
+        change : array of shape (n, K)
             Change of the gradient.
-        curved : Tensor of shape (n, K)
+        curved : array of shape (n, K)
             The part of it that is due to derivatives having changed.
         """
         step, missed = self.last_step[rows], self.missed[rows]
-        # a matrix that maps the step on what was seen; sized, as it grows old
-        seen, along = -curved, -change
-        product = (step * seen).sum(1).abs()
-        present = torch.einsum("bi,bij,bj->b", step, missed, step).abs()
-        size = (product / present.clamp_min(1e-300)).clamp_max(1.0)
-        missed = missed * size[:, None, None]
-        off = seen - torch.einsum("bij,bj->bi", missed, step)
+        along = -change
         length = (along * step).sum(1)
-        good = (length > 0) & torch.isfinite(off).all(1)
-        length = length.clamp_min(1e-300)[:, None, None]
-        outer = off[:, :, None] * along[:, None]
-        missed = (
-            missed
-            + (outer + outer.mT) / length
-            - (off * step).sum(1)[:, None, None]
-            * along[:, :, None]
-            * along[:, None]
-            / length**2
-        )
-        usable = good & torch.isfinite(missed).flatten(1).all(1)
-        self.missed[rows[usable]] = missed[usable]
+        good = length > 0
+        if not good.any():
+            return
+        # a matrix that maps the step on what was seen; sized, as it grows old
+        known = _times(missed, step)
+        product, present = abs((step * curved).sum(1)), abs((step * known).sum(1))
+        size = (product / present.clip(min=1e-300)).clip(max=1.0)[:, None]
+        off = -curved - known * size
+        along = along / length.clip(min=1e-300)[:, None]
+        part = (off * step).sum(1)[:, None] / 2 * along
+        outer = (off - part)[:, :, None] * along[:, None]
+        missed = missed * size[:, :, None] + outer + outer.mT
+        good = good & self.xp.isfinite(missed.sum((1, 2)))
+        self.missed[self.kept(rows, good)] = missed[good]
 
     def step(self, rows):
         """Next step of the stars, and by how much chi2 should fall."""
-        problem = (
-            self.normal[rows],
-            self.gradient[rows],
-            self.parameters[rows],
-            self.low[rows],
-            self.high[rows],
-        )
-        step, promised = _damped_step(*problem, self.damping[rows])
+        step, promised = self.damped_step(rows)
         # damping may have made the step small, for instance along a valley: once at
         # every place, all dampings are tried anew from the least
         again = (promised < self.tolerance) & ~self.searched[rows]
         if again.any():
-            self.searched[rows[again]] = True
-            self.damping[rows[again]] = self.least_damping
-            self.growth[rows[again]] = 2.0
-            step[again], promised[again] = _damped_step(
-                *(part[again] for part in problem), self.damping[rows[again]]
-            )
+            some = self.kept(rows, again)
+            self.searched[some] = True
+            self.damping[some] = self.least_damping
+            self.growth[some] = 2.0
+            step[again], promised[again] = self.damped_step(some)
         return step, promised
+
+    def damped_step(self, rows, *, curved=False):
+        """Step of stars with their damping, perhaps with what was learned."""
+        matrix = normal = self.normal[rows]
+        if curved:
+            matrix = normal + self.missed[rows]
+        return _damped_step(
+            matrix,
+            self.gradient[rows],
+            self.parameters[rows],
+            self.low[rows],
+            self.high[rows],
+            self.damping[rows],
+            _scale(normal, self.xp),
+            self.unit,
+            self.xp,
+        )
 
     def improve(self, rows, step, promised):
         """Replace steps by those of the learned curvature where that was better."""
-        which = torch.nonzero(self.trusts[rows])[:, 0]
-        if not len(which):
+        trusts = self.trusts[rows]
+        if not trusts.any():
             return step, promised
-        some = rows[which]
-        normal = self.normal[some]
-        curved, hoped = _damped_step(
-            normal + self.missed[some],
-            self.gradient[some],
-            self.parameters[some],
-            self.low[some],
-            self.high[some],
-            self.damping[some],
-            scale=_scale(normal),
-        )
+        curved, hoped = self.damped_step(self.kept(rows, trusts), curved=True)
         # a matrix that is not positive makes steps uphill
-        good = (hoped > 0) & torch.isfinite(curved).all(1)
-        step[which[good]], promised[which[good]] = curved[good], hoped[good]
+        good = (hoped > 0) & self.xp.isfinite(curved.sum(1))
+        which = self.every[: len(step)][trusts][good]
+        step[which], promised[which] = curved[good], hoped[good]
         return step, promised
 
     def move(self, rows, step, promised):
@@ -310,35 +339,47 @@ class _State:
         )
         self.n_iterations[rows] += 1
         self.converged[rows] = arrived
-        rows, step, promised = rows[~arrived], step[~arrived], promised[~arrived]
-        if not len(rows):
+        if arrived.all():
             return
+        rows, step, promised = (
+            self.kept(rows, ~arrived),
+            step[~arrived],
+            promised[~arrived],
+        )
         step, promised = self.improve(rows, step, promised)
         trial = self.parameters[rows] + step
         residual, chi2 = self.look(rows, trial)
-        gain = (self.chi2[rows] - chi2) / promised.clamp_min(1e-300)
-        accepted = torch.isfinite(chi2) & (gain > 1e-4)
-        self._compare(rows, step, self.chi2[rows] - chi2)
-        self._adapt(rows, gain, accepted)
-        better = rows[accepted]
+        fall = self.chi2[rows] - chi2
+        gain = fall / promised.clip(min=1e-300)
+        # what is no number is no gain
+        accepted = (gain > 1e-4) & self.xp.isfinite(chi2)
+        self.compare(rows, step, fall)
+        self.adapt(rows, gain, accepted)
+        if not accepted.any():
+            return
+        better = self.kept(rows, accepted)
         self.last_step[better] = step[accepted]
-        self.put(better, trial[accepted], residual[accepted], chi2[accepted])
+        if better is not rows:
+            residual = residual[self.lend(accepted)]
+        self.put(better, trial[accepted], residual, chi2[accepted])
         self.searched[better] = False
         # also if it is exhausted: the normal matrix is that of where a star stops
         self.linearize(better)
 
-    def _compare(self, rows, step, fall):
+    def compare(self, rows, step, fall):
         """See which curvature foretold the fall of chi2 better."""
-        plain = torch.einsum("bi,bij,bj->b", step, self.normal[rows], step)
-        more = torch.einsum("bi,bij,bj->b", step, self.missed[rows], step)
-        foretold = 2 * (step * self.gradient[rows]).sum(1) - plain
-        self.trusts[rows] = (foretold - more - fall).abs() < (foretold - fall).abs()
+        plain = (step * _times(self.normal[rows], step)).sum(1)
+        more = (step * _times(self.missed[rows], step)).sum(1)
+        off = 2 * (step * self.gradient[rows]).sum(1) - plain - fall
+        self.trusts[rows] = abs(off - more) < abs(off)
 
     def look(self, rows, parameters):
         """Residuals and chi2 of stars at some parameters."""
-        residual = self.flux[rows] - self.model.flux(rows, parameters)
-        penalty = prior_penalty(parameters, [part[rows] for part in self.prior])
-        return residual, (residual.double() ** 2 * self.ivar[rows]).sum(1) + penalty
+        flux = self.model.flux(self.lend(self.every[rows]), self.lend(parameters))
+        residual = self.flux[rows] - flux
+        chi2 = self.own((residual.double() ** 2 * self.ivar[rows]).sum(1))
+        prior = self.mean[rows], self.weight[rows]
+        return residual, chi2 + prior_penalty(parameters, prior)
 
     def put(self, rows, parameters, residual, chi2):
         """Move stars."""
@@ -346,19 +387,20 @@ class _State:
         self.residual[rows] = residual
         self.chi2[rows] = chi2
 
-    def _adapt(self, rows, gain, accepted):
+    def adapt(self, rows, gain, accepted):
         """Damp less after good steps, and more after bad ones."""
         growth, damping = self.growth[rows], self.damping[rows]
-        less = (1 - (2 * gain - 1) ** 3).clamp(1 / 3, 2.0)
-        damping = damping * torch.where(accepted, less, growth)
-        self.damping[rows] = damping.clamp(self.least_damping, _LARGEST_DAMPING)
-        self.growth[rows] = torch.where(accepted, 2.0, 2 * growth)
+        x = 2 * gain - 1
+        less = (1 - x * x * x).clip(1 / 3, 2.0)
+        damping = damping * self.xp.where(accepted, less, growth)
+        self.growth[rows] = self.xp.where(accepted, 2.0, 2 * growth)
+        self.damping[rows] = damping.clip(self.least_damping, _LARGEST_DAMPING)
         self.exhausted[rows] = (self.n_iterations[rows] >= self.max_iterations) | (
             damping >= _LARGEST_DAMPING
         )
 
 
-def _damped_step(normal, gradient, parameters, low, high, damping, scale=None):
+def _damped_step(normal, gradient, parameters, low, high, damping, scale, unit, xp):
     """Solve for the step within the bounds, and tell by how much chi2 should fall.
 
     A parameter that would cross its bound stops there, and the others are solved for
@@ -367,37 +409,45 @@ def _damped_step(normal, gradient, parameters, low, high, damping, scale=None):
     fixed = ((parameters <= low) & (gradient <= 0)) | (
         (parameters >= high) & (gradient >= 0)
     )
-    scale = _scale(normal) if scale is None else scale
     scaled = normal / (scale[:, :, None] * scale[:, None, :])
     slope = gradient / scale
     lowest, highest = (low - parameters) * scale, (high - parameters) * scale
-    step = torch.zeros_like(slope)
+    step = 0.0 * slope
     for _ in range(slope.shape[1]):
-        step = _solve_free(scaled, slope, damping, step, ~fixed)
+        step = _solve_free(scaled, slope, damping, step, ~fixed, unit, xp)
         crossing = ~fixed & ((step < lowest) | (step > highest))
         if not crossing.any():
             break
-        step = torch.where(crossing, step.clamp(lowest, highest), step)
+        step = xp.where(crossing, step.clip(lowest, highest), step)
         fixed = fixed | crossing
-    step = step.clamp(lowest, highest)
-    promised = 2 * (step * slope).sum(1) - torch.einsum(
-        "bi,bij,bj->b", step, scaled, step
-    )
+    step = step.clip(lowest, highest)
+    promised = (step * (2 * slope - _times(scaled, step))).sum(1)
     return step / scale, promised
 
 
-def _solve_free(scaled, slope, damping, step, free):
+def _solve_free(scaled, slope, damping, step, free, unit, xp):
     """Solve for the free part of a step, the rest of which is given."""
-    step = torch.where(free, 0.0, step)
-    right = (slope - torch.einsum("bij,bj->bi", scaled, step)) * free
-    both = (free[:, :, None] & free[:, None, :]).to(scaled)
-    diagonal = torch.diagonal(scaled, dim1=1, dim2=2)
+    step = xp.where(free, 0.0, step)
+    right = (slope - _times(scaled, step)) * free
+    matrix = scaled * (free[:, :, None] & free[:, None, :])
+    diagonal = matrix.diagonal(0, 1, 2)
     # a fixed parameter, or one without any effect, gets a row of the unit matrix
-    filling = torch.where(free & (diagonal > 0), damping[:, None] * diagonal, 1.0)
-    solution, _ = torch.linalg.solve_ex(
-        scaled * both + torch.diag_embed(filling), right[..., None]
-    )
-    return torch.where(free, torch.nan_to_num(solution[..., 0]), step)
+    filling = xp.where(diagonal > 0, damping[:, None] * diagonal, 1.0)
+    solution = _solve(matrix + filling[:, None] * unit, right)
+    return xp.where(free, xp.nan_to_num(solution), step)
+
+
+def _solve(matrix, right):
+    """Solve systems of equations, with anything for those that are singular."""
+    if isinstance(matrix, torch.Tensor):
+        return torch.linalg.solve_ex(matrix, right[..., None])[0][..., 0]
+    pairs = zip(matrix, right, strict=True)
+    return np.array([dgesv(m, r)[2] for m, r in pairs]).reshape(right.shape)
+
+
+def _times(matrix, vector):
+    """Products of matrices (n, K, P) with vectors (n, P)."""
+    return (matrix @ vector[..., None])[..., 0]
 
 
 def prior_penalty(parameters, prior):
@@ -449,7 +499,7 @@ def invert_normal_matrix(normal):
              [0.0000,    inf]]], dtype=torch.float64)
     """
     blind = torch.diagonal(normal, dim1=1, dim2=2) <= 0
-    scale = _scale(normal)
+    scale = _scale(normal, torch)
     scaled = normal / (scale[:, :, None] * scale[:, None, :])
     scaled = scaled + torch.diag_embed(blind.to(scaled))
     inverse, info = torch.linalg.inv_ex(scaled)
@@ -461,6 +511,6 @@ def invert_normal_matrix(normal):
     return covariance
 
 
-def _scale(normal):
-    diagonal = torch.diagonal(normal, dim1=1, dim2=2)
-    return torch.where(diagonal > 0, diagonal.clamp_min(1e-300).sqrt(), 1.0)
+def _scale(normal, xp):
+    diagonal = normal.diagonal(0, 1, 2)
+    return xp.where(diagonal > 0, xp.sqrt(diagonal.clip(min=1e-300)), 1.0)

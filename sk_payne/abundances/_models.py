@@ -77,9 +77,9 @@ class EmulatorModel:
 
     def flux(self, rows, parameters):
         """Flux of shape (n, P) of the stars `rows`."""
-        labels, widths, offsets, velocity = self._split(parameters, self.module)
         if self.wavelength is None:
-            return self.module.from_scaled(labels)
+            return self.module.from_scaled(parameters.to(self.module.label_center))
+        labels, widths, offsets, velocity = self._split(parameters, self.module)
         rest, _ = self._rest_wavelength(rows, offsets, velocity)
         if self.at_wavelengths:
             flux = self.module.from_scaled(labels, rest)
@@ -97,9 +97,9 @@ class EmulatorModel:
 
     def linearize(self, rows, parameters):
         """Flux (n, P) and derivatives (n, K, P), in single precision."""
-        labels, widths, offsets, velocity = self._split(parameters, self.single)
         if self.wavelength is None:
-            return self._on_grid(labels)
+            return self._on_grid(parameters.to(self.single.label_center))
+        labels, widths, offsets, velocity = self._split(parameters, self.single)
         rest, fall = self._rest_wavelength(rows, offsets, velocity)
         if self.at_wavelengths:
             both, slope = self._evaluate(labels, rest)

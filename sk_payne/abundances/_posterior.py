@@ -9,11 +9,10 @@ import warnings
 import numpy as np
 import torch
 from sklearn.utils import Bunch
-from tqdm.auto import tqdm
 
 from sk_payne.abundances._batch import Batch
-from sk_payne.abundances._fitting import batches
-from sk_payne.abundances._importance import sample_batch
+from sk_payne.abundances._fitting import each_part
+from sk_payne.abundances._importance import sample_batch, seeds_of
 from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
 from sk_payne.abundances._results import nuisance_unit
 from sk_payne.networks import fast_products
@@ -28,15 +27,13 @@ _WALKERS, _FEWEST = 2, 32
 
 
 @fast_products()
-def sample_posterior(task, spectra, found, *, n_steps, n_draws, random_state, verbose):
+def sample_posterior(task, found, *, n_steps, n_draws, random_state, verbose):
     """Sample labels and nuisances of stars one after the other.
 
     Parameters
     ----------
     task : Task
         What is fitted.
-    spectra : SpectrumSet
-        Of n stars.
     found : Measurements
         Of the stars; walkers start around them.
     n_steps : int
@@ -58,24 +55,24 @@ def sample_posterior(task, spectra, found, *, n_steps, n_draws, random_state, ve
     UserWarning
         If chains are short.
     """
-    n, n_parameters = found.parameters.shape
-    samples = np.full((n, n_draws, n_parameters), np.nan)
-    n_effective, acceptance = np.full((2, n), np.nan)
-    n_lengths = np.full(n, np.inf)
-    seeds = random_state.randint(2**31, size=n)
-    for star in tqdm(range(n), unit="star", disable=not verbose):
-        batch = Batch(task, spectra, np.array([star]), found=found)
-        if not len(batch.rows):
-            continue
-        chain, tau, acceptance[star] = _chain(
-            batch, n_steps, np.random.RandomState(seeds[star])
-        )
-        n_lengths[star] = len(chain) / tau
-        flat = chain.reshape(-1, n_parameters)
-        n_effective[star] = len(flat) / tau
-        # at random: a fixed stride may meet the same few walkers again and again
-        rng = np.random.RandomState(seeds[star])
-        samples[star] = flat[rng.choice(len(flat), n_draws, len(flat) < n_draws)]
+    n = len(task.spectra)
+    n_lengths, acceptance = np.full(n, np.inf), np.full(n, np.nan)
+    seed = random_state.randint(2**31)
+
+    def of_part(part):
+        own = found.of_part(part)
+        stars = [Batch(part, np.array([i]), found=own) for i in range(len(part))]
+        return [
+            _sample(batch, n_steps, n_draws, seed) if len(batch.rows) else None
+            for batch in stars
+        ]
+
+    samples, n_effective = _nothing(task, n_draws)
+    for part, chains in each_part(task, of_part, verbose=verbose):
+        for row, chain in zip(part.rows, chains, strict=True):
+            if chain is not None:
+                samples[row][:, part.columns], *rest = chain
+                n_effective[row], n_lengths[row], acceptance[row] = rest
     short = np.flatnonzero(n_lengths < _LONG_ENOUGH)
     if len(short):
         warnings.warn(
@@ -89,12 +86,12 @@ def sample_posterior(task, spectra, found, *, n_steps, n_draws, random_state, ve
 
 
 @fast_products()
-def weigh_posterior(task, spectra, found, *, n_draws, random_state, verbose):
+def weigh_posterior(task, found, *, n_draws, random_state, verbose):
     """Sample labels and nuisances of many stars by importance sampling.
 
     Parameters
     ----------
-    task, spectra, found, n_draws, random_state, verbose
+    task, found, n_draws, random_state, verbose
         As in `sample_posterior`.
 
     Returns
@@ -102,23 +99,33 @@ def weigh_posterior(task, spectra, found, *, n_draws, random_state, verbose):
     posterior : Bunch
         As :meth:`AbundanceRegressor.posterior` describes it.
     """
-    n, n_parameters = found.parameters.shape
-    samples = np.full((n, n_draws, n_parameters), np.nan)
-    n_effective, acceptance = np.full((2, n), np.nan)
-    seeds = random_state.randint(2**31, size=n)
-    center, scale = task.units
-    with tqdm(total=n, unit="star", disable=not verbose) as bar:
-        for rows in batches(task, spectra):
-            batch = Batch(task, spectra, rows, found=found)
-            rows = rows[batch.rows]
-            if len(rows):
-                weighted = sample_batch(batch, n=n_draws, seeds=seeds[rows].tolist())
-                # spread evenly over what weights say, each with the same random number
-                drawn = weighted.draw(n_draws, 0.5).cpu().numpy()
-                samples[rows] = center + scale * drawn
-                n_effective[rows] = weighted.n_effective.cpu().numpy()
-            bar.update(len(rows))
-    return _bunch(task, samples, n_effective, acceptance)
+    seed = random_state.randint(2**31)
+
+    def of_part(part):
+        batch = Batch(part, found=found.of_part(part))
+        if not len(batch.rows):
+            return batch.rows, None, None
+        seeds = seeds_of(batch.raw_flux, seed)
+        weighted = sample_batch(batch, n=n_draws, seeds=seeds)
+        # spread evenly over what weights say, each with the same random number
+        drawn = weighted.draw(n_draws, 0.5).cpu().numpy()
+        center, scale = part.units
+        return batch.rows, center + scale * drawn, weighted.n_effective.cpu().numpy()
+
+    samples, n_effective = _nothing(task, n_draws)
+    for part, (own, drawn, n_samples) in each_part(task, of_part, verbose=verbose):
+        if len(own):
+            rows = part.rows[own]
+            samples[rows[:, None], :, part.columns] = drawn.swapaxes(1, 2)
+            n_effective[rows] = n_samples
+    return _bunch(task, samples, n_effective, np.full(len(samples), np.nan))
+
+
+def _nothing(task, n_draws):
+    """Give samples without data, of stars and parameters."""
+    n = len(task.spectra)
+    samples = np.full((n, n_draws, task.limits.shape[1]), np.nan)
+    return samples, np.full(n, np.nan)
 
 
 def _bunch(task, samples, n_effective, acceptance):
@@ -129,6 +136,17 @@ def _bunch(task, samples, n_effective, acceptance):
         n_effective=n_effective,
         acceptance=acceptance,
     )
+
+
+def _sample(batch, n_steps, n_draws, seed):
+    """Give samples of one star, what they are worth, and how long the chain was."""
+    [seed] = seeds_of(batch.raw_flux, seed)
+    chain, tau, acceptance = _chain(batch, n_steps, np.random.RandomState(seed))
+    flat = chain.reshape(-1, chain.shape[2])
+    # at random: a fixed stride may meet the same few walkers again and again
+    rng = np.random.RandomState(seed)
+    drawn = flat[rng.choice(len(flat), n_draws, len(flat) < n_draws)]
+    return drawn, len(flat) / tau, len(chain) / tau, acceptance
 
 
 def _chain(batch, n_steps, rng):
@@ -175,7 +193,7 @@ def _chain(batch, n_steps, rng):
         tau = emcee.autocorr.integrated_time(chain, quiet=True, tol=0)
     # walkers that never moved say nothing
     tau = float(np.where(np.isfinite(tau), tau, len(chain)).max())
-    center, scale = batch.task.units
+    center, scale = batch.part.units
     n_kept = len(chain)
     chain = center + scale * complete(chain.reshape(-1, n_free))
     chain = chain.reshape(n_kept, n_walkers, -1)

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 
 from sk_payne.abundances._batch import Batch
-from sk_payne.abundances._fitting import batches
+from sk_payne.abundances._fitting import each_part
 from sk_payne.abundances._least_squares import fit_least_squares, invert_normal_matrix
 from sk_payne.networks import fast_products
 
@@ -19,15 +19,13 @@ _MAX_STEPS, _NEAR = 30, 0.01
 
 
 @fast_products()
-def profile_limits(task, spectra, found, columns, *, confidence, side):
+def profile_limits(task, found, columns, *, confidence, side):
     """Find where chi2 has risen by what a one-sided limit allows.
 
     Parameters
     ----------
     task : Task
         What is fitted.
-    spectra : SpectrumSet
-        Of n stars.
     found : Measurements
         Of the stars.
     columns : list of int
@@ -41,20 +39,33 @@ def profile_limits(task, spectra, found, columns, *, confidence, side):
     -------
     limits : ndarray of shape (n, n_columns)
         In the units of the parameters; infinite where chi2 does not rise enough within
-        the bounds, NaN for stars without data.
+        the bounds, NaN for stars without data, and the value itself where it is known.
     """
-    limits = np.full((len(spectra), len(columns)), np.nan)
+    limits = np.full((len(task.spectra), len(columns)), np.nan)
     sign = 1.0 if side == "upper" else -1.0
     z = float(norm.ppf(confidence))
-    center, scale = task.units
-    for rows in batches(task, spectra):
-        batch = Batch(task, spectra, rows, found=found)
+
+    def of_part(part):
+        limits = np.full((len(part), len(columns)), np.nan)
+        batch = Batch(part, found=found.of_part(part))
         if not len(batch.rows):
-            continue
+            return limits
+        center, scale = part.units
         best, how = batch.fit_again()
         for i, column in enumerate(columns):
-            place = _limit(best, how, column, sign, z).cpu().numpy()
-            limits[rows[batch.rows], i] = center[column] + scale[column] * place
+            # says nothing about the offset of an arm that is absent
+            limits[batch.rows, i] = sign * np.inf
+            for own in np.flatnonzero(part.columns == column):
+                place = _limit(best, how, own, sign, z).cpu().numpy()
+                limits[batch.rows, i] = center[own] + scale[own] * place
+            # what is fixed is known on both sides
+            known = part.task.constraints.of(part.rows[batch.rows]).value[:, column]
+            is_known = np.isfinite(known)
+            limits[batch.rows[is_known], i] = known[is_known]
+        return limits
+
+    for part, of_stars in each_part(task, of_part):
+        limits[part.rows] = of_stars
     return limits
 
 

@@ -162,6 +162,67 @@ class Measurements:
             if isinstance(values, np.ndarray):
                 values[rows] = getattr(other, name)[which]
 
+    def of_part(self, part):
+        """Give the results of a part of the stars, and of its parameters.
+
+        Parameters
+        ----------
+        part : Part
+            Its stars and parameters are some of these.
+
+        Returns
+        -------
+        found : Measurements
+            Without model.
+        """
+        found = Measurements.empty(len(part), self.n_labels, part.nuisances)
+        for name, values in vars(found).items():
+            if isinstance(values, np.ndarray):
+                values[:] = getattr(self, name)[self._places(part).get(name, part.rows)]
+        return found
+
+    def _places(self, part):
+        """Where stars and parameters of a part are."""
+        rows, columns = part.rows, part.columns
+        extra = columns[self.n_labels :] - self.n_labels
+        return {
+            "parameters": (rows[:, None], columns),
+            "is_fixed": (rows[:, None], columns),
+            "covariance": (rows[:, None, None], columns[:, None], columns),
+            "interval": (rows[:, None], columns),
+            "at_edge": (rows[:, None], extra),
+            "model": (rows[:, None], part.pixels),
+        }
+
+    def put_part(self, part, other):
+        """Take over the results of a part of the stars.
+
+        What the part lacks, offsets of arms that are absent, is as it was known
+        before: fixed, or by a prior, or else 0 with an infinite error.
+
+        Parameters
+        ----------
+        part : Part
+            Its stars, pixels and parameters are some of these.
+        other : Measurements
+            Of the part.
+        """
+        rows = part.rows
+        known = part.task.constraints.of(rows)
+        has_data = np.where(other.n_pixels > 0, 1.0, np.nan)[:, None]
+        values = np.where(known.is_fixed, known.value, known.mean)
+        self.parameters[rows] = values * has_data
+        error = np.where(known.is_fixed, 0.0, known.error) * has_data
+        self.covariance[rows] = 0.0
+        for i in range(self.n_parameters):
+            self.covariance[rows, i, i] = error[:, i] ** 2
+        self.is_fixed[rows] = True
+        self.at_edge[rows] = False
+        places = self._places(part)
+        for name, values in vars(self).items():
+            if isinstance(values, np.ndarray):
+                values[places.get(name, rows)] = getattr(other, name)
+
     @property
     def labels(self):
         """Values of the labels, of shape (n, n_labels)."""
@@ -338,8 +399,12 @@ def _combine(results, names, units, name, factors):
             f"{sorted(map(str, found))} for {name!r}."
         )
     weights = np.array([factors.get(part, 0.0) for part in names])
-    used = weights != 0
-    values = results.parameters[:, used] @ weights[used]
-    covariance = results.covariance[:, used][:, :, used]
-    variance = np.einsum("i,nij,j->n", weights[used], covariance, weights[used])
+    used = np.flatnonzero(weights)
+    # term by term: products of matrices round one star as its company wants it
+    values = sum(weights[i] * results.parameters[:, i] for i in used)
+    variance = sum(
+        weights[i] * weights[j] * results.covariance[:, i, j]
+        for i in used
+        for j in used
+    )
     return values, np.sqrt(variance), found.pop()

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 
-from sk_payne.spectra import C_KMS, is_gap
+from sk_payne.spectra import C_KMS
 
 __all__ = ["Instrument", "Sampling"]
 
@@ -19,6 +19,9 @@ _REACH = 5.3
 # Points at which a Gaussian is summed up are not farther apart than this, in standard
 # deviations, nor in wavelengths of the model: then the sum is the integral to 1e-5.
 _SPACING = 1.0
+
+# A step between pixels that is so many times one beside it is a gap.
+_GAP = 1.5
 
 # Pixels in a block of the matrix.
 _BLOCK = 64
@@ -45,10 +48,8 @@ class Instrument:
 
     Attributes
     ----------
-    reach : float
-        Velocity in km/s from which a pixel gets flux, at most.
-    n_arms : int
-        How many arms there are.
+    reach : ndarray of shape (n,), or (1,) if all stars are observed alike
+        Velocity in km/s from which a pixel of a star gets flux, at most.
     """
 
     def __init__(self, wavelength, sigma, matrix, arm, integrate, step):
@@ -63,15 +64,13 @@ class Instrument:
             values = self._stars[name]
             if values is not None and (values == values[:1]).all():
                 self._stars[name] = values[:1]
-        self.reach = 0.0
+        self.reach = np.zeros(1)
         if sigma is not None:
-            self.reach += _REACH * float(np.max(sigma))
+            self.reach = self.reach + _REACH * self._stars["sigma"].max(axis=1)
         if integrate or matrix is not None:
             stars = (self._stars[name] for name in ("wavelength", "arm"))
-            self.reach += float(_pixel_steps(*stars).max()) * (
-                (matrix.shape[2] if matrix is not None else 0) + 1
-            )
-        self.n_arms = 1 if arm is None else int(np.max(arm)) + 1
+            n_around = 0 if matrix is None else matrix.shape[2]
+            self.reach = self.reach + _pixel_steps(*stars).max(axis=1) * (n_around + 1)
         # of all stars, if they are alike
         self._shared = None
         if self.is_shared:
@@ -86,6 +85,10 @@ class Instrument:
     def numbers_per_pixel(self):
         """How much more memory a star needs that is not observed like the others."""
         return 0 if self.is_shared else 2 * _BLOCK
+
+    def reach_of(self, rows):
+        """Give the reach of some stars."""
+        return self.reach[rows if len(self.reach) > 1 else np.zeros_like(rows)]
 
     def sampling(self, rows):
         """Give the sampling of some stars, None if pixels see the model as it is."""
@@ -129,7 +132,7 @@ class Sampling:
         self._points, self._arm, self._weights = points, arm, weights
         for name, values in vars(self).items():
             if isinstance(values, np.ndarray):
-                setattr(self, name, torch.from_numpy(np.ascontiguousarray(values)))
+                setattr(self, name, torch.tensor(np.ascontiguousarray(values)))
 
     @classmethod
     def of(cls, wavelength, *, sigma, integrate, matrix, arm, step):
@@ -226,19 +229,34 @@ def _half_widths(wavelength, arm):
 
 
 def _pixel_steps(wavelength, arm):
-    """Width of each pixel in km/s."""
+    """Width of each pixel in km/s, as if no pixels were missing beside it."""
     steps = C_KMS * np.diff(np.log(wavelength), axis=1)
-    # across gaps and arms there is no step: that of the neighbour stands for it
-    steps = np.where([is_gap(star) for star in wavelength], np.nan, steps)
     if arm is not None:
+        # across arms there is no step: that of the neighbour stands for it
         steps = np.where(np.diff(arm, axis=1) == 0, steps, np.nan)
-    before = np.pad(steps, ((0, 0), (1, 0)), constant_values=np.nan)
-    behind = np.pad(steps, ((0, 0), (0, 1)), constant_values=np.nan)
+    # nor across a gap, which the step before or behind tells
+    before, behind = _beside(steps)
+    steps = np.where(steps > _GAP * np.fmin(before, behind), np.nan, steps)
+    # of the steps to both sides of a pixel, or of the one that is known
+    before, behind = _beside(steps, of_pixels=True)
     before, behind = (
         np.where(np.isnan(before), behind, before),
         np.where(np.isnan(behind), before, behind),
     )
-    return np.nan_to_num((before + behind) / 2)
+    width = (before + behind) / 2
+    known = ~np.isnan(width)
+    usual = [
+        np.median(w[k]) if k.any() else 0.0 for w, k in zip(width, known, strict=True)
+    ]
+    return np.where(known, width, np.array(usual)[:, None])
+
+
+def _beside(steps, *, of_pixels=False):
+    """Give the steps before and behind each pixel; NaN where there is none."""
+    end = 1 if of_pixels else 0
+    padded = np.pad(steps, ((0, 0), (1, 1)), constant_values=np.nan)
+    n = steps.shape[1] + end
+    return padded[:, :n], padded[:, 2 - end :][:, :n]
 
 
 def _quadrature(sigma, half, step, shape):

@@ -85,6 +85,7 @@ class LabelGuess:
         self.flux = flux
         self.mean_flux = flux.mean(0)
         self.mean_parameters = parameters.mean(0)
+        self.squares = flux**2
         centred = flux - self.mean_flux
         # with fewer templates than pixels, the dual form solves the smaller system
         kernel = centred @ centred.mT
@@ -115,7 +116,7 @@ class LabelGuess:
     def nearest(self, flux, ivar, n):
         """Rows of the n templates with the smallest chi2, of shape (B, n)."""
         cross = (flux * ivar) @ self.flux.mT
-        chi2 = ivar @ (self.flux**2).mT - 2 * cross
+        chi2 = ivar @ self.squares.mT - 2 * cross
         return chi2.topk(n, dim=1, largest=False).indices
 
     def others(self, flux, ivar, found):
@@ -263,4 +264,4 @@ def resample_roughly(wavelength, flux, ivar, grid):
     bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
     ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])
     good = (bad == 0) & np.stack([is_covered(grid, grid, w) for w, _, _ in stars])
-    return torch.from_numpy(flux), torch.from_numpy(np.where(good, ivar, 0.0))
+    return torch.tensor(flux), torch.tensor(np.where(good, ivar, 0.0))

@@ -4,7 +4,7 @@ It is here so that every batch of stars finds the same things prepared.
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
@@ -12,22 +12,29 @@ import numpy as np
 
 from sk_payne.abundances._constraints import Constraints
 from sk_payne.abundances._inverted import Inverted
-from sk_payne.abundances._observation import Broadening
-from sk_payne.abundances._results import VELOCITY
-from sk_payne.abundances._sampling import Instrument
-from sk_payne.abundances._score_test import Directions
-from sk_payne.abundances._start import Starts
-from sk_payne.abundances._velocity_scan import VelocityScan
-from sk_payne.exceptions import WavelengthMismatchError
+from sk_payne.abundances._results import VELOCITY, nuisance_unit
+from sk_payne.exceptions import ResolutionWarning, WavelengthMismatchError
+from sk_payne.inputs import without_unit
 from sk_payne.spectra import (
     C_KMS,
+    SpectrumSet,
     convert_medium,
     describe_segments,
+    is_covered,
     touches_grid,
     velocity_sigma,
 )
 
 __all__ = ["Options", "Task", "is_broadened", "prepare"]
+
+# Part by which wavelengths of one pixel may differ: 0.3 km/s.
+_SAME = 1e-6
+
+# Units of the arguments that may be quantities.
+_UNITS = {name: "km/s" for name in ("velocity_range", "vsini", "vmac", "arm_offsets")}
+_UNITS |= {
+    name: "" for name in ("resolving_power", "limb_darkening", "error_floor", "clip")
+}
 
 
 @dataclass
@@ -50,6 +57,32 @@ class Options:
     estimate: str = "mode"
     max_iterations: int = 100
 
+    @classmethod
+    def of(cls, regressor):
+        """Take the arguments of a regressor, velocities in km/s."""
+        options = {field.name: getattr(regressor, field.name) for field in fields(cls)}
+        for name, unit in _UNITS.items():
+            options[name] = without_unit(options[name], argument=name, unit=unit)
+        return cls(**options)
+
+    @property
+    def is_as_sharp(self):
+        """Whether the user said that spectra are as sharp as those of the emulator."""
+        power = self.resolving_power
+        return isinstance(power, str) and power == "emulator"
+
+    @property
+    def given_power(self):
+        """Resolving power that the user gave as numbers, or None."""
+        return None if self.is_as_sharp else self.resolving_power
+
+    @property
+    def wants_velocity(self):
+        """Whether a velocity was asked for, and not only by default."""
+        wanted = _as_numbers(self.velocity_range)
+        default = type(self).velocity_range
+        return self.velocity_range is not None and not np.array_equal(wanted, default)
+
 
 @dataclass
 class Task:
@@ -61,52 +94,52 @@ class Task:
         The emulator.
     options : Options
         As they were given.
+    spectra : SpectrumSet
+        Of n stars, with errors.
     wavelength : ndarray of shape (P,) or (n, P), or None
         Of the pixels in Å, in the medium of the emulator; None for flux on its grid.
-    instrument : Instrument or None
-        None without wavelengths.
-    broadening : Broadening or None
-        Of the model spectra; None for those of the emulator.
+    widths : dict of str to tuple of float
+        Smallest and largest "vsini", "vmac" and perhaps "resolving_power" by which
+        model spectra are broadened.
+    sigma : float or ndarray of shape (n, P)
+        Width in km/s of the instrument, beyond that of the emulator.
+    matrix : ndarray of shape (n, P, d) or None
+        Rows of resolution matrices.
     arm : ndarray of shape (P,) or (n, P), or None
         Arm of each pixel; None if there is one.
     offsets : list of tuple
         Limits of the velocity offsets of arms after the first.
     with_velocity : bool
         Whether a velocity is fitted.
-    nuisances : list of str
-        What is fitted besides the labels.
     constraints : Constraints
         What is known.
-    starts : Starts
-        Labels and widths to start from.
-    directions : Directions
-        What residuals of a wrong fit look like.
-    scan : VelocityScan or None
-        Velocities to start from.
     """
 
     inverted: Inverted
     options: Options
+    spectra: SpectrumSet
     wavelength: np.ndarray | None
-    instrument: Instrument | None
-    broadening: Broadening | None
+    widths: dict
+    sigma: Any
+    matrix: np.ndarray | None
     arm: np.ndarray | None
     offsets: list
     with_velocity: bool
-    nuisances: list
-    constraints: Constraints
-    starts: Starts
-    directions: Directions
-    scan: VelocityScan | None = field(default=None)
+    constraints: Constraints | None = None
+
+    @property
+    def nuisances(self):
+        """Names of what is fitted besides the labels."""
+        names = [name for name, (low, high) in self.widths.items() if low < high]
+        names += [f"velocity_offset_{i + 1}" for i in range(len(self.offsets))]
+        return names + [VELOCITY] * self.with_velocity
 
     @property
     def limits(self):
         """Lowest and highest value of every parameter, in their units."""
         limits = [np.stack([self.inverted.low, self.inverted.high], axis=1)]
-        if self.broadening:
-            limits.append(self.broadening.bounds)
-        if self.offsets:
-            limits.append(self.offsets)
+        limits += [[pair] for pair in self.widths.values() if pair[0] < pair[1]]
+        limits += [[pair] for pair in self.offsets]
         if self.with_velocity:
             limits.append([self.options.velocity_range])
         return np.concatenate(limits).T
@@ -156,85 +189,67 @@ def prepare(inverted, spectra, options):
     limits = _checked_limits(inverted, options)
     _check_weights(options)
     _check_degree(inverted, options.continuum_degree)
-    already = inverted.resolving_power
     wavelength = _observed_wavelength(inverted, spectra)
-    if "resolving_power" in limits:
-        sigma, matrix = 0.0, None
-    else:
-        power = options.resolving_power
-        sigma, matrix = _resolution(inverted, spectra, power, wavelength)
-    is_fourier = np.ndim(sigma) == 0
-    broadening = sketch = None
-    if inverted.wavelength is not None:
-        how = inverted.wavelength, limits, options.limb_darkening
-        # near enough to start from, where the instrument is not the same everywhere
-        sketch = Broadening.from_limits(*how, float(np.median(sigma)), already)
-        broadening = sketch
-        if not is_fourier:
-            broadening = Broadening.from_limits(*how, 0.0, already)
+    sigma, matrix = 0.0, None
+    if "resolving_power" not in limits:
+        sigma, matrix = _resolution(inverted, spectra, options, wavelength)
     with_velocity = inverted.wavelength is not None and (
         options.velocity_range is not None
     )
     if with_velocity:
         _check_velocity_range(options.velocity_range)
+    offsets, arm = [], spectra.arm
+    if options.arm_offsets is not None:
+        arm = np.zeros(spectra.shape[1], dtype=np.int64) if arm is None else arm
+        n_arms = 1 + int(np.max(arm))
+        offsets = _arm_offsets(options.arm_offsets, n_arms, with_velocity)
     needs_wavelength = (
         with_velocity
-        or broadening
+        or any(high for _, high in limits.values())
         or options.continuum_degree is not None
         or options.integrate_pixels
-        or not is_fourier
+        or np.any(sigma)
     )
     if wavelength is None and needs_wavelength:
         wavelength = inverted.wavelength
     _require_overlap(inverted, spectra, wavelength, options.velocity_range)
-    instrument, offsets, arm = None, [], spectra.arm
-    if arm is None and options.arm_offsets is not None:
-        arm = np.zeros(spectra.shape[1], dtype=np.int64)
-    if wavelength is not None:
-        instrument = Instrument(
-            wavelength,
-            None if is_fourier else sigma,
-            matrix,
-            arm,
-            options.integrate_pixels,
-            C_KMS * float(np.median(np.diff(np.log(inverted.wavelength)))),
-        )
-        offsets = _arm_offsets(options.arm_offsets, instrument.n_arms, with_velocity)
-    nuisances = broadening.free if broadening else []
-    nuisances += [f"velocity_offset_{i + 1}" for i in range(len(offsets))]
-    nuisances += [VELOCITY] * with_velocity
-    starts = Starts(inverted, sketch)
     task = Task(
         inverted=inverted,
         options=options,
+        spectra=spectra,
         wavelength=wavelength,
-        instrument=instrument,
-        broadening=broadening,
+        widths=limits,
+        sigma=sigma,
+        matrix=matrix,
         arm=arm,
         offsets=offsets,
         with_velocity=with_velocity,
-        nuisances=nuisances,
-        constraints=None,
-        starts=starts,
-        directions=Directions(
-            inverted.wavelength, starts.velocity_templates, inverted.device
-        ),
     )
-    task.constraints = Constraints.from_mappings(
-        [*inverted.label_names, *nuisances],
+    widths = [name for name, (_, high) in limits.items() if high]
+    _refuse_double(inverted.label_names, [*widths, *task.nuisances])
+    constraints = Constraints.from_mappings(
+        [*inverted.label_names, *task.nuisances],
+        [*inverted.label_units, *map(nuisance_unit, task.nuisances)],
         len(spectra),
         options.fixed,
         options.priors,
         *task.limits,
     )
-    if with_velocity:
-        task.scan = VelocityScan(
-            inverted.wavelength,
-            starts.velocity_templates,
-            options.velocity_range,
-            free_level=options.continuum_degree is not None,
-        )
-    return task
+    if options.resolving_power is None:
+        _warn_unstated(inverted, spectra)
+    return replace(task, constraints=constraints)
+
+
+def _refuse_double(label_names, nuisances):
+    """Refuse parameters of the fit that are labels of the emulator as well."""
+    for name in nuisances:
+        if name in label_names:
+            argument = "velocity_range" if name == VELOCITY else name
+            raise ValueError(
+                f"`{argument}` must be {'None' if name == VELOCITY else '0'} for an "
+                f"emulator with the label {name!r}, which already does the same to its "
+                "spectra. Or train an emulator without that label."
+            )
 
 
 def is_broadened(inverted, options):
@@ -244,7 +259,7 @@ def is_broadened(inverted, options):
     ----------
     inverted : Inverted
         The emulator.
-    options : Options or AbundanceRegressor
+    options : Options
         With one resolving power, or none.
 
     Returns
@@ -255,7 +270,7 @@ def is_broadened(inverted, options):
     limits = _checked_limits(inverted, options)
     return bool(
         any(high for _, high in limits.values())
-        or np.any(_given_sigma(inverted, options.resolving_power))
+        or np.any(_given_sigma(inverted, options.given_power))
     )
 
 
@@ -270,12 +285,14 @@ def _checked_limits(inverted, options):
         )
     is_wanted = any(high for _, high in limits.values())
     is_wanted |= options.integrate_pixels or options.arm_offsets is not None
-    is_wanted |= options.resolving_power is not None
+    is_wanted |= options.given_power is not None
+    is_wanted |= options.wants_velocity
     if inverted.wavelength is None and is_wanted:
         raise ValueError(
-            "`resolving_power`, `integrate_pixels`, `arm_offsets`, `vsini` and `vmac` "
-            "must keep their defaults for an emulator without wavelengths. Pass "
-            "`wavelength=` and `medium=` to SpectrumEmulator and train it again."
+            "`velocity_range`, `resolving_power`, `integrate_pixels`, `arm_offsets`, "
+            "`vsini` and `vmac` must keep their defaults for an emulator without "
+            "wavelengths, or inside of another estimator. Pass `wavelength=` and "
+            "`medium=` to SpectrumEmulator and train it again, on its own."
         )
     if isinstance(options.resolving_power, tuple):
         limits["resolving_power"] = _power_limits(inverted, options.resolving_power)
@@ -355,25 +372,32 @@ def _check_degree(inverted, degree):
         )
 
 
-def _resolution(inverted, spectra, resolving_power, wavelength):
+def _resolution(inverted, spectra, options, wavelength):
     """Width of the instrument in km/s, beyond that of the emulator, and a matrix.
 
     The width is one number, or one for each pixel of shape (n, P); `wavelength` of the
     pixels is None for those of the emulator.
     """
+    matrix, resolving_power = None, options.resolving_power
+    if options.is_as_sharp:
+        return 0.0, None
     if resolving_power is None:
-        if spectra.resolution_matrix is not None:
+        matrix, resolving_power = spectra.resolution_matrix, spectra.resolving_power
+        if resolving_power is None:
+            return 0.0, matrix
+        if matrix is not None:
             # which says it better than a resolving power does
-            return 0.0, spectra.resolution_matrix
-        resolving_power = spectra.resolving_power
-        if resolving_power is not None and inverted.resolving_power is None:
-            warnings.warn(
-                "The spectra state their resolving power, but the emulator does not "
-                "know its own: no instrument is allowed for. Pass `resolving_power=` "
-                "to SpectrumEmulator.",
-                stacklevel=5,
-            )
-            return 0.0, None
+            has_matrix = ~_is_sharp(matrix)[:, None]
+            resolving_power = np.where(has_matrix, np.nan, resolving_power)
+        if inverted.resolving_power is None:
+            if np.isfinite(resolving_power).any():
+                warnings.warn(
+                    "The spectra state their resolving power, but the emulator does "
+                    "not know its own: no instrument is allowed for. Pass "
+                    "`resolving_power=` to SpectrumEmulator.",
+                    stacklevel=5,
+                )
+            return 0.0, matrix
     if np.ndim(resolving_power):
         try:
             np.broadcast_to(resolving_power, spectra.shape)
@@ -384,13 +408,42 @@ def _resolution(inverted, spectra, resolving_power, wavelength):
                 f"{np.shape(resolving_power)}."
             ) from error
     sigma = _given_sigma(inverted, resolving_power, wavelength)
-    if np.ndim(sigma) == 0:
-        return sigma, None
-    sigma = np.broadcast_to(sigma, spectra.shape)
-    seen = spectra.ivar > 0
-    if not seen.any() or np.ptp(sigma[seen]) < 1e-9:
-        return float(sigma[seen].mean()) if seen.any() else 0.0, None
-    return sigma, None
+    if np.ndim(sigma):
+        sigma = np.broadcast_to(sigma, spectra.shape)
+    return sigma, matrix
+
+
+def _is_sharp(matrix):
+    """Whether pixels of stars see one point each, as those without a matrix do."""
+    middle = matrix.shape[2] // 2
+    others = np.delete(matrix, middle, axis=2)
+    return (matrix[:, :, middle] == 1).all(axis=1) & ~others.any(axis=(1, 2))
+
+
+def _warn_unstated(inverted, spectra):
+    """Warn of spectra of unknown resolving power: they are taken as sharp."""
+    if inverted.resolving_power is None or spectra.wavelength is None:
+        return
+    unknown = spectra.ivar > 0
+    if spectra.resolving_power is not None:
+        unknown = unknown & np.isnan(spectra.resolving_power)
+    if spectra.resolution_matrix is not None:
+        unknown = unknown & _is_sharp(spectra.resolution_matrix)[:, None]
+    rows = np.flatnonzero(unknown.any(axis=1))
+    if len(rows):
+        known = np.unique(np.round(inverted.resolving_power))[[0, -1]]
+        told = " to ".join(f"{power:g}" for power in sorted(set(known)))
+        warnings.warn(
+            f"{len(rows)} of {len(spectra)} spectra state no resolving power, the "
+            f"first is spectrum {rows[0]}. They are taken to be as sharp as those of "
+            f"the emulator, of {told}. If they are not, labels are wrong, and no flag "
+            "shows it: [Fe/H] was off by 7 of its errors for spectra of 20 000 and an "
+            "emulator of infinite resolving power. Pass `resolving_power=` to the "
+            "regressor: theirs, or 'emulator' if they are as sharp. Or set "
+            'spectrum.meta["resolving_power"].',
+            ResolutionWarning,
+            stacklevel=5,
+        )
 
 
 def _given_sigma(inverted, resolving_power, wavelength=None):
@@ -412,7 +465,8 @@ def _given_sigma(inverted, resolving_power, wavelength=None):
     if power.ndim == 0 and np.isnan(power):
         raise ValueError(
             "`resolving_power` must be a positive number, one for each pixel, a tuple "
-            f"of a smallest and a largest one, or None; got {resolving_power!r}."
+            "of a smallest and a largest one, 'emulator' or None; got "
+            f"{resolving_power!r}."
         )
     has = inverted.resolving_power
     if np.ndim(has) and wavelength is not None:
@@ -421,6 +475,10 @@ def _given_sigma(inverted, resolving_power, wavelength=None):
         return float(velocity_sigma(power, has))
     # unknown where there is nothing to see
     power = np.where(np.isnan(power), has, power)
+    if np.ndim(has) and wavelength is not None:
+        # what the emulator does not cover is not used, whatever is said of it
+        covered = is_covered(wavelength, wavelength, inverted.wavelength)
+        power = np.where(covered, power, np.minimum(power, has))
     return velocity_sigma(power, has)
 
 
@@ -471,20 +529,41 @@ def _observed_wavelength(inverted, spectra):
                 "objects, if the emulator was trained with wavelengths."
             )
         return None
-    if inverted.wavelength is None:
-        if inverted.n_pixels == n_pixels and spectra.wavelength.ndim == 1:
-            return None
+    if inverted.wavelength is not None:
+        return _converted(spectra, inverted.medium)
+    if inverted.pixels is None:
         raise ValueError(
-            "`X` has wavelengths, but the emulator was trained without. Pass "
-            "`wavelength=` and `medium=` to SpectrumEmulator and train it again."
+            "`X` has wavelengths, but those of the emulator are not known. Pass "
+            "`wavelength=` and `medium=` to SpectrumEmulator and train it again, or "
+            "plain arrays of flux on the pixels of the emulator."
         )
+    wavelength = spectra.wavelength
+    if inverted.pixels_medium is not None:
+        wavelength = _converted(spectra, inverted.pixels_medium)
+    if (
+        n_pixels != inverted.n_pixels
+        or not (
+            np.isclose(wavelength, inverted.pixels, rtol=_SAME, atol=0)
+            | (spectra.ivar == 0)
+        ).all()
+    ):
+        raise WavelengthMismatchError(
+            "`X` must be on the wavelengths of the training spectra, as the emulator "
+            "cannot be evaluated at others: SpectrumEmulator can, without other "
+            "estimators around it. Resample the spectra, or train such an emulator."
+        )
+    return None
+
+
+def _converted(spectra, medium):
+    """Wavelengths of the spectra in the medium of the emulator."""
     if spectra.medium is None:
         raise ValueError(
             "`medium` of the spectra is not known. Pass "
             "AbundanceRegressor(..., medium='air') or 'vacuum', or set "
             'spectrum.meta["medium"]: they differ by 80 km/s.'
         )
-    return convert_medium(spectra.wavelength, spectra.medium, inverted.medium)
+    return convert_medium(spectra.wavelength, spectra.medium, medium)
 
 
 def _check_velocity_range(velocity_range):

@@ -2,8 +2,6 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ from sk_payne.emulators._device import (
     resolve_device,
     seed_random_state,
 )
-from sk_payne.emulators._flux import StackedFlux, TrainingFlux
 from sk_payne.emulators._net import make_net
 from sk_payne.emulators._processes import (
     check_agreement,
@@ -28,68 +25,21 @@ from sk_payne.emulators._processes import (
     take_from_first,
 )
 from sk_payne.exceptions import TrainingInterruptedWarning
-from sk_payne.networks import Recipe, fast_products, float64_device
+from sk_payne.networks import fast_products, float64_device
 from sk_payne.trained import (
-    Description,
     Domain,
     HeldOutErrors,
-    Scaling,
     TorchEmulator,
     TrainedEmulator,
     Training,
     row_blocks,
 )
 
-__all__ = ["Plan", "begin", "train"]
+__all__ = ["begin", "train"]
 
 # torch's global random state seeds the first weights, dropout and the like: one
 # training at a time may hold it.
 _RANDOM_STATE = threading.RLock()
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Everything that is decided before the first step of a training.
-
-    Parameters
-    ----------
-    arch : str or type
-        Architecture, as given by the user.
-    arch_params : dict or None
-        Options of the architecture, as given by the user.
-    description : Description
-        Columns of P and F.
-    scaling : Scaling
-        Scaling of labels and flux.
-    recipe : Recipe
-        Recipe in full.
-    build : callable
-        Takes nothing; returns a network with its first weights, and all its options.
-    labels : ndarray of shape (n_all, n_labels)
-        Stellar parameters of all spectra to train on: the new ones, then those that
-        are rehearsed.
-    flux : TrainingFlux or StackedFlux of shape (n_all, n_wavelengths)
-        Their flux.
-    new : TrainingFlux of shape (n_new, n_wavelengths)
-        Flux of the new spectra alone, of which some may be held out.
-    identity : dict
-        Fingerprint of the "spectra", and "settings": training goes on from a state
-        only if both are the same.
-    provenance : dict
-        Provenance of the trained emulator.
-    """
-
-    arch: str | type
-    arch_params: Mapping | None
-    description: Description
-    scaling: Scaling
-    recipe: Recipe
-    build: Callable
-    labels: np.ndarray
-    flux: TrainingFlux | StackedFlux
-    new: TrainingFlux
-    identity: Mapping
-    provenance: Mapping
 
 
 def begin(plan, estimator, state=None):
@@ -275,7 +225,7 @@ def _run(plan, start, held_out, device, estimator):
         _make_dataset(plan, held_out, module, device) if len(held_out) else None,
         device=device,
         start=start,
-        callbacks=list(estimator.callbacks or []),
+        callbacks=_as_list(estimator.callbacks),
         verbose=estimator.verbose,
         checkpoint=estimator.checkpoint,
     )
@@ -289,6 +239,17 @@ def _run(plan, start, held_out, device, estimator):
             f"of `recipe`; it was {recipe.lr}."
         )
     return module.requires_grad_(False).eval().to(device), network_params, net
+
+
+def _as_list(callbacks):
+    if callbacks is None:
+        return []
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(
+            "`callbacks` must be a list of skorch callbacks; got "
+            f"{type(callbacks).__name__}. Put it into a list."
+        )
+    return list(callbacks)
 
 
 def _read_history(net):

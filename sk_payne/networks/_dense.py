@@ -5,10 +5,9 @@ They are here as the published baselines, and because nothing predicts faster.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from sk_payne.networks._activations import build_activation
+from sk_payne.networks._activations import build_activation, value_and_slope
 from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
@@ -52,19 +51,17 @@ class _Dense(Architecture):
         activation is computed once for all labels, which torch's forward mode does
         not see.
         """
-        n_labels = labels.shape[1]
-        unit = torch.eye(n_labels, dtype=labels.dtype, device=labels.device)
-        tangents = unit.expand(len(labels), -1, -1)
+        tangents = None
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
                 labels = layer(labels)
-                tangents = tangents @ layer.weight.T
+                weights = layer.weight.T
+                if tangents is None:
+                    tangents = weights.expand(len(labels), *weights.shape)
+                else:
+                    tangents = tangents @ weights
             else:
-                with torch.enable_grad():
-                    before = labels.detach().requires_grad_()
-                    after = layer(before)
-                    (slope,) = torch.autograd.grad(after.sum(), before)
-                labels = after.detach()
+                labels, slope = value_and_slope(layer, labels)
                 tangents = tangents * slope[:, None]
         return labels, tangents
 

@@ -96,7 +96,7 @@ def _onednn_is_faster() -> bool:
 
 def _is_amd() -> bool:
     try:
-        processor = Path("/proc/cpuinfo").read_text()
+        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         processor = platform.processor()
     return "AuthenticAMD" in processor

@@ -8,8 +8,9 @@ from specutils import Spectrum
 
 from sk_payne import AbundanceRegressor
 from sk_payne.abundances._inverted import as_inverted
-from sk_payne.abundances._reach import cut_to, pixels_in_reach
-from sk_payne.abundances._task import Options
+from sk_payne.abundances._part import Part, Shelf
+from sk_payne.abundances._reach import pixels_in_reach
+from sk_payne.abundances._task import Options, prepare
 from sk_payne.spectra import as_spectra, doppler_factor
 
 
@@ -71,17 +72,31 @@ def test_spectra_elsewhere_are_left_whole_for_the_error(emulator, star):
     assert pixels_in_reach(as_inverted(emulator), far, Options()) == slice(None)
 
 
-def test_what_belongs_to_pixels_is_cut_with_them(star):
+def test_what_belongs_to_pixels_is_cut_with_them(emulator, star):
     spectra = as_spectra(star)
     n = spectra.shape[1]
     spectra = spectra.replace(resolution_matrix=np.full((1, n, 3), 1 / 3))
-    powers = np.linspace(1e4, 2e4, n)
-    cut, options = cut_to(slice(10, 30), spectra, Options(resolving_power=powers))
-    np.testing.assert_array_equal(cut.flux, spectra.flux[:, 10:30])
-    np.testing.assert_array_equal(cut.wavelength, spectra.wavelength[10:30])
-    np.testing.assert_array_equal(options.resolving_power, powers[10:30])
-    assert cut.resolution_matrix.shape == (1, 20, 3)
-    assert cut.resolving_power.shape == (1, 20)
-    assert cut.n_pixels.tolist() == [20]
-    both = Options(resolving_power=(1e4, 2e4))
-    assert cut_to(slice(10, 30), spectra, both)[1] is both
+    inverted, options = as_inverted(emulator), Options(integrate_pixels=True)
+    part = whole_part(inverted, spectra, options)
+    seen = pixels_in_reach(inverted, spectra, options)
+    assert 0 < len(part.pixels) < n
+    np.testing.assert_array_equal(part.pixels, np.arange(n)[seen])
+    np.testing.assert_array_equal(part.flux, spectra.flux[:, seen])
+    np.testing.assert_array_equal(part.wavelength, spectra.wavelength[seen])
+    assert part.instrument.sampling(np.array([0])).n_pixels == len(part.pixels)
+
+
+def test_padding_and_pixels_of_other_stars_are_no_part_of_a_star(emulator, star):
+    inverted = as_inverted(emulator)
+    longer, shorter = as_spectra([star, star[:-7]]), as_spectra([star[:-7]])
+    task = prepare(inverted, longer, Options())
+    part = Part(task, Shelf(task), np.array([1]))
+    alone = whole_part(inverted, shorter, Options())
+    np.testing.assert_array_equal(part.pixels, alone.pixels)
+    np.testing.assert_array_equal(part.flux, alone.flux)
+    np.testing.assert_array_equal(np.ravel(part.wavelength), alone.wavelength)
+
+
+def whole_part(inverted, spectra, options):
+    task = prepare(inverted, spectra, options)
+    return Part(task, Shelf(task), np.arange(len(spectra)))
