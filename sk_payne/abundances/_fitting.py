@@ -159,7 +159,9 @@ def _in_threads(parts, function, n_threads):
             yield part, function(part)
         return
     waiting = deque()
-    pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=[1])
+    pool = ThreadPoolExecutor(
+        n_threads, initializer=torch.set_num_threads, initargs=[1]
+    )
     try:
         for part in parts:
             # with the settings of the caller, which numpy and warnings look at
@@ -188,9 +190,7 @@ def _rows_of_parts(task, shelf):
     if task.wavelength is not None and np.ndim(task.sigma):
         numbers += 128
     step = max(1, _MEMORY // (numbers * max(task.spectra.shape[1], 1)))
-    for _, rows in groupby(
-        order, lambda row: (shelf.width(row), kind_of(task, row))
-    ):
+    for _, rows in groupby(order, lambda row: (shelf.width(row), kind_of(task, row))):
         rows = np.array(list(rows))
         for first in range(0, len(rows), step):
             yield rows[first : first + step]

@@ -234,7 +234,10 @@ class _State:
         In blocks that fit the cache of a CPU; derivatives at the place before, if any,
         tell about the curvature of the model.
         """
-        n, n_together = len(self.every[rows]), max(1, _CACHE // self.jacobian[0].numel())
+        n, n_together = (
+            len(self.every[rows]),
+            max(1, _CACHE // self.jacobian[0].numel()),
+        )
         if self.xp is np and n > n_together:
             parts = np.array_split(self.every[rows], -(-n // n_together))
         else:
@@ -397,9 +400,7 @@ class _State:
         )
 
 
-def _damped_step(
-    normal, gradient, parameters, low, high, damping, scale, unit, xp
-):
+def _damped_step(normal, gradient, parameters, low, high, damping, scale, unit, xp):
     """Solve for the step within the bounds, and tell by how much chi2 should fall.
 
     A parameter that would cross its bound stops there, and the others are solved for

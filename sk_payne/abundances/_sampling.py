@@ -245,12 +245,14 @@ def _pixel_steps(wavelength, arm):
     )
     width = (before + behind) / 2
     known = ~np.isnan(width)
-    usual = [np.median(w[k]) if k.any() else 0.0 for w, k in zip(width, known, strict=True)]
+    usual = [
+        np.median(w[k]) if k.any() else 0.0 for w, k in zip(width, known, strict=True)
+    ]
     return np.where(known, width, np.array(usual)[:, None])
 
 
 def _beside(steps, *, of_pixels=False):
-    """Steps before and behind each step, or each pixel; NaN where there is none."""
+    """Give the steps before and behind each step, or each pixel; NaN at the ends."""
     end = 1 if of_pixels else 0
     padded = np.pad(steps, ((0, 0), (1, 1)), constant_values=np.nan)
     n = steps.shape[1] + end

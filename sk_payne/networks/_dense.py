@@ -5,7 +5,6 @@ They are here as the published baselines, and because nothing predicts faster.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from sk_payne.networks._activations import build_activation, value_and_slope

@@ -172,9 +172,7 @@ def test_catalogue_of_any_chunks_has_the_same_bits(
     folder = tmp_path_factory.mktemp("catalogue") / "stars"
     # arms go as the items they are
     stars = [spectra[i % (N_STARS - 2)] for i in rows]
-    path = measure_catalogue(
-        regressor, stars, folder, chunk_size=chunk_size, verbose=0
-    )
+    path = measure_catalogue(regressor, stars, folder, chunk_size=chunk_size, verbose=0)
     table = read_catalogue(path)
     assert_bits(table, expected, [i % (N_STARS - 2) for i in rows])
 
