@@ -4,6 +4,7 @@ It is here so that the whole job can be seen at work before a line of code is wr
 """
 
 import argparse
+import io
 import sys
 import time
 import warnings
@@ -79,6 +80,11 @@ def _parser():
         "label_units, medium, resolving_power",
     )
     parser.add_argument(
+        "--drop-bad",
+        action="store_true",
+        help="leave out spectra of --grid whose labels or flux are not finite",
+    )
+    parser.add_argument(
         "--medium",
         choices=("air", "vacuum"),
         help="of the wavelengths of --grid, if the file does not say",
@@ -151,7 +157,16 @@ def _read(arguments):
     if arguments.grid is None:
         grid = load_sme_grid()
         return grid, grid.train_indices, grid.test_indices
-    grid = read_grid(arguments.grid)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        grid = read_grid(arguments.grid, drop_bad=arguments.drop_bad)
+    for warning in caught:
+        print(f"Note: {warning.message}")
+    if grid.mask is not None and grid.mask.any():
+        print(
+            f"Note: the grid marks {np.count_nonzero(grid.mask)} flux values as bad; "
+            "they are learned like the others. Repair or leave out these spectra."
+        )
     if arguments.medium is not None:
         if grid.medium not in (None, arguments.medium):
             raise ValueError(
@@ -284,7 +299,9 @@ def _write_table(path, table, recovery):
     for i, name in enumerate(recovery.label_names):
         unit = table[name].unit
         table[f"{name}_true"] = recovery.true[:, i] * unit
-    table.write(path, format="ascii.ecsv", overwrite=True)
+    text = io.StringIO()
+    table.write(text, format="ascii.ecsv")
+    path.write_text(text.getvalue(), encoding="utf-8")
     print(f"\nWrote {path}")
 
 
@@ -299,7 +316,9 @@ def _draw(arguments, emulator, quality, recovery, spectra, table):
     from matplotlib import pyplot
 
     names = recovery.label_names
-    order = np.argsort(recovery.summary()["scatter"] / np.ptp(recovery.true, axis=0))
+    spread = np.ptp(recovery.true, axis=0)
+    spread[spread == 0] = np.inf  # one star
+    order = np.argsort(recovery.summary()["scatter"] / spread)
     shown = [names[i] for i in sorted(order[:_N_PANELS])]
     figure = pyplot.figure(figsize=(12, 13), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=(1.1, 1, 1.5))
@@ -345,4 +364,7 @@ def _fit_display(emulator, recovery, spectra, table, star, snr):
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that lacks a letter gets a "?"
+        stream.reconfigure(errors="replace")
     sys.exit(main())

@@ -8,7 +8,9 @@ import difflib
 __all__ = [
     "ExtrapolationWarning",
     "FileFormatError",
+    "ResolutionWarning",
     "TrainingInterruptedWarning",
+    "UnreadColumnWarning",
     "WavelengthMismatchError",
 ]
 
@@ -19,6 +21,14 @@ class ExtrapolationWarning(UserWarning):
 
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped by hand before its last step."""
+
+
+class ResolutionWarning(UserWarning):
+    """Spectra state no resolving power, though the emulator knows its own."""
+
+
+class UnreadColumnWarning(UserWarning):
+    """A file has columns or images that may be errors or masks and were not read."""
 
 
 class WavelengthMismatchError(ValueError):

@@ -1,7 +1,13 @@
 """Fixtures of all tests: tiny emulators that are fitted once, and figures."""
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+
+# Tiny networks are slower on two threads than on one; processes that tests start get
+# one as well. Libraries read this when they are imported.
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import pytest
 import torch
@@ -10,7 +16,15 @@ from sk_payne import SpectrumEmulator
 from sk_payne.datasets import make_spectra
 from sk_payne.networks import NETWORKS
 
-# Tiny networks are slower on two threads than on one.
+_FAKE = Path(__file__).with_name("fake_accelerator.py")
+_spec = importlib.util.spec_from_file_location("fake_accelerator", _FAKE)
+fake_accelerator = importlib.util.module_from_spec(_spec)
+sys.modules["fake_accelerator"] = fake_accelerator
+_spec.loader.exec_module(fake_accelerator)
+
+# A device of this machine for the tests of devices; pretended ones if there is none.
+REAL_DEVICE = os.environ.get("SK_PAYNE_DEVICE")
+
 torch.set_num_threads(1)
 
 # As small as still learns something in a few steps; others have their default size.
@@ -35,6 +49,16 @@ def data_file():
         return folder / name
 
     return find
+
+
+@pytest.fixture(params=[REAL_DEVICE] if REAL_DEVICE else ["cuda", "mps"])
+def device(request):
+    """Name of a device, pretended or that of the variable SK_PAYNE_DEVICE."""
+    if REAL_DEVICE:
+        yield REAL_DEVICE
+        return
+    with fake_accelerator.pretend(request.param):
+        yield request.param
 
 
 @pytest.fixture(scope="session")

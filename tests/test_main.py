@@ -103,6 +103,24 @@ def test_command_wants_to_know_the_medium(grid_file, tmp_path, capsys):
     assert "Pass --medium" in capsys.readouterr().err
 
 
+def test_command_leaves_out_bad_spectra_on_demand(grid_file, tmp_path, capsys):
+    contents = dict(np.load(grid_file))
+    contents["flux"][5, 7] = contents["labels"][9, 0] = np.nan
+    contents["mask"] = np.zeros(contents["flux"].shape, bool)
+    contents["mask"][11, 13] = True
+    np.savez(grid_file, **contents)
+    common = ("--grid", grid_file, "--medium", "air", "--out", tmp_path / "out")
+    assert run(*common) == 1
+    assert "row 9. Pass drop_bad=True (--drop-bad in" in capsys.readouterr().err
+    steps = ("--arch", "payne", "--max-steps", 5, "--stars", 2)
+    assert run(*common, *steps, "--drop-bad") == 0
+    printed = capsys.readouterr().out
+    assert "Note: 2 of the 211 spectra" in printed
+    assert "are not finite: rows 5, 9." in printed
+    assert "Note: the grid marks 1 flux values as bad" in printed
+    assert "Grid: 189 spectra to learn from and 20 to judge by" in printed
+
+
 def test_command_can_be_interrupted(grid_file, tmp_path, capsys, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
@@ -134,5 +152,13 @@ def test_help_names_every_option(capsys):
         main(["--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
-    for option in ("--arch", "--grid", "--out", "--device", "--emulator", "--medium"):
+    for option in (
+        "--arch",
+        "--grid",
+        "--out",
+        "--device",
+        "--emulator",
+        "--medium",
+        "--drop-bad",
+    ):
         assert option in printed

@@ -26,7 +26,7 @@ from sk_payne.abundances._chunks import (
     start_here,
     start_on_workers,
 )
-from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._inverted import inverted_of
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra import SpectrumSet
 
@@ -143,9 +143,7 @@ def measure_catalogue(
     _check_arguments(regressor, spectra, chunk_size)
     regressor = copy(regressor)
     regressor.verbose = 0
-    emulator = getattr(regressor, "emulator_", regressor.emulator)
-    box = getattr(regressor, "_box", None)
-    inverted = as_inverted(emulator, regressor.bounds, training_box=box)
+    inverted = inverted_of(regressor)
     # before anything is written, so that what is wrong with all stars is said at once
     nothing = SpectrumSet(*np.zeros((2, 1, inverted.n_pixels)))
     blank = regressor.measure(nothing, combinations=combinations)
@@ -361,7 +359,7 @@ def _read_part(path):
     from astropy.table import QTable
 
     try:
-        table = QTable.read(path, format="ascii.ecsv")
+        table = QTable.read(path, format="ascii.ecsv", encoding="utf-8")
         table.meta["catalogue"]["n_items"]
     except Exception as error:  # of whatever a damaged file looks like
         raise FileFormatError(

@@ -3,12 +3,11 @@
 It is here to translate what users say by name into numbers for every star.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from sk_payne.exceptions import did_you_mean
+from sk_payne.inputs import read_mapping, to_floats
 
 __all__ = ["Constraints"]
 
@@ -30,21 +29,22 @@ class Constraints:
     error: np.ndarray
 
     @classmethod
-    def from_mappings(cls, names, n, fixed, priors, low, high):
+    def from_mappings(cls, names, units, n, fixed, priors, low, high):
         """Take what a user says.
 
         Parameters
         ----------
-        names : list of str
+        names, units : list of str
             Of the parameters.
         n : int
             Stars.
         fixed : mapping of str to float or array-like of shape (n,), or None
-            Values; NaN leaves the parameter of a star free.
+            Values; NaN and masked ones leave the parameter of a star free.
         priors : mapping of str to tuple of float or array-like of shape (n,), or None
-            Mean and standard deviation.
+            Mean and standard deviation; stars for which one is masked have none.
         low, high : ndarray of shape (n_parameters,)
-            Within which fixed values must be.
+            Within which fixed values must be. A parameter whose limits are alike is
+            fixed.
 
         Returns
         -------
@@ -58,34 +58,13 @@ class Constraints:
         """
         shape = n, len(names)
         found = cls(np.full(shape, np.nan), np.zeros(shape), np.full(shape, np.inf))
-        for name, value in _items("fixed", fixed, names):
+        found.value[:, low >= high] = low[low >= high]
+        for name, value in read_mapping(fixed, argument="fixed", names=names).items():
             i = names.index(name)
-            column = _per_star(f"fixed[{name!r}]", value, n)
-            outside = (column < low[i]) | (column > high[i])
-            if outside.any():
-                raise ValueError(
-                    f"`fixed[{name!r}]` must be between {low[i]:g} and {high[i]:g}, "
-                    f"where the model is known; got {column[outside][0]:g}."
-                )
-            found.value[:, i] = column
-        for name, value in _items("priors", priors, names):
+            found._fix(i, f"fixed[{name!r}]", value, units[i], low[i], high[i])
+        for name, value in read_mapping(priors, argument="priors", names=names).items():
             i = names.index(name)
-            if not isinstance(value, list | tuple) or len(value) != 2:
-                raise ValueError(
-                    f"`priors[{name!r}]` must be a mean and a standard deviation; got "
-                    f"{value!r}. Limits go into `bounds`."
-                )
-            mean = _per_star(f"priors[{name!r}]", value[0], n)
-            error = _per_star(f"priors[{name!r}]", value[1], n)
-            good = np.isfinite(mean) & (error > 0) | np.isinf(error)
-            if not good.all():
-                raise ValueError(
-                    f"`priors[{name!r}]` must have finite means and positive standard "
-                    f"deviations, infinite for none; got {mean[~good][0]:g} and "
-                    f"{error[~good][0]:g}."
-                )
-            found.mean[:, i] = np.where(np.isinf(error), 0.0, mean)
-            found.error[:, i] = error
+            found._set_prior(i, f"priors[{name!r}]", value, units[i])
         return found
 
     def of(self, rows):
@@ -101,30 +80,54 @@ class Constraints:
         """Which parameters are fixed, of shape (n, n_parameters)."""
         return np.isfinite(self.value)
 
-
-def _items(argument, mapping, names):
-    """Check names."""
-    if mapping is None:
-        return []
-    if not isinstance(mapping, Mapping):
-        raise TypeError(
-            f"`{argument}` must map names of parameters to values; got "
-            f"{type(mapping).__name__}. Parameters are {names}."
-        )
-    for name in mapping:
-        if name not in names:
+    def _fix(self, i, argument, value, unit, low, high):
+        column = _per_star(argument, value, len(self.value), unit)
+        outside = (column < low) | (column > high)
+        if outside.any():
             raise ValueError(
-                f"`{argument}` must name parameters of the fit, {names}; got {name!r}."
-                f"{did_you_mean(str(name), names)}"
+                f"`{argument}` must be between {low:g} and {high:g}, where the model "
+                f"is known; got {np.extract(outside, column)[0]:g}."
             )
-    return list(mapping.items())
+        self.value[:, i] = np.where(np.isnan(column), self.value[:, i], column)
+
+    def _set_prior(self, i, argument, value, unit):
+        if not isinstance(value, list | tuple | np.ndarray) or len(value) != 2:
+            raise ValueError(
+                f"`{argument}` must be a mean and a standard deviation; got "
+                f"{value!r}. Limits go into `bounds`."
+            )
+        n = len(self.value)
+        mean = _per_star(argument, value[0], n, unit)
+        error = _per_star(argument, value[1], n, unit, is_difference=True)
+        # one NaN for all stars is a slip, one among many says that it is not known
+        unknown = np.zeros(n, dtype=bool)
+        for column in (mean, error):
+            unknown |= np.isnan(column) & (column.ndim == 1)
+        none = unknown | np.isinf(error)
+        good = none | np.isfinite(mean) & (error > 0)
+        if not good.all():
+            mean, error = (
+                np.broadcast_to(column, n)[~good] for column in (mean, error)
+            )
+            raise ValueError(
+                f"`{argument}` must have finite means and positive standard "
+                f"deviations, infinite for none; got {mean[0]:g} and {error[0]:g}."
+            )
+        self.mean[:, i] = np.where(none, 0.0, mean)
+        self.error[:, i] = np.where(none, np.inf, error)
 
 
-def _per_star(argument, value, n):
-    value = np.asarray(value, dtype=np.float64)
+def _per_star(argument, value, n, unit, **options):
+    """Give one number, or one for each star, with NaN for what is masked."""
+    try:
+        value = to_floats(
+            value, argument=argument, unit=unit, missing=np.nan, **options
+        )
+    except TypeError as error:
+        raise ValueError(str(error)) from error
     if value.shape not in ((), (n,)):
         raise ValueError(
             f"`{argument}` must be one number, or one for each of the {n} stars; got "
             f"the shape {value.shape}."
         )
-    return np.broadcast_to(value, (n,))
+    return value

@@ -443,9 +443,9 @@ class _SecondOrder:
 
     def _rise(self, features, samples, i, step):
         """Rise of chi2 by a step of one parameter, and what changes of the features."""
-        others = torch.tensor([j for j in range(self.n) if j != i])
-        others = others.to(self.pair.device)
-        own = torch.tensor([i, self.n + i]).to(self.pair.device)
+        device = self.pair.device
+        others = torch.tensor([j for j in range(self.n) if j != i], device=device)
+        own = torch.tensor([i, self.n + i], device=device)
         place = torch.cat([own, self.pair[i, others]])
         value = samples[:, :, i]
         change = torch.cat(

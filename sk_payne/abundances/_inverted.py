@@ -3,6 +3,7 @@
 It is here so that our emulators and any other regressor are inverted by one code.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,34 @@ import torch
 from sklearn.frozen import FrozenEstimator
 
 from sk_payne.abundances._models import EmulatorModel, PredictModel
-from sk_payne.exceptions import did_you_mean
+from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.inputs import is_table, read_mapping, to_floats
+from sk_payne.networks import float64_device
 
-__all__ = ["Inverted", "as_inverted"]
+__all__ = ["Inverted", "Trained", "as_inverted", "inverted_of"]
+
+
+@dataclass
+class Trained:
+    """What a regressor saw in training, for emulators that do not keep it.
+
+    Attributes
+    ----------
+    box : ndarray of shape (n_labels, 2)
+        Smallest and largest value of each label.
+    label_names, label_units : list of str or None
+        Of the labels.
+    wavelength : ndarray of shape (n_pixels,) or None
+        In Å.
+    medium : str or None
+        Of the wavelengths.
+    """
+
+    box: np.ndarray
+    label_names: list | None = None
+    label_units: list | None = None
+    wavelength: np.ndarray | None = None
+    medium: str | None = None
 
 
 @dataclass
@@ -32,10 +58,14 @@ class Inverted:
     n_pixels : int
         Wavelengths of the emulator.
     wavelength : ndarray of shape (n_pixels,) or None
-        In Å.
+        In Å; None if the emulator cannot be evaluated at others.
     medium : str or None
         Of the wavelengths.
-    resolving_power : float or None
+    pixels : ndarray of shape (n_pixels,) or None
+        Wavelengths in Å of an emulator that cannot be evaluated at others, if known.
+    pixels_medium : str or None
+        Of these.
+    resolving_power : float, ndarray of shape (n_pixels,) or None
         Of the spectra it was trained on.
     error : ndarray of shape (n_pixels,) or None
         Held-out error of the flux at each wavelength.
@@ -56,6 +86,8 @@ class Inverted:
     n_pixels: int
     wavelength: np.ndarray | None
     medium: str | None
+    pixels: np.ndarray | None
+    pixels_medium: str | None
     resolving_power: float | None
     error: np.ndarray | None
     emulator: Any
@@ -121,18 +153,36 @@ class Inverted:
         return PredictModel(self.source, self.center, self.half_width)
 
 
-def as_inverted(emulator, bounds=None, *, training_box=None):
+def inverted_of(regressor):
+    """Look at the fitted emulator of a regressor, within its bounds.
+
+    Parameters
+    ----------
+    regressor : AbundanceRegressor
+        Fitted, or around a fitted emulator.
+
+    Returns
+    -------
+    inverted : Inverted
+        The view.
+    """
+    emulator = getattr(regressor, "emulator_", regressor.emulator)
+    trained = getattr(regressor, "_trained", None)
+    return as_inverted(emulator, regressor.bounds, trained=trained)
+
+
+def as_inverted(emulator, bounds=None, *, trained=None):
     """Look at a fitted emulator, ours or another, the way the fit does.
 
     Parameters
     ----------
     emulator : estimator
-        Fitted; a `FrozenEstimator` is opened.
+        Fitted; a `FrozenEstimator` and the search for the best parameters are opened.
     bounds : array-like of shape (n_labels, 2) or mapping, default=None
         Smallest and largest label values, of all labels or of those that are named.
         If None, those the emulator knows.
-    training_box : array-like of shape (n_labels, 2), default=None
-        What stands for them if the emulator knows none.
+    trained : Trained, default=None
+        What stands for what the emulator does not know of its training.
 
     Returns
     -------
@@ -143,16 +193,36 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
     ------
     ValueError
         If bounds are needed but not given, or are of another shape or order.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        If bounds lie far outside the range that the emulator was trained on.
     """
-    while isinstance(emulator, FrozenEstimator):
-        emulator = emulator.estimator
+    emulator = _opened(emulator)
     own = hasattr(emulator, "to_torch")
-    low, high = _box(emulator, bounds, training_box)
-    names = getattr(emulator, "label_names_", [f"label_{i}" for i in range(len(low))])
+    known = None if trained is None else trained.box
+    if hasattr(emulator, "label_low_"):
+        known = np.stack([emulator.label_low_, emulator.label_high_], axis=1)
+    by_name = isinstance(bounds, Mapping) or is_table(bounds)
+    every = known if bounds is None or by_name else bounds
+    if every is None:
+        raise ValueError(
+            f"`bounds` must be given: {type(emulator).__name__} does not know the "
+            "range of its labels. Pass an array of shape (n_labels, 2)."
+        )
+    n_labels = getattr(emulator, "n_features_in_", len(every))
+    names = _told(emulator, trained, "label_names", n_labels)
+    if names is None:
+        names = [f"label_{i}" for i in range(n_labels)]
+    units = _told(emulator, trained, "label_units", n_labels) or [""] * n_labels
+    low, high = _box(bounds, known, names, units)
     if own:
-        source = single = emulator.to_torch()
-        if emulator.device_ == "cpu":
-            source = emulator.to_torch(dtype=torch.float64)
+        # parameters and wavelengths of the fit are in float64, so the rest joins them
+        device = float64_device(emulator.device_)
+        source = single = emulator.to_torch(device=device)
+        if device.type == "cpu":
+            source = emulator.to_torch(dtype=torch.float64, device=device)
         # as the module itself rounds them
         center = source.label_center.double().cpu().numpy()
         half_width = source.label_half_width.double().cpu().numpy()
@@ -162,16 +232,22 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
         center = (high + low) / 2
         half_width = np.where(high > low, (high - low) / 2, 1.0)
         n_pixels = np.size(emulator.predict(center[None]))
+    wavelength = emulator.wavelength_ if own else None
+    pixels = None, None
+    if wavelength is None:
+        pixels = _pixels(emulator, trained, n_pixels)
     return Inverted(
         center=center,
         half_width=half_width,
         low=low,
         high=high,
-        label_names=list(names),
-        label_units=list(getattr(emulator, "label_units_", [""] * len(low))),
+        label_names=names,
+        label_units=units,
         n_pixels=n_pixels,
-        wavelength=emulator.wavelength_ if own else None,
+        wavelength=wavelength,
         medium=emulator.medium_ if own else None,
+        pixels=pixels[0],
+        pixels_medium=pixels[1],
         resolving_power=emulator.resolving_power_ if own else None,
         error=emulator.held_out_rms_ if own else None,
         emulator=emulator,
@@ -180,43 +256,108 @@ def as_inverted(emulator, bounds=None, *, training_box=None):
     )
 
 
-def _box(emulator, bounds, training_box):
-    known = training_box
-    if hasattr(emulator, "label_low_"):
-        known = np.stack([emulator.label_low_, emulator.label_high_], axis=1)
-    if isinstance(bounds, Mapping):
-        bounds = _named_bounds(emulator, bounds, known)
-    bounds = known if bounds is None else bounds
+def _opened(emulator):
+    """Return the emulator inside of what predicts with it unchanged."""
+    while True:
+        if isinstance(emulator, FrozenEstimator):
+            emulator = emulator.estimator
+        elif hasattr(emulator, "best_estimator_"):
+            emulator = emulator.best_estimator_
+        else:
+            return emulator
+
+
+def _told(emulator, trained, name, n_labels):
+    """Names or units of the labels, as the emulator or its training tells them."""
+    for values in (getattr(emulator, f"{name}_", None), getattr(trained, name, None)):
+        if values is not None and len(values) == n_labels:
+            return list(values)
+    return None
+
+
+def _pixels(emulator, trained, n_pixels):
+    """Wavelengths and medium of what an emulator gives, as far as they are known."""
+    found = [(getattr(trained, "wavelength", None), getattr(trained, "medium", None))]
+    inner = emulator
+    while inner is not None:
+        wavelength = getattr(inner, "wavelength_", None)
+        found.append((wavelength, getattr(inner, "medium_", None)))
+        inner = _inside(inner)
+    for wavelength, medium in found:
+        if wavelength is not None and len(wavelength) == n_pixels:
+            return wavelength, medium
+    return None, None
+
+
+def _inside(emulator):
+    """Return what gives flux inside of a pipeline or another estimator, or None."""
+    inner = _opened(emulator)
+    if inner is not emulator:
+        return inner
+    if hasattr(emulator, "steps"):
+        return emulator.steps[-1][1]
+    return getattr(emulator, "regressor_", None)
+
+
+def _box(bounds, known, names, units):
+    """Smallest and largest value of each label, in its unit."""
     if bounds is None:
+        box = np.array(known, dtype=np.float64)
+    elif isinstance(bounds, Mapping) or is_table(bounds):
+        box = _named_bounds(bounds, known, names, units)
+    else:
+        box = _listed_bounds(bounds, units)
+    good = box.shape == (len(names), 2) and np.isfinite(box).all()
+    if not good or (box[:, 0] > box[:, 1]).any():
         raise ValueError(
-            f"`bounds` must be given: {type(emulator).__name__} does not know the "
-            "range of its labels. Pass an array of shape (n_labels, 2)."
+            f"`bounds` must have the shape ({len(names)}, 2), smallest and largest "
+            f"value of each label, both finite; got {box.tolist()}."
         )
-    bounds = np.array(bounds, dtype=np.float64)
-    n_labels = getattr(emulator, "n_features_in_", len(bounds))
-    good = bounds.shape == (n_labels, 2) and np.isfinite(bounds).all()
-    if not good or (bounds[:, 0] > bounds[:, 1]).any():
-        raise ValueError(
-            f"`bounds` must have the shape ({n_labels}, 2), smallest and largest value "
-            f"of each label, both finite; got {bounds.tolist()}."
-        )
-    return bounds[:, 0], bounds[:, 1]
+    if bounds is not None and known is not None:
+        _warn_far(box, known, names, units)
+    return box.T
 
 
-def _named_bounds(emulator, named, known):
+def _listed_bounds(bounds, units):
+    """Bounds of all labels, each row in the unit of its label."""
+    if len(bounds) == len(units):
+        rows = [
+            to_floats(row, argument=f"bounds[{i}]", unit=unit)
+            for i, (row, unit) in enumerate(zip(bounds, units, strict=True))
+        ]
+        if len({row.shape for row in rows}) == 1:
+            return np.array(rows)
+    return to_floats(bounds, argument="bounds")
+
+
+def _named_bounds(named, known, names, units):
     """Replace the bounds of the labels that are named."""
-    names = list(getattr(emulator, "label_names_", []))
-    bounds = None if known is None else np.array(known, dtype=np.float64)
-    for name, limits in named.items():
-        if bounds is None or name not in names:
+    box = np.array(known, dtype=np.float64)
+    for name, limits in read_mapping(named, argument="bounds", names=names).items():
+        i, argument = names.index(name), f"bounds[{name!r}]"
+        pair = to_floats(limits, argument=argument, unit=units[i])
+        if pair.shape != (2,):
             raise ValueError(
-                f"`bounds` must name labels of the emulator, {names}; got {name!r}."
-                f"{did_you_mean(str(name), names)}"
+                f"`{argument}` must be a smallest and a largest value; got {limits!r}."
             )
-        if np.shape(limits) != (2,):
-            raise ValueError(
-                f"`bounds[{name!r}]` must be a smallest and a largest value; got "
-                f"{limits!r}."
-            )
-        bounds[names.index(name)] = limits
-    return bounds
+        box[i] = pair
+    return box
+
+
+def _warn_far(box, known, names, units):
+    """Warn of bounds that are further outside the training box than it is wide."""
+    width = known[:, 1] - known[:, 0]
+    beyond = np.maximum(known[:, 0] - box[:, 0], box[:, 1] - known[:, 1])
+    far = np.flatnonzero(beyond > width + 1e-6 * np.abs(known).max(axis=1))
+    if len(far):
+        told = ", ".join(
+            f"{names[i]} {box[i, 0]:g} to {box[i, 1]:g} {units[i]}".rstrip()
+            + f" (trained on {known[i, 0]:g} to {known[i, 1]:g})"
+            for i in far
+        )
+        warnings.warn(
+            "`bounds` lie far outside the range that the emulator was trained on: "
+            f"{told}. It extrapolates there. Check their unit.",
+            ExtrapolationWarning,
+            stacklevel=5,
+        )

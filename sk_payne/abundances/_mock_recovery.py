@@ -10,10 +10,11 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._inverted import inverted_of
 from sk_payne.abundances._results import VELOCITY
-from sk_payne.abundances._task import is_broadened
+from sk_payne.abundances._task import Options, is_broadened
 from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.inputs import read_flux, read_labels, to_floats
 from sk_payne.spectra import (
     GridInterpolator,
     SpectrumSet,
@@ -60,9 +61,9 @@ def mock_recovery(
     ----------
     regressor : AbundanceRegressor
         Fitted, or around a fitted emulator. It is not changed.
-    labels : array-like of shape (n_stars, n_labels), default=None
-        Of the stars. If None, drawn uniformly from the inner 80 % of the range of each
-        label.
+    labels : array-like or table of shape (n_stars, n_labels), default=None
+        Of the stars; those of a table are taken by name. If None, drawn uniformly from
+        the inner 80 % of the range of each label.
     flux : array-like of shape (n_stars, n_pixels), default=None
         Spectra of `labels`, on the grid of the emulator, instead of those that it
         makes: of a synthesis code, for instance. What the emulator gets wrong then
@@ -147,10 +148,9 @@ def mock_recovery(
      teff    K 100.0  50
     """
     check_is_fitted(regressor)
-    emulator = getattr(regressor, "emulator_", regressor.emulator)
-    inverted = as_inverted(
-        emulator, regressor.bounds, training_box=getattr(regressor, "_box", None)
-    )
+    inverted = inverted_of(regressor)
+    emulator = inverted.emulator
+    options = Options.of(regressor)
     if flux is not None and labels is None:
         raise ValueError("`labels` of the spectra must be given with `flux`; got None.")
     _check_instrument(regressor)
@@ -158,11 +158,11 @@ def mock_recovery(
     rng = check_random_state(random_state)
     labels = _labels(rng, labels, n_stars, inverted)
     nuisances = {
-        "vsini": _draw(rng, "vsini", vsini, regressor.vsini, len(labels)),
-        "vmac": _draw(rng, "vmac", vmac, regressor.vmac, len(labels)),
-        VELOCITY: _draw(rng, "velocity", velocity, _usual(regressor), len(labels)),
+        "vsini": _draw(rng, "vsini", vsini, options.vsini, len(labels)),
+        "vmac": _draw(rng, "vmac", vmac, options.vmac, len(labels)),
+        VELOCITY: _draw(rng, "velocity", velocity, _usual(options), len(labels)),
     }
-    observer = _Observer(regressor, inverted, wavelength, nuisances)
+    observer = _Observer(options, inverted, wavelength, nuisances)
     if flux is not None:
         flux = observer.observe(_checked_flux(flux, len(labels), inverted.n_pixels))
     elif observer.is_between_pixels():
@@ -184,6 +184,8 @@ def mock_recovery(
     # a shallow copy is fitted like the original, unlike a clone
     judged = copy.copy(regressor)
     judged.set_params(emulator_error=False, snr=None, medium=None)
+    if regressor.resolving_power is None:
+        judged.set_params(resolving_power="emulator")
     tables = [judged.measure(stars) for stars in spectra]
     names = inverted.label_names
     fitted = [n for n in nuisances if n in tables[0].colnames and n not in names]
@@ -233,7 +235,7 @@ def _check_instrument(regressor):
 
 
 def _checked_snr(snr):
-    values = np.atleast_1d(np.asarray(snr, dtype=np.float64))
+    values = np.atleast_1d(to_floats(snr, argument="snr"))
     if values.ndim != 1 or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(
             f"`snr` must be one or several positive, finite numbers; got {snr!r}."
@@ -248,7 +250,9 @@ def _labels(rng, labels, n_stars, inverted):
             raise ValueError(f"`n_stars` must be at least 1; got {n_stars}.")
         unit = _INNER * rng.uniform(-0.5, 0.5, (n_stars, len(low)))
         return (low + high) / 2 + unit * (high - low)
-    labels = np.array(labels, dtype=np.float64)
+    names, units = inverted.label_names, inverted.label_units
+    table = read_labels(labels, argument="labels", names=names, units=units)
+    labels = np.array(table.values, dtype=np.float64)
     if labels.ndim != 2 or labels.shape[1] != len(low) or not len(labels):
         raise ValueError(
             f"`labels` must have the shape (n_stars, {len(low)}), one column for each "
@@ -275,7 +279,10 @@ def _predict(emulator, labels, **where):
 
 
 def _checked_flux(flux, n_stars, n_pixels):
-    flux = np.array(flux, dtype=np.float64)
+    table = read_flux(flux, argument="flux")
+    flux = np.array(table.values, dtype=np.float64)
+    if table.mask is not None:
+        flux[table.mask] = np.nan
     finite = np.isfinite(flux).all()
     if flux.shape != (n_stars, n_pixels) or not finite:
         raise ValueError(
@@ -286,16 +293,17 @@ def _checked_flux(flux, n_stars, n_pixels):
     return flux
 
 
-def _usual(regressor):
+def _usual(options):
     """Velocities to draw from if nothing is said."""
-    if regressor.velocity_range is None:
+    if options.velocity_range is None:
         return 0.0
-    return np.clip(regressor.velocity_range, -_FASTEST, _FASTEST)
+    return np.clip(options.velocity_range, -_FASTEST, _FASTEST)
 
 
 def _draw(rng, name, limits, usual, n):
     """Velocities in km/s, uniform between limits."""
-    value = np.asarray(usual if limits is None else limits, dtype=np.float64)
+    value = usual if limits is None else limits
+    value = to_floats(value, argument=name, unit="km/s")
     pair = value.repeat(2) if value.ndim == 0 else value
     if pair.shape != (2,) or not np.isfinite(pair).all() or pair[0] > pair[1]:
         raise ValueError(
@@ -313,8 +321,8 @@ class _Observer:
 
     Parameters
     ----------
-    regressor : AbundanceRegressor
-        Whose instrument it is.
+    options : Options
+        Of the regressor whose instrument it is.
     inverted : Inverted
         The emulator.
     wavelength : array-like of shape (n_observed,) or None
@@ -332,8 +340,8 @@ class _Observer:
         Whether flux comes from within the grid.
     """
 
-    def __init__(self, regressor, inverted, wavelength, nuisances):
-        self.regressor, self.inverted = regressor, inverted
+    def __init__(self, options, inverted, wavelength, nuisances):
+        self.options, self.inverted = options, inverted
         self.vsini, self.vmac = nuisances["vsini"], nuisances["vmac"]
         self.wavelength = self.rest = None
         self.covered = np.ones((len(self.vsini), inverted.n_pixels), dtype=bool)
@@ -346,16 +354,19 @@ class _Observer:
                     "SpectrumEmulator and train it again."
                 )
             return
-        self.wavelength = np.array(grid if wavelength is None else wavelength, float)
+        wavelength = grid if wavelength is None else wavelength
+        self.wavelength = to_floats(
+            wavelength, argument="wavelength", unit="Angstrom"
+        ).copy()
         self.rest = self.wavelength / doppler_factor(nuisances[VELOCITY])[:, None]
         self.instrument, sigma = {}, 0.0
-        if regressor.resolving_power is not None:
-            resolving_powers = regressor.resolving_power, inverted.resolving_power
+        if options.given_power is not None:
+            resolving_powers = options.given_power, inverted.resolving_power
             if np.ndim(inverted.resolving_power):
                 raise ValueError(
                     "`resolving_power` of the regressor must be None for an emulator "
                     "whose resolving power is not the same at all wavelengths; got "
-                    f"{regressor.resolving_power}. Set it so in a copy: errors hold "
+                    f"{options.resolving_power}. Set it so in a copy: errors hold "
                     "alike."
                 )
             self.instrument = dict(
@@ -370,7 +381,7 @@ class _Observer:
         return (
             self.rest is not None
             and getattr(self.inverted.source, "takes_wavelength", False)
-            and not is_broadened(self.inverted, self.regressor)
+            and not is_broadened(self.inverted, self.options)
             and not (self.vsini.any() or self.vmac.any())
         )
 
@@ -393,7 +404,7 @@ class _Observer:
             grid,
             vsini=self.vsini,
             vmac=self.vmac,
-            limb_darkening=self.regressor.limb_darkening,
+            limb_darkening=self.options.limb_darkening,
             **self.instrument,
         )
         return GridInterpolator(grid)(flux, self.rest)

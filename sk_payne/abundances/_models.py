@@ -218,7 +218,9 @@ class PredictModel:
         n, n_parameters = parameters.shape
         # stay inside the box, where the regressor was trained
         middle = parameters.clamp(-1 + _STEP, 1 - _STEP)
-        step = _STEP * torch.eye(n_parameters, dtype=parameters.dtype)
+        step = _STEP * torch.eye(
+            n_parameters, dtype=parameters.dtype, device=parameters.device
+        )
         around = torch.cat([middle[:, None] + step, middle[:, None] - step], dim=1)
         every = torch.cat([parameters[:, None], around], dim=1).flatten(0, 1)
         flux = self.flux(None, every).unflatten(0, (n, -1))

@@ -39,7 +39,7 @@ def profile_limits(task, found, columns, *, confidence, side):
     -------
     limits : ndarray of shape (n, n_columns)
         In the units of the parameters; infinite where chi2 does not rise enough within
-        the bounds, NaN for stars without data.
+        the bounds, NaN for stars without data, and the value itself where it is known.
     """
     limits = np.full((len(task.spectra), len(columns)), np.nan)
     sign = 1.0 if side == "upper" else -1.0

@@ -4,7 +4,7 @@ It is here as the door of inference: it validates, fits all stars, and reports.
 """
 
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from numbers import Integral
 from os import PathLike
 
@@ -26,17 +26,19 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_payne.abundances._fitting import fit_task
-from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._inverted import Trained, inverted_of
 from sk_payne.abundances._posterior import sample_posterior, weigh_posterior
 from sk_payne.abundances._profile import profile_limits
 from sk_payne.abundances._results import FLAGS, make_limits_table, make_table
 from sk_payne.abundances._task import Options, prepare
 from sk_payne.abundances._training_spectra import (
+    describe,
     fill_bad_pixels,
     on_one_grid,
-    with_grid,
+    read_training_labels,
 )
 from sk_payne.exceptions import did_you_mean
+from sk_payne.inputs import LabelTable, read_flux, read_labels
 from sk_payne.spectra import SpectrumSet, as_spectra
 
 
@@ -69,15 +71,17 @@ class AbundanceRegressor(
         ``meta["medium"]`` does not say. They are converted to that of the emulator.
     velocity_range : tuple of float or None, default=(-500.0, 500.0)
         Radial velocities in km/s among which to look. If None, spectra are taken to
-        be at rest and no velocity is fitted.
-    resolving_power : float, array-like or tuple of float, default=None
+        be at rest and no velocity is fitted. Here and below, quantities of astropy
+        are converted.
+    resolving_power : float, array-like, tuple of float or "emulator", default=None
         Of the spectra, wavelength over full width at half maximum; an array has one
         entry per pixel, of shape (n_pixels,) or (n_stars, n_pixels); a tuple is a
-        smallest and a largest one, if it shall be found. Model spectra are
-        broadened by the Gaussian between it and the emulator, which must know its own.
+        smallest and a largest one, if it shall be found; "emulator" says that spectra
+        are as sharp as those of the emulator. Model spectra are broadened by the
+        Gaussian between it and the emulator, which must know its own.
         If None, ``meta["resolution_matrix"]`` or ``meta["resolving_power"]`` of the
         spectra say it, as those of :func:`sk_payne.spectra.read_spectra` may; if they
-        do not, the spectra are as sharp as those of the emulator.
+        do not, spectra are taken to be as sharp as the emulator, with a warning.
     integrate_pixels : bool, default=False
         Whether flux is the mean over a pixel, from edge to edge, instead of that of a
         point: for pixels as wide as lines, if the resolving power is that of the
@@ -100,16 +104,18 @@ class AbundanceRegressor(
         this degree in wavelength, one for each segment between gaps and for each arm,
         which is solved for at every step.
     bounds : array-like of shape (n_labels, 2) or mapping, default=None
-        Smallest and largest value of each label, or of those that are named. If None,
-        the range the emulator was trained on; must be given for a fitted regressor
-        that does not know it.
+        Smallest and largest value of each label, or of those that are named, in its
+        unit or with one of their own. A label for which they are alike is known. If
+        None, the range the emulator was trained on; must be given for a fitted
+        regressor that does not know it.
     priors : mapping of str to tuple, default=None
         Gaussian priors, such as ``{"logg": (4.4, 0.1)}``: mean and standard deviation
         of labels, "vsini", "vmac" or "radial_velocity", numbers or arrays of shape
-        (n_stars,). An infinite standard deviation is no prior.
+        (n_stars,). An infinite standard deviation is no prior, nor is what is masked
+        or NaN in an array.
     fixed : mapping of str to float or array-like of shape (n_stars,), default=None
         Parameters that are known, such as ``{"teff": 5777}``. Their errors are zero,
-        also in the covariance. NaN leaves that of a star free.
+        also in the covariance. NaN and masked values leave that of a star free.
     emulator_error : bool, default=True
         Whether the emulator's own held-out error at each wavelength is added to the
         errors of the pixels, in quadrature.
@@ -242,8 +248,9 @@ class AbundanceRegressor(
             Training spectra on one wavelength grid: a 2-D ``Spectrum``, a list of
             spectra or ``SpectrumList``, or plain flux. Bad pixels are filled by a
             linear fit on the labels.
-        y : array-like of shape (n_stars, n_labels) or (n_stars,)
-            Their labels.
+        y : array-like or table of shape (n_stars, n_labels) or (n_stars,)
+            Their labels. Columns of a table are taken by the names of the emulator, or
+            name its labels if it has none; units likewise.
         **fit_params : dict
             Routed to the emulator, if metadata routing is enabled.
 
@@ -263,17 +270,21 @@ class AbundanceRegressor(
             If there are bad pixels.
         """
         self._refuse_paths(X)
-        spectra, y = self._validate_training(X, y)
-        self._one_label = y.ndim == 1
-        labels = y.reshape(len(y), -1)
+        spectra, table = self._validate_training(X, y)
+        self._one_label = table.values.ndim == 1
+        labels = table.values.reshape(len(table.values), -1)
         flux = fill_bad_pixels(spectra.flux, spectra.ivar == 0, labels)
-        emulator = with_grid(clone(self.emulator), spectra)
+        emulator = describe(clone(self.emulator), spectra, table)
         routed = process_routing(self, "fit", **fit_params)
         self.emulator_ = emulator.fit(labels, flux, **routed.emulator.fit)
-        self._box = np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1)
-        self.label_names_ = as_inverted(
-            self.emulator_, training_box=self._box
-        ).label_names
+        self._trained = Trained(
+            np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1),
+            table.names,
+            table.units,
+            spectra.wavelength,
+            spectra.medium,
+        )
+        self.label_names_ = inverted_of(self).label_names
         return self
 
     def predict(
@@ -289,7 +300,8 @@ class AbundanceRegressor(
             the emulator. A list of lists holds the arms of each star. NaN and masked
             pixels are ignored.
         uncertainty : array-like of shape (n_stars, n_pixels), default=None
-            Standard deviation of plain flux; spectra bring their own.
+            Standard deviation of plain flux; spectra bring their own. Masked values
+            mark bad pixels.
         mask : array-like of shape (n_stars, n_pixels), default=None
             True for bad pixels of plain flux.
         return_std : bool, default=False
@@ -320,6 +332,10 @@ class AbundanceRegressor(
         -----
         ConvergenceWarning
             If stars could not be measured, or not to the end; naming the rows.
+        ResolutionWarning
+            If spectra state no resolving power, but the emulator knows its own.
+        ExtrapolationWarning
+            If `bounds` lie far outside the range that the emulator was trained on.
         """
         if return_std and return_cov:
             raise ValueError(
@@ -413,7 +429,8 @@ class AbundanceRegressor(
         table : astropy.table.QTable
             One row per star, with the columns `<name>_upper` or `<name>_lower`.
             Infinite where a limit would lie beyond the bounds of the fit: then the
-            spectrum says nothing. NaN for stars without data.
+            spectrum says nothing. The value itself where a parameter is known. NaN for
+            stars without data.
 
         Raises
         ------
@@ -580,15 +597,39 @@ class AbundanceRegressor(
             return weigh_posterior(task, found, **how)
         return sample_posterior(task, found, n_steps=n_steps, **how)
 
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination of the labels, R², averaged over them.
+
+        Parameters
+        ----------
+        X : spectra, or array-like of shape (n_stars, n_pixels)
+            As in :meth:`predict`.
+        y : array-like or table of shape (n_stars, n_labels) or (n_stars,)
+            True labels; those of a table are taken by name.
+        sample_weight : array-like of shape (n_stars,), default=None
+            Weights of the stars.
+
+        Returns
+        -------
+        score : float
+            As of :func:`sklearn.metrics.r2_score`.
+        """
+        check_is_fitted(self)
+        inverted = inverted_of(self)
+        names, units = inverted.label_names, inverted.label_units
+        y = read_labels(y, argument="y", names=names, units=units).values
+        return super().score(X, y, sample_weight=sample_weight)
+
     def get_metadata_routing(self):
-        """Route metadata of `fit` to the emulator.
+        """Route metadata of `fit` to the emulator, and its own to the regressor.
 
         Returns
         -------
         router : MetadataRouter
             What scikit-learn asks for.
         """
-        return MetadataRouter(owner=self).add(
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(
             emulator=self.emulator,
             method_mapping=MethodMapping().add(caller="fit", callee="fit"),
         )
@@ -602,9 +643,13 @@ class AbundanceRegressor(
         return hasattr(self, "emulator_") or _is_fitted(self.emulator)
 
     def _refuse_paths(self, X):
+        is_list = isinstance(X, list | tuple)
+        if is_list and not len(X):
+            raise ValueError("`X` must hold at least one spectrum; got an empty list.")
+        first = X[0] if is_list else X
         for name, value, reader in (
             ("emulator", self.emulator, "sk_payne.load"),
-            ("X", X, "sk_payne.spectra.read_spectra"),
+            ("X", first, "sk_payne.spectra.read_spectra"),
         ):
             if isinstance(value, str | PathLike):
                 raise TypeError(
@@ -613,16 +658,12 @@ class AbundanceRegressor(
                 )
 
     def _validate_training(self, X, y):
+        """Give spectra on one grid, and labels as the emulator wants them."""
+        table = read_training_labels(y, self.emulator)
+        y = table.values
         if _is_plain(X):
-            X, y = validate_data(
-                self,
-                _without_mask(X),
-                y,
-                multi_output=True,
-                y_numeric=True,
-                dtype=np.float64,
-                ensure_all_finite=False,
-            )
+            how = {"multi_output": True, "y_numeric": True}
+            X, y = _validated(self, X, y, **how)
         spectra = as_spectra(X, medium=self.medium, require_uncertainty=False)
         y = np.asarray(y, dtype=np.float64)
         if len(spectra) != len(y):
@@ -632,7 +673,7 @@ class AbundanceRegressor(
             )
         if spectra.wavelength is not None and spectra.wavelength.ndim == 2:
             spectra = on_one_grid(spectra)
-        return spectra, y
+        return spectra, LabelTable(y, table.names, table.units)
 
     def _measure(self, X, uncertainty, mask, *, keep_model=False):
         inverted, spectra, options = self._prepared(X, uncertainty, mask)
@@ -644,24 +685,25 @@ class AbundanceRegressor(
         """Give the emulator, spectra and options."""
         self._refuse_paths(X)
         check_is_fitted(self)
-        emulator = getattr(self, "emulator_", self.emulator)
-        inverted = as_inverted(
-            emulator, self.bounds, training_box=getattr(self, "_box", None)
-        )
+        inverted = inverted_of(self)
         if _is_plain(X):
-            X = validate_data(
-                self,
-                _without_mask(X),
-                reset=False,
-                dtype=np.float64,
-                ensure_all_finite=False,
-            )
+            X = _validated(self, X, reset=False)
         spectra = as_spectra(
             X, medium=self.medium, uncertainty=uncertainty, mask=mask, snr=self.snr
         )
-        names = [field.name for field in fields(Options)]
-        options = Options(**{name: getattr(self, name) for name in names})
-        return inverted, spectra, options
+        return inverted, spectra, Options.of(self)
+
+
+def _validated(regressor, X, *y, **how):
+    """Check flux and labels as scikit-learn does, and give flux with unit and mask."""
+    table = read_flux(X, argument="X")
+    has_more = table.mask is not None or table.unit is not None
+    plain = table.values if has_more else X
+    how |= {"dtype": np.float64, "ensure_all_finite": False}
+    checked = validate_data(regressor, plain, *y, **how)
+    if not has_more:
+        return checked
+    return (X, checked[1]) if y else X
 
 
 def _is_plain(X):
@@ -674,13 +716,6 @@ def _is_plain(X):
         X = X[0]
     # a user's class may derive from one of theirs
     return not any(cls.__module__.startswith("specutils") for cls in type(X).__mro__)
-
-
-def _without_mask(X):
-    """Give a masked array with NaN at bad pixels: validation would drop the mask."""
-    if isinstance(X, np.ma.MaskedArray):
-        return X.astype(np.float64).filled(np.nan)
-    return X
 
 
 def _is_fitted(estimator):

@@ -4,20 +4,23 @@ It is here because an emulator wants more of its spectra than a measurement does
 """
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
+from sk_payne.inputs import LabelTable, read_labels
 from sk_payne.spectra import SpectrumSet
 
-__all__ = ["fill_bad_pixels", "on_one_grid", "with_grid"]
+__all__ = ["describe", "fill_bad_pixels", "on_one_grid", "read_training_labels"]
 
 # Rounds of filling bad pixels; each brings a pixel that is good in most spectra nearer
 # to its fit by a factor of several.
 _FILLING_STEPS = 10
 
 
-def with_grid(emulator, spectra):
-    """Tell an emulator the wavelengths of its training spectra, unless it was told.
+def describe(emulator, spectra, labels):
+    """Tell an emulator wavelengths, names and units of its training, if it asks.
 
     Parameters
     ----------
@@ -25,27 +28,103 @@ def with_grid(emulator, spectra):
         Not fitted; changed.
     spectra : SpectrumSet
         On one grid.
+    labels : LabelTable
+        Of the spectra.
 
     Returns
     -------
     emulator : estimator
-        The same.
+        The same. Arguments that were set stay as they are.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sk_payne import SpectrumEmulator
-    >>> from sk_payne.abundances._training_spectra import with_grid
+    >>> from sk_payne.abundances._training_spectra import describe
+    >>> from sk_payne.inputs import LabelTable
     >>> from sk_payne.spectra import as_spectra
     >>> spectra = as_spectra(np.ones((2, 3)), require_uncertainty=False)
-    >>> with_grid(SpectrumEmulator(arch="payne"), spectra)
-    SpectrumEmulator(arch='payne')
+    >>> labels = LabelTable(np.ones((2, 1)), ["teff"], ["K"])
+    >>> describe(SpectrumEmulator(arch="payne"), spectra, labels).label_names
+    ['teff']
     """
-    params = emulator.get_params(deep=False)
-    if spectra.wavelength is None or params.get("wavelength", 0) is not None:
-        return emulator
-    medium = params.get("medium") or spectra.medium
-    return emulator.set_params(wavelength=spectra.wavelength, medium=medium)
+    known = {"label_names": labels.names, "label_units": labels.units}
+    known |= {"wavelength": spectra.wavelength, "medium": spectra.medium}
+    # a search for the best parameters hands them on
+    prefix = "estimator__" if hasattr(emulator, "refit") else ""
+    params = emulator.get_params(deep=bool(prefix))
+    if spectra.wavelength is None or params.get(f"{prefix}wavelength", 0) is not None:
+        del known["medium"]
+    unset = {
+        f"{prefix}{name}": value
+        for name, value in known.items()
+        if value is not None and params.get(f"{prefix}{name}", 0) is None
+    }
+    if unset:  # a frozen one has nothing to set
+        emulator.set_params(**unset)
+    return emulator
+
+
+def read_training_labels(y, emulator):
+    """Labels in the order and units of the emulator that will be trained on them.
+
+    Parameters
+    ----------
+    y : array-like or table of shape (n_spectra, n_labels) or (n_spectra,)
+        As given to ``fit``.
+    emulator : estimator
+        Not fitted, unless it is frozen.
+
+    Returns
+    -------
+    labels : LabelTable
+        Its names are None if neither tells them.
+
+    Raises
+    ------
+    ValueError
+        If a label is missing or masked, or its unit does not convert.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.abundances._training_spectra import read_training_labels
+    >>> y = QTable({"Fe_H": [0.1], "teff": [5.8] * u.kK})
+    >>> emulator = SpectrumEmulator(label_names=["teff", "Fe_H"], label_units=["K", ""])
+    >>> read_training_labels(y, emulator).values
+    array([[5.8e+03, 1.0e-01]])
+    """
+    names, units = _expected_labels(emulator)
+    if isinstance(units, Mapping):
+        known = (
+            read_labels(y, argument="y", names=names).names if names is None else names
+        )
+        units = None if known is None else [units.get(name, "") for name in known]
+    table = read_labels(y, argument="y", names=names, units=units)
+    found = table.names or names
+    name = getattr(y, "name", None)
+    if found is None and isinstance(name, str) and np.ndim(y) == 1:
+        found = [name]
+    return LabelTable(table.values, found, table.units)
+
+
+def _expected_labels(emulator):
+    """Names and units of the labels that an emulator wants, None if it does not say."""
+    if isinstance(emulator, FrozenEstimator):
+        inner = emulator.estimator
+        return getattr(inner, "label_names_", None), getattr(
+            inner, "label_units_", None
+        )
+    if hasattr(emulator, "refit"):  # a search for the best parameters
+        emulator = emulator.estimator
+    names = getattr(emulator, "label_names", None)
+    units = getattr(emulator, "label_units", None)
+    base = getattr(emulator, "base", None)
+    if units is None and hasattr(base, "label_units_"):
+        units = dict(zip(base.label_names_, base.label_units_, strict=True))
+    return names, None if isinstance(units, str) else units
 
 
 def on_one_grid(spectra):

@@ -33,8 +33,10 @@ class VelocityScan:
     weights w, data d and a template m, chi2 at every shift follows from the
     correlations of w d with m and of w with m\ :sup:`2` [1]_. Templates are
     combinations of their principal components, and so are their squares: only the
-    components are correlated. A shift moves pixels out of the range of the emulator,
-    or into a gap of it; chi2 counts per unit of information that stays.
+    components are correlated. A shift moves pixels out of the range of the emulator;
+    chi2 counts per unit of information that stays. A grid with gaps may lose half of
+    its pixels to them, and what stays may fit by chance: there, pixels that leave count
+    as if their model were the mean flux of the star.
 
     Parameters
     ----------
@@ -84,6 +86,7 @@ class VelocityScan:
         models = torch.from_numpy(models).float()
         inside = torch.from_numpy(is_covered(model_grid, model_grid, grid)).float()
         models = models * inside
+        self._has_gaps = bool((inside == 0).any())
         self._lines = self._components(models)
         self._squares = self._components(models**2)
         self._inside = self._kernel(inside[None])
@@ -154,6 +157,14 @@ class VelocityScan:
         chi2 = self._correlate(weight * data**2, self._inside)
         chi2 = chi2 - level * (2 * cross - level * square)
         enough = information >= _SMALLEST_OVERLAP * information.amax(2, keepdim=True)
+        if self._has_gaps:
+            information = weight.sum(1)[:, None, None]
+            mean = (weight * data).sum(1)[:, None] / information[..., 0].clamp_min(
+                1e-30
+            )
+            flat = weight * (data - mean) ** 2
+            inside = self._correlate(flat, self._inside)
+            chi2 = chi2 + flat.sum(1)[:, None, None] - inside
         chi2 = torch.where(enough, chi2 / information.clamp_min(1e-30), torch.inf)
         return chi2.amin(1)
 
@@ -167,7 +178,7 @@ def _allowed_shifts(velocity_range, log_step):
 
 def _smallest(chi2, n_best):
     """Places of the smallest chi2, well apart, and chi2 there in units of the first."""
-    place = torch.arange(chi2.shape[1])
+    place = torch.arange(chi2.shape[1], device=chi2.device)
     best, least = [], []
     for _ in range(n_best):
         best.append(chi2.argmin(1, keepdim=True))

@@ -7,9 +7,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_payne.emulators._fitted import FittedAttributes
+from sk_payne.emulators._attributes import ConstructorParameters, FittedAttributes
 from sk_payne.emulators._flux import is_streamed
-from sk_payne.emulators._parameters import ConstructorParameters
 from sk_payne.emulators._scores import r2_in_blocks
 from sk_payne.emulators._training import begin, train
 from sk_payne.emulators._training_set import read_training_set
@@ -281,7 +280,10 @@ class BaseEmulator(
             )
         flux = self.predict(X, wavelength=wavelength)
         grid = description.wavelength if wavelength is None else np.asarray(wavelength)
-        return to_spectrum(flux, grid, description.medium)
+        spectrum = to_spectrum(flux, grid, description.medium)
+        if description.resolving_power is not None:  # TEMPORARY
+            spectrum.meta["resolving_power"] = description.resolving_power
+        return spectrum
 
     def to_torch(self, *, dtype=torch.float32, device=None):
         """Copy of the emulator as a differentiable torch module.

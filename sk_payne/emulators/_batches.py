@@ -69,7 +69,8 @@ class SpectrumDataset(torch.utils.data.Dataset):
 
     def at(self, rows, columns):
         """Input and target at chosen wavelengths, `columns` of shape (n_rows, n)."""
-        inputs = self.labels[rows], self.log_wavelength[columns]
+        wave = self.log_wavelength[columns.to(self.log_wavelength.device)]
+        inputs = self.labels[rows], wave
         return inputs, self._target((rows[:, None], columns))
 
     def _target(self, key):
@@ -167,7 +168,8 @@ class StreamedDataset(torch.utils.data.Dataset):
             return (labels,), target
         if columns is None:
             return (labels, self.log_wavelength.expand(len(labels), -1)), target
-        return (labels, self.log_wavelength[columns.to(device)]), target
+        wave = self.log_wavelength[columns.to(self.log_wavelength.device)]
+        return (labels, wave), target
 
 
 class RandomOrder:
@@ -180,13 +182,13 @@ class RandomOrder:
     """
 
     def __init__(self, seed):
-        self.generator = torch.Generator().manual_seed(seed)
-        self.waiting = torch.empty(0, dtype=torch.int64)
+        self.generator = torch.Generator("cpu").manual_seed(seed)
+        self.waiting = torch.empty(0, dtype=torch.int64, device="cpu")
 
     def next_rows(self, size, n_spectra):
         """Give the next `size` of `n_spectra` rows."""
         while len(self.waiting) < size:
-            shuffled = torch.randperm(n_spectra, generator=self.generator)
+            shuffled = torch.randperm(n_spectra, generator=self.generator, device="cpu")
             self.waiting = torch.cat([self.waiting, shuffled])
         rows, self.waiting = self.waiting.tensor_split([size])
         return rows
@@ -245,6 +247,7 @@ class RandomBatches:
                     self.dataset.n_wavelengths,
                     (len(rows), self.n_wavelengths),
                     generator=self.order.generator,
+                    device="cpu",
                 )
                 columns = my_part(columns)
             yield my_part(rows), columns
@@ -268,7 +271,10 @@ class HeldOutBatches:
         n_grid = dataset.n_wavelengths
         self.columns = None
         if dataset.log_wavelength is not None and n_wavelengths < n_grid:
-            self.columns = torch.linspace(0, n_grid - 1, n_wavelengths).long()
+            # in float32: checkpoints know the losses at these
+            self.columns = torch.linspace(
+                0, n_grid - 1, n_wavelengths, dtype=torch.float32, device="cpu"
+            ).long()
 
     def __iter__(self):
         return iter(self.dataset.batches(self._cut()))
@@ -279,7 +285,7 @@ class HeldOutBatches:
         )
         device = self.dataset.labels.device
         for block in pixel_blocks(len(self.dataset), max(n_pixels, 16), device):
-            rows = my_part(torch.arange(block.start, block.stop))
+            rows = my_part(torch.arange(block.start, block.stop, device="cpu"))
             columns = self.columns
             yield rows, None if columns is None else columns.expand(len(rows), -1)
 

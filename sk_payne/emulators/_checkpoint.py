@@ -11,6 +11,7 @@ from skorch.callbacks import EarlyStopping, PassthroughScoring
 from skorch.history import History
 
 from sk_payne._persistence import replacing
+from sk_payne.emulators._device import read_random_state, write_random_state
 from sk_payne.exceptions import FileFormatError
 
 __all__ = [
@@ -39,15 +40,12 @@ def capture(net):
         Nested dicts and lists of tensors and plain values. Callbacks of the user are
         not in it, except early stopping.
     """
-    random = {"cpu": torch.random.get_rng_state()}
-    if net.device.startswith("cuda"):
-        random["cuda"] = torch.cuda.get_rng_state(net.device)
     state = _copy(
         {
             "network": net.module_.state_dict(),
             "optimizer": net.optimizer_.state_dict(),
             "order": net.order.state_dict(),
-            "random": random,
+            "random": read_random_state(net.device),
             "n_steps": net.n_steps,
             "callbacks": {
                 name: {key: getattr(callback, key) for key in _remembered(callback)}
@@ -74,9 +72,7 @@ def restore(net, state):
     net.optimizer_.load_state_dict(state["optimizer"])
     net.order.load_state_dict(state["order"])
     net.history_ = History(state["history"])
-    torch.random.set_rng_state(state["random"]["cpu"])
-    if "cuda" in state["random"]:
-        torch.cuda.set_rng_state(state["random"]["cuda"], net.device)
+    write_random_state(state["random"], net.device)
     for name, callback in net.callbacks_:
         memory = state["callbacks"].get(name, {})
         vars(callback).update(_copy(memory, net.device))

@@ -1,11 +1,20 @@
-"""Where to compute.
+"""Where to compute, and the random state there.
 
 It is here so that "auto" has one meaning and models never remember a machine.
 """
 
+from contextlib import contextmanager, nullcontext
+
 import torch
 
-__all__ = ["cuda_devices", "fits_on", "resolve_device"]
+__all__ = [
+    "fits_on",
+    "keep_random_state",
+    "read_random_state",
+    "resolve_device",
+    "seed_random_state",
+    "write_random_state",
+]
 
 
 def resolve_device(device):
@@ -44,9 +53,82 @@ def resolve_device(device):
     return str(device)
 
 
-def cuda_devices(device):
-    """Devices whose random state training may change, for ``torch.random.fork_rng``."""
-    return [device] if device.startswith("cuda") else []
+def read_random_state(device):
+    """Copy the random state of the CPU and of the device trained on, but no other.
+
+    Parameters
+    ----------
+    device : str
+        Device.
+
+    Returns
+    -------
+    state : dict of str to Tensor
+        By type of device, on the CPU.
+    """
+    state = {"cpu": torch.random.get_rng_state()}
+    kind, module, arguments = _generator_of(device)
+    if module is not None:
+        state[kind] = module.get_rng_state(*arguments)
+    return state
+
+
+def write_random_state(state, device):
+    """Put back what :func:`read_random_state` gave, on a device of the same type.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+        Random states by type of device; those of other types are ignored.
+    device : str
+        Device.
+    """
+    torch.random.set_rng_state(state["cpu"])
+    kind, module, arguments = _generator_of(device)
+    if module is not None and kind in state:
+        module.set_rng_state(state[kind], *arguments)
+
+
+@contextmanager
+def keep_random_state(device):
+    """Leave the random states of the CPU and of a device as they were.
+
+    Parameters
+    ----------
+    device : str
+        Device.
+    """
+    state = read_random_state(device)
+    try:
+        yield
+    finally:
+        write_random_state(state, device)
+
+
+def seed_random_state(seed, device):
+    """Seed the CPU and one device; `torch.manual_seed` would seed all devices.
+
+    Parameters
+    ----------
+    seed : int
+        Seed.
+    device : str
+        Device.
+    """
+    torch.default_generator.manual_seed(seed)
+    _, module, arguments = _generator_of(device)
+    if module is not None:
+        with module.device(*arguments) if arguments else nullcontext():
+            module.manual_seed(seed)
+
+
+def _generator_of(device):
+    """Type of a device, and the functions of its random state and their arguments."""
+    kind = torch.device(device).type
+    if kind in ("cpu", "meta"):
+        return kind, None, ()
+    # a computer has one "mps" at most
+    return kind, torch.get_device_module(kind), () if kind == "mps" else (device,)
 
 
 def fits_on(device, n_bytes):

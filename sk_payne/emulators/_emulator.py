@@ -1,8 +1,7 @@
 """SpectrumEmulator: stellar parameters to flux, trained from the beginning."""
 
 from sk_payne.emulators._base import BaseEmulator
-from sk_payne.emulators._training import Plan
-from sk_payne.emulators._training_set import describe, identify
+from sk_payne.emulators._plan import Plan, describe, identify
 from sk_payne.networks import build_network, default_recipe, resolve_network
 from sk_payne.trained import Scaling, arch_name
 

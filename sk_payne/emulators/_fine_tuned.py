@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from sk_payne.emulators._base import BaseEmulator
 from sk_payne.emulators._flux import fingerprint, stack_flux
 from sk_payne.emulators._loading import load
-from sk_payne.emulators._training import Plan
-from sk_payne.emulators._training_set import describe, identify, read_like
+from sk_payne.emulators._plan import Plan, describe, identify
+from sk_payne.emulators._training_set import read_like
 from sk_payne.emulators._transfer import (
     freeze,
     match_labels,

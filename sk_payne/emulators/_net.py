@@ -17,6 +17,7 @@ from sk_payne.emulators._callbacks import (
 )
 from sk_payne.emulators._checkpoint import capture, restore, write_state
 from sk_payne.emulators._processes import is_first, mean_over_processes, n_processes
+from sk_payne.networks import float64_device
 
 __all__ = ["EmulatorNet", "make_net"]
 
@@ -89,7 +90,10 @@ class EmulatorNet(NeuralNet):
 
     def infer(self, x, **fit_params):
         """Forward pass of the tuple that the iterators give."""
-        x = to_tensor(x, device=self.device)
+        labels, *wave = x
+        # skorch would move wavelengths to devices that have no float64
+        wave = [w.to(float64_device(self.device)) for w in wave]
+        x = (labels.to(self.device), *wave)
         device = torch.device(self.device).type
         precision = (
             contextlib.nullcontext()
@@ -114,7 +118,7 @@ class EmulatorNet(NeuralNet):
     def get_loss(self, y_pred, y_true, *args, **kwargs):
         """Loss of the residuals, times their weights if the target has any."""
         y_true = to_tensor(y_true, device=self.device)
-        if isinstance(y_true, tuple):
+        if isinstance(y_true, list | tuple):
             flux, weights = y_true
             y_pred, y_true = weights * y_pred, weights * flux
         return super().get_loss(y_pred, y_true, *args, **kwargs)

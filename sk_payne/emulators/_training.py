@@ -2,8 +2,6 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,12 @@ from sklearn.utils import check_random_state
 
 from sk_payne.emulators._batches import SpectrumDataset, StreamedDataset
 from sk_payne.emulators._checkpoint import check_same, read_state
-from sk_payne.emulators._device import cuda_devices, fits_on, resolve_device
-from sk_payne.emulators._flux import StackedFlux, TrainingFlux
+from sk_payne.emulators._device import (
+    fits_on,
+    keep_random_state,
+    resolve_device,
+    seed_random_state,
+)
 from sk_payne.emulators._net import make_net
 from sk_payne.emulators._processes import (
     check_agreement,
@@ -23,68 +25,21 @@ from sk_payne.emulators._processes import (
     take_from_first,
 )
 from sk_payne.exceptions import TrainingInterruptedWarning
-from sk_payne.networks import Recipe, fast_products
+from sk_payne.networks import fast_products, float64_device
 from sk_payne.trained import (
-    Description,
     Domain,
     HeldOutErrors,
-    Scaling,
     TorchEmulator,
     TrainedEmulator,
     Training,
     row_blocks,
 )
 
-__all__ = ["Plan", "begin", "train"]
+__all__ = ["begin", "train"]
 
 # torch's global random state seeds the first weights, dropout and the like: one
 # training at a time may hold it.
 _RANDOM_STATE = threading.RLock()
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Everything that is decided before the first step of a training.
-
-    Parameters
-    ----------
-    arch : str or type
-        Architecture, as given by the user.
-    arch_params : dict or None
-        Options of the architecture, as given by the user.
-    description : Description
-        Columns of P and F.
-    scaling : Scaling
-        Scaling of labels and flux.
-    recipe : Recipe
-        Recipe in full.
-    build : callable
-        Takes nothing; returns a network with its first weights, and all its options.
-    labels : ndarray of shape (n_all, n_labels)
-        Stellar parameters of all spectra to train on: the new ones, then those that
-        are rehearsed.
-    flux : TrainingFlux or StackedFlux of shape (n_all, n_wavelengths)
-        Their flux.
-    new : TrainingFlux of shape (n_new, n_wavelengths)
-        Flux of the new spectra alone, of which some may be held out.
-    identity : dict
-        Fingerprint of the "spectra", and "settings": training goes on from a state
-        only if both are the same.
-    provenance : dict
-        Provenance of the trained emulator.
-    """
-
-    arch: str | type
-    arch_params: Mapping | None
-    description: Description
-    scaling: Scaling
-    recipe: Recipe
-    build: Callable
-    labels: np.ndarray
-    flux: TrainingFlux | StackedFlux
-    new: TrainingFlux
-    identity: Mapping
-    provenance: Mapping
 
 
 def begin(plan, estimator, state=None):
@@ -195,7 +150,7 @@ def train(plan, start, estimator):
     check_agreement(identity)
     held_out = np.array(start["held_out"], dtype=np.int64)
     # torch's own random state is left as it was
-    with _RANDOM_STATE, torch.random.fork_rng(devices=cuda_devices(device)):
+    with _RANDOM_STATE, keep_random_state(device):
         module, network_params, net = _run(plan, start, held_out, device, estimator)
     interrupted = net.is_interrupted
     n_new = len(plan.new)
@@ -261,7 +216,7 @@ def _run(plan, start, held_out, device, estimator):
             f"`recipe` entry 'batch_size' must be at least {n_processes()}, the number "
             f"of processes; got batches of {batch_size}. Start fewer processes."
         )
-    _seed(start["seed"], device)
+    seed_random_state(start["seed"], device)
     network, network_params = plan.build()
     module = TorchEmulator(network, plan.scaling, description)
     net = make_net(
@@ -270,7 +225,7 @@ def _run(plan, start, held_out, device, estimator):
         _make_dataset(plan, held_out, module, device) if len(held_out) else None,
         device=device,
         start=start,
-        callbacks=list(estimator.callbacks or []),
+        callbacks=_as_list(estimator.callbacks),
         verbose=estimator.verbose,
         checkpoint=estimator.checkpoint,
     )
@@ -286,12 +241,15 @@ def _run(plan, start, held_out, device, estimator):
     return module.requires_grad_(False).eval().to(device), network_params, net
 
 
-def _seed(seed, device):
-    """Seed the CPU, and the accelerator that is trained on but no other."""
-    torch.default_generator.manual_seed(seed)
-    if device.startswith("cuda"):
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
+def _as_list(callbacks):
+    if callbacks is None:
+        return []
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(
+            "`callbacks` must be a list of skorch callbacks; got "
+            f"{type(callbacks).__name__}. Put it into a list."
+        )
+    return list(callbacks)
 
 
 def _read_history(net):
@@ -314,8 +272,8 @@ def _make_dataset(plan, rows, module, device):
     n_bytes = 4 * shape[0] * shape[1] * (1 + flux.has_weights)
     home = device if fits_on(device, n_bytes) else "cpu"
     grid = module.log_wavelength if module.takes_wavelength else None
+    grid = None if grid is None else grid.to(float64_device(device))
     if home == "cpu" and flux.is_streamed:
-        grid = None if grid is None else grid.to(device)
         return StreamedDataset(labels.to(device), flux, rows, scaling, grid)
     scaled = torch.empty(shape, dtype=torch.float32, device=home)
     weights = torch.empty_like(scaled) if flux.has_weights else None
@@ -324,5 +282,4 @@ def _make_dataset(plan, rows, module, device):
         scaled[block] = torch.from_numpy(values).to(home)
         if weights is not None:
             weights[block] = torch.from_numpy(flux.weights(rows[block])).to(home)
-    grid = None if grid is None else grid.to(home)
     return SpectrumDataset(labels.to(home), scaled, grid, weights)

@@ -5,18 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length, check_X_y
 
-from sk_payne.emulators._flux import TrainingFlux, fingerprint, is_streamed
+from sk_payne.emulators._flux import TrainingFlux, is_streamed
 from sk_payne.grids import StoredGrid
 from sk_payne.inputs import read_flux, read_labels
-from sk_payne.spectra import resolve_resolving_power
 from sk_payne.trained import (
-    Description,
-    check_grid,
-    resolve_label_names,
     resolve_label_units,
 )
 
-__all__ = ["TrainingSet", "describe", "identify", "read_like", "read_training_set"]
+__all__ = ["TrainingSet", "read_like", "read_training_set"]
 
 _FLOATS = (np.float64, np.float32)
 # What a stored grid knows of its columns.
@@ -152,76 +148,6 @@ def read_like(spectra, X, y, name):
             f"and {flux.shape}."
         )
     return labels.astype(spectra.labels.dtype, copy=False), flux
-
-
-def describe(spectra, resolving_power):
-    """Describe the columns of a training set.
-
-    Parameters
-    ----------
-    spectra : TrainingSet
-        Labels and flux.
-    resolving_power : float, array-like or None
-        Resolving power of the spectra, as given by the user.
-
-    Returns
-    -------
-    description : Description
-        Checked.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If names, units, wavelengths, medium or resolving power are not allowed.
-    """
-    n_wavelengths = spectra.flux.shape[1]
-    names = resolve_label_names(spectra.label_names, spectra.labels.shape[1])
-    units = resolve_label_units(spectra.label_units, names)
-    wavelength, medium = check_grid(spectra.wavelength, spectra.medium, n_wavelengths)
-    power = resolve_resolving_power(resolving_power, wavelength)
-    return Description(
-        names,
-        units,
-        n_wavelengths,
-        wavelength,
-        medium,
-        power,
-        spectra.has_feature_names,
-    )
-
-
-def identify(emulator, spectra, description, recipe, **further):
-    """Identity of a training, by which it is known when it goes on.
-
-    Parameters
-    ----------
-    emulator : BaseEmulator
-        Its `validation_fraction` is read.
-    spectra : TrainingSet
-        Labels and flux.
-    description : Description
-        Columns of P and F.
-    recipe : Recipe
-        Recipe in full.
-    **further : str
-        More settings by name.
-
-    Returns
-    -------
-    identity : dict
-        Fingerprint of the "spectra", and "settings", of plain values.
-    """
-    wavelength = () if description.wavelength is None else description.wavelength
-    settings = {
-        "recipe": repr(recipe),
-        "wavelength": fingerprint(np.asarray(wavelength)),
-        "label_names": repr(description.label_names),
-        "validation_fraction": float(emulator.validation_fraction),
-    }
-    return {
-        "spectra": fingerprint(spectra.labels, spectra.flux),
-        "settings": further | settings,
-    }
 
 
 def _combine(known, grid):

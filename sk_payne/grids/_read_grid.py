@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import FileFormatError
+from sk_payne.grids._grid_arrays import as_grid
 from sk_payne.grids._store import open_grid
 
 __all__ = ["read_grid"]
@@ -22,13 +23,16 @@ _SPELLINGS = {
     "label_units": ("label_units",),
     "medium": ("medium",),
     "resolving_power": ("resolving_power",),
+    "uncertainty": ("uncertainty", "error", "flux_error", "flux_err", "sigma"),
+    "ivar": ("ivar", "flux_ivar", "invvar", "inverse_variance"),
+    "mask": ("mask", "flux_mask"),
 }
 _REQUIRED = ("labels", "flux", "wavelength")
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 _FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
 
 
-def read_grid(path):
+def read_grid(path, *, drop_bad=False):
     """Read a training grid from a file, or from the folder of :func:`build_grid`.
 
     The file holds arrays under any of these names:
@@ -43,19 +47,29 @@ def read_grid(path):
     label units      "label_units", optional             (n_labels,), strings
     medium           "medium", optional                  one string, "air"/"vacuum"
     resolution       "resolving_power", optional         one number, of the spectra
+    error of F       "uncertainty", "error", "sigma",    (n_spectra, n_wavelengths)
+                     "flux_error", optional
+    its inverse      "ivar", "invvar", "flux_ivar",      (n_spectra, n_wavelengths)
+    variance         "inverse_variance", optional
+    mask of F        "mask", "flux_mask", optional       (n_spectra, n_wavelengths)
     ===============  ==================================  ==========================
 
-    In an HDF5 file these are datasets at the root; the optional ones may also be
-    attributes of the root. In a FITS file these are HDUs of that EXTNAME, in capitals
-    or not: images, and for P better a table with a column for each label, which names
-    them and has their units; medium and resolving power are the keywords MEDIUM and
-    RESPOWER of the primary header or of the wavelengths. Other names are ignored.
+    P may be a structured array, whose fields name the labels. In an HDF5 file these are
+    datasets at the root; the optional ones may also be attributes of the root, and the
+    wavelength may have an attribute "unit". In a FITS file these are HDUs of that
+    EXTNAME, in capitals or not: images, and for P better a table with a column for each
+    label, which names them and has their units; medium and resolving power are the
+    keywords MEDIUM and RESPOWER of the primary header or of the wavelengths, whose unit
+    may be BUNIT. Other names are ignored.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file. Its suffix says what it is: ".npz" (from `numpy.savez`), ".h5",
         ".hdf5", ".fits", ".fit" or ".fits.gz". Or a folder of :func:`build_grid`.
+    drop_bad : bool, default=False
+        Whether to leave out spectra with labels or flux that are not finite, with a
+        warning that says which. Folders of :func:`build_grid` have none.
 
     Returns
     -------
@@ -79,6 +93,17 @@ def read_grid(path):
         resolving_power : float or None
             Wavelength over full width at half maximum, or None if the file does not
             say, as folders do not.
+        uncertainty : ndarray of shape (n_spectra, n_wavelengths) or None
+            Error (1 sigma) of the flux, inf where the inverse variance is 0, or None if
+            the file has none. Emulators do not use it.
+        mask : ndarray of shape (n_spectra, n_wavelengths), bool, or None
+            True where the mask of the file is not 0: bad flux. Emulators need flux at
+            every wavelength: leave out or repair these.
+
+    Warns
+    -----
+    UserWarning
+        If `drop_bad` leaves out spectra.
 
     Raises
     ------
@@ -87,8 +112,8 @@ def read_grid(path):
     ValueError
         If the suffix is none of the above.
     FileFormatError
-        If the file is damaged, an array is missing, or shapes or values do not agree.
-        It is a `ValueError`.
+        If the file is damaged, an array is missing, shapes or values do not agree, or
+        values are not finite. It is a `ValueError`.
     ImportError
         If the file is HDF5 and h5py is not installed.
 
@@ -110,7 +135,8 @@ def read_grid(path):
     >>> from sk_payne.grids import read_grid
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "grid.npz"
-    ...     np.savez(path, P=np.zeros((3, 2)), F=np.ones((3, 5)), wave=np.arange(1, 6))
+    ...     wave = np.linspace(5000, 5001, 5)
+    ...     np.savez(path, P=np.zeros((3, 2)), F=np.ones((3, 5)), wave=wave)
     ...     grid = read_grid(path)
     >>> grid.data.shape, grid.target.shape, grid.label_names
     ((3, 2), (3, 5), ['label_1', 'label_2'])
@@ -134,13 +160,14 @@ def read_grid(path):
             f"There is no file {str(path)!r}. Check `path`; the working directory is "
             f"{str(Path.cwd())!r}."
         )
-    return _as_grid(readers[suffix](path), path)
+    return as_grid(readers[suffix](path), path, drop_bad)
 
 
 def _from_folder(path):
     names = ("data", "target", "wavelength", "label_names", "label_units", "medium")
     grid = open_grid(path)
-    return Bunch(**{name: getattr(grid, name) for name in names}, resolving_power=None)
+    absent = dict.fromkeys(("resolving_power", "uncertainty", "mask"))
+    return Bunch(**{name: getattr(grid, name) for name in names}, **absent)
 
 
 def _read_npz(path):
@@ -184,10 +211,13 @@ def _read_hdf5(path):
         optional = set(_SPELLINGS) - set(_REQUIRED)
         attributes = optional & set(file.attrs) - datasets
         names = _pick_names([*sorted(datasets), *sorted(attributes)], path)
-        return {
+        stored = {
             key: np.asarray(file.attrs[name] if name in attributes else file[name][()])
             for key, name in names.items()
         }
+        stated = file[names["wavelength"]].attrs
+        stored["unit"] = next((stated[n] for n in ("unit", "units") if n in stated), "")
+        return stored
 
 
 def _read_fits(path):
@@ -209,17 +239,31 @@ def _read_fits(path):
             if hdu.data is not None:
                 known[name] = hdu
         chosen = _pick_names(known, path)
-        stored = {key: known[chosen[key]].data for key in _REQUIRED}
+        stored = {key: known[name].data for key, name in chosen.items()}
         if stored["labels"].dtype.names:
             columns = known[chosen["labels"]].columns
-            stored["labels"] = np.stack([stored["labels"][n] for n in columns.names], 1)
-            stored["label_names"] = np.array(columns.names)
+            stored["labels"] = _with_nan(stored["labels"], columns)
             stored["label_units"] = np.array([unit or "" for unit in columns.units])
+        stored["unit"] = known[chosen["wavelength"]].header.get("BUNIT", "")
         for header in (hdus[0].header, known[chosen["wavelength"]].header):
             for key, name in (("medium", "MEDIUM"), ("resolving_power", "RESPOWER")):
                 if name in header:
                     stored[key] = np.array(header[name])
     return stored
+
+
+def _with_nan(table, columns):
+    """Return a table of FITS as a structured array, NaN where a cell is empty."""
+    fields = {column.name: np.asarray(table[column.name]) for column in columns}
+    for column in columns:
+        if column.null is not None:
+            values = fields[column.name]
+            fields[column.name] = np.where(values == column.null, np.nan, values)
+    kinds = [(name, values.dtype, values.shape[1:]) for name, values in fields.items()]
+    filled = np.empty(len(table), dtype=kinds)
+    for name, values in fields.items():
+        filled[name] = values
+    return filled
 
 
 def _pick_names(found, path):
@@ -239,116 +283,3 @@ def _pick_names(found, path):
                 f"array under one of the names {list(spellings)}."
             )
     return names
-
-
-def _as_grid(stored, path):
-    data = _numbers(stored["labels"], "labels", 2, path)
-    target = _numbers(stored["flux"], "flux", 2, path)
-    wavelength = _numbers(stored["wavelength"], "wavelength", 1, path)
-    _check_shapes(data, target, wavelength, path)
-    label_names = _strings(stored.get("label_names"), "label_names", data, path)
-    if label_names is None:
-        label_names = [f"label_{i + 1}" for i in range(data.shape[1])]
-    return Bunch(
-        data=data.astype(np.float64),
-        target=target if target.dtype == np.float32 else target.astype(np.float64),
-        wavelength=wavelength.astype(np.float64),
-        label_names=label_names,
-        label_units=_strings(stored.get("label_units"), "label_units", data, path),
-        medium=_medium(stored.get("medium"), path),
-        resolving_power=_power(stored.get("resolving_power"), path),
-    )
-
-
-def _numbers(array, key, n_dimensions, path):
-    if array.dtype.kind not in "fiu":
-        raise FileFormatError(
-            f"{key!r} in {str(path)!r} must hold real numbers; it holds {array.dtype}. "
-            "Save it as float."
-        )
-    if array.ndim != n_dimensions or array.size == 0:
-        raise FileFormatError(
-            f"{key!r} in {str(path)!r} must have {n_dimensions} dimension(s), none of "
-            f"length 0; its shape is {array.shape}. Reshape it before saving."
-        )
-    n_bad = np.count_nonzero(~np.isfinite(array))
-    if n_bad:
-        raise FileFormatError(
-            f"{key!r} in {str(path)!r} must be finite; {n_bad} of {array.size} values "
-            "are not. Drop the spectra or pixels that hold them."
-        )
-    # HDF5 files often are big-endian, which torch does not take.
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _check_shapes(data, target, wavelength, path):
-    if len(data) != len(target):
-        raise FileFormatError(
-            f"'labels' and 'flux' in {str(path)!r} must have one row per spectrum; "
-            f"their shapes are {data.shape} and {target.shape}. Transpose or trim one."
-        )
-    if target.shape[1] != len(wavelength):
-        raise FileFormatError(
-            f"'flux' in {str(path)!r} must have one column per wavelength; its shape "
-            f"is {target.shape}, with {len(wavelength)} wavelengths. Transpose or trim "
-            "one."
-        )
-    if wavelength[0] <= 0 or np.any(wavelength[1:] <= wavelength[:-1]):
-        raise FileFormatError(
-            f"'wavelength' in {str(path)!r} must be positive and increase strictly; it "
-            f"runs from {wavelength[0]} to {wavelength[-1]}. Sort it, and the columns "
-            "of the flux with it."
-        )
-
-
-def _strings(array, key, data, path):
-    """One string per label, or None."""
-    if array is None:
-        return None
-    strings = [_as_text(value) for value in np.atleast_1d(array).ravel().tolist()]
-    if None in strings:
-        raise FileFormatError(
-            f"{key!r} in {str(path)!r} must hold strings; it holds {array.dtype}. Save "
-            "it as `np.array(names, dtype=str)`."
-        )
-    if len(strings) != data.shape[1]:
-        raise FileFormatError(
-            f"{key!r} in {str(path)!r} must have one entry per column of 'labels'; it "
-            f"has {len(strings)}, for {data.shape[1]} columns. Add or drop entries."
-        )
-    if key == "label_names" and len(set(strings)) < len(strings):
-        raise FileFormatError(
-            f"'label_names' in {str(path)!r} must not repeat a name; they are "
-            f"{strings}. Name each column once."
-        )
-    return strings
-
-
-def _medium(array, path):
-    if array is None:
-        return None
-    values = [_as_text(value) for value in np.atleast_1d(array).ravel().tolist()]
-    if len(values) != 1 or values[0] not in ("air", "vacuum"):
-        raise FileFormatError(
-            f"'medium' in {str(path)!r} must be 'air' or 'vacuum'; it is {values}. "
-            "Correct it, or leave it out if it is not known."
-        )
-    return values[0]
-
-
-def _power(array, path):
-    if array is None:
-        return None
-    numbers = np.atleast_1d(array).ravel()
-    if numbers.dtype.kind not in "fiu" or numbers.size != 1 or not numbers[0] > 0:
-        raise FileFormatError(
-            f"'resolving_power' in {str(path)!r} must be one positive number; it is "
-            f"{numbers.tolist()}. Correct it, or leave it out if it is not known."
-        )
-    return float(numbers[0])
-
-
-def _as_text(value):
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    return value if isinstance(value, str) else None

@@ -8,7 +8,7 @@ from sk_payne.inputs._columns import is_table
 from sk_payne.inputs._flux import FluxTable, read_flux
 from sk_payne.inputs._labels import LabelTable, read_labels
 from sk_payne.inputs._mapping import read_mapping
-from sk_payne.inputs._numbers import to_float, to_floats
+from sk_payne.inputs._numbers import to_float, to_floats, without_unit
 
 __all__ = [
     "FluxTable",
@@ -19,4 +19,5 @@ __all__ = [
     "read_mapping",
     "to_float",
     "to_floats",
+    "without_unit",
 ]

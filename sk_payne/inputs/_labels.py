@@ -46,7 +46,8 @@ def read_labels(values, *, argument="X", names=None, units=None):
     ----------
     values : array-like or table of shape (n, n_labels)
         Plain array, Quantity, masked array, list, DataFrame, Table, QTable, Row,
-        DataArray, Dataset or structured array.
+        DataArray, Dataset or structured array. One label of the shape (n,), if it has
+        a unit or a mask.
     argument : str, default="X"
         Name for errors.
     names : list of str, default=None
@@ -79,13 +80,15 @@ def read_labels(values, *, argument="X", names=None, units=None):
     """
     if units is not None:
         units = list(units)
-    columns = open_columns(values)
+    columns, is_flat = open_columns(values), False
     if columns is None:
         titles, names, parts = names, None, _unnamed_columns(values)
         if parts is None:
             return LabelTable(values)
         if isinstance(parts, np.ndarray):
             return LabelTable(parts, None, units)
+        is_flat = isinstance(parts, Parts)
+        parts = [parts] if is_flat else parts
     elif _goes_by_position(columns.names, names):
         parts = list(map(take_apart, columns.values))
         titles, names = columns.names, columns.names
@@ -103,7 +106,8 @@ def read_labels(values, *, argument="X", names=None, units=None):
         for part, unit, title in zip(parts, units, titles, strict=True)
     ]
     has_units = any(units) or any(part.unit is not None for part in parts)
-    return LabelTable(_stack(read, argument), names, units if has_units else None)
+    numbers = read[0] if is_flat else _stack(read, argument)
+    return LabelTable(numbers, names, units if has_units else None)
 
 
 def _goes_by_position(found, names):
@@ -114,23 +118,31 @@ def _goes_by_position(found, names):
 
 
 def _unnamed_columns(values):
-    """Columns of an array; the array itself if it is plain; None if it is no table."""
+    """Columns of a table; it itself if it is a plain array; None if it is no table.
+
+    The parts of one label, if it has a unit or a mask.
+    """
     if isinstance(values, np.matrix):  # which scikit-learn refuses
         return None
-    if carries_more(values):
-        if not all(
-            isinstance(row, list | tuple) or np.ndim(row) == 1 for row in values
-        ):
-            return None
+    if carries_more(values) and all(map(_is_row, values)):
         return [take_apart(list(column)) for column in zip(*values, strict=True)]
     parts = take_apart(values)
-    if parts.numbers is None or parts.numbers.ndim != 2:
+    is_plain = parts.unit is None and parts.mask is None
+    if parts.numbers is None or parts.numbers.ndim not in (
+        (2,) if is_plain else (1, 2)
+    ):
         return None
-    if parts.unit is None and parts.mask is None:
+    if is_plain:
         return parts.numbers
+    if parts.numbers.ndim == 1:
+        return parts
     masks = [None] * parts.numbers.shape[1] if parts.mask is None else parts.mask.T
     columns = zip(parts.numbers.T, masks, strict=True)
     return [Parts(numbers, mask, parts.unit) for numbers, mask in columns]
+
+
+def _is_row(values):
+    return isinstance(values, list | tuple) or getattr(values, "ndim", 0) == 1
 
 
 def _read_column(part, unit, what):

@@ -18,6 +18,7 @@ __all__ = [
     "take_apart",
     "to_float",
     "to_floats",
+    "without_unit",
 ]
 
 
@@ -255,6 +256,48 @@ def carries_more(values):
         hasattr(value, "unit") or hasattr(value, "mask") or carries_more(value)
         for value in values
     )
+
+
+def without_unit(value, *, argument, unit=""):
+    """Give numbers that have a unit or a mask as plain ones, and the rest untouched.
+
+    For arguments that may also be a word or None, and whose rules are checked later.
+
+    Parameters
+    ----------
+    value : object
+        An argument.
+    argument : str
+        Name for errors.
+    unit : str, default=""
+        Unit of the result.
+
+    Returns
+    -------
+    value : object
+        In `unit`. A tuple stays a tuple, a list a list.
+
+    Raises
+    ------
+    ValueError
+        If the unit does not convert, or a number is masked.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from sk_payne.inputs import without_unit
+    >>> without_unit((0 * u.m / u.s, 5000 * u.m / u.s), argument="vsini", unit="km/s")
+    (0.0, 5.0)
+    >>> without_unit("fit", argument="error_floor")
+    'fit'
+    """
+    if not (carries_more(value) or carries_more([value])):
+        return value
+    numbers = to_floats(value, argument=argument, unit=unit)
+    if isinstance(value, tuple):
+        return tuple(numbers.tolist())
+    is_plain = numbers.ndim == 0 or isinstance(value, list)
+    return numbers.tolist() if is_plain else numbers
 
 
 def list_rows(mask):

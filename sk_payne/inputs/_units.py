@@ -114,6 +114,6 @@ def _refusal(what, source, target):
             "Pass plain numbers, if they are in that unit."
         )
     return (
-        f"{what} must have no unit, since none is known for it; got {source}. Give "
-        "`label_units` to the emulator if it is a label, or pass plain numbers."
+        f"{what} must be plain numbers, as no unit is known for it; got {source}. Pass "
+        "its value, or, for a label, give `label_units` to the emulator."
     )

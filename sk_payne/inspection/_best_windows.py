@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import did_you_mean
+from sk_payne.inputs import without_unit
 from sk_payne.inspection._axes import (
     import_pyplot,
     segments_of,
@@ -14,7 +15,7 @@ from sk_payne.inspection._axes import (
     with_unit,
 )
 from sk_payne.inspection._cramer_rao import (
-    check_snr,
+    checked_snr,
     free_labels_of,
     invert_information,
     pixels_between,
@@ -90,7 +91,8 @@ def best_windows(emulator, P, label, *, snr=100, width=5.0, n_best=5, fixed=()):
     >>> found.windows[found.best].shape
     (2, 2)
     """
-    check_snr(snr)
+    snr = checked_snr(snr)
+    width = without_unit(width, argument="width", unit="Angstrom")
     s = sensitivity(emulator, P)
     free = free_labels_of(s, fixed)
     names = [s.label_names[i] for i in free]

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import did_you_mean
+from sk_payne.inputs import without_unit
 from sk_payne.inspection._axes import import_pyplot, segments_of, with_unit
 from sk_payne.inspection._sensitivity import sensitivity
 
@@ -31,8 +32,8 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=()):
     snr : float
         Signal-to-noise ratio per pixel of the grid of the emulator, in the continuum.
     window : tuple of float or array-like of shape (n_windows, 2), default=None
-        First and last wavelength in Å of the part or parts that are observed; if None,
-        all.
+        First and last wavelength, in Å unless they have a unit, of the part or parts
+        that are observed; if None, all.
     fixed : sequence of str, default=()
         Labels that are known, such as ["teff", "logg"]. Those that never varied in
         training always are.
@@ -83,7 +84,7 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=()):
     >>> float(known[0]), bool((known <= free).all())
     (0.0, True)
     """
-    check_snr(snr)
+    snr = checked_snr(snr)
     return bound_of(sensitivity(emulator, P), snr, window, fixed)
 
 
@@ -105,10 +106,12 @@ def bound_of(s, snr, window=None, fixed=()):
     )
 
 
-def check_snr(snr):
-    """Raise unless a signal-to-noise ratio is one positive number."""
+def checked_snr(snr):
+    """Return a signal-to-noise ratio, or raise unless it is one positive number."""
+    snr = without_unit(snr, argument="snr")
     if not (np.ndim(snr) == 0 and np.isfinite(snr) and snr > 0):
         raise ValueError(f"`snr` must be one positive, finite number; got {snr!r}.")
+    return snr
 
 
 def free_labels_of(s, fixed):
@@ -132,6 +135,7 @@ def pixels_between(wavelength, low, high):
 def _used_pixels(wavelength, window):
     if window is None:
         return np.arange(len(wavelength))
+    window = without_unit(window, argument="window", unit="Angstrom")
     pairs = np.atleast_2d(np.asarray(window, dtype=float))
     if pairs.shape[1:] != (2,) or not (pairs[:, 0] < pairs[:, 1]).all():
         raise ValueError(

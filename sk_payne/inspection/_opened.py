@@ -5,9 +5,10 @@ It is here so that all of them check the same, and work in float64.
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sk_payne.networks import TransformerPayne
+from sk_payne.inputs import is_table, read_labels
+from sk_payne.networks import TransformerPayne, float64_device
 
 __all__ = ["open_emulator", "require_transformer", "varied_labels", "wavelength_axis"]
 
@@ -19,8 +20,8 @@ def open_emulator(emulator, P):
     ----------
     emulator : SpectrumEmulator
         Fitted.
-    P : array-like of shape (n_spectra, n_labels)
-        Stellar parameters.
+    P : array-like or table of shape (n_spectra, n_labels)
+        Stellar parameters; columns of a table are taken by name.
 
     Returns
     -------
@@ -37,10 +38,17 @@ def open_emulator(emulator, P):
         If the stellar parameters are not those of the emulator.
     """
     check_is_fitted(emulator)
-    P = validate_data(emulator, P, reset=False, dtype=np.float64)
-    module = emulator.to_torch(dtype=torch.float64)
+    table = read_labels(
+        P, argument="P", names=emulator.label_names_, units=emulator.label_units_
+    )
+    if is_table(P):
+        P = check_array(table.values, dtype=np.float64, input_name="P")
+    else:
+        P = validate_data(emulator, table.values, reset=False, dtype=np.float64)
+    device = float64_device(emulator.device_)
+    module = emulator.to_torch(dtype=torch.float64, device=device)
     labels = module.scaling.scale_labels(P)
-    return module, torch.as_tensor(labels).to(module.label_center)
+    return module, torch.from_numpy(labels).to(module.label_center)
 
 
 def require_transformer(module, what):

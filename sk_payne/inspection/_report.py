@@ -19,6 +19,7 @@ from sk_payne.inspection._sensitivity import SensitivityDisplay, sensitivity
 from sk_payne.inspection._token_response import TokenResponseDisplay
 from sk_payne.inspection._training_curve import TrainingCurveDisplay
 from sk_payne.networks import TransformerPayne
+from sk_payne.spectra import describe_resolving_power
 
 __all__ = ["emulator_report"]
 
@@ -152,6 +153,10 @@ def _summary(emulator, q):
         ("weights", f"{n_weights:,}"),
         ("trained on", f"{emulator.n_training_} spectra, {emulator.n_steps_} steps"),
         ("wavelengths", f"{n_pixels}, {span} {f'Å, {q.medium}' if q.medium else ''}"),
+        (
+            "resolving power",
+            describe_resolving_power(emulator.resolving_power_, emulator.wavelength_),
+        ),
         ("judged on", f"{n} spectra"),
         ("of which", ", ".join(f"{m} {name}" for name, m in where.items())),
         ("mean absolute error", f"{q.mae:.5f}"),

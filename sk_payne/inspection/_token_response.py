@@ -4,7 +4,6 @@ It is here to see whether tokens divide the work, one for one element.
 """
 
 import numpy as np
-import torch
 from scipy.cluster.hierarchy import leaves_list, linkage
 from sklearn.utils import Bunch
 from torch.func import jacfwd, vmap
@@ -100,8 +99,8 @@ def token_response(emulator, P):
             "`emulator` must know how flux depends on a label; got one trained on "
             "spectra whose labels are all the same."
         )
-    total = torch.zeros(network.tokens[-1].unflattened_size[0], labels.shape[1])
-    total = total.to(labels)
+    n_tokens = network.tokens[-1].unflattened_size[0]
+    total = labels.new_zeros(n_tokens, labels.shape[1])
     size = labels.shape[1] * network.tokens[-2].out_features
     for block in pixel_blocks(len(labels), size, labels.device):
         slopes = vmap(jacfwd(lambda star: _tokens(network, star)))(labels[block])

@@ -8,7 +8,7 @@ from sk_payne.networks._building import build_network
 from sk_payne.networks._cannon import Cannon
 from sk_payne.networks._convolutional import Convolutional
 from sk_payne.networks._dense import BigPayne, Payne
-from sk_payne.networks._encoding import WavelengthEncoding
+from sk_payne.networks._encoding import WavelengthEncoding, float64_device
 from sk_payne.networks._evaluate import evaluate, pixel_blocks
 from sk_payne.networks._jacobian import evaluate_with_jacobian
 from sk_payne.networks._opacity import OpacityPayne
@@ -39,6 +39,7 @@ __all__ = [
     "evaluate",
     "evaluate_with_jacobian",
     "fast_products",
+    "float64_device",
     "pixel_blocks",
     "register_network",
     "resolve_network",

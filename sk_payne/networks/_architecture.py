@@ -40,7 +40,9 @@ class Architecture(nn.Module):
     flux                (B, P)        scaled: mean zero, standard deviation one
     ==================  ============  ================================================
 
-    Labels and flux have the precision of the weights. ``torch.func`` must be able to
+    Labels and flux have the precision of the weights. On "mps", which has no float64,
+    ``log_wavelength`` stays on the CPU: `forward` moves what follows from it with
+    ``.to(labels)``. ``torch.func`` must be able to
     push derivatives through `forward`.
 
     Attributes

@@ -10,6 +10,31 @@ import math
 import torch
 from torch import Tensor, nn
 
+__all__ = ["WavelengthEncoding", "float64_device"]
+
+
+def float64_device(device: str | torch.device) -> torch.device:
+    """Give the device for numbers in float64 that belong to tensors on a device.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        Device of the other tensors.
+
+    Returns
+    -------
+    device : torch.device
+        The same one; the CPU for "mps", which has no float64.
+
+    Examples
+    --------
+    >>> from sk_payne.networks import float64_device
+    >>> float64_device("mps"), float64_device("cuda")
+    (device(type='cpu'), device(type='cuda'))
+    """
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
+
 
 class WavelengthEncoding(nn.Module):
     r"""Sines of log10 of the wavelength, with log-spaced periods.
@@ -71,9 +96,9 @@ class WavelengthEncoding(nn.Module):
 
     def forward(self, log_wavelength: Tensor) -> Tensor:
         """Code of shape (..., E) of log10 wavelengths of shape (...), float64."""
-        w = log_wavelength.double()
+        w = log_wavelength.to(float64_device(log_wavelength.device)).double()
         if self.linear:
             w = 10**w
         turns = (w - self.origin)[..., None] / self.periods.to(w.device)
         phase = (2 * math.pi) * (turns - turns.round())
-        return torch.sin(phase.to(self.like.dtype))
+        return torch.sin(phase.to(self.like))

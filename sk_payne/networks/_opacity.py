@@ -59,9 +59,9 @@ class OpacityPayne(Architecture):
     n_wavelengths : int
         Number of wavelengths P.
     n_populations : int, default=96
-        K.
+        Populations K of each star.
     n_sums : int, default=4
-        M.
+        Sums of opacities M at each wavelength.
     n_hidden : int, default=256
         Neurons in each of the two layers of g.
     width : int, default=32

@@ -81,7 +81,7 @@ def _onednn_is_faster() -> bool:
     ):
         return False
     before = switch.fp32_precision
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     a = torch.randn(
         *(_TERMS, _TERMS), generator=generator, dtype=torch.float32, device="cpu"
     )
@@ -96,7 +96,7 @@ def _onednn_is_faster() -> bool:
 
 def _is_amd() -> bool:
     try:
-        processor = Path("/proc/cpuinfo").read_text()
+        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         processor = platform.processor()
     return "AuthenticAMD" in processor

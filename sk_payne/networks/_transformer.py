@@ -47,14 +47,14 @@ class TransformerPayne(Architecture):
           muP learning rates. Trains at one learning rate whatever the width.
         - "post": the form of February 2024, with two streams, LayerNorm and biases.
     width : int, default=64
-        E. The released models have 128 or 256.
+        Channels E of a wavelength and of a token. The released models have 128 or 256.
     n_layers : int, default=4
         Layers of attention and feed-forward. The released models have 8 or 16.
     n_heads : int, default=None
         Attention heads. If None, heads of 32 channels as in the released models
         (one head if the width is not a multiple of 32).
     n_tokens : int, default=16
-        T.
+        Tokens T of each star.
     token_hidden : int, default=None
         Neurons between labels and tokens; four times the width if None.
     token_bias : bool, default=True

@@ -18,6 +18,7 @@ from sk_payne.spectra._profiles import (
 )
 from sk_payne.spectra._reading import SPECTRUM_FORMATS, read_spectra
 from sk_payne.spectra._resolving_power import (
+    describe_resolving_power,
     resolve_resolving_power,
     resolving_power_of_segments,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "check_covered",
     "check_medium",
     "convert_medium",
+    "describe_resolving_power",
     "describe_segments",
     "doppler_factor",
     "gaussian_transfer",

@@ -5,6 +5,7 @@ The door of the package: units, masks, kinds of error and padding end here.
 
 import numpy as np
 
+from sk_payne.inputs import read_flux, to_floats
 from sk_payne.spectra._containers import (
     ACCEPTED,
     check_same_unit,
@@ -38,18 +39,21 @@ def as_spectra(
           wavelengths and of its own length;
         - list of lists (or of SpectrumList) of 1-D Spectrum: the arms of each star;
         - SpectrumCollection;
-        - array-like of shape (n, p): flux on the wavelengths of the model that will
-          read it (`wavelength` is None in the result).
+        - array-like of shape (n, p), masked or with a unit if need be: flux on the
+          wavelengths of the model that will read it (`wavelength` is None in the
+          result).
 
         Spectral axes may be in any unit that amounts to a wavelength, in either
         direction. They are taken as stored: an annotated radial velocity shifts
-        nothing. Units of flux are dropped.
+        nothing. Units of flux are dropped, but percent and the like become fractions.
     medium : None, "air" or "vacuum", default=None
         Medium of the wavelengths. None means that ``meta["medium"]`` of the spectra
         says it; when neither does, the medium of the set is None.
     uncertainty : None or array-like broadcastable to (n, p), default=None
         Error of the flux (1 sigma), for plain arrays only: Spectrum objects carry
-        their own. An infinite error means no information.
+        their own. A unit is converted to that of the flux; numbers without are in it
+        already, or are fractions if flux is in percent. An infinite or masked error
+        means no information.
     mask : None or array-like broadcastable to (n, p), default=None
         Bad pixels (True or not zero), for plain arrays and SpectrumSet: Spectrum
         objects carry their own.
@@ -137,13 +141,16 @@ def _from_set(spectra, medium, uncertainty, mask):
 
 
 def _from_array(X, medium, uncertainty, mask):
-    flux = _plain_flux(X)
+    table = read_flux(X, argument="X")
+    flux = _checked_flux(X, table.values)
     bad = ~np.isfinite(flux)
-    if isinstance(X, np.ma.MaskedArray):
-        bad |= np.ma.getmaskarray(X)
+    if table.mask is not None:
+        bad |= table.mask
     if mask is not None:
         bad |= _mask(mask, flux.shape)
-    ivar = np.ones_like(flux) if uncertainty is None else _ivar(uncertainty, bad)
+    ivar = np.ones_like(flux)
+    if uncertainty is not None:
+        ivar = _ivar(uncertainty, bad, table.unit or "")
     bad |= ivar == 0
     return SpectrumSet(
         np.where(bad, 0.0, flux),
@@ -153,12 +160,13 @@ def _from_array(X, medium, uncertainty, mask):
     )
 
 
-def _plain_flux(X):
+def _checked_flux(X, values):
+    """Give flux in float64, and refuse what is no table of numbers."""
     try:
-        flux = np.asarray(X)
+        flux = np.asarray(values)
         # "same_kind" refuses complex numbers and text; objects convert one by one.
         casting = "unsafe" if flux.dtype == object else "same_kind"
-        flux = flux.astype(np.float64, casting=casting)
+        flux = flux.astype(np.float64, casting=casting, copy=False)
         if flux.ndim == 0:
             raise TypeError("not an array")
     except (TypeError, ValueError) as error:
@@ -190,17 +198,17 @@ def _mask(mask, shape):
         ) from error
 
 
-def _ivar(uncertainty, bad):
+def _ivar(uncertainty, bad, unit):
     """Return 1 / uncertainty**2, (n, p), after checking it where pixels are good."""
+    how = {"argument": "uncertainty", "unit": unit, "missing": np.inf}
     try:
-        sigma = np.asarray(uncertainty, dtype=np.float64)
+        sigma = to_floats(uncertainty, **how)
+    except TypeError as error:
+        raise _no_uncertainty(uncertainty, bad.shape) from error
+    try:
         sigma = np.broadcast_to(sigma, bad.shape)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "`uncertainty` must be numbers that broadcast to the shape of the "
-            f"spectra, {bad.shape}; got {type(uncertainty).__name__} of shape "
-            f"{np.shape(uncertainty)}. Pass one error (1 sigma) per pixel."
-        ) from error
+    except ValueError as error:
+        raise _no_uncertainty(uncertainty, bad.shape) from error
     with np.errstate(all="ignore"):
         ivar = 1.0 / sigma**2
     wrong = ~bad & ~((sigma > 0) & np.isfinite(ivar))
@@ -213,6 +221,14 @@ def _ivar(uncertainty, bad):
             "Pass mask=True at the pixels that hold no information."
         )
     return ivar
+
+
+def _no_uncertainty(uncertainty, shape):
+    return ValueError(
+        "`uncertainty` must be numbers that broadcast to the shape of the "
+        f"spectra, {shape}; got {type(uncertainty).__name__} of shape "
+        f"{np.shape(uncertainty)}. Pass one error (1 sigma) per pixel."
+    )
 
 
 def _from_containers(containers, medium):
@@ -286,7 +302,7 @@ def _refuse_other_scales(spectra, unknown):
 
 
 def _checked_snr(snr, n):
-    values = np.asarray(snr, dtype=np.float64)
+    values = to_floats(snr, argument="snr")
     if values.shape not in ((), (n,)):
         raise ValueError(
             f"`snr` must be one number or one per spectrum, {(n,)}; got the shape "

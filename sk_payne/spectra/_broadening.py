@@ -257,7 +257,9 @@ def broaden(
             "`resolving_power` must be given if `already` is: what the spectra shall "
             f"have, not only what they have; got None and {already}."
         )
-    vsini, vmac, sigma = map(torch.as_tensor, (*widths.values(), sigma))
+    vsini, vmac, sigma = (
+        torch.as_tensor(width, device="cpu") for width in (*widths.values(), sigma)
+    )
     reach = broadening_reach(vsini.max(), vmac.max(), sigma.max())
     if reach == 0:
         return flux.copy()
@@ -265,7 +267,7 @@ def broaden(
     transfer = rotation_transfer(convolver.k, vsini, limb_darkening)[0]
     transfer = transfer * macroturbulence_transfer(convolver.k, vmac)[0]
     transfer = transfer * gaussian_transfer(convolver.k, sigma)[0]
-    spectrum = convolver.transform(torch.tensor(flux))
+    spectrum = convolver.transform(torch.tensor(flux, device="cpu"))
     broadened = convolver.back(spectrum * transfer).numpy()
     if np.array_equal(convolver.wavelength, wavelength):
         return broadened

@@ -7,7 +7,8 @@ specutils takes logarithms of IRAF for wavelengths.
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
-from sk_payne.spectra._own_files import ERROR_NAMES, scale_to_angstrom
+from sk_payne.spectra._columns import errors_and_mask, role_of
+from sk_payne.spectra._own_files import scale_to_angstrom
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
     as_unit,
@@ -28,7 +29,7 @@ def is_fits_image(hdus):
 
 
 def read_fits_image(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
-    """Read one row of flux, and its errors if a second image has them."""
+    """Read one row of flux; other images may hold its errors and its mask."""
     from astropy import units
 
     number = _image_hdu(hdus)
@@ -44,7 +45,7 @@ def read_fits_image(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
     return make_spectrum(
         _wavelengths(header, flux.size, wavelength_unit),
         flux.ravel(),
-        error=_errors_of(hdus, flux.shape),
+        **_errors_and_mask(hdus, number, flux.shape),
         unit=units.dimensionless_unscaled if unit is None else unit,
         medium=agreed_medium(_stated_medium(header), medium),
         frame=header.get("FRAME"),
@@ -62,11 +63,21 @@ def _image_hdu(hdus):
     return None
 
 
-def _errors_of(hdus, shape):
-    for hdu in hdus:
-        if hdu.name.lower() in ERROR_NAMES and hdu.is_image:
-            return image_of(hdus, hdu.name, shape=shape).ravel()
-    return None
+def _errors_and_mask(hdus, number, shape):
+    """Read what images are called as errors and mask; name all the others."""
+    images = {
+        hdu.name or str(i): hdu.name or i
+        for i, hdu in enumerate(hdus)
+        if hdu.is_image and hdu.shape and i != number
+    }
+
+    def read(name, power):
+        return np.array(image_of(hdus, images[name], shape=shape), np.float64).ravel()
+
+    found = errors_and_mask(list(images), read)
+    left = [n for n in images if role_of(n) in (None, "wavelength", "flux")]
+    unread = [f"image {name}" for name in found["unread"] + left]
+    return found | {"unread": unread}
 
 
 def _wavelengths(header, n_pixels, unit):

@@ -402,4 +402,6 @@ def _polynomials(table, x):
 
 
 def _tensor(values):
-    return torch.tensor(np.asarray(values, dtype=np.float64))
+    return torch.tensor(
+        np.asarray(values, dtype=np.float64), dtype=torch.float64, device="cpu"
+    )

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
+from sk_payne.spectra._columns import are_spectrum, errors_and_mask, first_of
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
     as_unit,
@@ -17,9 +18,9 @@ from sk_payne.spectra._spectrum_file import (
     describe_hdus,
     make_spectrum,
 )
+from sk_payne.spectra._text_columns import header_of, numbers_of, starts_with_numbers
 
 __all__ = [
-    "ERROR_NAMES",
     "is_ecsv",
     "is_fits_table",
     "is_text",
@@ -29,11 +30,8 @@ __all__ = [
     "scale_to_angstrom",
 ]
 
-# What tables may call the wavelength, and the error (1 sigma).
-_WAVELENGTH_NAMES = ("wavelength", "wave", "lambda")
-ERROR_NAMES = ("uncertainty", "error", "err", "sigma")
-
 _COMMENT = re.compile(r"#\s*(\w+)\s*[:=]\s*(.+?)\s*$")
+_UNIT_IN_NAME = re.compile(r"[\(\[](.*?)[\)\]]")
 
 
 # Text ----------------------------------------------------------------------------
@@ -41,88 +39,72 @@ _COMMENT = re.compile(r"#\s*(\w+)\s*[:=]\s*(.+?)\s*$")
 
 def is_text(lines):
     """Tell whether text starts with names, or with two or three columns of numbers."""
-    data = [line for _, line in _numbered_data(lines)]
-    if not data:
-        return False
-    words = _words(data[0])
-    return _are_names(words) or (len(words) in (2, 3) and _are_numbers(words))
+    return header_of(lines)[0] is not None or starts_with_numbers(lines)
 
 
-def read_text(lines, *, medium=None, wavelength_unit="Angstrom"):
+def read_text(lines, *, medium=None, wavelength_unit=None):
     """Read columns with names, or of wavelength, flux and perhaps error."""
     from astropy import units
 
-    rows = list(_numbered_data(lines))
-    names = [word.lower() for word in _words(rows[0][1])] if rows else []
-    named = _are_names(names)
-    columns = _columns(rows[1:] if named else rows, names if named else None)
+    names, is_data = header_of(lines)
+    columns = numbers_of(lines, names, is_data)
     comments = [line.strip() for line in lines if line.lstrip().startswith("#")]
     matches = [m for m in map(_COMMENT.match, comments) if m is not None]
     stated = {m[1].lower(): m[2] for m in matches}
     described = {"header": comments} | _described(stated, medium)
-    if named:
-        from astropy.table import Table
-
-        table = Table(list(columns), names=names)
-        return _read_table(table, wavelength_unit, None, described)
+    if names is not None:
+        return _read_table(
+            _table_of(names, columns),
+            _unit_of_text(names, wavelength_unit),
+            None,
+            described,
+            stated,
+        )
+    flux, error = columns[1], columns[2] if len(columns) == 3 else None
+    if error is not None:
+        _check_error(flux, error)
     return make_spectrum(
-        columns[0] * scale_to_angstrom(units.Unit(wavelength_unit)),
-        columns[1],
-        error=columns[2] if len(columns) == 3 else None,
+        columns[0] * scale_to_angstrom(units.Unit(wavelength_unit or "Angstrom")),
+        flux,
+        error=error,
         unit=units.dimensionless_unscaled,
         **described,
     )
 
 
-def _are_names(words):
-    """Whether these are names of columns, flux and wavelength among them."""
-    names = {word.lower() for word in words}
-    return "flux" in names and not names.isdisjoint(_WAVELENGTH_NAMES)
+def _table_of(names, columns):
+    from astropy.table import Table
 
-
-def _are_numbers(words):
     try:
-        return bool([float(word) for word in words])
-    except ValueError:
-        return False
+        return Table(list(columns), names=names)
+    except ValueError as error:
+        raise FileFormatError(
+            f"Its names of columns must differ; they are {', '.join(names)}. Rename "
+            "one of the same name."
+        ) from error
 
 
-def _numbered_data(lines):
-    """Yield number and content of each line that is neither blank nor a comment."""
-    for number, line in enumerate(lines, start=1):
-        data = line.partition("#")[0].strip()
-        if data:
-            yield number, data
+def _unit_of_text(names, given):
+    """Return the unit of wavelengths: the one given, or in its name, or Å."""
+    stated = _UNIT_IN_NAME.search(first_of("wavelength", names))
+    return given or (stated[1] if stated else "Angstrom")
 
 
-def _words(line):
-    return line.replace(",", " ").split()
-
-
-def _columns(numbered, names):
-    """Return the columns of numbers, as many as there are names, or two or three."""
-    rows = []
-    allowed = (2, 3) if names is None else (len(names),)
-    for number, line in numbered:
-        words = _words(line)
-        try:
-            rows.append([float(word) for word in words])
-        except ValueError as error:
-            raise FileFormatError(
-                f"Line {number} must hold numbers; it is {line[:40]!r}. Mark what is "
-                "no data with # at its start."
-            ) from error
-        if len(words) not in allowed or len(words) != len(rows[0]):
-            what = "one number for each name, " + ", ".join(names or ())
-            if names is None:
-                what = "wavelength, flux and, on all lines or none, the error"
-            raise FileFormatError(
-                f"Each line must hold {what}; line {number} has {len(words)} columns. "
-                "Drop the others, or start with a line of names."
-            )
-    if not rows:
-        raise FileFormatError("It has no line of data, only comments or nothing.")
-    return np.array(rows).T
+def _check_error(flux, error):
+    """Refuse a third column that cannot be the error of the flux."""
+    with warnings.catch_warnings():
+        # all may be NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
+        of_flux, of_error = np.nanmedian(np.abs(flux)), np.nanmedian(error)
+    is_mask = np.isin(error, (0, 1)).all() and (error == 0).any()
+    if of_error > of_flux or is_mask:
+        seen = "holds only 0 and 1" if is_mask else f"has a median of {of_error:.3g}"
+        raise FileFormatError(
+            "Its third column must be the error (1 sigma) of the flux, in the unit of "
+            f"the flux; it {seen}, for a median flux of {of_flux:.3g}. Start the text "
+            "with a line of names, such as 'wavelength flux ivar' or 'wavelength flux "
+            "mask', or drop the column; write decimals with a point."
+        )
 
 
 # Tables --------------------------------------------------------------------------
@@ -142,12 +124,12 @@ def read_ecsv(lines, *, medium=None, wavelength_unit=None, flux_unit=None):
     except (ascii.InconsistentTableError, ValueError) as error:
         raise FileFormatError(f"It is no valid ECSV: {error}") from error
     described = {"header": dict(table.meta)} | _described(table.meta, medium)
-    return _read_table(table, wavelength_unit, flux_unit, described)
+    return _read_table(table, wavelength_unit, flux_unit, described, table.meta)
 
 
 def is_fits_table(hdus):
     """Tell whether a FITS file has a table with the columns wavelength and flux."""
-    return _table_hdu(hdus) is not None
+    return bool(_table_hdus(hdus))
 
 
 def read_fits_table(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
@@ -155,59 +137,66 @@ def read_fits_table(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
     from astropy import units
     from astropy.table import Table
 
-    number = _table_hdu(hdus)
-    if number is None:
+    numbers = _table_hdus(hdus)
+    if not numbers:
         raise FileFormatError(
             "It has no table with the columns 'wavelength' (or 'wave') and 'flux', but "
             f"{describe_hdus(hdus)}. Rename the columns."
         )
+    number, *others = numbers
     data_of(hdus, number)
     with warnings.catch_warnings():
         # one that cannot be understood is refused below
         warnings.simplefilter("ignore", units.UnitsWarning)
         table = Table.read(hdus[number])
-    # capital letters mean nothing in FITS
-    table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
     stated = {
         key.lower(): value
         for header in (hdus[0].header, hdus[number].header)
         for key, value in header.items()
     }
-    return _read_table(table, wavelength_unit, flux_unit, _described(stated, medium))
+    described = _described(stated, medium)
+    unread = [f"table {other} {hdus[other].name}".strip() for other in others]
+    return _read_table(table, wavelength_unit, flux_unit, described, stated, unread)
 
 
-def _table_hdu(hdus):
-    """Return the number of the first table of one pixel per row."""
-    for number, hdu in enumerate(hdus):
-        if not hdu.is_image:
-            names = {name.lower() for name in hdu.columns.names}
-            if _are_names(names):
-                return number
-    return None
+def _table_hdus(hdus):
+    """Return the numbers of the tables that hold a spectrum."""
+    return [
+        number
+        for number, hdu in enumerate(hdus)
+        if not hdu.is_image and are_spectrum(hdu.columns.names)
+    ]
 
 
-def _read_table(table, wavelength_unit, flux_unit, described):
-    wavelength_name = _found(_WAVELENGTH_NAMES, table)
-    for name, found in (("wavelength", wavelength_name), ("flux", "flux")):
-        if found not in table.colnames:
+def _read_table(table, wavelength_unit, flux_unit, described, stated, unread=()):
+    names = table.colnames
+    columns = {role: first_of(role, names) for role in ("wavelength", "flux")}
+    for role, name in columns.items():
+        if name is None:
             raise FileFormatError(
-                f"It has no column {name!r}, but {table.colnames}. Rename the column."
+                f"It has no column {role!r}, but {names}. Rename the column."
             )
-    error_name = _found(ERROR_NAMES, table)
-    unit = _unit(table, "flux", flux_unit)
-    wavelength_unit = _unit(table, wavelength_name, wavelength_unit)
-    return make_spectrum(
-        _numbers(table, wavelength_name) * scale_to_angstrom(wavelength_unit),
-        _numbers(table, "flux"),
-        error=None if error_name is None else _error(table, error_name, unit),
-        bad=_numbers(table, "mask") if "mask" in table.colnames else None,
-        unit=unit,
-        **described,
+    unit = _unit(table, columns["flux"], "flux_unit", flux_unit)
+    scale = scale_to_angstrom(
+        _unit(table, columns["wavelength"], "wavelength_unit", wavelength_unit)
     )
 
+    def read(name, power):
+        own, of_flux = table[name].unit, table[columns["flux"]].unit
+        is_plain = power == 0 or own is None or (power == 1 and own == of_flux)
+        scale = 1.0 if is_plain else _scale(table, name, unit**power)
+        return _numbers(table, name) * scale
 
-def _found(names, table):
-    return next((name for name in names if name in table.colnames), None)
+    says = {name: table[name].description or stated.get(name.lower()) for name in names}
+    found = errors_and_mask(names, read, says)
+    found["unread"] = [*found["unread"], *unread]
+    return make_spectrum(
+        _numbers(table, columns["wavelength"]) * scale,
+        _numbers(table, columns["flux"]),
+        unit=unit,
+        **found,
+        **described,
+    )
 
 
 def _numbers(table, name):
@@ -221,26 +210,25 @@ def _numbers(table, name):
         ) from error
 
 
-def _unit(table, name, given=None):
-    """Return the unit of a column, or what is given instead."""
+def _unit(table, name, option, given=None):
+    """Return the unit of a column, or what is given instead by an option."""
     unit = table[name].unit if given is None else given
     try:
         return as_unit("" if unit is None else str(unit), f"column {name!r}")
     except FileFormatError as error:
-        option = "wavelength_unit" if name in _WAVELENGTH_NAMES else f"{name}_unit"
         raise FileFormatError(f"{error} Pass {option}=, an astropy unit.") from error
 
 
-def _error(table, name, unit):
+def _scale(table, name, wanted):
+    """Return what a column is multiplied by to be in the unit of the flux."""
     from astropy import units
 
-    same = table[name].unit in (None, table["flux"].unit)
-    own = unit if same else _unit(table, name)
+    own = as_unit(str(table[name].unit), f"column {name!r}")
     try:
-        return _numbers(table, name) * own.to(unit)
+        return own.to(wanted)
     except units.UnitConversionError as error:
         raise FileFormatError(
-            f"Its {name} must have the unit of the flux, {unit.to_string()!r}; "
+            f"Its {name} must have the unit of the flux, {wanted.to_string()!r}; "
             f"it has {own.to_string()!r}. Correct the table."
         ) from error
 

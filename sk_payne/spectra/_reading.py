@@ -6,10 +6,11 @@ users of a file which cannot be read are told what it lacks.
 
 import inspect
 import os
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from sk_payne.exceptions import FileFormatError, did_you_mean
+from sk_payne.exceptions import FileFormatError, UnreadColumnWarning, did_you_mean
 from sk_payne.spectra._desi import is_desi, read_desi
 from sk_payne.spectra._fits_image import is_fits_image, read_fits_image
 from sk_payne.spectra._own_files import (
@@ -119,6 +120,11 @@ def read_spectra(path, format=None, **options):
     TypeError
         If `path` is no path, or the format does not take an option.
 
+    Warns
+    -----
+    UnreadColumnWarning
+        If columns or images may be errors, masks or other spectra, and are not read.
+
     See Also
     --------
     sk_payne.spectra.as_spectra : Spectra in any container, as arrays.
@@ -135,6 +141,14 @@ def read_spectra(path, format=None, **options):
     - "desi": any bit. SOMEBADPIX 0, ALLBADPIX 1, COSMIC 2, LOWFLAT 3, BADFIBERFLAT 4,
       BRIGHTSKY 5, BADSKY 6; later releases have more.
     - "4most-l1", "eso-sdp": the column QUAL, if any; 0 is good.
+    - Files of one's own: columns such as mask, flag or dq; 0 is good. A quality is
+      read if the description of its column, or a comment, says "0 = good" or
+      "1 = good".
+
+    Files of one's own may call errors (1 sigma) uncertainty, error, err, sigma or
+    noise; inverse variances ivar, invvar or inverse_variance; and squares variance or
+    var: in capitals or not, and with flux before or behind. Of several, the first is
+    read, and others that differ are named in a warning.
 
     aspcapStar files have no bitmask; their best model is ``meta["model"]``. Those of
     "eso-sdp" have FLUXCAL as ``meta["flux_calibration"]`` and CONTNORM as
@@ -187,6 +201,7 @@ def read_spectra(path, format=None, **options):
         except FileFormatError as error:
             raise FileFormatError(f"{str(path)!r}, as {name!r}: {error}") from error
         for spectrum in _as_list(found):
+            _warn_of_unread(spectrum.meta.pop("unread", ()), path, name)
             spectrum.meta["format"] = name
             if name in _FITS_FORMATS:
                 spectrum.meta["header"] = content[0].header.copy()
@@ -204,6 +219,17 @@ def _read_several(paths, format, options):
 
 def _as_list(found):
     return found if isinstance(found, list) else [found]
+
+
+def _warn_of_unread(unread, path, name):
+    if unread:
+        warnings.warn(
+            f"{str(path)!r}, as {name!r}: not read: {', '.join(unread)}. Call the "
+            "error of the flux 'uncertainty' or 'ivar', and a mask, nonzero where bad, "
+            "'mask'; build specutils Spectrum objects of other spectra in the file.",
+            UnreadColumnWarning,
+            stacklevel=3,
+        )
 
 
 def _checked_path(path):

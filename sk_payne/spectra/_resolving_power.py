@@ -7,7 +7,11 @@ import numpy as np
 
 from sk_payne.spectra._segments import describe_segments, grid_segments
 
-__all__ = ["resolve_resolving_power", "resolving_power_of_segments"]
+__all__ = [
+    "describe_resolving_power",
+    "resolve_resolving_power",
+    "resolving_power_of_segments",
+]
 
 
 def resolve_resolving_power(resolving_power, wavelength=None):
@@ -106,6 +110,39 @@ def resolving_power_of_segments(resolving_power, wavelength):
     if all((part == part[0]).all() for part in parts):
         return [float(part[0]) for part in parts]
     return [float(power) for power in resolving_power]
+
+
+def describe_resolving_power(resolving_power, wavelength):
+    """Say a resolving power in words, for cards and pages.
+
+    Parameters
+    ----------
+    resolving_power : float, ndarray of shape (P,) or None
+        As `resolve_resolving_power` gives it.
+    wavelength : ndarray of shape (P,) or None
+        Of the grid in Å, increasing.
+
+    Returns
+    -------
+    text : str
+        One number, one for each segment, or the smallest and the largest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.spectra import describe_resolving_power
+    >>> power, grid = np.array([2e4, 2e4, 2e4, 1e4]), [5000, 5000.1, 5000.2, 6000]
+    >>> describe_resolving_power(power, grid)
+    '20,000, 10,000 by segment'
+    """
+    if resolving_power is None:
+        return "not stated"
+    power = resolving_power_of_segments(resolving_power, wavelength)
+    if not isinstance(power, list):
+        return "infinite: not broadened" if np.isinf(power) else f"{power:,.0f}"
+    if len(power) == len(grid_segments(wavelength)):
+        return f"{', '.join(f'{one:,.0f}' for one in power)} by segment"
+    return f"{min(power):,.0f} to {max(power):,.0f}, by wavelength"
 
 
 def _as_array(resolving_power):

@@ -7,6 +7,7 @@ of vectors.
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
+from sk_payne.spectra._columns import role_of
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
     as_unit,
@@ -18,6 +19,9 @@ from sk_payne.spectra._spectrum_file import (
 __all__ = ["is_4most", "is_eso", "read_4most", "read_eso"]
 
 _HDU_NAMES = ("SPECTRUM", "PHASE3SPECTRUM")
+
+# What a column besides those of the standard must not be without a warning.
+_UNEXPECTED = ("error", "ivar", "variance", "mask", "quality")
 
 # Values of SPECSYS (Greisen et al. 2006, table 12) that are of use for stars.
 _FRAMES = {
@@ -62,7 +66,12 @@ def is_eso(hdus):
     if str(hdus[0].header.get("PRODCATG", "")).startswith("SCIENCE.SPECTRUM"):
         return True
     tables = [hdu for hdu in hdus if hdu.name in _HDU_NAMES and not hdu.is_image]
-    return any("WAVE" in hdu.columns.names for hdu in tables)
+    # others call a table so, too, but without the words of the Virtual Observatory
+    return any(
+        "WAVE" in hdu.columns.names
+        and ("VOCLASS" in hdu.header or _column_keyword(hdu, "WAVE", "TUCD"))
+        for hdu in tables
+    )
 
 
 def read_eso(hdus, *, medium=None, flux_unit=None):
@@ -92,7 +101,9 @@ def _read_table(
     wave, flux, error = (_cell(hdus, key, n) for n in ("WAVE", flux_name, error_name))
     unit = _flux_unit(hdu, flux_name, flux_unit)
     scale = 1.0 if target_unit is None else _scale(unit, target_unit, flux_name)
-    bits = _cell(hdus, key, "QUAL") if "QUAL" in hdu.columns.names else None
+    columns = hdu.columns.names
+    bits = _cell(hdus, key, "QUAL") if "QUAL" in columns else None
+    unexpected = set(columns) - {"QUAL"}.union(*pairs)
     header = hdus[0].header
     names = (header.get(name) for name in ("OBJECT", "OBJ_NME", "OBJ_UID"))
     resolving_power = header.get("SPEC_RES")
@@ -107,6 +118,7 @@ def _read_table(
         name=next((name for name in names if name is not None), None),
         resolving_power=None if resolving_power is None else float(resolving_power),
         **({} if bits is None else {"bitmask": bits.astype(np.int64)}),
+        unread=[c for c in columns if c in unexpected and role_of(c) in _UNEXPECTED],
         **more_metadata,
     )
 

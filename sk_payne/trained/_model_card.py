@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 
 from sk_payne.networks import NETWORKS
-from sk_payne.spectra import grid_segments, resolving_power_of_segments
+from sk_payne.spectra import describe_resolving_power, grid_segments
 
 __all__ = ["model_card"]
 
@@ -132,12 +132,13 @@ def _summary(trained, provenance):
     module = trained.module
     n_weights = sum(p.numel() for p in module.parameters())
     power = trained.description.resolving_power
+    wavelength = trained.description.wavelength
     rows = [
         ("architecture", f"{_class_name(trained.arch)}, {n_weights:,} weights"),
         ("options", _options(trained.network_params) or "the defaults"),
         ("wavelengths", _wavelengths(trained)),
         ("other wavelengths", _other_wavelengths(trained, module)),
-        ("resolving power", _resolving_power(power, trained.description.wavelength)),
+        ("resolving power", describe_resolving_power(power, wavelength)),
         ("solar scale", provenance.get("solar_scale", "not stated")),
         ("training spectra", f"{trained.training.n_training:,}"),
         ("training steps", f"{trained.training.n_steps:,}"),
@@ -321,17 +322,6 @@ def _other_wavelengths(trained, module):
     if module.takes_wavelength:
         return f"{where}; the network takes the wavelength"
     return f"{where}, by interpolation"
-
-
-def _resolving_power(power, wavelength):
-    if power is None:
-        return "not stated"
-    power = resolving_power_of_segments(power, wavelength)
-    if isinstance(power, list) and len(power) < len(wavelength):
-        return ", ".join(_resolving_power(one, None) for one in power) + " by segment"
-    if isinstance(power, list):
-        return f"{min(power):,.0f} to {max(power):,.0f}, by wavelength"
-    return "infinite: not broadened" if np.isinf(power) else f"{power:,.0f}"
 
 
 def _count(n, noun):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sk_payne.networks import build_network, evaluate
+from sk_payne.networks import build_network, evaluate, float64_device
 from sk_payne.spectra import GridInterpolator
 
 __all__ = ["TorchEmulator", "build_module"]
@@ -89,18 +89,20 @@ class TorchEmulator(torch.nn.Module):
         flux : Tensor of shape (n_spectra, n_wavelengths)
             Physical flux.
         """
+        place = float64_device(labels.device)
+        if wavelength is not None:
+            wavelength = wavelength.to(place).double()
         if self.takes_wavelength:
             log_wavelength = (
-                self.log_wavelength
+                self.log_wavelength.to(place)
                 if wavelength is None
-                else torch.log10(wavelength.to(torch.float64))
+                else torch.log10(wavelength)
             )
-            log_wavelength = log_wavelength.to(labels.device)
             return self.unscale(evaluate(self.network, labels, log_wavelength))
         flux = self.unscale(evaluate(self.network, labels))
         if wavelength is None:
             return flux
-        return self.interpolator(flux, wavelength.to(labels.device))
+        return self.interpolator(flux.to(place), wavelength).to(labels.device)
 
     def unscale(self, scaled_flux):
         """Physical flux of what the network gives."""

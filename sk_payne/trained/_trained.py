@@ -243,7 +243,8 @@ class TrainedEmulator:
             Independent of the emulator, without gradients on its weights.
         """
         module = copy.deepcopy(self.module)
-        return module.to(device=device or self.device, dtype=dtype)
+        # first away from a device that may not have the precision
+        return module.to(device=device or self.device).to(dtype=dtype)
 
     def with_held_out(self, held_out):
         """Copy with errors that were measured after training.

@@ -91,7 +91,10 @@ def observe(emulator):
             spectral_axis=(emulator.wavelength_ * doppler_factor(velocity))[pixels]
             * u.AA,
             uncertainty=StdDevUncertainty(np.full(len(flux), 1 / snr)),
-            meta={"medium": emulator.medium_},
+            meta={
+                "medium": emulator.medium_,
+                "resolving_power": emulator.resolving_power_,
+            },
         )
 
     return one

@@ -143,7 +143,7 @@ def test_stars_may_come_one_by_one_and_in_blocks(regressor, stars, expected, tmp
         flux=np.stack([star.flux.value for star in stars[3:5]]) * u.one,
         spectral_axis=wavelength,
         uncertainty=StdDevUncertainty(np.full((2, len(wavelength)), 0.01)),
-        meta={"medium": "air", "object": ["HD 3", "HD 4"]},
+        meta={"medium": "air", "resolving_power": 20_000.0, "object": ["HD 3", "HD 4"]},
     )
     items = [stars[0], stars[1:3], block, as_spectra(stars[5:10]), stars[10]]
     path = measure(regressor, iter(items), tmp_path / "blocks", chunk_size=4)
@@ -205,7 +205,7 @@ def test_names_may_be_found_in_other_ways(regressor, stars, tmp_path):
         flux=stars[0].flux,
         spectral_axis=stars[0].spectral_axis,
         uncertainty=stars[0].uncertainty,
-        meta={"medium": "air", "ID": 'ξ "Boo",\n A'},
+        meta={"medium": "air", "resolving_power": 20_000.0, "ID": 'ξ "Boo",\n A'},
     )
     by_key = measure(regressor, [odd, stars[1]], tmp_path / "key", names="ID")
     assert list(read_catalogue(by_key)["object"]) == ['ξ "Boo", A', ""]
@@ -466,7 +466,9 @@ def test_item_that_holds_no_good_spectrum_is_left_out(regressor, stars, tmp_path
             flux=star.flux,
             spectral_axis=star.spectral_axis,
             uncertainty=StdDevUncertainty(sigma),
-            meta={"medium": "air"} if bad == "negative" else {},
+            meta={"medium": "air", "resolving_power": 20_000.0}
+            if bad == "negative"
+            else {},
         )
     with pytest.warns(UserWarning, match="1 items or stars"):
         path = measure(regressor, [stars[0], bad, stars[1]], tmp_path / "x")

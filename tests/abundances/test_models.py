@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from sk_payne.abundances._inverted import as_inverted
+from sk_payne.abundances._inverted import Trained, as_inverted
 from sk_payne.abundances._models import PredictModel
 from sk_payne.spectra import doppler_factor
 
@@ -214,10 +214,10 @@ def test_foreign_regressor_is_asked_for_its_number_of_pixels(emulator):
 def test_own_bounds_replace_those_of_the_emulator_or_the_training_set(emulator):
     bounds = np.array([[4500.0, 5000.0], [-1.0, 0.0], [-0.5, 0.5]])
     for source in (emulator, Foreign(emulator)):
-        inverted = as_inverted(source, bounds, training_box=bounds + 1)
+        inverted = as_inverted(source, bounds, trained=Trained(bounds + 1))
         np.testing.assert_array_equal(inverted.low, bounds[:, 0])
         np.testing.assert_array_equal(inverted.high, bounds[:, 1])
-    inverted = as_inverted(emulator, training_box=bounds)
+    inverted = as_inverted(emulator, trained=Trained(bounds))
     np.testing.assert_array_equal(inverted.low, emulator.label_low_)
-    inverted = as_inverted(Foreign(emulator), training_box=bounds)
+    inverted = as_inverted(Foreign(emulator), trained=Trained(bounds))
     np.testing.assert_array_equal(inverted.low, bounds[:, 0])

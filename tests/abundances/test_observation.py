@@ -35,7 +35,7 @@ def spectrum(wavelength, flux, *, snr=200.0, noise=0.0, seed=0, medium="air"):
         flux=flux * u.dimensionless_unscaled,
         spectral_axis=wavelength * u.AA,
         uncertainty=StdDevUncertainty(error),
-        meta={"medium": medium},
+        meta={"medium": medium, "resolving_power": 20_000.0},
     )
 
 
@@ -388,7 +388,7 @@ def test_star_is_the_same_in_any_batch(emulator, observed, degree):
         ({"vsini": ("slow", "fast")}, r"`vsini` must be .* got \('slow', 'fast'\)"),
         ({"vmac": [3.0, [1.0, 2.0]]}, r"`vmac` must be .* got \[3.0, \[1.0, 2.0\]\]"),
         ({"vmac": None}, "`vmac` must be a velocity .* got None"),
-        ({"vsini": (0 * u.km / u.s, 9 * u.km / u.s)}, "`vsini` must be a velocity"),
+        ({"vsini": (0 * u.K, 9 * u.K)}, "`vsini` must be in km / s or a unit that"),
         ({"limb_darkening": "strong"}, "`limb_darkening` must be .* got 'strong'"),
         ({"limb_darkening": [0.6, 0.6]}, "`limb_darkening` must be .* got"),
         ({"resolving_power": "high"}, "`resolving_power` must be .* got 'high'"),

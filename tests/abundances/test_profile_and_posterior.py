@@ -100,7 +100,11 @@ def test_limits_allow_for_velocity_width_and_continuum(emulator, draw_labels):
         medium="air",
     )
     regressor = AbundanceRegressor(
-        emulator, emulator_error=False, vsini=(0.0, 30.0), continuum_degree=1
+        emulator,
+        emulator_error=False,
+        vsini=(0.0, 30.0),
+        continuum_degree=1,
+        resolving_power="emulator",
     )
     table = regressor.limits(spectra, ["Fe_H", "vsini"])
     found = regressor.measure(spectra)

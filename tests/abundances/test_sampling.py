@@ -348,7 +348,10 @@ def test_wide_pixels_are_integrated_if_asked(emulator, draw_labels):
     fine = (wavelength[:, None] + half * x).ravel()
     flux = emulator.predict(labels, wavelength=fine).reshape(3, 71, 101)
     flux = np.trapezoid(flux, x, axis=2) / 2
-    stars = [observed(row, wavelength, snr=1000, seed=i) for i, row in enumerate(flux)]
+    stars = [
+        observed(row, wavelength, emulator.resolving_power_, snr=1000, seed=i)
+        for i, row in enumerate(flux)
+    ]
     regressor = AbundanceRegressor(
         emulator, snr=1000, emulator_error=False, velocity_range=None
     )

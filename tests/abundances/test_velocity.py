@@ -31,7 +31,10 @@ def test_velocity_is_unbiased_to_a_fiftieth_of_a_pixel(emulator, draw_labels):
         wavelength=grid[5:-5],
         medium=emulator.medium_,
     )
-    table = AbundanceRegressor(emulator, emulator_error=False).measure(spectra)
+    regressor = AbundanceRegressor(
+        emulator, emulator_error=False, resolving_power="emulator"
+    )
+    table = regressor.measure(spectra)
     off = table["radial_velocity"].value - velocity
     assert np.abs(off).max() < pixel / 50
     assert np.abs(off.mean()) < pixel / 200

@@ -75,7 +75,7 @@ class Dropping(nn.Module):
         self.n_calls = 0
 
     def forward(self, labels):
-        self.n_calls += 1
+        self.n_calls += len(labels) > 2  # not when its flux is looked at once built
         if self.n_calls == self.stop_at_call:
             raise KeyboardInterrupt
         return self.last(self.drop(torch.relu(self.norm(self.first(labels)))))
@@ -235,8 +235,7 @@ def test_interruption_while_the_held_out_spectra_are_looked_at_loses_nothing(
     assert_same_bits(found, straight, tiny_grid.data)
 
 
-# the first call looks at the shape; 9th, 17th, 25th ... are held-out spectra
-@pytest.mark.parametrize("call", [2, 20, 25])
+@pytest.mark.parametrize("call", [1, 19, 24])  # 8th, 16th, 24th ... are held-out
 def test_interruption_inside_a_network_that_draws_random_numbers_loses_nothing(
     make, interrupt, tiny_grid, monkeypatch, call
 ):

@@ -315,3 +315,179 @@ def test_two_hdus_of_one_name_are_refused(tmp_path):
     fits.append(path, np.ones((7, 11)), fits.Header({"EXTNAME": "flux"}))
     with pytest.raises(FileFormatError, match="two HDUs 'flux'"):
         read_grid(path)
+
+
+# Values that are not finite ------------------------------------------------------
+
+
+def with_holes(value=np.nan):
+    """A grid with bad flux in rows 1 and 4, and a bad label in row 4 and 5."""
+    contents = arrays()
+    contents["flux"][1, 3] = contents["flux"][4] = value
+    contents["labels"][4:6, 2] = value
+    return contents
+
+
+@both_formats
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e20])
+def test_rows_that_are_not_finite_are_named_with_a_way_out(tmp_path, write, value):
+    contents = with_holes(value)
+    message = r"'labels' .* 2 of 21 values .* in 2 of 7 rows: rows 4, 5\. Pass drop_bad"
+    with pytest.raises(FileFormatError, match=message):
+        read_grid(write(tmp_path, contents))
+    contents["labels"] = arrays()["labels"]
+    (tmp_path / "other").mkdir()
+    path = write(tmp_path / "other", contents)
+    with pytest.raises(FileFormatError, match=r"'flux' .* of 77 .*: rows 1, 4\. Pass"):
+        read_grid(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e20])
+def test_rows_that_are_not_finite_are_left_out_on_demand(tmp_path, value):
+    ivar = np.full((N_SPECTRA, N_WAVELENGTHS), 4.0)
+    mask = np.arange(N_SPECTRA * N_WAVELENGTHS).reshape(N_SPECTRA, -1) % 5 == 0
+    path = write_npz(tmp_path, with_holes(value) | {"ivar": ivar, "mask": mask})
+    message = r"3 of the 7 spectra .* left out, .* not finite: rows 1, 4, 5\."
+    with pytest.warns(UserWarning, match=message):
+        grid = read_grid(path, drop_bad=True)
+    good = [0, 2, 3, 6]
+    np.testing.assert_array_equal(grid.data, arrays()["labels"][good])
+    np.testing.assert_array_equal(grid.target, arrays()["flux"][good])
+    np.testing.assert_array_equal(grid.mask, mask[good])
+    assert grid.uncertainty.shape == (4, N_WAVELENGTHS)
+
+
+def test_good_grid_is_read_without_a_warning_when_bad_rows_may_be_dropped(tmp_path):
+    assert len(read_grid(write_npz(tmp_path, arrays()), drop_bad=True).data) == 7
+
+
+@pytest.mark.parametrize("drop_bad", [True, False])
+def test_wavelengths_that_are_bad_in_all_spectra_are_named(tmp_path, drop_bad):
+    flux = arrays()["flux"]
+    flux[:, 3:6] = np.nan
+    message = "All rows are at 3 wavelengths, from 4500.3 to 4500.5 Å: leave out these"
+    with pytest.raises(FileFormatError, match=message):
+        read_grid(write_npz(tmp_path, arrays(flux=flux)), drop_bad=drop_bad)
+
+
+def test_wavelength_that_is_not_finite_is_named(tmp_path):
+    wavelength = np.linspace(4500, 4501, N_WAVELENGTHS)
+    wavelength[4] = np.nan
+    with pytest.raises(FileFormatError, match="1 of 11 values are not, .* number 4"):
+        read_grid(write_npz(tmp_path, arrays(wavelength=wavelength)))
+
+
+# Units and names -----------------------------------------------------------------
+
+
+@both_formats
+@pytest.mark.parametrize(("unit", "seen"), [(0.1, "450 to 450.1"), (1e-4, "0.45 to")])
+def test_wavelengths_in_nm_and_micrometres_are_refused(tmp_path, write, unit, seen):
+    path = write(tmp_path, arrays(wavelength=unit * arrays()["wavelength"]))
+    message = f"must be in Å; {seen}.* looks like nm or µm. Multiply nm by 10 and µm by"
+    with pytest.raises(FileFormatError, match=message):
+        read_grid(path)
+
+
+def test_unit_of_wavelengths_in_hdf5_is_used(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = write_hdf5(tmp_path, arrays(wavelength=arrays()["wavelength"] / 10))
+    with h5py.File(path, "a") as file:
+        file["wavelength"].attrs["unit"] = "nm"
+    wavelength = read_grid(path).wavelength
+    np.testing.assert_allclose(wavelength, arrays()["wavelength"], rtol=1e-14)
+    with h5py.File(path, "a") as file:
+        file["wavelength"].attrs["unit"] = "km/s"
+    with pytest.raises(FileFormatError, match="must be one of length; it is 'km/s'"):
+        read_grid(path)
+
+
+def test_unit_of_wavelengths_in_fits_is_used(tmp_path):
+    contents = arrays(wavelength=arrays()["wavelength"] / 1e4)
+    path = write_fits(tmp_path / "grid.fits", contents)
+    fits.setval(path, "BUNIT", value="um", extname="wavelength")
+    wavelength = read_grid(path).wavelength
+    np.testing.assert_allclose(wavelength, arrays()["wavelength"], rtol=1e-14)
+
+
+def labels_by_name(**more):
+    names = ["teff", "logg", "Fe_H", *more]
+    labels = np.empty(N_SPECTRA, [(n, more[n].dtype if n in more else float) for n in names])
+    for name, values in zip(names, [*arrays()["labels"].T, *more.values()], strict=True):
+        labels[name] = values
+    return labels
+
+
+@both_formats
+def test_fields_of_an_array_name_the_labels(tmp_path, write):
+    grid = read_grid(write(tmp_path, arrays(labels=labels_by_name())))
+    assert grid.label_names == ["teff", "logg", "Fe_H"]
+    np.testing.assert_array_equal(grid.data, arrays()["labels"])
+
+
+def test_field_that_is_no_label_is_named(tmp_path):
+    labels = labels_by_name(star=np.array(["a"] * N_SPECTRA))
+    with pytest.raises(FileFormatError, match="The column 'star' of 'labels' .* <U1"):
+        read_grid(write_npz(tmp_path, arrays(labels=labels)))
+
+
+def test_names_that_contradict_the_fields_are_refused(tmp_path):
+    names = np.array(["logg", "teff", "Fe_H"])
+    path = write_npz(tmp_path, arrays(labels=labels_by_name(), label_names=names))
+    with pytest.raises(FileFormatError, match="'label_names' .* must be the names of"):
+        read_grid(path)
+
+
+def test_empty_cells_of_a_table_of_fits_are_not_finite(tmp_path):
+    columns = [
+        fits.Column("teff", "J", null=-99, array=[5000, -99, *[6000] * 5]),
+        fits.Column("logg", "D", array=np.ones(N_SPECTRA)),
+    ]
+    hdus = [fits.ImageHDU(arrays()[name], name=name) for name in ("flux", "wavelength")]
+    table = fits.BinTableHDU.from_columns(columns, name="LABELS")
+    fits.HDUList([fits.PrimaryHDU(), table, *hdus]).writeto(tmp_path / "grid.fits")
+    with pytest.raises(FileFormatError, match="'labels' .* in 1 of 7 rows: row 1"):
+        read_grid(tmp_path / "grid.fits")
+
+
+# Errors and masks ----------------------------------------------------------------
+
+
+@both_formats
+@pytest.mark.parametrize("name", ["ivar", "flux_ivar", "inverse_variance"])
+def test_inverse_variance_becomes_an_uncertainty(tmp_path, write, name):
+    ivar = np.full((N_SPECTRA, N_WAVELENGTHS), 4.0)
+    ivar[2, 3] = 0
+    grid = read_grid(write(tmp_path, arrays(**{name: ivar})))
+    assert grid.uncertainty[0, 0] == 0.5
+    assert np.argwhere(np.isinf(grid.uncertainty)).tolist() == [[2, 3]]
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "error", "sigma"])
+def test_errors_and_masks_of_fits_are_read(tmp_path, name):
+    error = np.full((N_SPECTRA, N_WAVELENGTHS), 0.25)
+    bits = np.zeros((N_SPECTRA, N_WAVELENGTHS), int)
+    bits[2, 3] = 4
+    path = write_fits(tmp_path / "grid.fits", arrays(**{name: error, "mask": bits}))
+    grid = read_grid(path)
+    np.testing.assert_array_equal(grid.uncertainty, error)
+    assert np.argwhere(grid.mask).tolist() == [[2, 3]]
+
+
+def test_grid_without_errors_and_masks_has_none(tmp_path):
+    grid = read_grid(write_npz(tmp_path, arrays()))
+    assert grid.uncertainty is grid.mask is None
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "ivar", "mask"])
+def test_errors_of_another_shape_are_refused(tmp_path, name):
+    path = write_npz(tmp_path, arrays(**{name: np.ones(N_WAVELENGTHS)}))
+    with pytest.raises(FileFormatError, match=rf"'{name}' .* value of the flux, .7, 11"):
+        read_grid(path)
+
+
+def test_an_error_and_an_inverse_variance_are_refused(tmp_path):
+    ones = np.ones((N_SPECTRA, N_WAVELENGTHS))
+    path = write_npz(tmp_path, arrays(uncertainty=ones, ivar=ones))
+    with pytest.raises(FileFormatError, match="its inverse variance. Keep one"):
+        read_grid(path)

@@ -222,8 +222,8 @@ def test_any_unit_of_the_right_dimension_is_converted(kind, units, order):
     [
         ("Jy", "K", "must be in K or a unit that converts to it; got Jy"),
         ("", "K", "must be in K or a unit"),
-        ("K", "", "none is known for it; got K. Give `label_units`"),
-        ("dex(m / s2)", "", "none is known for it; got dex"),
+        ("K", "", "no unit is known for it; got K.*give `label_units`"),
+        ("dex(m / s2)", "", "no unit is known for it; got dex"),
         ("dex(m / s2)", "dex", r"must be in dex or a unit .*got dex\(m / s2\)"),
         ("K", "dex", "must be in dex"),
         ("cm / s2", "dex", "must be in dex"),
@@ -240,13 +240,16 @@ def test_another_unit_is_refused_with_the_one_that_is_wanted(unit, wanted, said)
         read_labels(column, argument="P", names=["x"], units=[wanted])
 
 
-@pytest.mark.parametrize("unit", ["dex", "dex(cm / s2)", ""])
+@pytest.mark.parametrize("unit", ["dex", "dex(cm / s2)"])
 @pytest.mark.parametrize("wanted", ["dex", "dex(cm / s2)", ""])
-def test_dex_of_log_g_and_numbers_without_dimension_are_alike(unit, wanted):
-    if (unit, wanted) == ("", "dex(cm / s2)"):
-        pytest.skip("numbers without dimension are no surface gravity")
+def test_dex_of_log_g_is_dex(unit, wanted):
     values = u.Quantity([[4.44]], u.Unit(unit), subok=True)
     assert read_labels(values, units=[wanted]).values == 4.44
+
+
+@pytest.mark.parametrize("wanted", ["dex", ""])
+def test_numbers_without_dimension_may_be_dex(wanted):
+    assert read_labels([[0.3]] * u.one, units=[wanted]).values == 0.3
 
 
 def test_units_of_a_container_are_told_if_none_are_asked_for():
@@ -277,6 +280,18 @@ def test_float32_with_a_unit_stays_float32():
     found = read_labels(values, units=["K"]).values
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [[5500], [6000]])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[5.0, 6.0] * u.kK, [5 * u.kK, 6000 * u.K], QTable({"a": [5.0, 6.0] * u.kK})["a"]],
+    ids=["Quantity", "list", "column"],
+)
+def test_one_label_with_a_unit_stays_one_column(values):
+    found = read_labels(values, argument="y", units=["K"])
+    np.testing.assert_allclose(found.values, [5000, 6000])
+    with pytest.raises(ValueError, match="column 'teff' of `y` must be in Jy"):
+        read_labels(values, argument="y", names=["teff"], units=["Jy"])
 
 
 # Masks ---------------------------------------------------------------------------
@@ -317,6 +332,11 @@ def test_a_mask_that_hides_nothing_changes_nothing(kind):
     values = MASKED[kind](VALUES, np.zeros(VALUES.shape, dtype=bool))
     found = read_labels(values, names=NAMES, units=["", "", ""]).values
     np.testing.assert_array_equal(found, VALUES)
+
+
+def test_one_label_with_a_mask_is_refused_where_it_is_masked():
+    with pytest.raises(ValueError, match=r"column 0 of `y` .*row 1 masked"):
+        read_labels(np.ma.array([1.0, 2.0], mask=[False, True]), argument="y")
 
 
 def test_missing_values_of_a_dataframe_are_nan():

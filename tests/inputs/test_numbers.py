@@ -11,7 +11,7 @@ from astropy.utils.masked import Masked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sk_payne.inputs import read_flux, read_mapping, to_float, to_floats
+from sk_payne.inputs import read_flux, read_mapping, to_float, to_floats, without_unit
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 VALUES = np.array([4500.0, 5772.0, 6310.0])
@@ -107,7 +107,7 @@ def test_a_unit_that_does_not_convert_is_refused(value):
 
 def test_percent_is_a_hundredth_where_numbers_have_no_unit():
     assert to_float(5 * u.percent, argument="error_floor") == 0.05
-    with pytest.raises(ValueError, match="`snr` must have no unit"):
+    with pytest.raises(ValueError, match="`snr` must be plain numbers"):
         to_float(5 * u.K, argument="snr")
 
 
@@ -127,6 +127,27 @@ def test_errors_of_log_g_are_in_dex_whatever_it_is_relative_to(unit):
     error = u.Quantity(0.1, u.Unit(unit), subok=True)
     how = {"argument": "priors", "unit": "dex(cm / s2)", "is_difference": True}
     assert to_floats(error, **how) == 0.1
+
+
+@pytest.mark.parametrize(
+    "value", [None, "fit", 5, (1, 2), [1, 2], np.ones(2), object()]
+)
+def test_what_has_no_unit_is_passed_on(value):
+    assert without_unit(value, argument="x") is value
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (5000 * u.m / u.s, 5.0),
+        ((-1 * u.km / u.s, 2000 * u.m / u.s), (-1.0, 2.0)),
+        ([(-1, 2000 * u.m / u.s)], [[-1.0, 2.0]]),
+    ],
+)
+def test_what_has_a_unit_becomes_plain_and_keeps_its_kind(value, plain):
+    found = without_unit(value, argument="x", unit="km/s")
+    assert found == plain
+    assert type(found) is type(plain)
 
 
 def test_numbers_that_are_given_are_not_changed():

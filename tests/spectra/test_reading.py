@@ -13,7 +13,7 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.wcs import WCS
 from specutils import Spectrum, SpectrumList
 
-from sk_payne.exceptions import FileFormatError
+from sk_payne.exceptions import FileFormatError, UnreadColumnWarning
 from sk_payne.spectra import SPECTRUM_FORMATS, as_spectra, read_spectra
 
 N_PIXELS = 13
@@ -410,6 +410,283 @@ def test_image_without_wavelengths_says_what_it_lacks(tmp_path):
     fits.PrimaryHDU(FLUX).writeto(tmp_path / "star.fits")
     with pytest.raises(FileFormatError, match=r"no image of one row with .* CRVAL1"):
         read_spectra(tmp_path / "star.fits", "fits-image")
+
+
+def write_arms(folder, **images):
+    """Images of one row, none of them in the primary HDU."""
+    hdus = [fits.ImageHDU(values, name=name) for name, values in images.items()]
+    for hdu in hdus:
+        hdu.header.update({"CRVAL1": 5000.0, "CDELT1": 0.05})
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(folder / "star.fits")
+    return folder / "star.fits"
+
+
+def test_images_may_hold_an_inverse_variance_and_a_mask(tmp_path):
+    ivar, bits = ERROR**-2, 4 * (np.arange(N_PIXELS) == 3)
+    ivar[2] = 0
+    path = write_arms(tmp_path, FLUX=FLUX, IVAR=ivar, DQ=bits)
+    star = read_spectra(path, medium="air")
+    np.testing.assert_array_equal(star.uncertainty.array, ivar)
+    assert isinstance(star.uncertainty, InverseVariance)
+    assert np.flatnonzero(star.mask).tolist() == [2, 3]
+    np.testing.assert_array_equal(star.meta["bitmask"], bits)
+
+
+def test_images_that_are_not_read_are_named(tmp_path):
+    names = ("BLUE_DATA", "BLUE_IVAR", "RED_DATA", "RED_IVAR", "RED_MASK")
+    path = write_arms(tmp_path, **dict.fromkeys(names, FLUX))
+    with pytest.warns(UnreadColumnWarning) as caught:
+        star = read_spectra(path, medium="air")
+    for name in names[1:]:
+        assert f"image {name}" in str(caught[0].message)
+    assert star.uncertainty is None
+
+
+# Errors and masks by their names -----------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["star.ecsv", "star.fits", "star.csv"])
+@pytest.mark.parametrize(
+    ("name", "power"),
+    [
+        ("ivar", -2),
+        ("IVAR", -2),
+        ("Inverse_Variance", -2),
+        ("invvar", -2),
+        ("flux_ivar", -2),
+        ("flux_error", 1),
+        ("FLUX_ERR", 1),
+        ("err_flux", 1),
+        ("e_flux", 1),
+        ("noise", 1),
+        ("Sigma", 1),
+        ("variance", 2),
+    ],
+)
+def test_errors_are_read_under_the_names_that_people_use(tmp_path, file, name, power):
+    values = ERROR**power
+    columns = {"wavelength": WAVELENGTH, "flux": FLUX, name: values}
+    path = tmp_path / file
+    if file.endswith("csv") and file != "star.ecsv":
+        table = np.column_stack(list(columns.values()))
+        np.savetxt(path, table, delimiter=",", header=",".join(columns), comments="")
+    else:
+        columns["wavelength"] = WAVELENGTH * u.AA
+        Table(columns).write(path)
+    spectra = as_spectra(read_spectra(path, medium="air"))
+    np.testing.assert_allclose(spectra.ivar[0], ERROR**-2, rtol=1e-12)
+    assert spectra.has_uncertainty
+
+
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_unit_of_an_inverse_variance_is_converted(tmp_path, name):
+    changes = {"flux": FLUX * u.Jy, "ivar": 1e-6 * ERROR**-2 / u.mJy**2}
+    star = read_spectra(write_table(tmp_path, name, drop=("uncertainty",), **changes))
+    np.testing.assert_allclose(as_spectra(star).ivar[0, 0], ERROR[0] ** -2)
+    changes["ivar"] = ERROR**-2 / u.s**2
+    path = write_table(tmp_path, f"other_{name}", drop=("uncertainty",), **changes)
+    with pytest.raises(FileFormatError, match="unit of the flux, '1 / Jy2'; it has"):
+        read_spectra(path)
+
+
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_an_inverse_variance_of_zero_masks_its_pixel(tmp_path, name):
+    ivar = np.where(np.arange(N_PIXELS) == 2, 0.0, ERROR**-2)
+    path = write_table(tmp_path, name, drop=("uncertainty", "mask"), ivar=ivar)
+    assert np.flatnonzero(read_spectra(path).mask).tolist() == [2]
+
+
+@pytest.mark.parametrize("file", ["star.ecsv", "star.fits"])
+@pytest.mark.parametrize("name", ["mask", "AND_MASK", "dq", "Flag", "flux_mask"])
+def test_masks_of_integers_mask_where_they_are_not_zero(tmp_path, file, name):
+    bits = np.zeros(N_PIXELS, int)
+    bits[[3, 7]] = 4, 1 << 20
+    drop = () if name == "mask" else ("mask",)
+    star = read_spectra(write_table(tmp_path, file, drop=drop, **{name: bits}))
+    assert np.flatnonzero(star.mask).tolist() == [3, 7]
+    np.testing.assert_array_equal(star.meta["bitmask"], bits)
+
+
+def test_two_masks_mask_what_either_does(tmp_path):
+    dq = np.where(np.arange(N_PIXELS) == 7, 2, 0)
+    star = read_spectra(write_table(tmp_path, dq=dq))
+    assert np.flatnonzero(star.mask).tolist() == [5, 7]
+
+
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+@pytest.mark.parametrize(
+    ("said", "bad"),
+    [
+        ("0 = good", [1, 2]),
+        ("bad: 0, good: 1", [0, 2]),
+        ("1=good, else bad", [0, 2]),
+        ("0: good, 1: bad", [1, 2]),
+    ],
+)
+def test_quality_is_read_as_the_file_says(tmp_path, name, said, bad):
+    values = np.full(N_PIXELS, 0 if said.startswith("0") else 1)
+    values[:3] = 0, 1, 2
+    table = Table({"wavelength": WAVELENGTH * u.AA, "flux": FLUX, "quality": values})
+    table["quality"].description = said
+    table.write(tmp_path / name)
+    star = read_spectra(tmp_path / name, medium="air")
+    assert np.flatnonzero(star.mask).tolist() == bad
+
+
+def test_comment_of_text_may_say_what_a_quality_means(tmp_path):
+    lines = ("wave flux qual", "5000 1 0", "5001 1 1")
+    path = write_lines(tmp_path, "# qual: 1 is good", *lines)
+    assert read_spectra(path, medium="air").mask.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("file", ["star.ecsv", "star.fits"])
+@pytest.mark.parametrize("name", ["quality", "or_mask", "sky_error", "good", "weights"])
+def test_columns_whose_meaning_is_not_sure_are_named(tmp_path, file, name):
+    path = write_table(tmp_path, file, **{name: np.ones(N_PIXELS, int)})
+    with pytest.warns(UnreadColumnWarning, match=rf"star\..*: not read: {name}[ .]"):
+        star = read_spectra(path)
+    np.testing.assert_array_equal(star.uncertainty.array, ERROR)
+    assert np.flatnonzero(star.mask).tolist() == [5]
+
+
+def test_columns_that_are_neither_error_nor_mask_are_left_in_peace(tmp_path):
+    others = dict.fromkeys(["continuum", "order", "wavelength_error", "model"], FLUX)
+    assert read_spectra(write_table(tmp_path, **others)).uncertainty is not None
+
+
+def test_second_error_is_named_if_it_differs(tmp_path):
+    path = write_table(tmp_path, ivar=ERROR**-2)
+    np.testing.assert_array_equal(read_spectra(path).uncertainty.array, ERROR)
+    path = write_table(
+        tmp_path, "other.ecsv", drop=("uncertainty",), ivar=ERROR**-2, sigma=2 * ERROR
+    )
+    with pytest.warns(UnreadColumnWarning, match=r"sigma \(it differs from ivar, wh"):
+        star = read_spectra(path)
+    assert isinstance(star.uncertainty, InverseVariance)
+
+
+def test_second_table_of_a_spectrum_is_named(tmp_path):
+    tables = [
+        fits.BinTableHDU(Table({"wave": WAVELENGTH * u.AA, "flux": FLUX}), name=name)
+        for name in ("BLUE", "RED")
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(tmp_path / "star.fits")
+    with pytest.warns(UnreadColumnWarning, match="not read: table 2 RED"):
+        read_spectra(tmp_path / "star.fits", medium="air")
+
+
+def test_one_row_of_arrays_is_no_product_of_eso_unless_it_says_so(tmp_path):
+    bits = np.where(np.arange(N_PIXELS) == 4, 8, 0)
+    columns = {"WAVE": [WAVELENGTH] * u.AA, "FLUX": [FLUX], "IVAR": [ERROR**-2]}
+    table = fits.BinTableHDU(Table(columns | {"MASK": [bits]}), name="SPECTRUM")
+    primary = fits.PrimaryHDU()
+    primary.header["OBJECT"] = "HD 1"
+    fits.HDUList([primary, table]).writeto(tmp_path / "star.fits")
+    star = read_spectra(tmp_path / "star.fits", medium="air")
+    assert (star.meta["format"], star.meta["object"]) == ("fits-table", "HD 1")
+    np.testing.assert_array_equal(star.uncertainty.array, ERROR**-2)
+    assert np.flatnonzero(star.mask).tolist() == [4]
+
+
+# Columns of text -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["wavelength flux ivar", "Wave [Angstrom], flux, IVAR", "wavelength\tflux\tivar"],
+)
+def test_comment_before_the_data_may_name_the_columns(tmp_path, header):
+    header = "medium: air\n" + header
+    star = read_spectra(
+        write_text(tmp_path, WAVELENGTH, FLUX, ERROR**-2, header=header)
+    )
+    assert isinstance(star.uncertainty, InverseVariance)
+    np.testing.assert_allclose(as_spectra(star).ivar[0], ERROR**-2)
+
+
+def test_unit_in_the_name_of_the_wavelengths_is_used(tmp_path):
+    path = write_lines(tmp_path, "wave (nm),flux", "500,1", "501,1")
+    star = read_spectra(path, medium="air")
+    np.testing.assert_allclose(star.wavelength.value, [5000, 5010], rtol=1e-14)
+    star = read_spectra(path, medium="air", wavelength_unit="um")
+    assert star.wavelength[0].value == pytest.approx(5e6)
+
+
+@pytest.mark.parametrize(
+    ("third", "seen"),
+    [
+        (4.2e6 * FLUX, "has a median of 3"),  # a flux that is not normalised
+        (ERROR**-2, "has a median of 4"),
+        (FLUX + 0.1, "has a median of"),  # a continuum
+        (np.full(N_PIXELS, 70), "has a median of 70"),  # S/N
+        (np.arange(N_PIXELS) == 3, "holds only 0 and 1"),
+        (np.zeros(N_PIXELS), "holds only 0 and 1"),
+    ],
+)
+def test_third_column_that_is_no_error_is_refused(tmp_path, third, seen):
+    path = write_text(tmp_path, WAVELENGTH, FLUX, third)
+    message = f"third column must be the error .1 sigma. of the flux, .* it {seen}.*"
+    with pytest.raises(FileFormatError, match=message + "'wavelength flux ivar'"):
+        read_spectra(path)
+
+
+def test_errors_larger_than_the_flux_are_read_if_named(tmp_path):
+    path = write_lines(tmp_path, "wave flux err", "5000 1 3", "5001 1 3")
+    assert read_spectra(path, medium="air").uncertainty.array.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("5000 0,98 0,01", "5001 0,95 0,01"),
+        ("5000,0 0,98 0,01", "5001,0 0,95 0,01"),
+        ("5000\t0,98\t0,01", "5001\t0,95\t0,01"),
+        ("5000;0,98;0,01", "5001;0,95;0,01"),
+        ("5000, 0,98, 0,01", "5001, 0,95, 0,01"),
+        ("5000; 0.98; 0.01", "5001; 0.95; 0.01"),
+        ("wave;flux;err", "5000;0,98;0,01", "5001;0,95;0,01"),
+        ("5000,0.98,0.01,", "5001,0.95,0.01,"),
+    ],
+)
+def test_decimal_commas_are_read_where_they_are_clear(tmp_path, lines):
+    star = read_spectra(write_lines(tmp_path, *lines), medium="air")
+    assert star.wavelength.value.tolist() == [5000, 5001]
+    assert star.flux.value.tolist() == [0.98, 0.95]
+    assert star.uncertainty.array.tolist() == [0.01, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (("5000,0,98", "5001,0,95"), "write decimals with a point"),
+        (("5,000 0.98", "5,001 0.95"), "Commas within numbers .* line 1, '5,000 0.98'"),
+        (("5000 1", "5000,5 0.98"), "Commas within numbers .* line 2, '5000,5 0.98'"),
+        (("5,000 1", "5,001 2"), "Commas within numbers .* line 1, '5,000 1'"),
+    ],
+)
+def test_commas_that_are_not_clear_are_refused(tmp_path, lines, message):
+    with pytest.raises(FileFormatError, match=message):
+        read_spectra(write_lines(tmp_path, *lines), medium="air")
+
+
+def test_csv_may_have_an_index_empty_cells_and_words_for_a_mask(tmp_path):
+    path = write_lines(
+        tmp_path,
+        ",wavelength,flux,error,mask",
+        "0,5000,0.98,0.01,False",
+        "1,5001,,0.01,False",
+        "2,5002,0.97,0.01,True",
+        "3,5003,0.96,,False",
+        "4,5004,0.95,0.01,False",
+    )
+    star = read_spectra(path, medium="air")
+    assert star.mask.tolist() == [False, True, True, True, False]
+
+
+def test_names_of_columns_of_text_must_differ(tmp_path):
+    path = write_lines(tmp_path, "wave flux flux", "5000 1 1")
+    with pytest.raises(FileFormatError, match="names of columns must differ"):
+        read_spectra(path, medium="air")
 
 
 # The door --------------------------------------------------------------------------

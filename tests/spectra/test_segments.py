@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.spectra import (
     break_at_gaps,
     check_covered,
+    describe_resolving_power,
     describe_segments,
     grid_segments,
     is_covered,
@@ -169,3 +172,17 @@ def test_resolving_power_that_fits_no_rule_is_refused(given, message):
 def test_resolving_powers_without_wavelengths_are_refused():
     with pytest.raises(ValueError, match="if there are no wavelengths; got 2"):
         resolve_resolving_power([20000, 15000])
+
+
+@pytest.mark.parametrize(
+    ("power", "text"),
+    [
+        (None, "not stated"),
+        (np.inf, "infinite: not broadened"),
+        (22500.0, "22,500"),
+        (np.repeat([2e4, np.inf, 1.5e4], [200, 200, 100]), "20,000, inf, 15,000 by .*"),
+        (np.linspace(2e4, 3e4, 500), "20,000 to 30,000, by wavelength"),
+    ],
+)
+def test_resolving_power_is_told_as_short_as_possible(power, text):
+    assert re.fullmatch(text, describe_resolving_power(power, ARMS))

@@ -240,3 +240,23 @@ def test_emulator_of_an_older_file_has_a_card_without_quarters(fitted, tmp_path)
     old = load(path)
     assert old.held_out_label_mae_ is None
     assert "quartiles" not in card_of(old)
+
+
+def test_card_of_a_grid_with_a_gap_claims_nothing_across_it(make_tiny, tiny_grid):
+    arms = np.r_[0:25, 38:61]
+    grid = tiny_grid.wavelength[arms]
+    emulator = make_tiny(wavelength=grid, resolving_power=[20_000, 15_000])
+    card = card_of(emulator.fit(tiny_grid.data, tiny_grid.target[:, arms]))
+
+    rows = table_of(card, "")
+    assert rows["wavelengths"] == [
+        f"48, {grid[0]:.2f} to {grid[24]:.2f} Å, {grid[25]:.2f} to {grid[-1]:.2f} Å "
+        "in air"
+    ]
+    assert rows["other wavelengths"] == [
+        "any between, but not in the gaps, by interpolation"
+    ]
+    assert rows["resolving power"] == ["20,000, 15,000 by segment"]
+    worst = next(line for line in card.splitlines() if "worst of" in line)
+    for low, high in re.findall(r"([0-9.]+) to ([0-9.]+) Å", worst):
+        assert float(high) < grid[24] + 0.01 or float(low) > grid[25] - 0.01
