@@ -89,7 +89,7 @@ def test_threads_that_fit_at_once_on_a_device_give_what_each_gives_alone(
     device, make_tiny, tiny_grid, arch
 ):
     def fit(seed):
-        emulator = make_tiny(arch, max_steps=17, device=device, random_state=seed)
+        emulator = make_tiny(arch, max_steps=5, device=device, random_state=seed)
         emulator.fit(tiny_grid.data, tiny_grid.target)
         return emulator.predict(tiny_grid.data[:2])
 

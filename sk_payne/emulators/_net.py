@@ -6,7 +6,6 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
-from skorch.utils import to_tensor
 
 from sk_payne.emulators._batches import HeldOutBatches, RandomBatches, RandomOrder
 from sk_payne.emulators._callbacks import (
@@ -117,9 +116,8 @@ class EmulatorNet(NeuralNet):
 
     def get_loss(self, y_pred, y_true, *args, **kwargs):
         """Loss of the residuals, times their weights if the target has any."""
-        y_true = to_tensor(y_true, device=self.device)
-        if isinstance(y_true, list | tuple):
-            flux, weights = y_true
+        if isinstance(y_true, tuple):
+            flux, weights = (part.to(self.device) for part in y_true)
             y_pred, y_true = weights * y_pred, weights * flux
         return super().get_loss(y_pred, y_true, *args, **kwargs)
 

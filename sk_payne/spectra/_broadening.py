@@ -97,7 +97,9 @@ class VelocityConvolver:
         n = len(self.wavelength) + 2 * self._margin * len(segments)
         self._length = scipy.fft.next_fast_len(n, real=True)
         self._lay_out(segments)
-        cycles = torch.fft.rfftfreq(self._length, self.step, dtype=torch.float64)
+        cycles = torch.fft.rfftfreq(
+            self._length, self.step, dtype=torch.float64, device="cpu"
+        )
         self.k = 2 * math.pi * cycles
         # of a quintic B-spline at whole pixels: 66, 26 and 1 in 120
         phase = self.k * self.step
