@@ -81,7 +81,7 @@ class Description:
         return torch.from_numpy(np.log10(self.wavelength))
 
     def resolving_power_at(self, wavelength):
-        """Resolving power of the emulator's flux at some wavelengths.
+        """Give the resolving power of the emulator's flux at some wavelengths.
 
         Parameters
         ----------
