@@ -122,11 +122,7 @@ def weigh_posterior(task, found, *, n_draws, random_state, verbose):
 
 
 def _nothing(task, n_draws):
-<<<<<<< HEAD
     """Give samples and their numbers of stars without data: NaN."""
-=======
-    """Give samples without data, of stars and parameters."""
->>>>>>> main
     n = len(task.spectra)
     samples = np.full((n, n_draws, task.limits.shape[1]), np.nan)
     return samples, np.full(n, np.nan)
