@@ -122,7 +122,7 @@ def weigh_posterior(task, found, *, n_draws, random_state, verbose):
 
 
 def _nothing(task, n_draws):
-    """Give samples without data, of stars and parameters."""
+    """Give samples and their numbers of stars without data: NaN."""
     n = len(task.spectra)
     samples = np.full((n, n_draws, task.limits.shape[1]), np.nan)
     return samples, np.full(n, np.nan)

@@ -252,7 +252,7 @@ def _pixel_steps(wavelength, arm):
 
 
 def _beside(steps, *, of_pixels=False):
-    """Give the steps before and behind each pixel; NaN where there is none."""
+    """Give the steps before and behind each step, or each pixel; NaN at the ends."""
     end = 1 if of_pixels else 0
     padded = np.pad(steps, ((0, 0), (1, 1)), constant_values=np.nan)
     n = steps.shape[1] + end

@@ -265,7 +265,8 @@ class BaseEmulator(
         -------
         spectra : specutils.Spectrum
             Dimensionless flux of shape (n_spectra, n_wavelengths) on one spectral
-            axis in Å, with ``meta["medium"]``.
+            axis in Å, with ``meta["medium"]`` and, if it is known,
+            ``meta["resolving_power"]``.
 
         Raises
         ------
@@ -281,8 +282,9 @@ class BaseEmulator(
         flux = self.predict(X, wavelength=wavelength)
         grid = description.wavelength if wavelength is None else np.asarray(wavelength)
         spectrum = to_spectrum(flux, grid, description.medium)
-        if description.resolving_power is not None:  # TEMPORARY
-            spectrum.meta["resolving_power"] = description.resolving_power
+        power = description.resolving_power_at(grid)
+        if power is not None:
+            spectrum.meta["resolving_power"] = power
         return spectrum
 
     def to_torch(self, *, dtype=torch.float32, device=None):

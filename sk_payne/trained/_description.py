@@ -80,6 +80,25 @@ class Description:
             return pixels * _PIXEL_DEX
         return torch.from_numpy(np.log10(self.wavelength))
 
+    def resolving_power_at(self, wavelength):
+        """Give the resolving power of the emulator's flux at some wavelengths.
+
+        Parameters
+        ----------
+        wavelength : ndarray of shape (n,)
+            Wavelengths in Å, within the grid.
+
+        Returns
+        -------
+        resolving_power : float, ndarray of shape (n,) or None
+            That of the nearest wavelength of the grid, if it differs between them.
+        """
+        power = self.resolving_power
+        if power is None or np.ndim(power) == 0:
+            return power
+        middles = (self.wavelength[1:] + self.wavelength[:-1]) / 2
+        return power[np.searchsorted(middles, wavelength)]
+
     def check_query(self, wavelength):
         """Check wavelengths at which flux is asked for.
 

@@ -278,7 +278,8 @@ def _recipe(entries):
 
 
 def _number_or_array(value):
-    return value.item() if value is not None and value.ndim == 0 else value
+    # a single number is a file's array of shape (1,)
+    return value.item() if value is not None and value.size == 1 else value
 
 
 def _part(tensors, name):

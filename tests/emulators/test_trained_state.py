@@ -275,3 +275,32 @@ def test_repr_fits_on_a_screen(tmp_path, how):
     assert "<19 values from 'element_0_H' to 'element_18_H'>" in text
     assert len(text) < 900
     assert text.count("\n") < 20
+
+
+@pytest.mark.parametrize("power", [None, 20_000.0, np.inf, "array"])
+def test_resolving_power_survives_saving_and_pickling(
+    make_tiny, tiny_grid, tmp_path, power
+):
+    if isinstance(power, str):
+        power = np.linspace(20_000, 30_000, 61)
+    emulator = make_tiny(resolving_power=power, max_steps=1)
+    emulator.fit(tiny_grid.data, tiny_grid.target).save(tmp_path / "it.safetensors")
+    loaded = sk_payne.load(tmp_path / "it.safetensors")
+    for again in (loaded, pickle.loads(pickle.dumps(emulator)), loaded.trained_):
+        found = getattr(again, "resolving_power_", None)
+        if again is loaded.trained_:
+            found = again.description.resolving_power
+        assert type(found) is type(emulator.resolving_power_)
+        np.testing.assert_array_equal(found, emulator.resolving_power_)
+
+
+def test_spectra_of_an_emulator_state_its_resolving_power(make_tiny, tiny_grid):
+    P, grid = tiny_grid.data, tiny_grid.wavelength
+    power = np.repeat([20_000.0, 30_000.0], [30, 31])
+    emulator = make_tiny(resolving_power=power, max_steps=1).fit(P, tiny_grid.target)
+    spectra = emulator.to_spectra(P[:2])
+    np.testing.assert_array_equal(spectra.meta["resolving_power"], power)
+    some = grid[[3, 29, 30, 50]] + 0.01
+    spectra = emulator.to_spectra(P[:2], wavelength=some)
+    expected = [20_000, 20_000, 30_000, 30_000]
+    np.testing.assert_array_equal(spectra.meta["resolving_power"], expected)
