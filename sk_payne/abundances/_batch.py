@@ -419,7 +419,7 @@ class Batch:
         flux = self.raw_flux / self.continuum
         ivar = self._trusted_ivar() * self.continuum**2
         if self.wavelength is None:
-            return torch.tensor(flux), torch.tensor(ivar)
+            return tuple(torch.tensor(a, device="cpu") for a in (flux, ivar))
         rest = self.wavelength / doppler_factor(self.velocity)[:, None]
         return resample_roughly(rest, flux, ivar, self.inverted.wavelength)
 

@@ -176,7 +176,7 @@ class _State:
         n, n_parameters = start.shape
         zero = 0.0 * self.parameters
         self.every = self.own(torch.arange(n, device=start.device))
-        self.unit = self.own(torch.eye(n_parameters).to(start))
+        self.unit = self.own(start.new_ones(n_parameters).diag())
         self.chi2 = 0.0 * zero.sum(1)
         self.normal = zero[:, :, None] * zero[:, None]
         self.gradient, self.last_step = zero, zero + 0.0
@@ -198,7 +198,7 @@ class _State:
 
     def lend(self, array):
         """Bring it where spectra are, in memory that begins where torch likes it."""
-        return torch.tensor(array) if self.xp is np else array
+        return torch.tensor(array, device="cpu") if self.xp is np else array
 
     def result(self):
         """Give what was found."""

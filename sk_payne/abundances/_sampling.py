@@ -132,7 +132,8 @@ class Sampling:
         self._points, self._arm, self._weights = points, arm, weights
         for name, values in vars(self).items():
             if isinstance(values, np.ndarray):
-                setattr(self, name, torch.tensor(np.ascontiguousarray(values)))
+                values = np.ascontiguousarray(values)
+                setattr(self, name, torch.tensor(values, device="cpu"))
 
     @classmethod
     def of(cls, wavelength, *, sigma, integrate, matrix, arm, step):

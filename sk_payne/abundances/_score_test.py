@@ -31,7 +31,7 @@ class Directions:
     """
 
     def __init__(self, grid, templates, device):
-        centred = torch.tensor(templates - templates.mean(0))
+        centred = torch.tensor(templates - templates.mean(0), device="cpu")
         # from the matrix of products, as there are fewer models than wavelengths
         _, vector = torch.linalg.eigh(centred @ centred.mT)
         components = vector[:, -_N_DIRECTIONS:].mT @ centred

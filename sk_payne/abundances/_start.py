@@ -264,4 +264,5 @@ def resample_roughly(wavelength, flux, ivar, grid):
     bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
     ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])
     good = (bad == 0) & np.stack([is_covered(grid, grid, w) for w, _, _ in stars])
-    return torch.tensor(flux), torch.tensor(np.where(good, ivar, 0.0))
+    ivar = np.where(good, ivar, 0.0)
+    return torch.tensor(flux, device="cpu"), torch.tensor(ivar, device="cpu")

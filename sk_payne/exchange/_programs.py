@@ -182,7 +182,9 @@ def _trace(emulator):
     program = _Program(emulator.to_torch(device="cpu")).eval()
     # of more than one star, as the number is to stay open
     middle = (emulator.label_low_ + emulator.label_high_) / 2
-    return program, torch.tensor(np.tile(middle, (2, 1)), dtype=torch.float32)
+    return program, torch.tensor(
+        np.tile(middle, (2, 1)), dtype=torch.float32, device="cpu"
+    )
 
 
 def _describe(emulator):
