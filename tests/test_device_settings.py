@@ -1,14 +1,24 @@
 """Tests of a user's default precision and default device, which are not ours."""
 
+import ast
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import sk_payne
 from sk_payne import AbundanceRegressor, load
 from sk_payne.networks import NETWORKS
 from sk_payne.spectra import SpectrumSet
+
+# Functions of torch that make tensors on the default device.
+FACTORIES = {"arange", "as_tensor", "asarray", "empty", "eye", "full", "linspace"}
+FACTORIES |= {"logspace", "ones", "rand", "randint", "randn", "randperm", "tensor"}
+FACTORIES |= {"zeros", "rfftfreq", "fftfreq"}
+# Networks are made, and looked at, within `torch.device("cpu")`.
+BUILT = {"_building.py", "_chemistry.py", "_encoding.py", "_opacity.py"}
 
 SETTINGS = {
     "float64": (torch.float64, None),
@@ -95,3 +105,27 @@ def test_default_device_and_precision_do_not_matter_to_measuring(
     for name in found.colnames:
         if found[name].dtype.kind == "f":
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
+
+
+def test_default_device_is_never_asked_as_every_tensor_names_its_own():
+    package = Path(sk_payne.__file__).parent
+    unnamed = []
+    for path in package.rglob("*.py"):
+        if path.parent.name == "networks" and path.name in BUILT:
+            continue
+        tree = ast.parse(path.read_text())
+        named = {
+            call.func
+            for call in ast.walk(tree)
+            if isinstance(call, ast.Call)
+            and any(keyword.arg in ("device", None) for keyword in call.keywords)
+        }
+        unnamed += [
+            f"{path.relative_to(package)}:{node.lineno} {ast.unparse(node)}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr in FACTORIES
+            and ast.unparse(node.value).split(".")[0] == "torch"
+            and node not in named
+        ]
+    assert not unnamed

@@ -289,7 +289,7 @@ def fit_continuum(flux, ivar, basis, model):
     >>> fit_continuum(3 * ivar, ivar, basis, ivar).round(6)[0, :2]
     array([3., 3.])
     """
-    arrays = map(torch.tensor, (model, flux, ivar, basis))
+    arrays = (torch.tensor(a, device="cpu") for a in (model, flux, ivar, basis))
     continuum = _solve_continuum(*arrays)[0].numpy()
     return np.where(continuum > 0, continuum, 1.0)
 
