@@ -69,6 +69,15 @@ class OnDevice(torch.Tensor):
         return f"OnDevice({self.inner!r})"
 
 
+class _Asked(threading.local):
+    """Whether a call meant the device: torch uses "meta" within others, too."""
+
+    now = False
+
+
+_ASKED = _Asked()
+
+
 class _State:
     """What is known of the device that is pretended now."""
 
@@ -84,7 +93,7 @@ def _run(func, args, kwargs):
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     on_device = any(isinstance(tensor, OnDevice) for tensor in tensors)
     targets = [leaf for leaf in leaves if isinstance(leaf, torch.device)]
-    if not on_device and _HIDDEN not in targets:
+    if not on_device and not (_ASKED.now and _HIDDEN in targets):
         return func(*args, **kwargs)
     if name == "_has_compatible_shallow_copy_type":
         return all(isinstance(tensor, OnDevice) for tensor in tensors)
@@ -192,23 +201,42 @@ class _Names(TorchFunctionMode):
         if name == "Tensor.data.__set__" and isinstance(args[0], OnDevice):
             args[0].inner = args[1].inner
         if name in ("Tensor.cuda", "Tensor.mps"):
-            return args[0].to(_HIDDEN)
-        args, kwargs = (
-            tree_map(_hidden, args) if name == "Tensor.to" else args,
-            {k: _hidden(v) if k == "device" else v for k, v in kwargs.items()},
-        )
+            return _move(args[0], _HIDDEN)
+        if name == "Tensor.to":
+            args = tree_map(_hidden, args)
+        kwargs = {k: _hidden(v) if k == "device" else v for k, v in kwargs.items()}
         if name == "Tensor.new_tensor":
             device = kwargs.pop("device", args[0].device)
             kwargs.setdefault("dtype", args[0].dtype)
-            return torch.tensor(*args[1:], **kwargs).to(device)
+            return _move(torch.tensor(*args[1:], **kwargs), device)
         if name in ("tensor", "as_tensor", "asarray"):
             # torch would not fill them with numbers
             device = kwargs.pop("device", None)
             if device is None and isinstance(args[0], torch.Tensor):
                 device = args[0].device
             made = func(*args, **kwargs)
-            return made if device is None else made.to(device)
+            return made if device is None else _move(made, device)
+        return _ask(func, args, kwargs)
+
+
+def _move(tensor, device):
+    return _ask(torch.Tensor.to, (tensor, _hidden(device)), {})
+
+
+def _ask(func, args, kwargs):
+    """Call a function of torch, and remember whether it is about the device."""
+    leaves, _ = tree_flatten((args, kwargs))
+    before = _ASKED.now
+    _ASKED.now = before or any(
+        leaf == _HIDDEN
+        if isinstance(leaf, torch.device)
+        else isinstance(leaf, torch.Tensor) and _on_device(leaf)
+        for leaf in leaves
+    )
+    try:
         return func(*args, **kwargs)
+    finally:
+        _ASKED.now = before
 
 
 def _on_device(tensor):

@@ -17,9 +17,10 @@ from sk_payne.inspection import (
 )
 from sk_payne.spectra import SpectrumSet
 
-VELOCITY = {"velocity_range": (-30, 30)}
+AT_REST = {"velocity_range": None, "resolving_power": "emulator"}
+VELOCITY = {"velocity_range": (-30, 30), "resolving_power": "emulator"}
 OPTIONS = {
-    "on the grid": {"velocity_range": None},
+    "on the grid": AT_REST,
     "velocity": VELOCITY,
     "widths": VELOCITY
     | {"vsini": (0, 30), "vmac": (0, 5), "resolving_power": (5000.0, 15000.0)},
@@ -133,9 +134,11 @@ def test_limits_and_posterior_on_a_device_are_those_of_the_cpu(pair, observe, gr
     there, here = pair("payne")
     stars = observe(here)
     regressors = [AbundanceRegressor(e, **VELOCITY) for e in (there, here)]
-    name = grid.label_names[1]
-    found, expected = (np.array(r.limits(stars, [name])[name]) for r in regressors)
-    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
+    tables = [r.limits(stars, [grid.label_names[1]]) for r in regressors]
+    for name in tables[0].colnames:
+        if tables[0][name].dtype.kind == "f":
+            found, expected = (np.asarray(table[name]) for table in tables)
+            np.testing.assert_allclose(found, expected, rtol=0.05, atol=0.02)
     found, expected = (
         r.posterior(stars, sampler="importance", n_draws=64, random_state=0)
         for r in regressors
@@ -148,7 +151,7 @@ def test_limits_and_posterior_on_a_device_are_those_of_the_cpu(pair, observe, gr
 
 def test_mock_recovery_and_catalogue_on_a_device_are_complete(pair, observe, tmp_path):
     there, here = pair("payne")
-    regressor = AbundanceRegressor(there, velocity_range=None)
+    regressor = AbundanceRegressor(there, **AT_REST)
     recovery = mock_recovery(regressor, snr=(100,), n_stars=5, random_state=0)
     assert np.isfinite(recovery.measured).all()
     regressor = AbundanceRegressor(there, **VELOCITY)

@@ -81,7 +81,9 @@ def test_default_device_and_precision_do_not_matter_to_measuring(
         wavelength=tiny_grid.wavelength,
         medium=tiny_grid.medium,
     )
-    regressor = AbundanceRegressor(fitted[arch], velocity_range=(-30, 30), **options)
+    regressor = AbundanceRegressor(
+        fitted[arch], velocity_range=(-30, 30), resolving_power="emulator", **options
+    )
     found = regressor.measure(stars)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
