@@ -368,9 +368,24 @@ class BaseEmulator(
     def _check_labels(self, X):
         """Labels as an array, in the order and the units of the training."""
         description = self._trained().description
+        if _is_ready(X, description):
+            return X
         table = read_labels(
             X, names=description.label_names, units=description.label_units
         )
         if is_table(X):
             return check_array(table.values, dtype=_FLOATS, estimator=self)
         return validate_data(self, table.values, reset=False, dtype=_FLOATS)
+
+
+def _is_ready(X, description):
+    """Whether labels need no conversion and pass every check; it takes microseconds."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype in _FLOATS
+        and X.ndim == 2
+        and len(X) > 0
+        and X.shape[1] == len(description.label_names)
+        and not description.has_feature_names
+        and bool(np.isfinite(X).all())
+    )

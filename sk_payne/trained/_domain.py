@@ -5,6 +5,7 @@ It is here so that no extrapolation is silent, beyond the box or in its empty co
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from math import prod
 
@@ -21,6 +22,9 @@ CATEGORIES = ("inside", "edge", "outside")
 _MAX_BINS = 32
 # Cells looked up at a time.
 _MAX_CELLS = 2**22
+# Spectra times bins that are few.
+_FEW = 256
+
 # Part of stars like the training spectra that may be in cells empty by chance.
 _FALSELY_EMPTY = 0.005
 
@@ -227,7 +231,7 @@ class Domain:
     def _pair_categories(self, labels):
         """Give the category of each pair of labels, of shape (n_pairs, n_spectra)."""
         bins = _find_bins(labels, self.bin_edges)
-        first, second = np.triu_indices(len(bins), 1)
+        first, second = _pairs(len(bins))
         n_pairs, n_bins = self.cells.shape[:2]
         cell = (np.arange(n_pairs)[:, None] * n_bins + bins[first]) * n_bins
         return self.cells.ravel()[cell + bins[second]]
@@ -235,6 +239,12 @@ class Domain:
     def _row_blocks(self, labels):
         step = max(1, _MAX_CELLS // max(1, len(self.cells)))
         return [slice(i, i + step) for i in range(0, len(labels), step)]
+
+
+@cache
+def _pairs(n_labels):
+    """First and second label of each pair."""
+    return np.triu_indices(n_labels, 1)
 
 
 def _check_columns(labels, names):
@@ -276,6 +286,10 @@ def _inner_edges(values, counts, n_bins):
 
 def _find_bins(labels, edges):
     """Bin of each label, of shape (n_labels, n_spectra)."""
+    if labels.shape[0] * edges.shape[1] <= _FEW:
+        # one call for all labels takes less than one search each
+        bins = (edges[:, None] <= labels.T[:, :, None]).sum(axis=-1)
+        return np.minimum(bins, edges.shape[1] - 1)
     pairs = zip(edges, labels.T, strict=True)
     bins = [np.searchsorted(upper, column, side="right") for upper, column in pairs]
     return np.minimum(bins, edges.shape[1] - 1)
