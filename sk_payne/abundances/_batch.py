@@ -431,9 +431,12 @@ class Batch:
         model, flux, ivar = problem
         rows = torch.arange(len(flux), device=flux.device)
         with torch.no_grad():
-            chi2 = torch.stack(
-                [(ivar * (flux - model.flux(rows, s)) ** 2).sum(1) for s in starts]
-            )
+            if rows.device.type == "cpu":
+                every = model.flux(rows.repeat(len(starts)), starts.flatten(0, 1))
+                every = every.unflatten(0, starts.shape[:2])
+            else:
+                every = (model.flux(rows, start) for start in starts)
+            chi2 = torch.stack([(ivar * (flux - f) ** 2).sum(1) for f in every])
         return starts[chi2.argsort(0), rows]
 
     def _with_velocity(self, start):

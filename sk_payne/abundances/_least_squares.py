@@ -434,7 +434,7 @@ def _solve_free(scaled, slope, damping, step, free, unit, xp):
     # a fixed parameter, or one without any effect, gets a row of the unit matrix
     filling = xp.where(diagonal > 0, damping[:, None] * diagonal, 1.0)
     solution = _solve(matrix + filling[:, None] * unit, right)
-    return xp.where(free, xp.nan_to_num(solution), step)
+    return xp.where(free, xp.where(xp.isfinite(solution), solution, 0.0), step)
 
 
 def _solve(matrix, right):

@@ -90,7 +90,7 @@ class EmulatorModel:
             else:
                 coefficients = self.broadening.coefficients(flux, widths)
             index = self.interpolator.index(rest)
-            flux = self.interpolator.evaluate(coefficients, index)
+            flux = self._evaluated(coefficients, index)
         if self.sampling is None:
             return flux
         return self.sampling(flux[:, None], rows)[:, 0]
@@ -136,12 +136,18 @@ class EmulatorModel:
         else:
             coefficients = self.broadening.linearize(flux, jacobian, widths)
         index = self.interpolator.index(rest)
-        both = self.interpolator.evaluate(coefficients, index)
+        both = self._evaluated(coefficients, index)
         slope = None
         if self.with_velocity:
             slope = self.interpolator.derivative(coefficients[:, 0], index)
             slope = slope * self.interpolator.index_slope(rest)
         return both, slope
+
+    def _evaluated(self, coefficients, index):
+        """Evaluate splines: those of one star together."""
+        if len(index) == 1 and not torch.is_grad_enabled():
+            return self.interpolator.evaluate_together(coefficients, index[0])
+        return self.interpolator.evaluate(coefficients, index)
 
     def _on_grid(self, labels):
         """Flux and derivatives by the labels at the wavelengths of the emulator."""

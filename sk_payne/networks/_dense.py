@@ -5,6 +5,7 @@ They are here as the published baselines, and because nothing predicts faster.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from sk_payne.networks._activations import build_activation, value_and_slope
@@ -53,16 +54,16 @@ class _Dense(Architecture):
         """
         tangents = None
         for layer in self.layers:
-            if isinstance(layer, nn.Linear):
-                labels = layer(labels)
-                weights = layer.weight.T
-                if tangents is None:
-                    tangents = weights.expand(len(labels), *weights.shape)
-                else:
-                    tangents = tangents @ weights
-            else:
+            if not isinstance(layer, nn.Linear):
                 labels, slope = value_and_slope(layer, labels)
                 tangents = tangents * slope[:, None]
+            elif tangents is None:
+                labels, tangents = layer(labels), layer.weight.T
+                tangents = tangents.expand(len(labels), *tangents.shape)
+            else:
+                # weights are read once
+                both = torch.cat([labels[:, None], tangents], dim=1) @ layer.weight.T
+                labels, tangents = both[:, 0] + layer.bias, both[:, 1:]
         return labels, tangents
 
 

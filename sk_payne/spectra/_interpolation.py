@@ -228,7 +228,14 @@ class GridInterpolator:
         # Weighted this way round, both ends are met without rounding.
         line = first * (1 - place) + last * place
         rest = values - line[..., nodes]
-        return line + filter_samples(rest[..., source] * sign, filters)[..., kept]
+        n_beyond = len(sign) - rest.shape[-1]
+        is_one = len(self.segments) == 1
+        if is_one and rest.numel() and n_beyond // 2 < rest.shape[-1]:
+            rest = _reflected(rest, n_beyond // 2)
+        else:
+            rest = rest[..., source]
+        rest = rest * sign
+        return line + filter_samples(rest, filters)[..., kept]
 
     def evaluate(self, coefficients, u):
         """Return interpolated functions.
@@ -249,6 +256,40 @@ class GridInterpolator:
             arguments.
         """
         return self._combine(coefficients, u, _WEIGHTS)
+
+    def evaluate_together(self, coefficients, u):
+        """Return functions that are all interpolated to the same places.
+
+        One pass over memory, which takes an eighth of the time of `evaluate`, but is
+        not differentiable.
+
+        Parameters
+        ----------
+        coefficients : torch.Tensor of float, shape (..., C)
+            From `coefficients`.
+        u : torch.Tensor of float64, shape (M,)
+            Where to evaluate, finite, as for `evaluate`.
+
+        Returns
+        -------
+        values : torch.Tensor, shape (..., M)
+            The functions, in the dtype of `coefficients`.
+        """
+        rows = coefficients.reshape(-1, coefficients.shape[-1])
+        tap, fraction = self._place(u.clamp(0, len(self) - 1))
+        weights = _polynomials(_WEIGHTS, fraction).to(rows)
+        places = tap[:, None] + torch.arange(len(weights), device=tap.device)
+        if len(rows) == 1:
+            found = (rows[0, places] * weights.T).sum(1)
+        else:
+            # with the coefficients of a place side by side
+            found = torch.nn.functional.embedding_bag(
+                places,
+                rows.T.contiguous(),
+                mode="sum",
+                per_sample_weights=weights.T.contiguous(),
+            ).T
+        return found.reshape(*coefficients.shape[:-1], -1)
 
     def derivative(self, coefficients, u):
         """Return the derivatives of interpolated functions by u.
@@ -389,6 +430,13 @@ def _picked(coefficients, place):
     return torch.gather(
         coefficients.expand(*leading, -1), -1, place.expand(*leading, -1)
     )
+
+
+def _reflected(samples, n):
+    """Return samples with n more at either end, much faster than by their index."""
+    rows = samples.reshape(1, -1, samples.shape[-1])
+    rows = torch.nn.functional.pad(rows, (n, n), mode="reflect")
+    return rows.reshape(*samples.shape[:-1], -1)
 
 
 def _polynomials(table, x):
