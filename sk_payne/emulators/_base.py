@@ -115,6 +115,13 @@ class BaseEmulator(
                 "to start again."
             )
         spectra = read_training_set(self, X, y, uncertainty, mask)
+        if spectra.labels.shape[1] != self.n_features_in_:
+            # in the words of scikit-learn
+            raise ValueError(
+                f"X has {spectra.labels.shape[1]} features, but {type(self).__name__} "
+                f"is expecting {self.n_features_in_} features as input. Pass the "
+                "labels of the training before."
+            )
         plan = self._plan(spectra)
         start = begin(plan, self, state)
         if "network" not in start:

@@ -9,7 +9,7 @@ from sklearn.utils import Bunch
 from sk_payne._checksums import SUMS, digest_of, verify_folder
 from sk_payne.emulators._emulator import SpectrumEmulator
 from sk_payne.exceptions import FileFormatError
-from sk_payne.networks import build_network, resolve_network
+from sk_payne.networks import RANDOM_STATE, build_network, resolve_network
 from sk_payne.spectra import resolve_resolving_power
 from sk_payne.trained import (
     FINGERPRINT,
@@ -255,7 +255,7 @@ def from_weights(
         medium=medium,
         resolving_power=resolve_resolving_power(resolving_power, wavelength),
     )
-    with torch.random.fork_rng(devices=[]):
+    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
         _, network_params = build_network(
             arch, len(low), description.log_wavelength, arch_params
         )

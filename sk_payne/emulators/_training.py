@@ -1,6 +1,5 @@
 """Training of a network: from a plan to a trained emulator."""
 
-import threading
 import warnings
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from sk_payne.emulators._processes import (
     take_from_first,
 )
 from sk_payne.exceptions import TrainingInterruptedWarning
-from sk_payne.networks import fast_products, float64_device
+from sk_payne.networks import RANDOM_STATE, fast_products, float64_device
 from sk_payne.trained import (
     Domain,
     HeldOutErrors,
@@ -36,10 +35,6 @@ from sk_payne.trained import (
 )
 
 __all__ = ["begin", "train"]
-
-# torch's global random state seeds the first weights, dropout and the like: one
-# training at a time may hold it.
-_RANDOM_STATE = threading.RLock()
 
 
 def begin(plan, estimator, state=None):
@@ -150,7 +145,7 @@ def train(plan, start, estimator):
     check_agreement(identity)
     held_out = np.array(start["held_out"], dtype=np.int64)
     # torch's own random state is left as it was
-    with _RANDOM_STATE, keep_random_state(device):
+    with RANDOM_STATE, keep_random_state(device):
         module, network_params, net = _run(plan, start, held_out, device, estimator)
     interrupted = net.is_interrupted
     n_new = len(plan.new)

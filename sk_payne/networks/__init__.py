@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 
 from sk_payne.networks._architecture import Architecture
-from sk_payne.networks._building import build_network
+from sk_payne.networks._building import RANDOM_STATE, build_network
 from sk_payne.networks._cannon import Cannon
 from sk_payne.networks._convolutional import Convolutional
 from sk_payne.networks._dense import BigPayne, Payne
@@ -25,6 +25,7 @@ from sk_payne.networks._transformer import TransformerPayne
 __all__ = [
     "NETWORKS",
     "OPTIMIZERS",
+    "RANDOM_STATE",
     "Architecture",
     "BigPayne",
     "Cannon",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import threading
 from collections.abc import Mapping
 
 import torch
@@ -17,7 +18,11 @@ from sk_payne.networks._adapted import reserved_names
 from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._registry import resolve_network
 
-__all__ = ["build_network"]
+__all__ = ["RANDOM_STATE", "build_network"]
+
+# torch's global random state gives first weights, dropout and the like: one thread at
+# a time may hold it, and leaves it as it was.
+RANDOM_STATE = threading.RLock()
 
 
 def build_network(
@@ -137,7 +142,7 @@ def _check_flux(network, n_labels, log_wavelength):
     looked_at = copy.deepcopy(network).eval()
     for wavelength in given:
         try:
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
+            with RANDOM_STATE, torch.random.fork_rng(devices=[]), torch.no_grad():
                 flux = looked_at(labels, *wavelength)
         except Exception as error:
             shapes = " and ".join(str(tuple(x.shape)) for x in (labels, *wavelength))

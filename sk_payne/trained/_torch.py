@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sk_payne.networks import build_network, evaluate, float64_device
+from sk_payne.networks import RANDOM_STATE, build_network, evaluate, float64_device
 from sk_payne.spectra import GridInterpolator
 
 __all__ = ["TorchEmulator", "build_module"]
@@ -136,7 +136,7 @@ def build_module(arch, network_params, scaling, description, weights):
         If the weights are not those of such a network.
     """
     n_labels = len(scaling.label_center)
-    with torch.random.fork_rng(devices=[]):
+    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
         network, _ = build_network(
             arch, n_labels, description.log_wavelength, network_params
         )

@@ -640,7 +640,7 @@ def test_partial_fit_with_other_parameters_is_an_error_and_changes_nothing(
 
 
 def test_partial_fit_with_another_number_of_labels_is_an_error(interrupted, tiny_grid):
-    with pytest.raises(ValueError, match="`label_names` must be 4 different names"):
+    with pytest.raises(ValueError, match="4 features, but SpectrumEmulator is expect"):
         interrupted.partial_fit(tiny_grid.data[:, :4], tiny_grid.target)
 
 
