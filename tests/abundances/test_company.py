@@ -58,6 +58,7 @@ def spectra(emulator, draw_labels):
     labels = draw_labels(N_STARS, seed=6, extent=0.9)
     for i, row in enumerate(labels):
         meta, power = {"medium": emulator.medium_}, None
+        meta["resolving_power"] = emulator.resolving_power_
         if i % 4 == 1:
             power = 19_000.0 - 1000 * i
             meta["resolving_power"] = power
