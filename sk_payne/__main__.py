@@ -162,10 +162,11 @@ def _read(arguments):
         grid = read_grid(arguments.grid, drop_bad=arguments.drop_bad)
     for warning in caught:
         print(f"Note: {warning.message}")
-    if grid.mask is not None and grid.mask.any():
+    bad = _bad_pixels(grid)
+    if bad is not None and bad.any():
         print(
-            f"Note: the grid marks {np.count_nonzero(grid.mask)} flux values as bad; "
-            "they are learned like the others. Repair or leave out these spectra."
+            f"Note: the grid marks {np.count_nonzero(bad)} flux values as bad; "
+            "they have no part in the training."
         )
     if arguments.medium is not None:
         if grid.medium not in (None, arguments.medium):
@@ -186,7 +187,23 @@ def _read(arguments):
             f"{arguments.grid} must hold at least 10 spectra, to train on nine tenths "
             f"and test on the rest; got {len(rows)}."
         )
+    if bad is not None:
+        # spectra with bad pixels can be learned from, but not judged by
+        rows = rows[np.argsort(bad[rows].any(axis=1), kind="stable")]
+        if bad[rows[:n_test]].any():
+            raise ValueError(
+                f"{arguments.grid} must hold at least {n_test} spectra without bad "
+                "pixels, to test on. Repair some, or leave out the mask."
+            )
     return grid, np.sort(rows[n_test:]), np.sort(rows[:n_test])
+
+
+def _bad_pixels(grid):
+    """Mask of the flux, True for bad pixels; None if the grid has none."""
+    if grid.uncertainty is None:
+        return grid.mask
+    bad = ~np.isfinite(grid.uncertainty)
+    return bad if grid.mask is None else bad | grid.mask
 
 
 def _emulator(arguments, grid, train):
@@ -210,7 +227,7 @@ def _emulator(arguments, grid, train):
     start = time.monotonic()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TrainingInterruptedWarning)
-        emulator.fit(grid.data[train], grid.target[train])
+        emulator.fit(grid.data[train], grid.target[train], **_weights(grid, train))
     for warning in caught:
         print(f"Note: {warning.message}")
     print(
@@ -221,6 +238,12 @@ def _emulator(arguments, grid, train):
     emulator.save(path, provenance={"grid": arguments.grid or "load_sme_grid"})
     print(f"Wrote {path}")
     return emulator
+
+
+def _weights(grid, rows):
+    """Mask and uncertainty of the training flux, as far as the grid has them."""
+    known = {name: grid.get(name) for name in ("mask", "uncertainty")}
+    return {name: array[rows] for name, array in known.items() if array is not None}
 
 
 def _check_grid_of(emulator, grid):

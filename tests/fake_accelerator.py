@@ -18,6 +18,8 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 __all__ = ["DeviceMismatchError", "pretend", "used_random_state"]
 
+_TURNS = threading.RLock()
+
 _HIDDEN = torch.device("meta")
 _CPU = torch.device("cpu")
 _TOO_PRECISE = (torch.float64, torch.complex128)
@@ -165,13 +167,15 @@ def _random_state(func):
     if torch.Tag.nondeterministic_seeded not in func.tags:
         yield
         return
-    before = torch.default_generator.get_state()
-    torch.default_generator.set_state(_State.random)
-    try:
-        yield
-    finally:
-        _State.random = torch.default_generator.get_state()
-        torch.default_generator.set_state(before)
+    # threads that only look at a network take turns with one that trains
+    with _TURNS:
+        before = torch.default_generator.get_state()
+        torch.default_generator.set_state(_State.random)
+        try:
+            yield
+        finally:
+            _State.random = torch.default_generator.get_state()
+            torch.default_generator.set_state(before)
 
 
 class _Operations(TorchDispatchMode):

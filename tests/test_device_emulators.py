@@ -50,8 +50,8 @@ def kept():
 @pytest.fixture(scope="module")
 def make(make_tiny):
     def make_short(arch="payne", recipe=None, **changes):
-        recipe = FLOAT32 | {"validate_every": 5} | (recipe or {})
-        arguments = {"max_steps": 12, "arch": arch, "recipe": recipe}
+        recipe = FLOAT32 | {"validate_every": 2} | (recipe or {})
+        arguments = {"max_steps": 5, "arch": arch, "recipe": recipe}
         return make_tiny(**(arguments | changes))
 
     return make_short
@@ -207,7 +207,7 @@ def test_partial_fit_on_a_device_goes_on_as_if_it_had_not_been_stopped(
     data = tiny_grid.data, tiny_grid.target
     recipe = {"average": 0.5, "patience": 9}
     whole = make(arch, recipe, device=device).fit(*data)
-    part = make(arch, recipe, device=device, callbacks=[StopAt(7)])
+    part = make(arch, recipe, device=device, callbacks=[StopAt(3)])
     with pytest.warns(TrainingInterruptedWarning):
         part.fit(*data)
     part.set_params(callbacks=None).partial_fit(*data)
@@ -223,7 +223,7 @@ def test_checkpoint_of_a_device_goes_on_there_and_on_the_cpu(
     expected = make("payne").fit(*data).predict(data[0][:3])
     for place in (device, "cpu"):
         path = tmp_path / f"{place}.pt"
-        part = make(device=device, checkpoint=path, callbacks=[StopAt(7)])
+        part = make(device=device, checkpoint=path, callbacks=[StopAt(3)])
         with pytest.warns(TrainingInterruptedWarning):
             part.fit(*data)
         assert path.exists()
@@ -239,7 +239,7 @@ def test_fine_tuning_on_a_device_rehearses_and_gives_the_flux_of_the_cpu(
     here = pickle.loads(pickle.dumps(base))
     old = tiny_grid.data[:50], tiny_grid.target[:50]
     new = tiny_grid.data[50:], 0.98 * tiny_grid.target[50:]
-    options = {"max_steps": 7, "recipe": FLOAT32, "rehearse": old, "random_state": 0}
+    options = {"max_steps": 3, "recipe": FLOAT32, "rehearse": old, "random_state": 0}
     expected = FineTunedEmulator(here, device="cpu", **options).fit(*new)
     expected = expected.predict(tiny_grid.data[:3].astype(np.float32))
     close_to(FineTunedEmulator(base, device=device, **options).fit(*new), expected)

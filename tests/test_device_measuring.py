@@ -31,6 +31,8 @@ OPTIONS = {
     "integrated": VELOCITY | {"integrate_pixels": True},
     "arms": VELOCITY | {"arm_offsets": (-3, 3)},
 }
+# stars are measured on the CPU for "mps", so one case shows how they come there
+CASES = [("cuda", options) for options in OPTIONS] + [("mps", "widths")]
 # of labels in the errors of a fit: float32 against float64
 TOLERANCE = 0.2
 
@@ -104,7 +106,7 @@ def assert_same_labels(found, expected, names):
         assert (np.abs(difference) <= TOLERANCE * error + 1e-9).all(), name
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(("device", "options"), CASES, indirect=["device"])
 def test_measure_on_a_device_gives_the_labels_of_the_cpu(pair, observe, grid, options):
     there, here = pair("payne")
     stars = observe(here, arms=options == "arms")
@@ -117,7 +119,11 @@ def test_measure_on_a_device_gives_the_labels_of_the_cpu(pair, observe, grid, op
     assert_same_labels(found, expected, grid.label_names)
 
 
-@pytest.mark.parametrize("arch", ["opacity", "transformer"])
+@pytest.mark.parametrize(
+    ("device", "arch"),
+    [("cuda", "opacity"), ("cuda", "transformer"), ("mps", "transformer")],
+    indirect=["device"],
+)
 def test_measure_of_a_network_on_a_device_gives_the_labels_of_the_cpu(
     pair, observe, grid, arch
 ):
@@ -130,9 +136,10 @@ def test_measure_of_a_network_on_a_device_gives_the_labels_of_the_cpu(
     assert_same_labels(found, expected, grid.label_names)
 
 
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
 def test_limits_and_posterior_on_a_device_are_those_of_the_cpu(pair, observe, grid):
     there, here = pair("payne")
-    stars = observe(here)
+    stars = observe(here)[:1]
     regressors = [AbundanceRegressor(e, **VELOCITY) for e in (there, here)]
     tables = [r.limits(stars, [grid.label_names[1]]) for r in regressors]
     for name in tables[0].colnames:

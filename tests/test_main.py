@@ -117,7 +117,7 @@ def test_command_leaves_out_bad_spectra_on_demand(grid_file, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "Note: 2 of the 211 spectra" in printed
     assert "are not finite: rows 5, 9." in printed
-    assert "Note: the grid marks 1 flux values as bad" in printed
+    assert "Note: the grid marks 1 flux values as bad; they have no part" in printed
     assert "Grid: 189 spectra to learn from and 20 to judge by" in printed
 
 

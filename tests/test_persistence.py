@@ -197,7 +197,7 @@ def test_load_keeps_the_columns_of_a_data_frame(make_tiny, tiny_grid, tmp_path):
     emulator.save(tmp_path / "model")
     again = load(tmp_path / "model")
     np.testing.assert_array_equal(again.predict(P), emulator.predict(P))
-    with pytest.raises(ValueError, match="feature names"):
+    with pytest.raises(ValueError, match="Did you mean 'Teff'"):
         again.predict(P.rename(columns={"teff": "Teff"}))
 
 

@@ -130,7 +130,8 @@ class BaseEmulator(
 
     def _become(self, trained, net=None):
         """Take over a trained emulator, all at once."""
-        vars(self).update(trained_=trained, net_=net)
+        vars(self).pop("net_", None)
+        vars(self).update({"trained_": trained} | ({"net_": net} if net else {}))
         return self
 
     def predict(self, X, *, wavelength=None, return_std=False):
@@ -390,6 +391,7 @@ def _is_ready(X, description):
     return (
         type(X) is np.ndarray
         and X.dtype in _FLOATS
+        and X.flags.c_contiguous
         and X.ndim == 2
         and len(X) > 0
         and X.shape[1] == len(description.label_names)

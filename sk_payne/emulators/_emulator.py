@@ -104,8 +104,8 @@ class SpectrumEmulator(BaseEmulator):
         Where the network is.
     trained_ : TrainedEmulator
         All of the above in one immutable object.
-    net_ : skorch.NeuralNet or None
-        The trained net; None if the emulator was loaded. Not kept by pickling.
+    net_ : skorch.NeuralNet
+        The trained net; not kept by pickling or saving.
     n_features_in_ : int
         Number of labels.
     feature_names_in_ : ndarray of str

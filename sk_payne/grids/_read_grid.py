@@ -95,15 +95,10 @@ def read_grid(path, *, drop_bad=False):
             say, as folders do not.
         uncertainty : ndarray of shape (n_spectra, n_wavelengths) or None
             Error (1 sigma) of the flux, inf where the inverse variance is 0, or None if
-            the file has none. Emulators do not use it.
+            the file has none; for ``fit(..., uncertainty=...)``.
         mask : ndarray of shape (n_spectra, n_wavelengths), bool, or None
-            True where the mask of the file is not 0: bad flux. Emulators need flux at
-            every wavelength: leave out or repair these.
-
-    Warns
-    -----
-    UserWarning
-        If `drop_bad` leaves out spectra.
+            True where the mask of the file is not 0: bad flux; for
+            ``fit(..., mask=...)``.
 
     Raises
     ------
@@ -116,6 +111,11 @@ def read_grid(path, *, drop_bad=False):
         values are not finite. It is a `ValueError`.
     ImportError
         If the file is HDF5 and h5py is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If `drop_bad` leaves out spectra.
 
     See Also
     --------

@@ -1,6 +1,6 @@
 """Grids of several segments: what was observed in a gap of them is not compared."""
 
-import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 from specutils import Spectrum
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, SpectrumEmulator
 from sk_payne.abundances import mock_recovery
 from sk_payne.abundances._start import resample_roughly
 from sk_payne.abundances._velocity_scan import VelocityScan
@@ -54,7 +54,10 @@ def observe(arms, grid):
                     spectral_axis=wavelength * u.AA,
                     uncertainty=StdDevUncertainty(np.full(len(seen), ERROR)),
                     mask=~inside if mask_gaps else None,
-                    meta={"medium": grid.medium},
+                    meta={
+                        "medium": grid.medium,
+                        "resolving_power": grid.resolving_power,
+                    },
                 )
             )
         return stars
@@ -136,7 +139,7 @@ def test_pixel_at_the_end_of_a_segment_is_used(arms, labels):
         flux=flux[0] * u.one,
         spectral_axis=arms.wavelength_ * u.AA,
         uncertainty=StdDevUncertainty(np.full(flux.shape[1], ERROR)),
-        meta={"medium": arms.medium_},
+        meta={"medium": arms.medium_, "resolving_power": arms.resolving_power_},
     )
 
     table = AbundanceRegressor(arms, velocity_range=None).measure(star)
@@ -152,7 +155,10 @@ def test_stars_that_were_observed_in_a_gap_only_are_refused_with_the_segments(
         flux=np.ones(50) * u.one,
         spectral_axis=gap * u.AA,
         uncertainty=StdDevUncertainty(np.full(50, ERROR)),
-        meta={"medium": grid.medium},
+        meta={
+            "medium": grid.medium,
+            "resolving_power": grid.resolving_power,
+        },
     )
 
     first, last = arms.wavelength_[[0, 109]]
@@ -170,7 +176,10 @@ def test_gap_of_the_observation_alone_costs_its_pixels_only(emulator, grid, labe
                 spectral_axis=grid.wavelength[pixels] * u.AA,
                 uncertainty=StdDevUncertainty(np.full(len(row[pixels]), ERROR)),
                 mask=mask,
-                meta={"medium": grid.medium},
+                meta={
+                    "medium": grid.medium,
+                    "resolving_power": grid.resolving_power,
+                },
             )
             for row in flux
         ]
@@ -249,9 +258,10 @@ def test_rough_resampling_has_no_information_in_gaps():
 
 def with_power(emulator, *powers):
     """The emulator, as if each of its segments had a resolving power of its own."""
-    other = copy.copy(emulator)
-    other.resolving_power_ = np.repeat(powers, [110, 60, 3, 22]).astype(float)
-    return other
+    trained = emulator.trained_
+    power = np.repeat(powers, [110, 60, 3, 22]).astype(float)
+    description = replace(trained.description, resolving_power=power)
+    return SpectrumEmulator.from_trained(replace(trained, description=description))
 
 
 def test_instrument_of_each_segment_is_what_it_lacks(arms, observe, labels):
