@@ -9,7 +9,7 @@ A file of tensors is a safetensors file; its header holds one JSON text under
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,17 +50,14 @@ def replacing(path):
             f"`path` must lie in a folder that exists; got '{path}'. Make the folder "
             f"'{path.parent}' first."
         )
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=path.name, suffix=".partial"
-    )
+    temporary = path.with_name(f"{path.name}{secrets.token_hex(8)}.partial")
     try:
-        with os.fdopen(handle, "wb") as file:
+        # a model is shared like any new file: the system applies the umask
+        with open(temporary, "xb") as file:
             yield file
-        # mkstemp makes files private; a model is to be shared like any new file
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -184,9 +181,3 @@ def _digest(tensors):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,6 +1,7 @@
 """Tests of saving and loading: exact round trips, and files that must be refused."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -450,3 +451,47 @@ def test_write_file_refuses_what_json_does_not_have(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_file(tmp_path / "file", {}, {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_saving_over_a_folder_that_fails_leaves_the_old_one(
+    fitted, tmp_path, monkeypatch
+):
+    from sk_payne.trained import _folder
+
+    old, new = fitted["payne"], fitted["bigpayne"]
+    old.save(tmp_path / "it")
+    plain, calls = _folder.replacing, []
+
+    def fail_at_the_second(path):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError("No space left on device")
+        return plain(path)
+
+    monkeypatch.setattr(_folder, "replacing", fail_at_the_second)
+    with pytest.raises(OSError, match="No space"):
+        new.save(tmp_path / "it")
+    assert load(tmp_path / "it").arch_ == "payne"
+    assert [path.name for path in tmp_path.iterdir()] == ["it"]
+
+
+def test_saving_over_a_folder_keeps_the_other_files_in_it(fitted, tmp_path):
+    fitted["payne"].save(tmp_path / "it")
+    (tmp_path / "it" / "notes.txt").write_text("mine")
+    fitted["bigpayne"].save(tmp_path / "it")
+    assert load(tmp_path / "it").arch_ == "bigpayne"
+    assert (tmp_path / "it" / "notes.txt").read_text() == "mine"
+
+
+def test_files_have_the_mode_of_any_new_file_and_the_umask_is_never_touched(
+    fitted, tmp_path, monkeypatch
+):
+    (tmp_path / "plain").touch()
+
+    def forbidden(mask):
+        raise AssertionError("umask")
+
+    monkeypatch.setattr(os, "umask", forbidden)
+    fitted["payne"].save(tmp_path / "it.safetensors")
+    modes = [(tmp_path / n).stat().st_mode for n in ("plain", "it.safetensors")]
+    assert modes[0] == modes[1]

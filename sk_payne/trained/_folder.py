@@ -1,6 +1,7 @@
 """Folder that an emulator travels in: the names of its files, and how to write them."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sk_payne._checksums import SUMS, format_sums
 from sk_payne._persistence import replacing
@@ -16,7 +17,8 @@ REQUIRED = (WEIGHTS, CARD, FINGERPRINT)
 def write_folder(path, contents):
     """Write files and the list of their SHA-256.
 
-    A folder of which only some were written is refused by whoever reads it.
+    The folder takes its place when it is complete, or not at all; other files in it
+    stay.
 
     Parameters
     ----------
@@ -48,8 +50,23 @@ def write_folder(path, contents):
             f"`path` must lie in a folder that exists; got '{path}'. Make the folder "
             f"'{path.parent}' first."
         )
-    path.mkdir(exist_ok=True)
-    sums = format_sums(contents).encode()
-    for name, content in (contents | {SUMS: sums}).items():
-        with replacing(path / name) as file:
-            file.write(content)
+    contents = contents | {SUMS: format_sums(contents).encode()}
+    with TemporaryDirectory(
+        dir=path.parent, prefix=path.name, suffix=".partial"
+    ) as scratch:
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        new.mkdir()
+        for name, content in contents.items():
+            with replacing(new / name) as file:
+                file.write(content)
+        if path.exists():
+            path.rename(old)
+        try:
+            new.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
+        for other in old.iterdir() if old.exists() else ():
+            if other.name not in contents:
+                other.rename(path / other.name)

@@ -1,0 +1,86 @@
+"""Stars measured a second with The Payne on the shipped grid, 19 labels, S/N 100.
+
+Three fits: labels alone; with the radial velocity; and with rotation and a continuum of
+degree 2 as well. The emulator is trained for a few hundred steps: its error does not
+matter to the time. To compare two versions of the package on one machine, call the
+script with the folder of each in PYTHONPATH, in turns.
+
+    python benchmarks/stars.py [--stars 64] [--threads 2]
+"""
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy import units as u
+from astropy.nddata import StdDevUncertainty
+from record import table, write
+from specutils import Spectrum
+
+import sk_payne
+from sk_payne import AbundanceRegressor, SpectrumEmulator
+from sk_payne.datasets import load_sme_grid
+
+CASES = {
+    "labels": {"velocity_range": None},
+    "velocity": {},
+    "everything": {"vsini": (0, 40), "continuum_degree": 2},
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stars", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.simplefilter("ignore")
+    emulator, stars = observed(arguments.stars)
+    rows = []
+    for name, options in CASES.items():
+        regressor = AbundanceRegressor(emulator, **options)
+        regressor.measure(stars[:2])
+        wall, cpu = time.perf_counter(), time.process_time()
+        regressor.measure(stars)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        n = len(stars)
+        rows.append({"fit": name, "stars/s": n / wall, "CPU ms a star": 1e3 * cpu / n})
+    table(rows)
+    folder = str(Path(sk_payne.__file__).parent.parent.name)
+    write("stars", {**vars(arguments), "package": folder, "rows": rows})
+
+
+def observed(n):
+    """An emulator, and stars of it with noise."""
+    grid = load_sme_grid()
+    rows = grid.train_indices[:1000]
+    emulator = SpectrumEmulator(
+        arch="payne",
+        wavelength=grid.wavelength,
+        medium=grid.medium,
+        resolving_power=grid.resolving_power,
+        label_names=grid.label_names,
+        label_units=grid.label_units,
+        max_steps=400,
+        device="cpu",
+        random_state=0,
+    ).fit(grid.data[rows], grid.target[rows])
+    flux = emulator.predict(grid.data[rows[:n]])
+    flux = np.random.default_rng(0).normal(flux, 0.01)
+    stars = [
+        Spectrum(
+            flux=row * u.one,
+            spectral_axis=grid.wavelength * u.AA,
+            uncertainty=StdDevUncertainty(np.full(len(row), 0.01)),
+            meta={"medium": grid.medium, "resolving_power": grid.resolving_power},
+        )
+        for row in flux
+    ]
+    return emulator, stars
+
+
+if __name__ == "__main__":
+    main()
