@@ -23,6 +23,10 @@ __all__ = ["each_part", "fit_task"]
 # Derivatives held at a time on an accelerator, in numbers: 256 MB in float64.
 _MEMORY = 2**25
 
+# Parameters times pixels of a star above which threads share the stars. Below, Python
+# itself takes most of the time, and threads would wait for each other.
+_MUCH = 2**18
+
 # Parts that wait for each thread.
 _AHEAD = 4
 
@@ -119,8 +123,8 @@ def _take_means(part, results):
 def each_part(task, function, *, verbose=0, desc=None):
     """Do something with all stars, part by part.
 
-    On a CPU a part is one star, whatever stars are beside it, and as many parts are
-    under way as torch has threads; each of them keeps to one thread.
+    On a CPU a part is one star, whatever stars are beside it, computed by one thread of
+    torch. If stars are large, as many are under way as torch has threads.
 
     Parameters
     ----------
@@ -142,9 +146,10 @@ def each_part(task, function, *, verbose=0, desc=None):
     """
     shelf = Shelf(task)
     parts = (Part(task, shelf, rows) for rows in _rows_of_parts(task, shelf))
-    n_threads = 1
+    n_threads = 0
     if task.inverted.device.type == "cpu" and task.inverted.single is not None:
-        n_threads = torch.get_num_threads()
+        numbers = len(task.limits[0]) * task.spectra.shape[1]
+        n_threads = torch.get_num_threads() if numbers > _MUCH else 1
     bar = {"total": len(task.spectra), "unit": "star", "disable": not verbose}
     with tqdm(desc=desc, **bar) as bar:
         for part, result in _in_threads(parts, function, n_threads):
@@ -153,10 +158,22 @@ def each_part(task, function, *, verbose=0, desc=None):
 
 
 def _in_threads(parts, function, n_threads):
-    """Give parts, and what a function makes of them, in their order."""
-    if n_threads == 1:
+    """Give parts, and what a function makes of them, in their order.
+
+    With 0 threads, the calling thread works with the settings that it has.
+    """
+    if n_threads == 0:
         for part in parts:
             yield part, function(part)
+        return
+    if n_threads == 1:
+        before = torch.get_num_threads()
+        try:
+            torch.set_num_threads(1)
+            for part in parts:
+                yield part, function(part)
+        finally:
+            torch.set_num_threads(before)
         return
     waiting = deque()
     pool = ThreadPoolExecutor(
