@@ -5,7 +5,7 @@ from astropy import constants
 from astropy import units as u
 from scipy.interpolate import make_interp_spline
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.spectra import SpectrumSet
 
 N_PHASES = 25
@@ -32,7 +32,7 @@ def test_velocity_is_unbiased_to_a_fiftieth_of_a_pixel(emulator, draw_labels):
         medium=emulator.medium_,
     )
     regressor = AbundanceRegressor(
-        emulator, emulator_error=False, resolving_power="emulator"
+        emulator, Observation(emulator_error=False, resolving_power="emulator")
     )
     table = regressor.measure(spectra)
     off = table["radial_velocity"].value - velocity
