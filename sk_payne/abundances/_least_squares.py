@@ -85,28 +85,21 @@ class LeastSquaresFit:
         for name, values in vars(self).items():
             values[rows] = getattr(other, name)[rows]
 
-    def take_better(self, other, rows, margin):
-        """Take over the stars that another fit brought to a clearly smaller chi2.
+    def take_some(self, other, rows, better):
+        """Take over some of the stars of another fit; steps of all are counted.
 
         Parameters
         ----------
         other : LeastSquaresFit
-            Of the same stars; what did not converge is not taken.
+            Fit of the same stars.
         rows : Tensor of int
-            Stars that it fitted; its steps are counted, too.
-        margin : Tensor of shape (B,)
-            By how much chi2 must be smaller.
-
-        Returns
-        -------
-        taken : Tensor of int
-            Those stars.
+            Stars that it fitted.
+        better : Tensor of bool
+            Which of them to take over.
         """
-        better = (other.converged & (other.chi2 < self.chi2 - margin))[rows]
         worse = rows[~better]
         self.n_iterations[worse] += other.n_iterations[worse]
         self.take(other, rows[better])
-        return rows[better]
 
 
 @torch.no_grad()

@@ -1,7 +1,11 @@
 """Weights of pixels that depend on the fit: clipped outliers and an error floor."""
 
+from copy import copy
+
 import numpy as np
 import torch
+
+from sk_payne.abundances._least_squares import prior_penalty
 
 __all__ = ["Reweighting", "reweigh"]
 
@@ -95,6 +99,7 @@ class Reweighting:
         if not self.fits_floor:
             self.floor += observation.error_floor
         self._own = problem.ivar.clone() if self.is_needed else problem.ivar
+        self.ivar = None
 
     def trust_no_rays(self):
         """Give no weight to obvious cosmic rays before the first fit."""
@@ -159,3 +164,59 @@ class Reweighting:
             floor = self.floor[which, None] * self.observed.continuum[which]
             variance = variance + floor**2
         return variance
+
+    def copy(self):
+        """Remember the present weights."""
+        other = copy(self)
+        other.floor = self.floor.copy()
+        other.ivar = self.problem.ivar.clone() if self.is_needed else self.problem.ivar
+        return other
+
+    def restore(self, before, rows):
+        """Go back to remembered weights of some stars."""
+        if self.is_needed:
+            self.problem.ivar[rows] = before.ivar[rows]
+            which = rows.cpu().numpy()
+            self.floor[which] = before.floor[which]
+
+    def objective(self, fit, rows):
+        r"""Give the quantity by which fits of one star are compared, lower is better.
+
+        With weights that do not depend on the fit it is chi2, priors included. With
+        `clip` alone, squared residuals count as :math:`c^2` at most, so that all
+        pixels are compared. With a fitted floor, it is minus twice the logarithm of a
+        Cauchy likelihood whose scale is that of the errors, as the floor makes the
+        median residual fit,
+
+        .. math:: \sum_i 2 \ln(1 + r_i^2 / m v_i) + \ln v_i ,
+
+        over the same pixels for all fits, with residuals r, variances v, the floor
+        included, and the median m = 0.455 of squared Gaussian residuals: a sum of
+        squares would believe the fit that explains the worst pixels.
+
+        Parameters
+        ----------
+        fit : LeastSquaresFit
+            Fit with these weights.
+        rows : Tensor of int
+            Stars.
+
+        Returns
+        -------
+        objective : Tensor of shape (n,)
+            Of these stars.
+        """
+        if not self.is_needed:
+            return fit.chi2[rows]
+        own, which = self._own[rows], rows.cpu().numpy()
+        good = own > 0
+        floor = self.floor[which, None] * self.observed.continuum[which]
+        variance = 1 / own + torch.tensor(floor, device=own.device) ** 2
+        size = fit.residual[rows] ** 2 / variance
+        if self.fits_floor:
+            size = 2 * (size / _MEDIAN).log1p() + variance.log()
+        else:
+            size = size.clamp_max(self.clip**2)
+        total = torch.where(good, size, 0.0).sum(1)
+        prior = [part[rows] for part in self.problem.prior]
+        return total + prior_penalty(fit.parameters[rows], prior)

@@ -1,5 +1,7 @@
 """Strategy of a fit: where to start, when to start again, which valley to believe."""
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -10,14 +12,18 @@ from sk_payne.abundances._results import Measurements
 from sk_payne.abundances._reweighting import Reweighting
 from sk_payne.abundances._score_test import score_excess
 from sk_payne.abundances._starts import resample_roughly
+from sk_payne.abundances._valleys import other_valleys
 from sk_payne.spectra import doppler_factor
 
 __all__ = ["fit_again", "search"]
 
 # A fit is repeated from other starts if chi2 exceeds its expectation by this many
-# standard deviations; the new fit is kept only if it is better by as many, with errors
-# scaled to a reduced chi2 of one.
+# standard deviations.
 _POOR = 5
+
+# Another fit is taken if chi2, or minus twice the logarithm of the likelihood, is lower
+# by more than this.
+_MARGIN = 0.1
 
 # A fit is repeated if its residuals resemble model spectra by this many standard
 # deviations; one in a hundred good fits does.
@@ -105,30 +111,46 @@ def _fit_at_velocity(block, stars, rank, keep_model):
 
 
 def _fit_from_starts(problem, weights):
-    """Fit all stars; those whose fit is poor or strange from other labels again."""
+    """Fit all stars; again from other labels, and in other valleys, where it helps."""
     observed, guess = problem.observed, problem.observed.block.starts
     at_rest = _at_rest(observed)
     first, *starts = _sorted(problem, guess.parameters(*at_rest))
     weights.trust_no_rays()
     fit = problem.fit(first)
     weights.settle(fit, problem.every)
-    n_labels = observed.block.parameters.n_labels
-    for labels in guess.others(*at_rest, fit.parameters[:, :n_labels].cpu()):
-        labels = labels.to(first.device)
-        starts.append(torch.hstack([labels, first[:, n_labels:]]))
+    others = _other_starts(guess, at_rest, first, fit.parameters.clone())
     rows, n_fitted = problem.every, as_tensor(observed.n_fitted, first.device)
-    for start in starts:
+    for start in itertools.chain(starts, others):
         dof = (problem.ivar > 0).sum(1) - n_fitted
         poor = _is_poor(fit.chi2[rows], dof[rows])
         rows = rows[poor | _is_strange(problem, weights, fit, rows)]
         if not len(rows):
             break
-        again = problem.fit(start, rows=rows)
-        # where the model is wrong, chi2 differs that much between good fits, too
-        margin = _POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
-        taken = fit.take_better(again, rows, margin)
-        weights.settle(fit, taken)
+        _take_better(problem, weights, fit, start, rows)
+    for row in problem.every.tolist():
+        for start in other_valleys(problem, fit, row):
+            start = start.expand_as(fit.parameters)
+            _take_better(problem, weights, fit, start, problem.every[row : row + 1])
     return fit
+
+
+def _take_better(problem, weights, fit, start, rows):
+    """Fit some stars from another start; take over those that fit better."""
+    before = weights.copy()
+    again = problem.fit(start, rows=rows)
+    weights.settle(again, rows)
+    better = again.converged[rows] & (
+        weights.objective(again, rows) < before.objective(fit, rows) - _MARGIN
+    )
+    weights.restore(before, rows[~better])
+    fit.take_some(again, rows, better)
+
+
+def _other_starts(guess, at_rest, first, found):
+    """Give starts at other labels, one after the other."""
+    n_labels = len(guess.middle)
+    for labels in guess.others(*at_rest, found[:, :n_labels].cpu()):
+        yield torch.hstack([labels.to(first.device), first[:, n_labels:]])
 
 
 def _at_rest(observed):
