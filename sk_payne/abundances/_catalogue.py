@@ -1,14 +1,14 @@
 """measure_catalogue: a survey, measured part by part into a folder.
 
-It is here because a million stars fit neither memory nor one sitting: parts that are
-written are kept, and the next call goes on after them.
+A million stars fit neither memory nor one sitting: parts that are written are kept, and
+the next call goes on after them.
 """
 
-import io
 import json
 import os
 import warnings
 from copy import copy
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,17 +22,17 @@ from sk_payne.abundances._chunks import (
     Job,
     count_stars,
     gather,
-    in_order,
-    start_here,
-    start_on_workers,
+    measure_chunk,
+    measure_on_worker,
 )
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
+from sk_payne.abundances._observation import Observation
+from sk_payne.abundances._parts import Parts, part_name, read_part
 from sk_payne.exceptions import FileFormatError
-from sk_payne.spectra import SpectrumSet
+from sk_payne.resumable import Folder, describe, settle
+from sk_payne.spectra import SpectrumSet, group_arms
 
 __all__ = ["measure_catalogue", "read_catalogue"]
-
-_MANIFEST, _FAILURES = "catalogue.json", "failures.jsonl"
 
 
 def measure_catalogue(
@@ -44,6 +44,7 @@ def measure_catalogue(
     names="object",
     combinations=None,
     chunk_size=1000,
+    retry_failed="changed",
     client=None,
     verbose=1,
 ):
@@ -52,7 +53,9 @@ def measure_catalogue(
     Spectra are taken in chunks, so that memory holds only what is being measured. Each
     chunk becomes a part of the catalogue, which is written in one go. Called again with
     the same arguments, whatever ended the call before, it measures only what is
-    missing, and the catalogue is the one that a single call would have made.
+    missing, and the catalogue is the one that a single call would have made. Several
+    processes may call it at a time with one folder: each star is measured by one of
+    them, and all return when all are measured.
 
     Parameters
     ----------
@@ -62,20 +65,28 @@ def measure_catalogue(
         Items are what :meth:`AbundanceRegressor.measure` takes, for one star (a 1-D
         ``Spectrum``, a row of flux) or a block of stars (a 2-D ``Spectrum``, a list, a
         ``SpectrumSet``, an array). With `reader`, paths, or whatever it takes.
+        Neighbours with the same ``meta["object"]`` and another ``meta["arm"]`` are arms
+        of one star and one item.
     path : str or path-like
-        Folder of the catalogue, which is made if it does not exist.
+        Folder of the catalogue, which is made if it does not exist. A name like that of
+        a file, such as "survey.fits", is an error.
     reader : callable, default=None
         Gives spectra for an item. It is called where they are measured, and not for
         parts that are there already.
     names : str or callable, default="object"
-        What goes into the column `object`: a key of the ``meta`` of spectra, or a
-        function that gives the name of a spectrum; a list of names for a block that is
-        no list.
+        Names for the column `object`: a key of the ``meta`` of spectra, of which the
+        first arm that has it counts; or a function that gives the name of a star, from
+        its ``Spectrum`` or the list of its arms, and a list of names for a block that
+        is no list.
     combinations : mapping of str to mapping of str to float, default=None
         As in :meth:`AbundanceRegressor.measure`.
     chunk_size : int, default=1000
         Stars of a part, at least: an item is not divided. With `reader`, items of a
         part, of which about so many stars are held at a time.
+    retry_failed : {"changed", True, False}, default="changed"
+        Which items are tried again that failed in a call before: those whose file has
+        another size or time of modification, all, or none. Other stars of a part are
+        not measured again.
     client : dask.distributed.Client, default=None
         Whose workers measure chunks, each thread on one core; the emulator is sent to
         every worker once. Parts are written here. If None, all is measured here.
@@ -100,8 +111,8 @@ def measure_catalogue(
     -----
     UserWarning
         If items could not be read, or stars not be measured. They have no row; the file
-        ``failures.jsonl`` in the folder has the number of the item, the row in it and
-        the error.
+        ``failures.jsonl`` in the folder has the number of the item, the row in it, the
+        number of the part, the file and the error.
 
     See Also
     --------
@@ -110,9 +121,13 @@ def measure_catalogue(
     Notes
     -----
     What identifies a catalogue is in ``catalogue.json``: parameters of the regressor,
-    weights of the emulator, combinations, size of the chunks, version of the package.
-    That the spectra are the same is for the caller to see to. More of them at the end
-    are welcome: a part that was not full is measured again.
+    weights of the emulator, combinations, size of the chunks, what names are, version
+    of the package. Arrays among them enter by their content.
+
+    A part is measured again if its spectra are others, or its files have other names;
+    whether the content of a file has changed is not looked at, if it was read before.
+    More spectra at the end are welcome. If there are fewer, stars of the others stay in
+    the folder, but not in the catalogue.
 
     Numbers depend on the other stars of a chunk by no more than rounding, and on
     the workers not at all, if torch has one thread here, too.
@@ -140,42 +155,37 @@ def measure_catalogue(
     (5, Unit("K"))
     """
     check_is_fitted(regressor)
-    _check_arguments(regressor, spectra, chunk_size)
+    _check_arguments(regressor, spectra, chunk_size, retry_failed)
     regressor = copy(regressor)
     regressor.verbose = 0
-    inverted = fitted_emulator_of(regressor)
+    fitted = fitted_emulator_of(regressor)
     # before anything is written, so that what is wrong with all stars is said at once
-    nothing = SpectrumSet(*np.zeros((2, 1, inverted.n_pixels)))
+    nothing = SpectrumSet(*np.zeros((2, 1, fitted.n_pixels)))
     blank = regressor.measure(nothing, combinations=combinations)
-    path = Path(path)
-    _claim(path, _identity(regressor, inverted, combinations, chunk_size))
+    identity = _identity(regressor, fitted, combinations, chunk_size, names)
+    folder = Folder(path, "catalogue", identity, {"n_parts": 0})
     job = Job(regressor, blank, reader, names, combinations, chunk_size)
-    start, n_ahead = (
-        start_here(job) if client is None else start_on_workers(client, job)
-    )
 
-    chunks = gather(spectra, chunk_size, reader)
-    tables = in_order(chunks, _find_or(start, path), n_ahead)
-    n_failed, first_error = 0, None
-    with (
-        tqdm(total=_total(spectra, reader), unit="star", disable=not verbose) as bar,
-        open(path / _FAILURES, "w", encoding="utf-8") as log,
-    ):
-        for failures, n_stars in _kept(path, tables):
-            for failure in failures:
-                line = json.dumps(failure, ensure_ascii=False, sort_keys=True)
-                log.write(line + "\n")
-                first_error = first_error or failure["error"]
-            log.flush()
-            n_failed += len(failures)
-            bar.update(n_stars)
-    if n_failed:
+    chunks = ((chunk.number, chunk) for chunk in gather(spectra, chunk_size, reader))
+    with tqdm(total=_total(spectra, reader), unit="star", disable=not verbose) as bar:
+        parts = Parts(folder, job.blank, retry_failed, bar)
+        settle(
+            chunks,
+            parts,
+            partial(measure_chunk if client is None else measure_on_worker, job),
+            folder.claims,
+            client=client,
+            scatter=reader is None,
+        )
+    failures = parts.finish()
+    if failures:
         warnings.warn(
-            f"{n_failed} items or stars could not be read or measured and have no row. "
-            f"'{path / _FAILURES}' names them; the first error is {first_error}",
+            f"{len(failures)} items or stars could not be read or measured and have no "
+            f"row. '{folder.path / 'failures.jsonl'}' names them; the first error is "
+            f"{failures[0]['error']}",
             stacklevel=2,
         )
-    return path
+    return folder.path
 
 
 def read_catalogue(path):
@@ -184,7 +194,7 @@ def read_catalogue(path):
     Parameters
     ----------
     path : str or path-like
-        Its folder. An unfinished catalogue is read as far as it goes.
+        Its folder. An unfinished catalogue is read as far as no part is missing.
 
     Returns
     -------
@@ -198,6 +208,13 @@ def read_catalogue(path):
     ------
     FileNotFoundError
         If there is no catalogue.
+    FileFormatError
+        If a part is damaged, or of another version.
+
+    Warns
+    -----
+    UserWarning
+        If parts are left out, since one before them is missing.
 
     See Also
     --------
@@ -212,19 +229,44 @@ def read_catalogue(path):
     """
     from astropy.table import vstack
 
-    parts = sorted(Path(path).glob("part-*.ecsv"))
-    if not parts:
+    path = Path(path)
+    manifest = path / "catalogue.json"
+    if not manifest.exists():
         raise FileNotFoundError(
             f"`path` must be the folder of a catalogue; got '{path}'. Pass what "
             "measure_catalogue returned."
         )
-    tables = [_read_part(part) for part in parts]
-    for table in tables:
-        del table.meta["catalogue"]
+    n_parts = json.loads(manifest.read_text(encoding="utf-8")).get("n_parts")
+    if n_parts is None:
+        raise FileFormatError(
+            f"'{path}' is a catalogue of an earlier format. Read it with the sk_payne "
+            "that made it, or measure the stars into another folder."
+        )
+    there = [(path / part_name(number)).exists() for number in range(n_parts)]
+    n_whole = [*there, False].index(False)
+    if any(there[n_whole:]):
+        warnings.warn(
+            f"{sum(there[n_whole:])} parts of the catalogue '{path}' are left out, "
+            f"since '{part_name(n_whole)}' before them is missing. Call "
+            "measure_catalogue again.",
+            stacklevel=2,
+        )
+    if n_whole == 0:
+        raise FileNotFoundError(
+            f"`path` must be the folder of a catalogue; '{path}' has no part yet. Call "
+            "measure_catalogue again."
+        )
+    tables, n_stars = [], 0
+    for number in range(n_whole):
+        table = read_part(path / part_name(number))
+        about = table.meta.pop("catalogue")
+        table["star"] += n_stars
+        n_stars += len(table) + len(about["failures"])
+        tables.append(table)
     return vstack(tables)
 
 
-def _check_arguments(regressor, spectra, chunk_size):
+def _check_arguments(regressor, spectra, chunk_size, retry_failed):
     if isinstance(spectra, str | os.PathLike):
         raise TypeError(
             "`spectra` must be an iterable of spectra, or of paths together with "
@@ -233,6 +275,10 @@ def _check_arguments(regressor, spectra, chunk_size):
     if not (isinstance(chunk_size, int | np.integer) and chunk_size > 0):
         raise ValueError(
             f"`chunk_size` must be an integer of at least 1; got {chunk_size!r}."
+        )
+    if not (retry_failed == "changed" or isinstance(retry_failed, bool)):
+        raise ValueError(
+            f"`retry_failed` must be 'changed', True or False; got {retry_failed!r}."
         )
     if np.ndim(regressor.snr):
         raise ValueError(
@@ -244,8 +290,7 @@ def _check_arguments(regressor, spectra, chunk_size):
         raise ValueError(
             "`arm_offsets` of the regressor must be a list of limits for each arm "
             "after the first, so that all parts of a catalogue have the same columns; "
-            f"got {offsets!r}. Pass [{offsets!r}] for "
-            "spectra with two arms at most."
+            f"got {offsets!r}. Pass [{offsets!r}] for spectra with two arms at most."
         )
     for name in ("fixed", "priors"):
         for label, value in (getattr(regressor, name) or {}).items():
@@ -260,113 +305,28 @@ def _total(spectra, reader):
     """Stars in all, as far as it can be known beforehand."""
     if not isinstance(spectra, list | tuple):
         return None
-    return len(spectra) if reader else sum(map(count_stars, spectra))
+    return len(spectra) if reader else sum(map(count_stars, group_arms(spectra)))
 
 
-def _identity(regressor, inverted, combinations, chunk_size):
+def _identity(regressor, fitted, combinations, chunk_size, names):
     """Give what must be the same when a catalogue is gone on with, as JSON has it."""
     # they say no more than the source
-    parts = {**vars(inverted), "single": None, "emulator": None}
-    if isinstance(inverted.source, torch.nn.Module):
+    parts = {**vars(fitted), "single": None, "estimator": None}
+    if isinstance(fitted.source, torch.nn.Module):
         # the same on every device
         parts["source"] = {
             name: tensor.double().cpu().numpy()
-            for name, tensor in inverted.source.state_dict().items()
+            for name, tensor in fitted.source.state_dict().items()
         }
     parameters = regressor.get_params(deep=False)
+    parameters["observation"] = parameters["observation"] or Observation()
+    for name in ("emulator", "verbose"):
+        del parameters[name]
     return {
         "sk_payne": version("sk_payne"),
         "emulator": joblib.hash(parts),
-        **{
-            f"regressor.{name}": repr(value)
-            for name, value in parameters.items()
-            if name not in ("emulator", "verbose")
-        },
-        "combinations": repr(combinations),
+        "regressor": describe(parameters),
+        "combinations": describe(combinations),
         "chunk_size": int(chunk_size),
+        "names": describe(names),
     }
-
-
-def _claim(path, identity):
-    """Make the folder of a catalogue, or see that it is that of this one."""
-    path.mkdir(parents=True, exist_ok=True)
-    manifest = path / _MANIFEST
-    if not manifest.exists():
-        if any(file.suffix != ".partial" for file in path.iterdir()):
-            raise ValueError(
-                f"`path` must be a new folder or that of a catalogue; '{path}' holds "
-                "other files. Pass another."
-            )
-        _write(manifest, json.dumps(identity, indent=1))
-        return
-    found = json.loads(manifest.read_text(encoding="utf-8"))
-    for name in identity | found:
-        if found.get(name) != identity.get(name):
-            raise ValueError(
-                f"`path` must be a new folder or that of the same catalogue; '{path}' "
-                f"was made with another `{name}`: {found.get(name)}, not "
-                f"{identity.get(name)}. Pass another folder, or the same arguments."
-            )
-
-
-# Parts ---------------------------------------------------------------------------
-
-
-def _find_or(start, path):
-    """Give what starts chunks, but for those whose part is there already."""
-
-    def find_or_start(chunk):
-        part = _part(path, chunk.number)
-        if part.exists():
-            table = _read_part(part)
-            if table.meta["catalogue"]["n_items"] == len(chunk.items):
-                return lambda: table
-        return start(chunk)
-
-    return find_or_start
-
-
-def _kept(path, tables):
-    """Write tables that are new, and yield the failures and stars of all."""
-    first_star = 0
-    for number, n_stars, table in tables:
-        about = table.meta["catalogue"]
-        if about["first_star"] != first_star:
-            table["star"] += first_star - (about["first_star"] or 0)
-            about["first_star"] = first_star
-            _write_part(_part(path, number), table)
-        first_star += about["n_stars"]
-        yield about["failures"], n_stars
-
-
-def _part(path, number):
-    return path / f"part-{number:06d}.ecsv"
-
-
-def _write_part(path, table):
-    text = io.StringIO()
-    table.write(text, format="ascii.ecsv")
-    _write(path, text.getvalue())
-
-
-def _write(path, text):
-    """Write a file, which is never half written."""
-    partial = Path(f"{path}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _read_part(path):
-    from astropy.table import QTable
-
-    try:
-        table = QTable.read(path, format="ascii.ecsv", encoding="utf-8")
-        table.meta["catalogue"]["n_items"]
-    except Exception as error:  # of whatever a damaged file looks like
-        raise FileFormatError(
-            f"'{path}' is no part of a catalogue, or damaged ({error}). Remove it, and "
-            "call measure_catalogue again."
-        ) from error
-    if hasattr(table["object"], "filled"):
-        table["object"] = table["object"].filled("")
-    return table

@@ -1,12 +1,11 @@
-"""Chunks of a survey: gathered, measured here or on workers, given back in order.
+"""Chunks of a survey: gathered from items, and measured.
 
-It is here so that a catalogue holds in memory no more than what is being measured.
+A chunk becomes one part of a catalogue; memory holds no more than what is measured.
 """
 
 import os
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Any
 
@@ -14,55 +13,104 @@ import numpy as np
 import torch
 
 from sk_payne.exceptions import WavelengthMismatchError
-from sk_payne.spectra import SpectrumSet, as_spectra
+from sk_payne.resumable import digest
+from sk_payne.spectra import SpectrumSet, as_spectra, group_arms
 
 __all__ = [
     "Chunk",
     "Job",
     "count_stars",
     "gather",
-    "in_order",
-    "start_here",
-    "start_on_workers",
+    "measure_chunk",
+    "measure_on_worker",
 ]
 
-# Chunks under way for each thread of the workers: one that is measured, one that waits.
-_AHEAD = 2
+# Entries of the meta of a spectrum on which a measurement depends.
+_ENTRIES = ("object", "medium", "resolving_power", "resolution_matrix")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Chunk:
     """Items that become one part of a catalogue.
 
     Attributes
     ----------
     number : int
-        Of the part.
-    first_item : int
-        Number of the first item.
-    items : list
-        What the caller gave.
+        Number of the part.
+    items : dict of int to object
+        Items that the caller gave, by their number.
+    n_stars : int
+        Number of stars, as counted without reading them.
+    content : str
+        Digest of all items and their numbers: of an item it takes the name of the file,
+        or flux, wavelengths, errors, mask and entries of the meta.
+    files : dict of int to str
+        Paths of the items that are paths, by number of the item.
     """
 
     number: int
-    first_item: int
-    items: list
+    items: dict
+    n_stars: int
+    content: str
+    files: dict
+
+    @classmethod
+    def of(cls, number, items, n_stars):
+        """Make the chunk of some items.
+
+        Parameters
+        ----------
+        number : int
+            Number of the part.
+        items : dict of int to object
+            Items, by their number.
+        n_stars : int
+            Number of stars.
+
+        Returns
+        -------
+        chunk : Chunk
+            The chunk.
+        """
+        files = {
+            key: os.fspath(item)
+            for key, item in items.items()
+            if isinstance(item, str | os.PathLike)
+        }
+        content = digest({key: _content(item) for key, item in items.items()})
+        return cls(number, items, n_stars, content, files)
+
+    def only(self, numbers):
+        """Give the chunk with some of its items.
+
+        Parameters
+        ----------
+        numbers : set of int
+            Numbers of the items.
+
+        Returns
+        -------
+        chunk : Chunk
+            Of the same part, content and files.
+        """
+        items = {key: item for key, item in self.items.items() if key in numbers}
+        return replace(self, items=items)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """What is done to every chunk.
+    """How every chunk is measured.
 
     Attributes
     ----------
     regressor : AbundanceRegressor
-        What measures.
+        It measures.
     blank : astropy.table.QTable
-        One star without data.
+        Row of a star without data.
     reader : callable or None
         Gives the spectra of an item.
     names : str or callable
-        Key of the meta of spectra, or what names them.
+        Key of the meta of spectra, or function that names them.
     combinations : mapping or None
         For the regressor.
     chunk_size : int
@@ -86,7 +134,7 @@ def gather(spectra, chunk_size, reader):
     Parameters
     ----------
     spectra : iterable
-        Items.
+        Items. Neighbours that are arms of one star become one item.
     chunk_size : int
         Stars of a chunk, at least; items are not divided.
     reader : callable or None
@@ -95,29 +143,27 @@ def gather(spectra, chunk_size, reader):
     Yields
     ------
     chunk : Chunk
-        The last one may be smaller.
-    n_stars : int
-        As counted.
+        The last one may be smaller; without any item, there is an empty one.
 
     Raises
     ------
     TypeError
         If items are paths, but nothing reads them.
     """
-    number, first, items, n_stars = 0, 0, [], 0
-    for item in spectra:
+    number, items, n_stars = 0, {}, 0
+    for key, item in enumerate(spectra if reader else group_arms(spectra)):
         if reader is None and isinstance(item, str | os.PathLike):
             raise TypeError(
                 f"`reader` must be given if `spectra` are paths; got '{item}'. Pass a "
                 "function that reads such a file."
             )
-        items.append(item)
+        items[key] = item
         n_stars += 1 if reader else count_stars(item)
         if n_stars >= chunk_size:
-            yield Chunk(number, first, items), n_stars
-            number, first, items, n_stars = number + 1, first + len(items), [], 0
-    if items:
-        yield Chunk(number, first, items), n_stars
+            yield Chunk.of(number, items, n_stars)
+            number, items, n_stars = number + 1, {}, 0
+    if items or number == 0:
+        yield Chunk.of(number, items, n_stars)
 
 
 def count_stars(item):
@@ -135,6 +181,8 @@ def count_stars(item):
     """
     if _is_row(item):
         return 1
+    if isinstance(item, list | tuple):
+        return sum(1 for _ in group_arms(item))
     if hasattr(item, "__len__"):
         return len(item)
     if hasattr(item, "flux") and hasattr(item, "spectral_axis"):
@@ -147,35 +195,90 @@ def _is_row(item):
     return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype != object
 
 
+def _content(item):
+    """Give what tells an item from others: the name of a file, or numbers."""
+    if isinstance(item, str | os.PathLike):
+        return os.path.basename(item)  # a folder may be moved
+    if isinstance(item, list | tuple):
+        return [_content(one) for one in item]
+    if hasattr(item, "flux") and hasattr(item, "spectral_axis"):
+        metas = getattr(item, "meta", None) or {}
+        metas = metas if isinstance(metas, list | tuple) else [metas]
+        error = getattr(item, "uncertainty", None)
+        return {
+            "flux": item.flux,
+            "spectral_axis": item.spectral_axis,
+            "mask": getattr(item, "mask", None),
+            "uncertainty": getattr(error, "array", None),
+            "kind": type(error).__name__,
+            "metas": [[(meta or {}).get(name) for name in _ENTRIES] for meta in metas],
+        }
+    return item
+
+
 # Measure -------------------------------------------------------------------------
 
 
-def _measure_chunk(job, chunk):
-    """Table of the stars of a chunk, numbered from 0; what failed is in its meta."""
-    block, n_held, n_stars = [], 0, 0  # of spectra and origins; stars in it, in all
+def measure_chunk(job, chunk):
+    """Measure the stars of a chunk.
+
+    Parameters
+    ----------
+    job : Job
+        How they are measured.
+    chunk : Chunk
+        Items.
+
+    Returns
+    -------
+    table : astropy.table.QTable
+        One row per star that was measured, in order, with columns `item` and `object`.
+    failures : list of dict
+        `item`, `row` and `error` of each item that could not be read, with None for
+        `row`, and of each star that could not be measured.
+    """
+    block, n_held = [], 0  # spectra with their origins, and how many stars they are
     measured, failures = [], []
-    for number, item in enumerate(chunk.items, chunk.first_item):
+    for number, item in chunk.items.items():
         try:
             spectra, names = _unpack(job, item)
         except Exception as error:
             failures.append(_failure(number, None, error))
-            n_stars += 1
             continue
-        origins = [(n_stars + row, number, row, name) for row, name in enumerate(names)]
+        origins = [(number, row, name) for row, name in enumerate(names)]
         block.append((spectra, origins))
-        n_stars, n_held = n_stars + len(origins), n_held + len(origins)
+        n_held += len(origins)
         if n_held >= job.chunk_size:
             measured += _measure_block(job, block, failures)
             block, n_held = [], 0
     measured += _measure_block(job, block, failures)
-    table = _joined(measured, job.blank)
-    table.meta["catalogue"] = {
-        "n_items": len(chunk.items),
-        "first_star": None,  # which only the parts before tell
-        "n_stars": n_stars,
-        "failures": sorted(failures, key=lambda f: (f["item"], f["row"] or 0)),
-    }
-    return table
+    failures.sort(key=lambda failure: (failure["item"], failure["row"] or 0))
+    return _joined(measured, job.blank), failures
+
+
+def measure_on_worker(job, chunk):
+    """Measure the stars of a chunk in one thread, so that workers share the cores.
+
+    Parameters
+    ----------
+    job : Job
+        How they are measured.
+    chunk : Chunk
+        Items.
+
+    Returns
+    -------
+    table : astropy.table.QTable
+        As of :func:`measure_chunk`.
+    failures : list of dict
+        As of :func:`measure_chunk`.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return measure_chunk(job, chunk)
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _unpack(job, item):
@@ -184,14 +287,17 @@ def _unpack(job, item):
         item = job.reader(item)
     if _is_row(item):
         item = item[None]
+    if isinstance(item, list | tuple):
+        item = list(group_arms(item))
     regressor = job.regressor
     spectra = as_spectra(item, medium=regressor.medium, snr=regressor.snr)
     return spectra, _names(job.names, item, len(spectra))
 
 
 def _names(names, item, n_stars):
-    name = names if callable(names) else lambda spectrum: _from_meta(spectrum, names)
-    found = [name(s) for s in item] if isinstance(item, list | tuple) else name(item)
+    """Names of the stars of an item, on one line each."""
+    name = names if callable(names) else lambda star: _from_meta(star, names)
+    found = [name(star) for star in item] if isinstance(item, list) else name(item)
     if isinstance(found, str) or not hasattr(found, "__len__"):
         found = [found] * n_stars
     if len(found) != n_stars:
@@ -199,12 +305,15 @@ def _names(names, item, n_stars):
             f"`names` must give a name for each of the {n_stars} stars of an item; got "
             f"{len(found)}."
         )
-    # on one line, whatever they are
     return ["" if one is None else " ".join(str(one).split()) for one in found]
 
 
-def _from_meta(spectrum, key):
-    meta = getattr(spectrum, "meta", None) or {}
+def _from_meta(star, key):
+    """Entry of the meta of a spectrum, of its rows, or of the first arm that has it."""
+    if isinstance(star, list | tuple):
+        stated = (_from_meta(arm, key) for arm in star)
+        return next((name for name in stated if name is not None), None)
+    meta = getattr(star, "meta", None) or {}
     if isinstance(meta, list | tuple):
         return [(one or {}).get(key) for one in meta]
     return meta.get(key)
@@ -233,7 +342,7 @@ def _measure(job, spectra, origins, failures):
         table = job.blank[np.zeros(len(origins), dtype=np.intp)]
     except Exception as error:
         if len(origins) == 1:
-            _, item, row, _ = origins[0]
+            item, row, _ = origins[0]
             failures.append(_failure(item, row, error))
             return []
         half = len(origins) // 2
@@ -257,104 +366,8 @@ def _joined(measured, blank):
     origins = [origin for _, some in measured for origin in some]
     rows = vstack([table for table, _ in measured]) if measured else blank[:0]
     table = QTable(meta=blank.meta)
-    table["star"] = np.array([star for star, *_ in origins], dtype=np.int64)
-    table["item"] = np.array([item for _, item, *_ in origins], dtype=np.int64)
+    table["item"] = np.array([item for item, *_ in origins], dtype=np.int64)
     table["object"] = np.array([name for *_, name in origins], dtype=str)
     for name in rows.colnames:
         table[name] = rows[name]
     return table
-
-
-# Here or on workers --------------------------------------------------------------
-
-
-def start_here(job):
-    """Measure chunks in this process.
-
-    Parameters
-    ----------
-    job : Job
-        What to do.
-
-    Returns
-    -------
-    start : callable
-        Takes a chunk and gives a function that measures it.
-    n_ahead : callable
-        Gives 0.
-    """
-    return lambda chunk: lambda: _measure_chunk(job, chunk), lambda: 0
-
-
-def start_on_workers(client, job):
-    """Measure chunks on the workers of a cluster, which get the job once.
-
-    Parameters
-    ----------
-    client : dask.distributed.Client
-        Of the cluster.
-    job : Job
-        What to do.
-
-    Returns
-    -------
-    start : callable
-        Takes a chunk and gives a function that waits for its table.
-    n_ahead : callable
-        Gives the number of chunks to start before the first is waited for.
-    """
-    [job_there] = client.scatter([job], broadcast=True, hash=False)
-
-    def start(chunk):
-        if job.reader is None:
-            # straight to a worker: the scheduler need not hold spectra
-            [chunk] = client.scatter([chunk], hash=False)
-        return client.submit(_measure_on_worker, job_there, chunk, pure=False).result
-
-    return start, lambda: _AHEAD * sum(client.nthreads().values())
-
-
-def _measure_on_worker(job, chunk):
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return _measure_chunk(job, chunk)
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def in_order(chunks, start, n_ahead):
-    """Give the tables of chunks in order, however many are under way.
-
-    Parameters
-    ----------
-    chunks : iterable of tuple
-        Chunks and their numbers of stars.
-    start : callable
-        Takes a chunk and gives a function that waits for its table.
-    n_ahead : callable
-        Gives the number of chunks to start before the first is waited for.
-
-    Yields
-    ------
-    number, n_stars : int
-        Of the chunk.
-    table : astropy.table.QTable
-        Of the chunk.
-    """
-    waiting = deque()
-    try:
-        for chunk, n_stars in chunks:
-            waiting.append((chunk.number, n_stars, start(chunk)))
-            del chunk
-            while len(waiting) > n_ahead():
-                yield _finish(*waiting.popleft())
-        while waiting:
-            yield _finish(*waiting.popleft())
-    finally:
-        # workers drop what nobody waits for
-        waiting.clear()
-
-
-def _finish(number, n_stars, wait):
-    return number, n_stars, wait()

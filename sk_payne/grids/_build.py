@@ -1,19 +1,20 @@
 """build_grid: a training grid, made spectrum by spectrum into a folder.
 
-It is here because a grid takes days, in which machines stop and spectra fail: what is
-made is kept, and the next call goes on after it.
+A grid takes days, in which machines stop and spectra fail: spectra that are made are
+kept, and the next call goes on after them.
 """
 
 import warnings
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from sk_payne.grids._spread import spread
 from sk_payne.grids._store import FAILED, MISSING, open_grid
 from sk_payne.grids._store_writer import StoreWriter
-from sk_payne.grids._synthesis import describe_engine
+from sk_payne.grids._synthesis import describe_engine, synthesise
+from sk_payne.resumable import settle
 
 __all__ = ["build_grid"]
 
@@ -39,8 +40,9 @@ def build_grid(
 
     Each spectrum is written as soon as it is made. Called again with the same
     arguments, whatever ended the call before, it makes only what is missing; with a
-    larger `n`, it makes further spectra of the same grid. The grid does not depend on
-    the number of workers.
+    larger `n`, it makes further spectra of the same grid. Several processes may call it
+    at a time with one folder: each spectrum is made by one of them, and all return when
+    all are made. The grid does not depend on the number of workers.
 
     Parameters
     ----------
@@ -56,7 +58,8 @@ def build_grid(
     n : int
         Number of spectra. If the folder has more, those are left as they are.
     path : str or path-like
-        Folder of the grid, which is made if it does not exist.
+        Folder of the grid, which is made if it does not exist. A name like that of a
+        file, such as "grid.npz", is an error.
     wavelength : array-like of shape (n_wavelengths,)
         Å, increasing.
     medium : {"air", "vacuum"}
@@ -146,13 +149,23 @@ def build_grid(
     }
     versions = {name: version(name) for name in ("sk_payne", "numpy", "scipy")}
     writer = StoreWriter(path, description, wavelength, versions)
-    writer.extend(labels)
+    labels = writer.extend(labels)
 
     wanted = (MISSING, FAILED) if retry_failed else (MISSING,)
     rows = np.flatnonzero(np.isin(writer.status()[:n], wanted)).tolist()
     stars = ((row, _as_star(space, labels[row])) for row in rows)
-    results = spread(engine, wavelength, stars, n_jobs=n_jobs, client=client)
-    _keep(writer, results, n, len(rows), verbose)
+    with tqdm(
+        total=n, initial=n - len(rows), unit="spectrum", disable=not verbose
+    ) as bar:
+        settle(
+            stars,
+            _Rows(writer, wanted, bar),
+            partial(synthesise, engine, writer.wavelength),
+            writer.claims,
+            n_jobs=n_jobs,
+            client=client,
+        )
+    writer.sort_failures()
     grid = open_grid(path)
     if grid.failures:
         first, reason = next(iter(grid.failures.items()))
@@ -165,21 +178,30 @@ def build_grid(
     return grid
 
 
-def _keep(writer, results, n, n_missing, verbose):
-    """Write what comes, and show how much is left."""
-    n_failed = 0
-    with tqdm(
-        total=n, initial=n - n_missing, unit="spectrum", disable=not verbose
-    ) as bar:
-        for row, flux, reason in results:
-            if reason is None:
-                writer.write(row, flux)
-            else:
-                writer.fail(row, reason)
-                n_failed += 1
-                bar.set_postfix(failed=n_failed, refresh=False)
-            bar.update()
-    writer.sort_failures()
+class _Rows:
+    """Rows of a grid as pieces of a folder: stars to make, and spectra to keep."""
+
+    def __init__(self, writer, wanted, bar):
+        self._writer = writer
+        self._wanted = wanted
+        self._bar = bar
+        self._n_failed = 0
+
+    def to_do(self, row, star):
+        if self._writer.status_of(row) in self._wanted:
+            return star
+        self._bar.update()  # another process has made it
+        return None
+
+    def keep(self, row, result, reason):
+        flux, reason = (None, reason) if result is None else result
+        if reason is None:
+            self._writer.write(row, flux)
+        else:
+            self._writer.fail(row, reason)
+            self._n_failed += 1
+            self._bar.set_postfix(failed=self._n_failed, refresh=False)
+        self._bar.update()
 
 
 def _as_star(space, row):

@@ -1,9 +1,9 @@
 """StoreWriter: makes the folder of a grid, enlarges it, and fills its rows.
 
-It is here so that nothing that ends a run can leave half a spectrum behind.
+Nothing that ends a run can leave half a spectrum behind.
 """
 
-import json
+import io
 import os
 from pathlib import Path
 
@@ -12,19 +12,22 @@ import numpy as np
 from sk_payne.grids._store import (
     DONE,
     FAILED,
-    FAILURES,
     FORMAT,
     FORMAT_VERSION,
     MANIFEST,
     read_failures,
     read_manifest,
 )
+from sk_payne.resumable import Folder, refuse_other
 
 __all__ = ["StoreWriter"]
 
+# Relative; functions such as exp differ between processors by 2e-16.
+_ROUNDING = 1e-13
+
 
 class StoreWriter:
-    """Writes rows of a grid; several processes of one machine may, different ones.
+    """Writes rows of a grid; several processes may write different ones.
 
     A row is written to disk before it is marked as done: whatever ends a process
     between leaves a row that is missing. Files are written, not mapped, so that a full
@@ -41,6 +44,15 @@ class StoreWriter:
         Å.
     versions : dict of str to str
         Of software, for the provenance; they may change when a grid is gone on with.
+
+    Attributes
+    ----------
+    wavelength : ndarray of shape (n_wavelengths,), float64
+        Å, as they are in the folder.
+    path : pathlib.Path
+        The folder.
+    claims : Claims
+        Which rows are being made.
 
     Raises
     ------
@@ -66,28 +78,30 @@ class StoreWriter:
     """
 
     def __init__(self, path, description, wavelength, versions):
-        self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        manifest = {
+        path = Path(path)
+        identity = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             **description,
             "units": {"wavelength": "Angstrom", "flux": "continuum"},
             "status": {"0": "missing", "1": "done", "2": "failed"},
         }
-        if (self.path / MANIFEST).exists():
-            self._check_same(manifest, wavelength)
-        else:
-            self._check_empty()
-            self._replace(
-                MANIFEST, json.dumps(manifest | {"versions": versions}, indent=1)
-            )
-        # the manifest first: whatever is not there yet is then known to be ours
+        if (path / MANIFEST).exists():
+            read_manifest(path)  # is an error if the format is unknown
+        self._folder = Folder(path, "grid", identity, {"versions": versions})
+        self.path = self._folder.path
+        self.claims = self._folder.claims
+        if self._file("wavelength").exists():
+            found = np.load(self._file("wavelength"))
+            refuse_other(self.path, "grid", _wavelength_difference(found, wavelength))
         n_labels = len(description["label_names"])
-        self._make("wavelength", wavelength)
-        self._make("labels", np.empty((0, n_labels)))
-        self._make("flux", np.empty((0, len(wavelength)), dtype=np.float32))
-        self._make("status", np.empty(0, dtype=np.uint8))
+        with self.claims.alone():
+            self._make("wavelength", wavelength)
+            self._make("labels", np.empty((0, n_labels)))
+            self._make("flux", np.empty((0, len(wavelength)), dtype=np.float32))
+            self._make("status", np.empty(0, dtype=np.uint8))
+        # of the process that began the grid: the last bits may differ
+        self.wavelength = np.load(self._file("wavelength"))
 
     def status(self):
         """Read the state of all rows.
@@ -99,6 +113,21 @@ class StoreWriter:
         """
         return np.load(self._file("status"))
 
+    def status_of(self, row):
+        """Read the state of one row.
+
+        Parameters
+        ----------
+        row : int
+            Which.
+
+        Returns
+        -------
+        status : int
+            0 missing, 1 done, 2 failed.
+        """
+        return int(np.load(self._file("status"), mmap_mode="r")[row])
+
     def extend(self, labels):
         """Enlarge the grid to so many rows, if it has fewer.
 
@@ -107,25 +136,33 @@ class StoreWriter:
         labels : ndarray of shape (n, n_labels)
             Of all rows, also of those that are there.
 
+        Returns
+        -------
+        labels : ndarray of shape (n, n_labels)
+            Labels of these rows, as they are in the folder.
+
         Raises
         ------
         ValueError
             If rows that are there have other labels.
         """
-        found = np.load(self._file("labels"))
-        n_shared = min(len(found), len(labels))
-        changed = (found[:n_shared] != labels[:n_shared]).any(axis=1)
-        if changed.any():
-            raise ValueError(
-                "`space` must sample the same labels again; those of row "
-                f"{np.argmax(changed)} of '{self.path}' differ. Pass another folder, "
-                "or the versions of space and scipy that began this one."
-            )
-        if len(labels) > len(found):
-            self._replace_array("labels", labels)
-        # in this order, so that a row which has a status has all else
-        for name in ("flux", "status"):
-            _grow(self._file(name), len(labels))
+        with self.claims.alone():
+            found = np.load(self._file("labels"))
+            n_shared = min(len(found), len(labels))
+            changed = ~_agree(found[:n_shared], labels[:n_shared]).all(axis=1)
+            if changed.any():
+                raise ValueError(
+                    "`space` must sample the same labels again; those of row "
+                    f"{np.argmax(changed)} of '{self.path}' differ. Pass another "
+                    "folder, or the versions of space and scipy that began this one."
+                )
+            labels = np.vstack([found[:n_shared], labels[n_shared:]])
+            if len(labels) > len(found):
+                self._replace("labels", labels)
+            # in this order, so that a row which has a status has all else
+            for name in ("flux", "status"):
+                _grow(self._file(name), len(labels))
+        return labels
 
     def write(self, row, flux):
         """Write a spectrum.
@@ -150,66 +187,33 @@ class StoreWriter:
         reason : str
             Why.
         """
-        with open(self.path / FAILURES, "ab", buffering=0) as file:
-            file.write(_failure_line(row, reason).encode())
+        self._folder.record_failures([{"row": int(row), "error": reason}])
         _write_row(self._file("status"), row, FAILED)
 
     def sort_failures(self):
         """Write failures in the order of rows, without those that were made since."""
-        status, failures = self.status(), read_failures(self.path)
-        lines = [
-            _failure_line(row, failures[row])
-            for row in sorted(failures)
-            if status[row] == FAILED
-        ]
-        self._replace(FAILURES, "".join(lines))
 
-    # Folder ----------------------------------------------------------------------
+        def select():
+            status, failures = self.status(), read_failures(self.path)
+            return [
+                {"row": row, "error": failures[row]}
+                for row in sorted(failures)
+                if status[row] == FAILED
+            ]
 
-    def _check_empty(self):
-        others = [f.name for f in self.path.iterdir() if f.suffix != ".partial"]
-        if others:
-            raise ValueError(
-                f"`path` must be a new folder or that of a grid; '{self.path}' holds "
-                f"other files, such as {others[0]!r}. Pass another."
-            )
-
-    def _check_same(self, manifest, wavelength):
-        found = read_manifest(self.path)
-        found.pop("versions", None)
-        difference = _difference(found, json.loads(json.dumps(manifest)))
-        if difference is None and self._file("wavelength").exists():
-            difference = _wavelength_difference(
-                np.load(self._file("wavelength")), wavelength
-            )
-        if difference is not None:
-            raise ValueError(
-                f"`path` must be a new folder or that of the same grid; '{self.path}' "
-                f"was made with another {difference}. Pass another folder, or the same "
-                "arguments."
-            )
+        self._folder.rewrite_failures(select)
 
     def _file(self, name):
         return self.path / f"{name}.npy"
 
     def _make(self, name, array):
         if not self._file(name).exists():
-            self._replace_array(name, array)
+            self._replace(name, array)
 
-    def _replace_array(self, name, array):
-        partial = self.path / f"{name}.partial"
-        with open(partial, "wb") as file:
-            np.save(file, array)
-        os.replace(partial, self._file(name))
-
-    def _replace(self, name, text):
-        partial = self.path / f"{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.path / name)
-
-
-def _failure_line(row, reason):
-    return json.dumps({"row": int(row), "error": reason}, ensure_ascii=False) + "\n"
+    def _replace(self, name, array):
+        content = io.BytesIO()
+        np.save(content, array)
+        self._folder.replace(self._file(name).name, content.getvalue())
 
 
 # Arrays on disk ------------------------------------------------------------------
@@ -221,19 +225,21 @@ def _grow(path, n_rows):
     if n_rows <= len(array):
         return
     shape = (n_rows, *array.shape[1:])
+    # numpy leaves room in the header for a first axis of any length
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header,
+        {
+            "descr": np.lib.format.dtype_to_descr(array.dtype),
+            "fortran_order": False,
+            "shape": shape,
+        },
+    )
+    if header.tell() != array.offset:
+        raise RuntimeError(f"The header of '{path}' does not fit its place.")
     with open(path, "r+b") as file:
         file.truncate(array.offset + int(np.prod(shape)) * array.dtype.itemsize)
-        # numpy leaves room in the header for a first axis of any length
-        np.lib.format.write_array_header_1_0(
-            file,
-            {
-                "descr": np.lib.format.dtype_to_descr(array.dtype),
-                "fortran_order": False,
-                "shape": shape,
-            },
-        )
-        if file.tell() != array.offset:
-            raise RuntimeError(f"The header of '{path}' does not fit its place.")
+        file.write(header.getvalue())  # at once: other processes read it
 
 
 def _write_row(path, row, values):
@@ -249,23 +255,18 @@ def _write_row(path, row, values):
         os.fsync(file.fileno())
 
 
-# Differences ---------------------------------------------------------------------
-
-
-def _difference(found, wanted, name=""):
-    """Name and values of the first entry in which two dictionaries differ, or None."""
-    if not (isinstance(found, dict) and isinstance(wanted, dict)):
-        return None if found == wanted else f"`{name}`: {found!r}, not {wanted!r}"
-    for key in [*wanted, *(found.keys() - wanted.keys())]:
-        inner = f"{name}.{key}".removeprefix(".").removeprefix("provenance.")
-        difference = _difference(found.get(key), wanted.get(key), inner)
-        if difference is not None:
-            return difference
-    return None
+def _agree(found, wanted):
+    """Whether numbers are equal but for the rounding of another processor."""
+    return np.isclose(found, wanted, rtol=_ROUNDING, atol=0.0)
 
 
 def _wavelength_difference(found, wanted):
-    if np.array_equal(found, wanted):
+    same_length = len(found) == len(wanted)
+    if same_length and _agree(found, wanted).all():
         return None
     (a, b, n), (c, d, m) = ((w[0], w[-1], len(w)) for w in (found, wanted))
-    return f"`wavelength`: {n} from {a} to {b} Å, not {m} from {c} to {d} Å"
+    where = ""
+    if same_length:
+        first = np.argmin(_agree(found, wanted))
+        where = f"; the first that differs is {found[first]}, not {wanted[first]} Å"
+    return f"`wavelength`: {n} from {a} to {b} Å, not {m} from {c} to {d} Å{where}"

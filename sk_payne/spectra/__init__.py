@@ -3,6 +3,7 @@
 The only room that knows specutils and astropy units; everything behind it is floats.
 """
 
+from sk_payne.spectra._arms import group_arms
 from sk_payne.spectra._as_spectra import as_spectra
 from sk_payne.spectra._broadening import VelocityConvolver, broaden
 from sk_payne.spectra._doppler import C_KMS, doppler_factor
@@ -52,6 +53,7 @@ __all__ = [
     "doppler_factor",
     "gaussian_transfer",
     "grid_segments",
+    "group_arms",
     "instrument_transfer",
     "is_covered",
     "is_gap",

@@ -37,7 +37,9 @@ def as_spectra(
         - specutils Spectrum, 1-D (one star) or 2-D (stars on one spectral axis);
         - list, tuple, SpectrumList or object array of 1-D Spectrum, each on its own
           wavelengths and of its own length;
-        - list of lists (or of SpectrumList) of 1-D Spectrum: the arms of each star;
+        - list of lists (or of SpectrumList) of 1-D Spectrum: the arms of each star. In
+          a flat list, neighbours of the same ``meta["object"]`` and of different
+          ``meta["arm"]`` are arms of one star, as the reader of DESI gives them;
         - SpectrumCollection;
         - array-like of shape (n, p), masked or with a unit if need be: flux on the
           wavelengths of the model that will read it (`wavelength` is None in the
@@ -82,6 +84,12 @@ def as_spectra(
         If shapes, units or media disagree; if an error is negative, or, in
         `uncertainty`, zero or NaN at a pixel that is not masked; if there is no
         uncertainty but one is required, or `snr` does not go with the flux.
+
+    Warns
+    -----
+    UserWarning
+        If neighbours in a list have the same ``meta["object"]`` and share less than
+        half of their wavelengths, but do not state that they are arms.
 
     Notes
     -----

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from sk_payne.spectra._arms import group_arms, warn_of_arms
 from sk_payne.spectra._spectrum_set import SpectrumSet
 
 __all__ = [
@@ -44,6 +45,11 @@ def specutils_containers(X):
         If a list holds something else as well.
     ValueError
         If a star has no arm, or a list holds spectra that are not 1-D.
+
+    Warns
+    -----
+    UserWarning
+        If neighbours have one name and hardly a wavelength in common.
     """
     # Without specutils imported by somebody, X cannot hold its objects; importing it
     # here would cost seconds to users of plain arrays.
@@ -68,7 +74,11 @@ def specutils_containers(X):
             )
         for spectrum in star:
             _check_one_star(spectrum, i)
-    return [star[0] if len(star) == 1 else star for star in stars]
+    stars = [star[0] if len(star) == 1 else star for star in stars]
+    stars = list(group_arms(stars))
+    # up to the caller of as_spectra
+    warn_of_arms(stars, stacklevel=4)
+    return stars
 
 
 def _check_one_star(spectrum, i):

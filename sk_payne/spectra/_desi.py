@@ -27,7 +27,7 @@ def is_desi(hdus):
 
 
 def read_desi(hdus, *, target=None):
-    """Read the arms of one target of a coadd or spectra file."""
+    """Read the arms of targets of a coadd or spectra file, exposure by exposure."""
     from specutils import SpectrumList
 
     names = {hdu.name for hdu in hdus}
@@ -49,23 +49,25 @@ def _targets(hdus):
 
 
 def _rows(targets, target):
-    """Return the rows of one target, of which spectra files have one per exposure."""
+    """Return the rows of targets, of which spectra files have one per exposure."""
     known = np.unique(targets)
     some = ", ".join(str(one) for one in known[:3])
     if target is None:
         if len(known) != 1:
             raise ValueError(
                 f"`target` must be given for a file of {len(known)} targets. Pass a "
-                f"TARGETID; the first are {some}."
+                f"TARGETID, or a list of them; the first are {some}."
             )
         target = known[0]
-    rows = np.flatnonzero(targets == target)
-    if len(rows) == 0:
+    wanted = np.atleast_1d(np.asarray(target))
+    missing = [one for one in wanted.ravel().tolist() if one not in known]
+    if wanted.ndim != 1 or len(wanted) == 0 or missing:
+        named = f" with {missing[0]!r}" if missing and np.ndim(target) else ""
         raise ValueError(
-            f"`target` must be a TARGETID of this file; got {target!r}. It has "
-            f"{len(known)}; the first are {some}."
+            "`target` must be a TARGETID of this file, or a list of them; got "
+            f"{target!r}{named}. It has {len(known)}; the first are {some}."
         )
-    return rows
+    return np.concatenate([np.flatnonzero(targets == one) for one in wanted])
 
 
 def _read_arm(hdus, arm, row, n_rows, name):

@@ -71,8 +71,8 @@ def read_spectra(path, format=None, **options):
             and by visit, the others the visits.
         normalized : bool, default=False
             "galah-dr3": the flux that GALAH normalised, instead of counts.
-        target : int
-            "desi": the TARGETID, needed if the file holds several.
+        target : int or sequence of int
+            "desi": one TARGETID or several, needed if the file holds several.
         medium : {"air", "vacuum"}
             "4most-l1", "eso-sdp" and files of one's own: needed if the file does not
             say.
@@ -86,10 +86,11 @@ def read_spectra(path, format=None, **options):
     -------
     spectra : specutils.Spectrum or specutils.SpectrumList
         A list for several files, for several rows, and for DESI (one item per arm and
-        exposure). Wavelengths are in Å. The mask is True where the file says so and
-        where flux or error are not finite, or the error is not positive. Tables of ESO
-        whose errors are all NaN have no uncertainty. ``meta`` has the entries, None
-        where the file does not tell,
+        exposure; `measure` takes the arms of an exposure as one star). Wavelengths are
+        in Å. The mask is True where the file says so and where flux or error are not
+        finite, or the error is not positive. Tables of ESO whose errors are all NaN
+        have no uncertainty. ``meta`` has the entries, None where the file does not
+        tell,
 
         medium : {"air", "vacuum"}
             Medium of the wavelengths.

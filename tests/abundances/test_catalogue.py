@@ -242,7 +242,7 @@ def test_finished_parts_are_neither_measured_nor_read_again(
     assert seen == list(range(N_STARS))
     assert count_measured == [1, 3, 3, 3, 2]  # first the star without data
     before = contents(found)
-    assert before == contents(expected)
+    assert_same(read_catalogue(found), read_catalogue(expected))
     (found / "part-000002.ecsv").unlink()
     seen.clear()
     count_measured.clear()
@@ -284,15 +284,63 @@ def test_killed_catalogue_goes_on_as_if_it_had_lived(
     done = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)])
     assert done.returncode == -signal.SIGKILL
     assert sorted(file.name for file in path.iterdir()) == [
-        *("catalogue.json", "failures.jsonl", "part-000000.ecsv", "part-000001.ecsv")
+        *("catalogue.json", "claims.lock", "part-000000.ecsv", "part-000001.ecsv")
     ]
     whole = read_catalogue(expected)
     assert_same(read_catalogue(path)["star", "teff"], whole["star", "teff"][:6])
-    measure(regressor, stars, path)
+    measure(regressor, spectra, path)
     # sets of spectra have no names
-    assert_same(read_catalogue(path)[6:], whole[6:])
     measured = [name for name in whole.colnames if name != "object"]
     assert_same(read_catalogue(path)[measured], whole[measured])
+
+
+# Reads stars, each of which it writes down; the first when another process reads, too.
+SHARING = """
+import pickle, sys, time, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from sk_payne import AbundanceRegressor, load
+from sk_payne.abundances import measure_catalogue
+
+folder, me, n_stars = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+stars = pickle.loads((folder / "spectra").read_bytes())
+
+def reader(i):
+    (folder / f"reading {me}").touch()
+    give_up = time.monotonic() + 120
+    while len(list(folder.glob("reading *"))) < 2 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    with open(folder / "log", "ab", buffering=0) as log:
+        log.write(f"{i}\\n".encode())
+    return stars[i]
+
+regressor = AbundanceRegressor(load(folder / "model"))
+measure_catalogue(
+    regressor, range(n_stars), folder / "x", reader=reader, chunk_size=1, verbose=0
+)
+"""
+
+
+def test_two_processes_share_a_catalogue(emulator, regressor, stars, tmp_path):
+    emulator.save(tmp_path / "model")
+    spectra = [as_spectra(star) for star in stars]
+    (tmp_path / "spectra").write_bytes(pickle.dumps(spectra))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARING, tmp_path, name, str(N_STARS)],
+            stderr=subprocess.PIPE,
+        )
+        for name in "AB"
+    ]
+    told = [process.communicate()[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    read = [int(line) for line in (tmp_path / "log").read_text().split()]
+    assert sorted(read) == list(range(N_STARS))
+    alone = measure(
+        regressor, range(N_STARS), tmp_path / "y", reader=spectra.__getitem__,
+        chunk_size=1,
+    )  # fmt: skip
+    assert contents(tmp_path / "x") == contents(alone)
 
 
 def test_ctrl_c_leaves_what_is_measured(regressor, stars, expected, tmp_path):
@@ -349,6 +397,77 @@ def test_damaged_part_is_an_error_that_says_what_to_do(
     assert contents(measure(regressor, stars, path)) == contents(expected)
 
 
+# Fewer, others, none
+
+
+def test_stars_that_are_no_longer_given_are_not_in_the_catalogue(
+    regressor, stars, expected, tmp_path, count_measured
+):
+    path = measure(regressor, stars, tmp_path / "x")
+    assert_same(read_catalogue(path), read_catalogue(expected))
+    for n_stars in (6, 4):
+        measure(regressor, stars[:n_stars], path)
+        assert read_catalogue(path)["star"].tolist() == list(range(n_stars))
+    count_measured.clear()
+    measure(regressor, stars, path)
+    assert contents(path) == contents(expected)
+    assert count_measured == [1, 3]  # the part that was shortened
+
+
+def test_other_spectra_are_measured_and_not_taken_for_those_before(
+    regressor, stars, tmp_path
+):
+    path = measure(regressor, stars[:6], tmp_path / "x")
+    measure(regressor, [*stars[:3], *stars[5:2:-1]], path)
+    turned = measure(regressor, [*stars[:3], *stars[5:2:-1]], tmp_path / "y")
+    assert contents(path) == contents(turned)
+
+
+def test_numbers_of_items_follow_those_before(regressor, stars, tmp_path):
+    path = measure(regressor, [stars[:3], *stars[3:6]], tmp_path / "x")
+    measure(regressor, [*stars[:3], *stars[3:6]], path)
+    assert read_catalogue(path)["item"].tolist() == list(range(6))
+
+
+def test_other_names_are_another_catalogue(regressor, stars, tmp_path):
+    measure(regressor, stars[:1], tmp_path / "x")
+    with pytest.raises(ValueError, match="another `names`: 'object', not 'ID'"):
+        measure(regressor, stars[:1], tmp_path / "x", names="ID")
+
+
+def test_other_files_are_read(regressor, stars, tmp_path):
+    def reader(path):
+        return stars[int(path.name)]
+
+    paths = [tmp_path / str(i) for i in range(4)]
+    path = measure(regressor, paths, tmp_path / "x", reader=reader)
+    measure(regressor, paths[::-1], path, reader=reader)
+    assert list(read_catalogue(path)["object"]) == ["HD 3", "HD 2", "HD 1", "HD 0"]
+
+
+def test_parts_behind_a_missing_one_are_left_out_with_a_warning(
+    regressor, stars, tmp_path
+):
+    path = measure(regressor, stars, tmp_path / "x")
+    (path / "part-000001.ecsv").unlink()
+    with pytest.warns(UserWarning, match=r"2 parts .* 'part-000001.ecsv' before them"):
+        table = read_catalogue(path)
+    assert table["star"].tolist() == [0, 1, 2]
+
+
+def test_catalogue_of_nothing_is_an_empty_table_with_columns(
+    regressor, stars, expected, tmp_path
+):
+    path = measure(regressor, [], tmp_path / "x")
+    table = read_catalogue(path)
+    assert len(table) == 0
+    assert table.colnames == [*ADDED, *regressor.measure(stars[0]).colnames]
+    measure(regressor, stars, path)
+    assert contents(path) == contents(expected)
+    measure(regressor, iter([]), path)
+    assert len(read_catalogue(path)) == 0
+
+
 # Folders of others
 
 
@@ -356,7 +475,7 @@ def test_damaged_part_is_an_error_that_says_what_to_do(
     ("parameters", "options", "named"),
     [
         ({"snr": 50}, {}, r"`regressor.snr`: None, not 50\."),
-        ({"vsini": (0, 5)}, {}, r"`regressor.vsini`: 0.0, not \(0, 5\)\."),
+        ({"vsini": (0, 5)}, {}, r"`regressor.observation.vsini`: 0.0, not \[0, 5\]\."),
         ({}, {"chunk_size": 4}, r"`chunk_size`: 3, not 4\."),
         ({}, {"combinations": {"x": {"Fe_H": 1}}}, "`combinations`: None, not {'x'"),
     ],
@@ -373,7 +492,7 @@ def test_folder_of_another_run_is_an_error_that_names_the_difference(
 def test_folder_of_another_emulator_is_an_error(grid, make_emulator, stars, expected):
     other = make_emulator(max_steps=606).fit(grid.data, grid.target)
     with pytest.raises(
-        ValueError, match=r"made with another `emulator`: [0-9a-f]+, not"
+        ValueError, match=r"made with another `emulator`: '[0-9a-f]+', not"
     ):
         measure(AbundanceRegressor(other), stars, expected)
 
@@ -382,13 +501,13 @@ def test_folder_of_another_version_is_an_error(regressor, stars, tmp_path):
     path = measure(regressor, stars[:1], tmp_path / "x")
     manifest = path / "catalogue.json"
     manifest.write_text(manifest.read_text().replace('"sk_payne": "', '"sk_payne": "9'))
-    with pytest.raises(ValueError, match="another `sk_payne`: 9"):
+    with pytest.raises(ValueError, match="another `sk_payne`: '9"):
         measure(regressor, stars[:1], path)
 
 
 def test_folder_with_other_files_is_an_error(regressor, stars, tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match=r"holds other files. Pass another"):
+    with pytest.raises(ValueError, match=r"other files, such as 'thesis.tex'. Pass"):
         measure(regressor, stars, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -424,14 +543,15 @@ def test_item_that_cannot_be_read_loses_only_its_stars(regressor, stars, tmp_pat
     table = read_catalogue(path)
     assert list(table["star"]) == list(table["item"]) == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
     failure = {"item": 4, "row": None, "error": "OSError: no such file on the tape"}
-    assert failures_of(path) == [failure]
+    about = {"part": 1, "file": str(tmp_path / "4"), "size": None, "mtime": None}
+    assert failures_of(path) == [failure | about]
     before = contents(path)
     with pytest.warns(UserWarning, match="1 items"):
         measure(regressor, paths, path, reader=reader)
     assert contents(path) == before
 
 
-def test_failed_items_may_be_tried_again_by_removing_their_part(
+def test_part_that_is_removed_is_measured_again(
     regressor, stars, tmp_path, count_measured
 ):
     blocks, bad = [stars[:3], stars[3:5], stars[5:]], {0}
@@ -452,6 +572,89 @@ def test_failed_items_may_be_tried_again_by_removing_their_part(
     assert count_measured == [1, 3]
     whole = measure(regressor, range(3), tmp_path / "y", **options)
     assert contents(path) == contents(whole)
+
+
+def test_failed_item_is_tried_again_when_its_file_has_changed(
+    regressor, stars, expected, tmp_path, count_measured
+):
+    def reader(path):
+        return stars[int(path.read_text())]
+
+    files = [tmp_path / f"{i}.txt" for i in range(N_STARS)]
+    for i, file in enumerate(files):
+        file.write_text("torn" if i in (1, 4) else str(i))
+
+    def run(**options):
+        count_measured.clear()
+        return measure(regressor, files, tmp_path / "x", reader=reader, **options)
+
+    with pytest.warns(UserWarning, match="2 items"):
+        path = run()
+    assert read_catalogue(path)["star"].tolist() == [0, 2, 3, *range(5, N_STARS)]
+    assert [(f["item"], f["part"], f["file"]) for f in failures_of(path)] == [
+        (1, 0, str(files[1])),
+        (4, 1, str(files[4])),
+    ]
+    files[4].write_text("4 ")
+    with pytest.warns(UserWarning, match="2 items"):
+        run(retry_failed=False)
+    assert count_measured == [1]
+    with pytest.warns(UserWarning, match="1 items"):
+        run()
+    assert count_measured == [1, 1]  # one star, and not its part
+    assert [f["item"] for f in failures_of(path)] == [1]
+    files[1].unlink()
+    with pytest.warns(UserWarning, match="FileNotFoundError"):
+        run()
+    files[1].write_text("1")
+    run()
+    assert failures_of(path) == []
+    assert_same(read_catalogue(path), read_catalogue(expected), rtol=1e-6)
+
+
+def test_failed_items_are_tried_again_if_asked(
+    regressor, stars, expected, tmp_path, count_measured
+):
+    bad = {0, 7}
+
+    def reader(i):
+        if i in bad:
+            raise OSError("busy")
+        return stars[i]
+
+    def run(**options):
+        count_measured.clear()
+        return measure(
+            regressor, range(N_STARS), tmp_path / "x", reader=reader, **options
+        )
+
+    with pytest.warns(UserWarning, match="2 items"):
+        run()
+    bad.clear()
+    with pytest.warns(UserWarning, match="2 items"):
+        run()
+    path = run(retry_failed=True)
+    assert count_measured == [1, 1, 1]
+    assert_same(read_catalogue(path), read_catalogue(expected), rtol=1e-6)
+
+
+def test_stars_of_an_item_that_grew_are_numbered_anew(regressor, stars, tmp_path):
+    blocks = {0: stars[:2], 1: stars[2:5], 2: stars[5:7]}
+    bad = {1}
+
+    def reader(i):
+        if i in bad:
+            raise OSError("busy")
+        return blocks[i]
+
+    options = {"reader": reader, "chunk_size": 2}
+    with pytest.warns(UserWarning, match="1 items"):
+        path = measure(regressor, range(3), tmp_path / "x", **options)
+    assert read_catalogue(path)["star"].tolist() == [0, 1, 3, 4]
+    bad.clear()
+    measure(regressor, range(3), path, retry_failed=True, **options)
+    assert read_catalogue(path)["star"].tolist() == list(range(7))
+    assert list(read_catalogue(path)["object"]) == [f"HD {i}" for i in range(7)]
 
 
 @pytest.mark.parametrize(
@@ -495,7 +698,7 @@ def test_star_that_cannot_be_measured_loses_only_itself(
     with pytest.warns(UserWarning, match="ArithmeticError: singular"):
         path = measure(regressor, items, tmp_path / "x", chunk_size=N_STARS)
     failure = {"item": 1, "row": 5, "error": "ArithmeticError: singular"}
-    assert failures_of(path) == [failure]
+    assert failures_of(path) == [failure | {"part": 0, "file": None}]
     table, whole = read_catalogue(path), read_catalogue(expected)
     whole.remove_row(7)
     for each in (table, whole):
@@ -638,6 +841,7 @@ def test_progress_is_counted_in_stars(regressor, stars, tmp_path, capsys):
     [
         ({"chunk_size": 0}, ValueError, "`chunk_size` .* at least 1; got 0"),
         ({"chunk_size": 2.5}, ValueError, "`chunk_size` must be an integer .*got 2.5"),
+        ({"retry_failed": "no"}, ValueError, "`retry_failed` must be .* got 'no'"),
         ({"spectra": "a.fits"}, TypeError, r"got 'a.fits'. Pass \[path\] for a single"),
         ({"combinations": {"x": {"Fe_h": 1}}}, ValueError, "Did you mean 'Fe_H'?"),
     ],
@@ -672,6 +876,88 @@ def test_arms_come_and_go_but_columns_stay(emulator, observe, draw_labels, tmp_p
     assert not (tmp_path / "b").exists()
 
 
+@pytest.fixture
+def arms(observe, draw_labels):
+    """Two arms of each of two stars, which state no arm."""
+    return [
+        [observe(row, pixels=pixels) for pixels in (slice(0, 130), slice(140, 257))]
+        for row in draw_labels(2)
+    ]
+
+
+def state(arms, **entries):
+    """The arms with further entries of meta, one value for each arm."""
+    for star in arms:
+        for i, arm in enumerate(star):
+            arm.meta |= {name: values[i] for name, values in entries.items()}
+    return arms
+
+
+def test_stars_of_arms_have_the_name_that_an_arm_states(regressor, arms, tmp_path):
+    state(arms, object=[None, "HD 1"])
+    path = measure(regressor, [[star] for star in arms], tmp_path / "x")
+    assert list(read_catalogue(path)["object"]) == ["HD 1", "HD 1"]
+    path = measure(
+        regressor, [arms], tmp_path / "call", names=lambda arms: f"{len(arms)} arms"
+    )
+    assert list(read_catalogue(path)["object"]) == ["2 arms", "2 arms"]
+
+
+@pytest.mark.parametrize("how", ["read", "flat", "list"])
+def test_arms_that_a_reader_gives_one_by_one_are_one_star(
+    regressor, arms, tmp_path, how
+):
+    state(arms[:1], object=["HD 1", "HD 1"], arm=["B", "R"])
+    state(arms[1:], object=["HD 2", "HD 2"], arm=["B", "R"])
+    flat = SpectrumList([*arms[0], *arms[1]])
+    spectra, options = {
+        "read": ([0, 1], {"reader": lambda i: SpectrumList(arms[i])}),
+        "flat": (iter(flat), {}),
+        "list": ([flat], {}),
+    }[how]
+    table = read_catalogue(measure(regressor, spectra, tmp_path / "x", **options))
+    assert list(table["object"]) == ["HD 1", "HD 2"]
+    table.remove_columns(ADDED)
+    assert_same(table, regressor.measure(arms), rtol=1e-6)
+    assert_same(regressor.measure(flat), regressor.measure(arms))
+
+
+@pytest.mark.parametrize("path", ["cat.fits", "survey.ECSV"])
+def test_path_that_looks_like_a_file_is_an_error(regressor, stars, tmp_path, path):
+    with pytest.raises(ValueError, match=r"`path` must be a folder.* got .*Pass '"):
+        measure(regressor, stars, tmp_path / path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_path_of_a_file_is_an_error(regressor, stars, tmp_path):
+    (tmp_path / "cat").write_text("of mine")
+    with pytest.raises(ValueError, match=r"`path` must be a folder"):
+        measure(regressor, stars, tmp_path / "cat")
+    assert (tmp_path / "cat").read_text() == "of mine"
+
+
+def test_arrays_enter_the_identity_by_content(emulator, stars, tmp_path):
+    flux = np.ones((1, emulator.n_outputs_))
+    power = np.full(flux.shape[1], 9000.0)
+    other = power.copy()
+    other[100:150] = 4000.0
+
+    def run(power, **options):
+        regressor = make_regressor(emulator, snr=50, resolving_power=power, **options)
+        measure(regressor, flux, tmp_path / "x")
+
+    with np.printoptions(threshold=7):  # as it is of more than a thousand numbers
+        assert repr(power) == repr(other)
+        run(power)
+        run(power.copy())
+        with pytest.raises(
+            ValueError, match=r"`regressor.observation.resolving_power`: 'fl"
+        ):
+            run(other)
+    with pytest.raises(ValueError, match=r"`regressor.priors.*: None, not .*\[0.0, 1"):
+        run(power, priors={"Fe_H": (0.0, 1.0)})
+
+
 def test_paths_without_a_reader_are_an_error(regressor, tmp_path):
     with pytest.raises(TypeError, match=r"`reader` must be given .* got 'a.fits'"):
         measure(regressor, ["a.fits"], tmp_path / "x")
@@ -693,6 +979,26 @@ def test_one_snr_for_each_star_is_an_error(emulator, stars, tmp_path):
 def test_folder_without_a_catalogue_cannot_be_read(tmp_path):
     with pytest.raises(FileNotFoundError, match="`path` must be the folder of a cat"):
         read_catalogue(tmp_path)
+
+
+def test_catalogue_of_an_earlier_format_is_an_error(regressor, stars, tmp_path):
+    path = measure(regressor, stars[:1], tmp_path / "x")
+    manifest = json.loads((path / "catalogue.json").read_text())
+    del manifest["n_parts"]
+    (path / "catalogue.json").write_text(json.dumps(manifest))
+    with pytest.raises(FileFormatError, match="of an earlier format"):
+        read_catalogue(path)
+
+
+def test_catalogue_without_a_part_says_so(regressor, stars, tmp_path):
+    def survey():
+        yield stars[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(regressor, survey(), tmp_path / "x")
+    with pytest.raises(FileNotFoundError, match=r"has no part yet. Call"):
+        read_catalogue(tmp_path / "x")
 
 
 def test_sets_of_stars_are_spectra_as_well(regressor, stars, expected, tmp_path):

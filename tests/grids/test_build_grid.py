@@ -188,6 +188,78 @@ def test_grid_that_is_stopped_before_any_step_of_writing_goes_on(
     assert contents_but_partial(tmp_path) == contents(expected)
 
 
+SHARING = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import toy_synthesis as toys
+from sk_payne.grids import build_grid
+
+folder, me, n = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+
+class Engine:
+    def to_dict(self):
+        return "engine"
+
+    def __call__(self, labels, wavelength):
+        (folder / f"making {me}").touch()
+        give_up = time.monotonic() + 120
+        while len(list(folder.glob("making *"))) < 2 and time.monotonic() < give_up:
+            time.sleep(0.01)
+        with open(folder / "log", "ab", buffering=0) as log:
+            log.write(f"{labels['teff']}\\n".encode())
+        if labels["Fe_H"] < -0.8:
+            raise ValueError("too poor")
+        return toys.engine(labels, wavelength)
+
+import warnings
+warnings.simplefilter("ignore")
+grid = build_grid(toys.Space(), Engine(), n, folder / "x", wavelength=toys.WAVELENGTH,
+                  medium="air", verbose=0)
+assert not (grid.status[:n] == 0).any()
+"""
+
+
+def test_two_processes_share_a_grid_also_of_other_lengths(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARING, TOYS.parent, tmp_path, name, str(n)],
+            stderr=subprocess.PIPE,
+        )
+        for name, n in (("A", 23), ("B", 31))
+    ]
+    told = [process.communicate()[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    made = (tmp_path / "log").read_text().split()
+    assert len(made) == len(set(made)) == 31
+
+    def engine(labels, wavelength):
+        if labels["Fe_H"] < -0.8:
+            raise ValueError("too poor")
+        return toys.engine(labels, wavelength)
+
+    engine.to_dict = lambda: "engine"
+    with pytest.warns(UserWarning, match="failed"):
+        build(tmp_path / "y", engine, n=31)
+    assert contents(tmp_path / "x") == contents(tmp_path / "y")
+
+
+def test_grid_of_a_version_without_claims_is_gone_on_with(expected, tmp_path):
+    build(tmp_path, n=4)
+    (tmp_path / "claims.lock").unlink()
+    assert len(open_grid(tmp_path).data) == 4
+    counting = Counting()
+    build(tmp_path, counting)
+    assert counting.n_calls == N - 4
+    assert contents(tmp_path) == contents(expected)
+
+
+def test_path_that_looks_like_a_file_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"`path` must be a folder.*Pass '.*grid'"):
+        build(tmp_path / "grid.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
 def contents_but_partial(path):
     return {k: v for k, v in contents(path).items() if not k.endswith(".partial")}
 

@@ -186,6 +186,23 @@ def test_other_labels_in_rows_that_are_there_are_an_error(tmp_path):
         writer.extend(changed)
 
 
+def test_last_bits_of_another_processor_are_those_of_the_folder(tmp_path):
+    make(tmp_path, [0], n_rows=3)
+    writer = open_writer(tmp_path, np.nextafter(WAVELENGTH, 0))
+    np.testing.assert_array_equal(writer.wavelength, WAVELENGTH)
+    labels = writer.extend(np.nextafter(LABELS, 9))
+    np.testing.assert_array_equal(labels[:3], LABELS[:3])
+    np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), labels)
+
+
+def test_wavelength_that_differs_is_named(tmp_path):
+    make(tmp_path, [0])
+    changed = WAVELENGTH.copy()
+    changed[4] += 1e-6
+    with pytest.raises(ValueError, match=r"first that differs is 5001.2, not 5001.20"):
+        open_writer(tmp_path, changed)
+
+
 # Writing
 
 

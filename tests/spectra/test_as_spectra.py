@@ -463,3 +463,58 @@ def test_snr_of_flux_that_is_not_normalised_is_refused(level):
 def test_snr_of_spectra_without_light_is_taken():
     flux = [[np.nan, np.nan], [0.0, 0.0], [-0.1, -0.2]]
     assert as_spectra(flux, snr=10).ivar.max() == pytest.approx(100)
+
+
+# Arms
+
+
+def arm(name, arm, first=5000.0):
+    axis = (first + np.arange(P)) * u.AA
+    spectrum = star(axis=axis, medium="air")
+    meta = {"object": name, "arm": arm}
+    spectrum.meta |= {key: value for key, value in meta.items() if value is not None}
+    return spectrum
+
+
+B, R = 4000.0, 6000.0
+
+
+@pytest.mark.parametrize("container", [list, tuple, SpectrumList])
+def test_neighbours_that_state_one_star_and_other_arms_are_one_star(container):
+    flat = [
+        *(arm("HD 1", "B", B), arm("HD 1", "R", R)),
+        *(arm("HD 1", "B", B), arm("HD 1", "R", R)),  # the next exposure
+        *(arm("HD 2", "R", R), arm("HD 3", "B", B)),
+    ]
+    spectra = as_spectra(container(flat))
+    nested = as_spectra([flat[:2], flat[2:4], *flat[4:]])
+    assert len(spectra) == 4
+    np.testing.assert_array_equal(spectra.wavelength, nested.wavelength)
+    np.testing.assert_array_equal(spectra.arm, nested.arm)
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        [arm("HD 1", None, B), arm("HD 2", None, R)],
+        [arm(None, None, B), arm(None, None, R)],
+        [arm(None, "B", B), arm(None, "R", R)],
+        [arm("", "B", B), arm("", "R", R)],
+        [arm("HD 1", None, B), arm("HD 1", None, B)],
+        [arm("HD 1", None, B), arm("HD 1", None, B + 2)],
+    ],
+    ids=["names", "nothing", "arms", "empty names", "one range", "ranges that overlap"],
+)
+def test_spectra_that_may_be_of_two_stars_are(flat):
+    assert len(as_spectra(flat)) == 2
+
+
+@pytest.mark.parametrize("red", [R, B + P - 2], ids=["a gap", "an overlap"])
+def test_spectra_of_one_star_on_other_wavelengths_are_asked_about(red):
+    flat = [arm("HD 2", None), arm("HD 1", None, B), arm("HD 1", None, red)]
+    with pytest.warns(
+        UserWarning,
+        match=r"Items 1 and 2 of `X` are both of 'HD 1', .* two spectra or two arms\?",
+    ) as told:
+        assert len(as_spectra(flat)) == 3
+    assert told[0].filename == __file__

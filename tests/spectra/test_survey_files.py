@@ -655,6 +655,30 @@ def test_target_is_asked_for_where_there_are_several(tmp_path):
         read_spectra(path)
     with pytest.raises(ValueError, match=r"`target` must be a TARGETID .*; got 7"):
         read_spectra(path, target=7)
+    with pytest.raises(ValueError, match=r"`target` must be .* got \[.*\] with 7\."):
+        read_spectra(path, target=[TARGETS[0], 7])
+    with pytest.raises(ValueError, match=r"`target` must be .* got \[\]"):
+        read_spectra(path, target=[])
+
+
+@pytest.mark.parametrize("targets", [[13, 12], [11, 13, 12], (12,), np.array([12, 11])])
+def test_targets_are_read_in_the_order_of_asking_and_are_a_star_each(tmp_path, targets):
+    path = write_desi(tmp_path, targets=(11, 12, 13))
+    spectra = read_spectra(path, target=targets)
+    assert [(s.meta["object"], s.meta["arm"]) for s in spectra] == [
+        (str(target), arm) for target in targets for arm in "BRZ"
+    ]
+    together = as_spectra(spectra)
+    assert len(together) == len(targets)
+    alone = as_spectra([read_spectra(path, target=target) for target in targets])
+    np.testing.assert_array_equal(together.flux, alone.flux)
+    np.testing.assert_array_equal(together.arm, alone.arm)
+
+
+def test_exposures_of_a_target_are_measured_one_by_one(tmp_path):
+    spectra = read_spectra(write_desi(tmp_path), target=TARGETS[0])
+    assert len(spectra) == 6
+    assert len(as_spectra(spectra)) == 2
 
 
 @pytest.fixture
