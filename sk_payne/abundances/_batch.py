@@ -6,15 +6,15 @@ It is here to bring observations of all kinds into the form that least squares w
 import numpy as np
 import torch
 
+from sk_payne.abundances._continuum import (
+    ContinuumModel,
+    continuum_basis,
+    fit_continuum,
+)
 from sk_payne.abundances._least_squares import (
     fit_least_squares,
     invert_normal_matrix,
     prior_penalty,
-)
-from sk_payne.abundances._observation import (
-    ContinuumModel,
-    continuum_basis,
-    fit_continuum,
 )
 from sk_payne.abundances._score_test import score_excess
 from sk_payne.abundances._start import resample_roughly
@@ -163,6 +163,7 @@ class Batch:
                 self.raw_flux / self.continuum,
                 self._trusted_ivar() * self.continuum**2,
                 n_best=rank + 1,
+                prior=(self.constraints.mean[:, -1], self.constraints.error[:, -1]),
             )
             self.velocity = np.where(is_known, known, velocities[:, rank])
             # nothing to fit where no other velocity comes near the best
@@ -185,7 +186,7 @@ class Batch:
 
     def _keep_covered(self, slowest, fastest):
         """Give no weight to pixels whose flux may come from beyond the emulator."""
-        instrument = self.part.instrument.reach_of(self.stars)
+        instrument = self.part.instrument.reach_of(self.stars).T
         reach = doppler_factor(self._reach + instrument)
         if self.part.offsets:
             low, high = np.transpose(self.part.offsets)
@@ -283,8 +284,7 @@ class Batch:
         ivar = self._tensor(self.raw_ivar).to(dtype, copy=True)
         model = self._normalised_model()
         if self.basis is not None:
-            basis = self._tensor(self.basis).to(flux)
-            model = ContinuumModel(model, flux, ivar, basis)
+            model = ContinuumModel(model, flux, ivar, self.basis.to(flux))
         return (model, flux, ivar), *self._bounds(), self._prior()
 
     def fit_again(self):
@@ -501,7 +501,7 @@ class Batch:
         """Coefficients of the continuum of every star."""
         if self.basis is None:
             return np.zeros(len(self.rows), dtype=np.int64)
-        return self.basis.any(axis=2).sum(axis=1)
+        return self.basis.n_coefficients
 
     def _report(self, fit, low, high, prior, results):
         rows, is_fixed = self.rows, self.constraints.is_fixed
