@@ -9,9 +9,9 @@ from collections import OrderedDict
 
 import numpy as np
 
+from sk_payne.abundances._instrument import Instrument
 from sk_payne.abundances._observation import Broadening
 from sk_payne.abundances._reach import pixels_in_reach
-from sk_payne.abundances._sampling import Instrument
 from sk_payne.abundances._score_test import Directions
 from sk_payne.abundances._start import Starts
 from sk_payne.abundances._velocity_scan import VelocityScan
