@@ -1,5 +1,6 @@
 """Tests of what pixels see, against integrals that are known in closed form."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from sk_payne import AbundanceRegressor
 from sk_payne.abundances._instrument import Instrument
 from sk_payne.abundances._inverted import as_inverted
 from sk_payne.abundances._sampling import Sampling
+from sk_payne.exceptions import ResolutionWarning
 from sk_payne.spectra import C_KMS, SpectrumSet, as_spectra, doppler_factor
 from sk_payne.spectra import velocity_sigma as sigma_of
 
@@ -656,3 +658,40 @@ def test_wrong_limits_of_the_resolving_power_are_named(
         AbundanceRegressor(emulator, snr=9, resolving_power=limits).predict(
             emulator.predict(draw_labels(1))
         )
+
+
+@pytest.mark.parametrize("how", ["points", "integrate", "matrix", "resolving power"])
+def test_gap_costs_the_pixels_beside_it_at_most(emulator, draw_labels, how):
+    grid = emulator.wavelength_
+    flux = emulator.predict(draw_labels(1))
+    n_used = []
+    for width in (0, 12, 60):
+        keep = np.r_[0:100, 100 + width : 257]
+        options = {}
+        if how == "matrix":
+            row = np.array([0.05, 0.2, 0.5, 0.2, 0.05])
+            options["resolution_matrix"] = np.tile(row, (1, len(keep), 1))
+        if how == "resolving power":
+            power = np.linspace(14_000, 15_000, 257)[keep]
+            power[20] = np.nan
+            options["resolving_power"] = power[None]
+        star = SpectrumSet(
+            flux[:, keep],
+            np.full((1, len(keep)), 1e4),
+            wavelength=grid[keep],
+            medium=emulator.medium_,
+            **options,
+        )
+        regressor = AbundanceRegressor(
+            emulator,
+            velocity_range=(-30, 30),
+            integrate_pixels=how == "integrate",
+            resolving_power=None if options else "emulator",
+        )
+        with warnings.catch_warnings():
+            # one pixel states no resolving power
+            warnings.simplefilter("ignore", ResolutionWarning)
+            n_used.append(regressor.measure(star)["n_pixels"][0] + width)
+    beside = 4 if how == "matrix" else 0
+    assert n_used[0] > 200
+    assert n_used[1:] == [n_used[0] - beside] * 2
