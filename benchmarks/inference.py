@@ -29,7 +29,7 @@ from itertools import takewhile
 import numpy as np
 from record import RESULTS, machine, table, write
 
-from sk_payne import AbundanceRegressor, load
+from sk_payne import AbundanceRegressor, Observation, load
 from sk_payne.abundances import recovery_statistics
 from sk_payne.datasets import load_sme_grid
 from sk_payne.inspection import RecoveryDisplay
@@ -148,9 +148,8 @@ def measure(emulator, grid, stars, job):
     flux = flux + case["noise"] * noise
     regressor = AbundanceRegressor(
         emulator,
+        Observation(velocity_range=None, emulator_error=case["emulator_error"]),
         snr=case["snr"],
-        velocity_range=None,
-        emulator_error=case["emulator_error"],
     )
     start = time.perf_counter()
     found = regressor.measure(flux[chunk])

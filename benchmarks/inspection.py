@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from record import RESULTS, picture, table, write
 
-from sk_payne import AbundanceRegressor, load
+from sk_payne import AbundanceRegressor, Observation, load
 from sk_payne.inspection import (
     AttentionDisplay,
     HeadElementDisplay,
@@ -189,7 +189,7 @@ def check(emulator, P, attention):
         difference = change / (2 * step[i]) - found[:, i]
         off.append(np.abs(difference).max() / np.abs(found[:, i]).max())
     regressor = AbundanceRegressor(
-        emulator, snr=SNR, velocity_range=None, emulator_error=False
+        emulator, Observation(velocity_range=None, emulator_error=False), snr=SNR
     )
     flux = emulator.predict(some)
     labels, std = regressor.predict(flux, return_std=True)

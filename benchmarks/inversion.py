@@ -39,10 +39,10 @@ from scipy.optimize import curve_fit
 from scipy.special import erf, j1
 from threadpoolctl import threadpool_limits
 
-from sk_payne import AbundanceRegressor, SpectrumEmulator, load
+from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator, load
 from sk_payne.abundances import _batch
-from sk_payne.abundances._models import EmulatorModel
-from sk_payne.abundances._start import Starts
+from sk_payne.abundances._model import EmulatorModel
+from sk_payne.abundances._starts import Starts
 from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.datasets import load_sme_grid, make_spectra
 from sk_payne.exceptions import ExtrapolationWarning
@@ -258,7 +258,7 @@ def measure(emulator, stars, rows=slice(None)):
             "limb_darkening": LIMB_DARKENING,
             "continuum_degree": DEGREE,
         }
-    regressor = AbundanceRegressor(emulator, emulator_error=False, **free)
+    regressor = AbundanceRegressor(emulator, Observation(emulator_error=False), **free)
     mask = np.broadcast_to(~stars.good, stars.flux.shape)
     return regressor.measure(
         stars.flux[rows], uncertainty=stars.sigma[rows], mask=mask[rows]

@@ -18,7 +18,7 @@ import time
 import numpy as np
 from record import RESULTS, table, write
 
-from sk_payne import AbundanceRegressor, load
+from sk_payne import AbundanceRegressor, Observation, load
 from sk_payne.abundances import FLAGS, mock_recovery, recovery_table
 
 SHOWN = ("label", "unit", "snr", "n", "bias", "scatter", "error", "pull_mean")
@@ -41,11 +41,10 @@ def main():
     box = np.stack([low, high], axis=1)
     regressor = AbundanceRegressor(
         emulator,
+        Observation(vsini=arguments.vsini, continuum_degree=arguments.degree),
         estimate="mean" if arguments.means else "mode",
         bounds=box if arguments.means else None,
-        vsini=arguments.vsini,
         priors=population(emulator) if arguments.priors else None,
-        continuum_degree=arguments.degree,
         verbose=1,
     )
     start = time.perf_counter()

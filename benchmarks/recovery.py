@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 from record import RESULTS, table, write
 
-from sk_payne import AbundanceRegressor, load
+from sk_payne import AbundanceRegressor, Observation, load
 from sk_payne.datasets import load_sme_grid
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.inspection import RecoveryDisplay
@@ -52,7 +52,7 @@ def main():
 def measure(name, emulator, P, flux, emulator_error, arguments):
     """Fit labels and velocity of all stars; the velocity is zero in truth."""
     regressor = AbundanceRegressor(
-        emulator, snr=arguments.snr, emulator_error=emulator_error
+        emulator, Observation(emulator_error=emulator_error), snr=arguments.snr
     )
     start = time.perf_counter()
     measured = regressor.measure(flux)

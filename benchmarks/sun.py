@@ -24,7 +24,7 @@ from astropy.nddata import StdDevUncertainty
 from record import RESULTS, table, write
 from specutils import Spectrum
 
-from sk_payne import AbundanceRegressor, SpectrumEmulator, load
+from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator, load
 from sk_payne.datasets import load_sme_grid
 from sk_payne.inspection import SpectrumFitDisplay
 from sk_payne.spectra import broaden
@@ -42,12 +42,14 @@ def main():
     emulator = train(arguments.arch)
     regressor = AbundanceRegressor(
         emulator,
-        continuum_degree=3,
-        velocity_range=(-20, 20),
-        vsini=1.9,
-        vmac=(0, 10),
-        error_floor="fit",
-        clip=4,
+        Observation(
+            continuum_degree=3,
+            velocity_range=(-20, 20),
+            vsini=1.9,
+            vmac=(0, 10),
+            error_floor="fit",
+            clip=4,
+        ),
     )
     wavelength, flux = read()
     star = spectrum(wavelength, flux)

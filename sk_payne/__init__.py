@@ -7,7 +7,7 @@ models of other codes. `python -m sk_payne` runs the whole job.
 """
 
 from sk_payne._sharing import from_pretrained, push_to_hub
-from sk_payne.abundances import AbundanceRegressor
+from sk_payne.abundances import AbundanceRegressor, Observation
 from sk_payne.emulators import FineTunedEmulator, SpectrumEmulator, check, load
 
 __version__ = "0.1.0"
@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AbundanceRegressor",
     "FineTunedEmulator",
+    "Observation",
     "SpectrumEmulator",
     "__version__",
     "check",

@@ -16,11 +16,18 @@ from sk_payne import SpectrumEmulator
 from sk_payne.datasets import make_spectra
 from sk_payne.networks import NETWORKS
 
-_FAKE = Path(__file__).with_name("fake_accelerator.py")
-_spec = importlib.util.spec_from_file_location("fake_accelerator", _FAKE)
-fake_accelerator = importlib.util.module_from_spec(_spec)
-sys.modules["fake_accelerator"] = fake_accelerator
-_spec.loader.exec_module(fake_accelerator)
+
+def _import_beside(name):
+    """Make a module beside this file importable by its name."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fake_accelerator = _import_beside("fake_accelerator")
+_import_beside("regressors")
 
 # A device of this machine for the tests of devices; pretended ones if there is none.
 REAL_DEVICE = os.environ.get("SK_PAYNE_DEVICE")

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from regressors import make_regressor
 
-from sk_payne import AbundanceRegressor
+from sk_payne import Observation
 from sk_payne.abundances import measure_catalogue, mock_recovery
 from sk_payne.datasets import make_spectra
 from sk_payne.inspection import (
@@ -111,9 +112,9 @@ def test_measure_on_a_device_gives_the_labels_of_the_cpu(pair, observe, grid, op
     there, here = pair("payne")
     stars = observe(here, arms=options == "arms")
     found, expected = (
-        AbundanceRegressor(emulator, **OPTIONS[options]).measure(
-            stars, return_model=True
-        )[0]
+        make_regressor(emulator, **OPTIONS[options]).measure(stars, return_model=True)[
+            0
+        ]
         for emulator in (there, here)
     )
     assert_same_labels(found, expected, grid.label_names)
@@ -130,7 +131,9 @@ def test_measure_of_a_network_on_a_device_gives_the_labels_of_the_cpu(
     there, here = pair(arch)
     stars = observe(here)
     found, expected = (
-        AbundanceRegressor(emulator, continuum_degree=1, **VELOCITY).measure(stars)
+        make_regressor(emulator, Observation(continuum_degree=1), **VELOCITY).measure(
+            stars
+        )
         for emulator in (there, here)
     )
     assert_same_labels(found, expected, grid.label_names)
@@ -140,7 +143,7 @@ def test_measure_of_a_network_on_a_device_gives_the_labels_of_the_cpu(
 def test_limits_and_posterior_on_a_device_are_those_of_the_cpu(pair, observe, grid):
     there, here = pair("payne")
     stars = observe(here)[:1]
-    regressors = [AbundanceRegressor(e, **VELOCITY) for e in (there, here)]
+    regressors = [make_regressor(e, **VELOCITY) for e in (there, here)]
     tables = [r.limits(stars, [grid.label_names[1]]) for r in regressors]
     for name in tables[0].colnames:
         if tables[0][name].dtype.kind == "f":
@@ -158,10 +161,10 @@ def test_limits_and_posterior_on_a_device_are_those_of_the_cpu(pair, observe, gr
 
 def test_mock_recovery_and_catalogue_on_a_device_are_complete(pair, observe, tmp_path):
     there, here = pair("payne")
-    regressor = AbundanceRegressor(there, **AT_REST)
+    regressor = make_regressor(there, **AT_REST)
     recovery = mock_recovery(regressor, snr=(100,), n_stars=5, random_state=0)
     assert np.isfinite(recovery.measured).all()
-    regressor = AbundanceRegressor(there, **VELOCITY)
+    regressor = make_regressor(there, **VELOCITY)
     measure_catalogue(regressor, observe(here), tmp_path / "stars", verbose=0)
     assert any((tmp_path / "stars").iterdir())
 

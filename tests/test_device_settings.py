@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from regressors import make_regressor
 
 import sk_payne
-from sk_payne import AbundanceRegressor, load
+from sk_payne import Observation, load
 from sk_payne.networks import NETWORKS
 from sk_payne.spectra import SpectrumSet
 
@@ -91,8 +92,10 @@ def test_default_device_and_precision_do_not_matter_to_measuring(
         wavelength=tiny_grid.wavelength,
         medium=tiny_grid.medium,
     )
-    regressor = AbundanceRegressor(
-        fitted[arch], velocity_range=(-30, 30), resolving_power="emulator", **options
+    regressor = make_regressor(
+        fitted[arch],
+        Observation(velocity_range=(-30, 30), resolving_power="emulator"),
+        **options,
     )
     found = regressor.measure(stars)
     before = torch.get_default_dtype()

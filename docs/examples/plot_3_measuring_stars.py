@@ -16,7 +16,7 @@ from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 from specutils import Spectrum
 
-from sk_payne import AbundanceRegressor, SpectrumEmulator
+from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
 from sk_payne.datasets import make_spectra
 from sk_payne.inspection import RecoveryDisplay, SpectrumFitDisplay
 from sk_payne.spectra import broaden, doppler_factor
@@ -76,7 +76,7 @@ for p, rotation, v in zip(labels, vsini, velocity, strict=True):
 # polynomial of the continuum is solved for at every step.
 
 regressor = AbundanceRegressor(
-    emulator, velocity_range=(-200, 200), vsini=(0, 60), continuum_degree=1
+    emulator, Observation(velocity_range=(-200, 200), vsini=(0, 60), continuum_degree=1)
 )
 lines = {
     element: grid.lines["wavelength"][

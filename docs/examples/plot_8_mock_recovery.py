@@ -10,7 +10,7 @@ their spectra, adds noise, and measures them.
 # %%
 # A regressor to be tested, as it would be used.
 
-from sk_payne import AbundanceRegressor, SpectrumEmulator
+from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
 from sk_payne.abundances import mock_recovery, recovery_table
 from sk_payne.datasets import make_spectra
 from sk_payne.inspection import LabelCovarianceDisplay, MockRecoveryDisplay
@@ -31,7 +31,7 @@ emulator = SpectrumEmulator(
     max_steps=1000,
     random_state=0,
 ).fit(grid.data, grid.target)
-regressor = AbundanceRegressor(emulator, velocity_range=(-100, 100))
+regressor = AbundanceRegressor(emulator, Observation(velocity_range=(-100, 100)))
 
 # %%
 # Two hundred stars at three signal-to-noise ratios

@@ -26,7 +26,7 @@ from sk_payne.abundances._chunks import (
     start_here,
     start_on_workers,
 )
-from sk_payne.abundances._inverted import inverted_of
+from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra import SpectrumSet
 
@@ -143,7 +143,7 @@ def measure_catalogue(
     _check_arguments(regressor, spectra, chunk_size)
     regressor = copy(regressor)
     regressor.verbose = 0
-    inverted = inverted_of(regressor)
+    inverted = fitted_emulator_of(regressor)
     # before anything is written, so that what is wrong with all stars is said at once
     nothing = SpectrumSet(*np.zeros((2, 1, inverted.n_pixels)))
     blank = regressor.measure(nothing, combinations=combinations)
@@ -239,11 +239,12 @@ def _check_arguments(regressor, spectra, chunk_size):
             "`snr` of the regressor must be one number for all stars; got "
             f"{np.size(regressor.snr)}. Pass spectra with their uncertainties."
         )
-    if np.ndim(regressor.arm_offsets) == 1:
+    offsets = getattr(regressor.observation, "arm_offsets", None)
+    if np.ndim(offsets) == 1:
         raise ValueError(
             "`arm_offsets` of the regressor must be a list of limits for each arm "
             "after the first, so that all parts of a catalogue have the same columns; "
-            f"got {regressor.arm_offsets!r}. Pass [{regressor.arm_offsets!r}] for "
+            f"got {offsets!r}. Pass [{offsets!r}] for "
             "spectra with two arms at most."
         )
     for name in ("fixed", "priors"):

@@ -1,7 +1,4 @@
-"""What is known of stars before their spectra are looked at: fixed values and priors.
-
-It is here to translate what users say by name into numbers for every star.
-"""
+"""Fixed values and Gaussian priors of the parameters of each star."""
 
 from dataclasses import dataclass
 
@@ -19,9 +16,9 @@ class Constraints:
     Attributes
     ----------
     value : ndarray of shape (n, n_parameters)
-        Of fixed parameters, NaN for the others.
+        Values of fixed parameters, NaN for free ones.
     mean, error : ndarray of shape (n, n_parameters)
-        Of the priors; an infinite error is none.
+        Means and standard deviations of the priors; infinite for none.
     """
 
     value: np.ndarray
@@ -29,50 +26,53 @@ class Constraints:
     error: np.ndarray
 
     @classmethod
-    def from_mappings(cls, names, units, n, fixed, priors, low, high):
-        """Take what a user says.
+    def of_stars(cls, parameters, n, fixed, priors):
+        """Read the arguments `fixed` and `priors`.
 
         Parameters
         ----------
-        names, units : list of str
-            Of the parameters.
+        parameters : Parameters
+            Those with equal limits are fixed, and may bring a prior.
         n : int
-            Stars.
+            Number of stars.
         fixed : mapping of str to float or array-like of shape (n,), or None
             Values; NaN and masked ones leave the parameter of a star free.
         priors : mapping of str to tuple of float or array-like of shape (n,), or None
-            Mean and standard deviation; stars for which one is masked have none.
-        low, high : ndarray of shape (n_parameters,)
-            Within which fixed values must be. A parameter whose limits are alike is
-            fixed.
+            Mean and standard deviation; a masked one means none for that star.
 
         Returns
         -------
         constraints : Constraints
-            Of every star.
+            Constraints of all stars.
 
         Raises
         ------
         ValueError
             If a name is unknown, or a value is not allowed.
         """
-        shape = n, len(names)
+        shape, names = (n, len(parameters)), parameters.names
         found = cls(np.full(shape, np.nan), np.zeros(shape), np.full(shape, np.inf))
-        found.value[:, low >= high] = low[low >= high]
+        for i, parameter in enumerate(parameters):
+            if parameter.low >= parameter.high:
+                found.value[:, i] = parameter.low
+            if parameter.prior is not None:
+                argument = f"prior of the parameter {parameter.name!r}"
+                found._set_prior(i, argument, parameter.prior, parameter.unit)
         for name, value in read_mapping(fixed, argument="fixed", names=names).items():
-            i = names.index(name)
-            found._fix(i, f"fixed[{name!r}]", value, units[i], low[i], high[i])
+            i = parameters.index(name)
+            found._fix(i, f"fixed[{name!r}]", value, parameters.every[i])
         for name, value in read_mapping(priors, argument="priors", names=names).items():
-            i = names.index(name)
-            found._set_prior(i, f"priors[{name!r}]", value, units[i])
+            i = parameters.index(name)
+            unit = parameters.every[i].unit
+            found._set_prior(i, f"priors[{name!r}]", value, unit)
         return found
 
     def of(self, rows):
-        """Constraints of some of the stars."""
+        """Give the constraints of some stars."""
         return Constraints(self.value[rows], self.mean[rows], self.error[rows])
 
     def only(self, columns):
-        """Constraints of some of the parameters."""
+        """Give the constraints of some parameters."""
         return Constraints(*(v[:, columns] for v in vars(self).values()))
 
     @property
@@ -80,8 +80,9 @@ class Constraints:
         """Which parameters are fixed, of shape (n, n_parameters)."""
         return np.isfinite(self.value)
 
-    def _fix(self, i, argument, value, unit, low, high):
-        column = _per_star(argument, value, len(self.value), unit)
+    def _fix(self, i, argument, value, parameter):
+        low, high = parameter.low, parameter.high
+        column = _per_star(argument, value, len(self.value), parameter.unit)
         outside = (column < low) | (column > high)
         if outside.any():
             raise ValueError(

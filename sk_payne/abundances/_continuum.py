@@ -176,6 +176,7 @@ class ContinuumModel:
 
     def directions(self, rows, parameters, directions):
         """Bring changes (n, D, P) of the model under the continuum, as derivatives."""
+        directions = self.model.directions(rows, parameters, directions)
         flux = self.model.flux(rows, parameters)
         return self._under_continuum(rows, flux, directions)[1]
 

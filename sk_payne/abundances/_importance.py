@@ -1,47 +1,31 @@
-r"""Samples of what spectra say about stars, by a model of second order and weights.
+r"""Importance sampling of the posterior around a best fit.
 
-It is here for errors where chi2 is not a parabola: labels that end at bounds, or hardly
-show. It takes some hundred spectra for a star, where a Markov chain takes 100 000.
+Some hundred spectra of a star give samples where a Markov chain needs 100 000: for
+labels that end at bounds or hardly show, whose chi2 is not a parabola.
 """
-
-import zlib
 
 import numpy as np
 import torch
 
 from sk_payne.abundances._least_squares import prior_penalty
-from sk_payne.abundances._truncated import (
-    fit_box_gaussian,
-    sample_box_gaussian,
-    sample_one,
-)
+from sk_payne.abundances._second_order import SecondOrder, spectra_at
+from sk_payne.abundances._truncated import fit_box_gaussian, sample_box_gaussian
 
-__all__ = ["Samples", "sample_batch", "sample_by_importance", "seeds_of"]
+__all__ = ["Samples", "sample_by_importance"]
 
 # How often the middle of the parabola is moved to the mean within the bounds, and the
 # part of the way that is gone, but for the first time.
 _N_MOVES, _PART = 2, 0.5
 
-# Samples of the parabola, and steps of each parameter for one of them; the same for
-# samples of the model of second order, and how often all parameters are moved together
-# after each.
+# Samples of the parabola, and steps of each parameter for one of them.
 _N_LINEAR, _LINEAR_SWEEPS = 2048, 8
-_SECOND_SWEEPS, _N_TOGETHER = 20, 3
-
-# Part of the inverse variances that steps of one parameter are drawn with: tails of the
-# model of second order may be longer than those of the parabola.
-_WIDER = 0.1
-
-# Steps from the middle that are less than this part of an error go the other way.
-_SHORT = 0.2
 
 # Independent samples below which a star is sampled again, around the mean that was
 # found, and how often.
 _FEW, _N_AGAIN = 40.0, 2
 
-# Numbers held for the stars that are sampled together: 256 MB; and spectra made at a
-# time.
-_MEMORY, _SPECTRA = 2**25, 256
+# Numbers held for the stars that are sampled together: 256 MB.
+_MEMORY = 2**25
 
 
 class Samples:
@@ -94,52 +78,6 @@ class Samples:
         """Give samples of equal weight, of shape (B, n, K), by one random number."""
         chosen = _systematic(self.weight, n, uniform)[..., None]
         return self.samples.gather(1, chosen.expand(-1, -1, self.samples.shape[2]))
-
-
-def seeds_of(flux, seed=0):
-    """Seeds that are the same wherever and whenever a spectrum is measured.
-
-    Parameters
-    ----------
-    flux : ndarray of shape (n, P)
-        Spectra, without pixels that are there because of other stars.
-    seed : int, default=0
-        Gives other numbers, likewise.
-
-    Returns
-    -------
-    seeds : list of int
-        Of each.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sk_payne.abundances._importance import seeds_of
-    >>> one, other = seeds_of(np.array([[1.0, 0.5], [0.9, 1.0]]))
-    >>> [one] == seeds_of(np.array([[1.0, 0.5]])), one == other
-    (True, False)
-    """
-    return [zlib.crc32(np.ascontiguousarray(row).tobytes(), seed) for row in flux]
-
-
-def sample_batch(batch, *, n, seeds):
-    """Sample what spectra say about stars that were fitted.
-
-    Parameters
-    ----------
-    batch : Batch
-        Of the stars.
-    n, seeds
-        As in `sample_by_importance`.
-
-    Returns
-    -------
-    found : Samples
-        Of all of them.
-    """
-    fit, how = batch.fit_again()
-    how.pop("max_iterations")
-    return sample_by_importance(start=fit.parameters, n=n, seeds=seeds, **how)
 
 
 @torch.no_grad()
@@ -255,7 +193,7 @@ def _sample(problem, rows, start, n, draw):
         shift, part = part * gaussian.mean * free, _PART
     first = normal, slope, *bounds
     sigma = gaussian.variance.sqrt()
-    second = _SecondOrder(problem, rows, center, bounds, sigma, free)
+    second = SecondOrder(problem, rows, center, bounds, sigma, free)
     many = sample_box_gaussian(*first, gaussian, draw, _N_LINEAR, _LINEAR_SWEEPS)
     many = many * free[:, None]
     features = second.features(many)
@@ -265,7 +203,7 @@ def _sample(problem, rows, start, n, draw):
     samples = second.move(samples, first, free, draw)
     own = second.chi2(second.features(samples))
     points = center[:, None] + samples
-    observed = flux[rows][:, None] - _spectra(problem[0], rows, points)
+    observed = flux[rows][:, None] - spectra_at(problem[0], rows, points)
     exact = (observed.double() ** 2 * problem[2][rows][:, None]).sum(2) - chi2[:, None]
     penalty = _penalties(points, [part[rows] for part in prior])
     weight = torch.softmax(-(exact + penalty - own) / 2, dim=1)
@@ -310,18 +248,6 @@ def _chi2_of_parabola(normal, slope, samples):
     ]
 
 
-def _spectra(model, rows, points):
-    """Flux of shape (B, n, P) at points of shape (B, n, K)."""
-    every = rows[:, None].expand(points.shape[:2]).flatten()
-    flux = [
-        model.flux(part, point)
-        for part, point in zip(
-            every.split(_SPECTRA), points.flatten(0, 1).split(_SPECTRA), strict=True
-        )
-    ]
-    return torch.cat(flux).unflatten(0, points.shape[:2])
-
-
 def _systematic(weight, n, uniform):
     """Give n indices by weights of shape (B, m), with one random number each."""
     place = (torch.arange(n, device=weight.device) + uniform) / n
@@ -329,135 +255,3 @@ def _systematic(weight, n, uniform):
     edges = weight.cumsum(1)
     chosen = torch.searchsorted(edges / edges[:, -1:], place)
     return chosen.clamp_max(weight.shape[1] - 1)
-
-
-class _SecondOrder:
-    """Flux of stars as polynomials of second order, and chi2 of it.
-
-    Features of a displacement x are x_i, x_i^2, and x_i x_j with i < j; flux is linear
-    in them, so that chi2 needs matrices of their number only. Priors are in it.
-    """
-
-    def __init__(self, problem, rows, center, bounds, sigma, free):
-        model, flux, ivar, _, _, (mean, weight) = problem
-        n = center.shape[1]
-        self.n = n
-        one, other = torch.triu_indices(n, n, 1, device=center.device)
-        self.one, self.other = one, other
-        # where the feature of a pair is
-        self.pair = torch.zeros(n, n, dtype=torch.int64, device=center.device)
-        place = torch.arange(2 * n, 2 * n + len(one), device=center.device)
-        self.pair[one, other] = self.pair[other, one] = place
-        # one standard deviation to both sides, or within the bounds
-        below, above = (torch.minimum(sigma, edge.abs()) for edge in bounds)
-        up = torch.where(above < _SHORT * sigma, -below / 2, above)
-        down = torch.where(below < _SHORT * sigma, above / 2, -below)
-        unit = torch.eye(n, dtype=center.dtype, device=center.device)
-        move = free[:, None] * unit
-        points = torch.cat(
-            [
-                up[:, None] * move,
-                down[:, None] * move,
-                up[:, None] * (move[:, one] + move[:, other]),
-            ],
-            dim=1,
-        )
-        middle = model.flux(rows, center)
-        change = _spectra(model, rows, center[:, None] + points) - middle[:, None]
-        up, down = up[..., None], down[..., None]
-        above, below, both = change.split((n, n, len(one)), dim=1)
-        square = (above / up - below / down) / (up - down)
-        linear = above / up - square * up
-        mixed = (both - above[:, one] - above[:, other]) / (up[:, one] * up[:, other])
-        terms = torch.cat([linear, square, mixed], dim=1).to(flux)
-        weighted = terms * ivar[rows][:, None]
-        self.normal = (weighted @ terms.mT).double()
-        residual = flux[rows] - middle
-        self.slope = (weighted @ residual[..., None])[..., 0].double()
-        weight = weight[rows] * free
-        self.normal[:, :n, :n] += torch.diag_embed(weight)
-        self.slope[:, :n] += weight * (mean[rows] - center)
-        # relative to chi2 of the flux alone
-        self.constant = (weight * (mean[rows] - center) ** 2).sum(1)
-
-    def features(self, samples):
-        """Terms of the polynomials, of shape (B, n, M)."""
-        mixed = samples[:, :, self.one] * samples[:, :, self.other]
-        return torch.cat([samples, samples**2, mixed], dim=2)
-
-    def chi2(self, features):
-        """Chi2 relative to that of the middle, of shape (B, n)."""
-        curved = ((features @ self.normal) * features).sum(2)
-        return (
-            curved
-            - 2 * (features @ self.slope[..., None])[..., 0]
-            + (self.constant[:, None])
-        )
-
-    def move(self, samples, first, free, draw):
-        """Move samples: one parameter after the other, and some along the others."""
-        samples, features = samples.clone(), self.features(samples)
-        for _ in range(_SECOND_SWEEPS):
-            self._sweep(samples, features, first, free, draw)
-            for _ in range(_N_TOGETHER):
-                self._move_together(samples, features, first[2:], draw)
-        return samples
-
-    def _sweep(self, samples, features, first, free, draw):
-        """Move each parameter as the linear model suggests, but further."""
-        normal, slope, low, high = first
-        normal, slope = _WIDER * normal, _WIDER * slope
-        uniform = draw(2, self.n, samples.shape[1])
-        for i in range(self.n):
-            new = sample_one(normal, slope, low, high, samples, i, uniform[:, 0, i])
-            step = (new - samples[:, :, i]) * free[:, i, None]
-            rise, place, change = self._rise(features, samples, i, step)
-            pushed = (samples @ normal[:, i, :, None])[..., 0]
-            expected = 2 * step * (pushed - slope[:, i, None])
-            expected = expected + step**2 * normal[:, i, i, None]
-            accepted = uniform[:, 1, i].log() < -(rise - expected) / 2
-            samples[:, :, i] += step * accepted
-            features[:, :, place] += change * accepted[..., None]
-
-    def _move_together(self, samples, features, bounds, draw):
-        """Move all parameters by differences between other samples of the star."""
-        low, high = (edge[:, None] for edge in bounds)
-        n = samples.shape[1] // 2
-        for mine, others in ((slice(n), slice(n, 2 * n)), (slice(n, 2 * n), slice(n))):
-            order, size, lot = draw(3, n).unbind(1)
-            order = order.argsort(1)[..., None].expand(-1, -1, self.n)
-            other = samples[:, others].gather(1, order)
-            step = other - other.roll(1, dims=1)
-            # of any size, also much smaller than the best for Gaussians
-            size = 2 * size[..., None] * 2.38 / (2 * self.n) ** 0.5
-            new = samples[:, mine] + size * step
-            # folded back at the bounds, as likely as the way back
-            new = torch.where(new < low, 2 * low - new, new)
-            new = torch.where(new > high, 2 * high - new, new)
-            inside = ((new >= low) & (new <= high)).all(2)
-            then = self.features(new)
-            rise = self.chi2(then) - self.chi2(features[:, mine])
-            accepted = (inside & (lot.log() < -rise / 2))[..., None]
-            samples[:, mine] = torch.where(accepted, new, samples[:, mine])
-            features[:, mine] = torch.where(accepted, then, features[:, mine])
-
-    def _rise(self, features, samples, i, step):
-        """Rise of chi2 by a step of one parameter, and what changes of the features."""
-        device = self.pair.device
-        others = torch.tensor([j for j in range(self.n) if j != i], device=device)
-        own = torch.tensor([i, self.n + i], device=device)
-        place = torch.cat([own, self.pair[i, others]])
-        value = samples[:, :, i]
-        change = torch.cat(
-            [
-                step[..., None],
-                ((value + step) ** 2 - value**2)[..., None],
-                step[..., None] * samples[:, :, others],
-            ],
-            dim=2,
-        )
-        normal = self.normal[:, place]
-        pushed = features @ normal.mT - self.slope[:, None, place]
-        rise = 2 * (change * pushed).sum(2)
-        rise = rise + ((change @ normal[:, :, place]) * change).sum(2)
-        return rise, place, change

@@ -54,6 +54,8 @@ class LeastSquaresFit:
     converged : Tensor of shape (B,), bool
         Whether no step that could be taken would lower chi2 by more than 1e-6 (1e-2
         in float32), the undamped one included.
+    expected_fall : Tensor of shape (B,)
+        Fall of chi2 that a full step from there promises.
     residual : Tensor of shape (B, P)
         Flux that is left there.
     jacobian : Tensor of shape (B, K, P)
@@ -65,6 +67,7 @@ class LeastSquaresFit:
     chi2: torch.Tensor
     n_iterations: torch.Tensor
     converged: torch.Tensor
+    expected_fall: torch.Tensor
     residual: torch.Tensor
     jacobian: torch.Tensor
 
@@ -208,9 +211,20 @@ class _State:
             chi2=self.lend(self.chi2),
             n_iterations=self.lend(self.n_iterations),
             converged=self.lend(self.converged),
+            expected_fall=self.lend(self.expected_fall()),
             residual=self.residual,
             jacobian=self.jacobian,
         )
+
+    def expected_fall(self):
+        """Fall of chi2 that a full step promises, 0 for stars that have converged."""
+        fall = 0.0 * self.chi2
+        left = ~self.converged
+        if left.any():
+            rows = self.kept(_EVERY, left)
+            self.damping[rows] = self.least_damping
+            fall[rows] = self.damped_step(rows)[1]
+        return fall
 
     def run(self, rows):
         """Fit some stars."""

@@ -1,29 +1,17 @@
-"""Stars of known labels, observed with noise and measured back.
-
-It is here because the errors of a fit are a claim, and this is how to check it.
-"""
+"""Mock recovery: stars of known labels, observed with noise and measured back."""
 
 import copy
-import warnings
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sk_payne.abundances._inverted import inverted_of
-from sk_payne.abundances._results import VELOCITY
-from sk_payne.abundances._task import Options, is_broadened
-from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.abundances._fitted_emulator import fitted_emulator_of
+from sk_payne.abundances._mock_spectra import MockObserver, continua, predict_quietly
+from sk_payne.abundances._observation import Observation
+from sk_payne.abundances._parameters import VELOCITY
 from sk_payne.inputs import read_flux, read_labels, to_floats
-from sk_payne.spectra import (
-    GridInterpolator,
-    SpectrumSet,
-    broaden,
-    broadening_reach,
-    doppler_factor,
-    is_covered,
-    velocity_sigma,
-)
+from sk_payne.spectra import SpectrumSet
 
 __all__ = ["mock_recovery"]
 
@@ -32,9 +20,6 @@ _INNER = 0.8
 
 # Velocities in km/s that stars are drawn from, at most.
 _FASTEST = 200.0
-
-# Largest departure of a continuum from one.
-_TILT = 0.3
 
 
 def mock_recovery(
@@ -148,53 +133,56 @@ def mock_recovery(
      teff    K 100.0  50
     """
     check_is_fitted(regressor)
-    inverted = inverted_of(regressor)
-    emulator = inverted.emulator
-    options = Options.of(regressor)
+    fitted = fitted_emulator_of(regressor)
+    emulator = fitted.estimator
+    given = regressor.observation
+    observation = (Observation() if given is None else given).checked()
     if flux is not None and labels is None:
         raise ValueError("`labels` of the spectra must be given with `flux`; got None.")
-    _check_instrument(regressor)
+    _check_instrument(observation)
     snr = _checked_snr(snr)
     rng = check_random_state(random_state)
-    labels = _labels(rng, labels, n_stars, inverted)
+    labels = _labels(rng, labels, n_stars, fitted)
     nuisances = {
-        "vsini": _draw(rng, "vsini", vsini, options.vsini, len(labels)),
-        "vmac": _draw(rng, "vmac", vmac, options.vmac, len(labels)),
-        VELOCITY: _draw(rng, "velocity", velocity, _usual(options), len(labels)),
+        "vsini": _draw(rng, "vsini", vsini, observation.vsini, len(labels)),
+        "vmac": _draw(rng, "vmac", vmac, observation.vmac, len(labels)),
+        VELOCITY: _draw(rng, "velocity", velocity, _usual(observation), len(labels)),
     }
-    observer = _Observer(options, inverted, wavelength, nuisances)
+    observer = MockObserver(observation, fitted, wavelength, nuisances)
     if flux is not None:
-        flux = observer.observe(_checked_flux(flux, len(labels), inverted.n_pixels))
+        flux = observer.observe(_checked_flux(flux, len(labels), fitted.n_pixels))
     elif observer.is_between_pixels():
         flux = observer.predict(emulator, labels)
     else:
-        flux = observer.observe(_predict(emulator, labels))
+        flux = observer.observe(predict_quietly(emulator, labels))
     wavelength, covered = observer.wavelength, observer.covered
-    continuum = _continuum(rng, regressor.continuum_degree, wavelength, len(labels))
+    continuum = continua(rng, observation.continuum_degree, wavelength, len(labels))
     noise = rng.standard_normal(flux.shape)
     spectra = [
         SpectrumSet(
             np.where(covered, continuum * (flux + noise / one), 0.0),
             np.where(covered, (one / continuum) ** 2, 0.0),
             wavelength=wavelength,
-            medium=None if wavelength is None else inverted.medium,
+            medium=None if wavelength is None else fitted.medium,
         )
         for one in snr
     ]
     # a shallow copy is fitted like the original, unlike a clone
     judged = copy.copy(regressor)
-    judged.set_params(emulator_error=False, snr=None, medium=None)
-    if regressor.resolving_power is None:
-        judged.set_params(resolving_power="emulator")
+    changes = {"emulator_error": False}
+    if observation.resolving_power is None:
+        changes["resolving_power"] = "emulator"
+    judged.observation = copy.copy(observation).set_params(**changes)
+    judged.snr = judged.medium = None
     tables = [judged.measure(stars) for stars in spectra]
-    names = inverted.label_names
-    fitted = [n for n in nuisances if n in tables[0].colnames and n not in names]
-    names = names + fitted
+    names = fitted.label_names
+    others = [n for n in nuisances if n in tables[0].colnames and n not in names]
+    names = names + others
     return Bunch(
         snr=snr,
         label_names=names,
-        label_units=inverted.label_units + ["km / s"] * len(fitted),
-        true=np.column_stack([labels, *(nuisances[name] for name in fitted)]),
+        label_units=fitted.label_units + ["km / s"] * len(others),
+        true=np.column_stack([labels, *(nuisances[name] for name in others)]),
         measured=np.stack([_column(tables, n) for n in names], axis=-1),
         error=np.stack([_column(tables, f"{n}_error") for n in names], axis=-1),
         interval=_intervals(tables, names),
@@ -218,19 +206,22 @@ def _column(tables, name):
 # Stars ---------------------------------------------------------------------------
 
 
-def _check_instrument(regressor):
-    """Mock stars are seen in points, by one instrument."""
-    wanted = {
-        "resolving_power": np.ndim(regressor.resolving_power) == 0,
-        "integrate_pixels": not regressor.integrate_pixels,
-        "arm_offsets": regressor.arm_offsets is None,
+def _check_instrument(observation):
+    """Refuse what mock stars cannot have: they are single, seen in points by one arm."""
+    allowed = {
+        "resolving_power": np.ndim(observation.resolving_power) == 0,
+        "integrate_pixels": not observation.integrate_pixels,
+        "arm_offsets": observation.arm_offsets is None,
+        "second_star": observation.second_star is None,
+        "stages": not observation.stages,
     }
-    for name, is_simple in wanted.items():
+    for name, is_simple in allowed.items():
         if not is_simple:
             raise ValueError(
-                f"`{name}` of the regressor must be that of one arm whose pixels see "
-                f"points, with one resolving power; got {getattr(regressor, name)!r}. "
-                "Set it so in a copy: errors hold alike."
+                f"`{name}` of the observation must be that of a single star in one arm "
+                "whose pixels see points, with one resolving power and no stages; got "
+                f"{getattr(observation, name)!r}. Set it so in a copy: errors hold "
+                "alike."
             )
 
 
@@ -243,39 +234,30 @@ def _checked_snr(snr):
     return values
 
 
-def _labels(rng, labels, n_stars, inverted):
-    low, high = inverted.low, inverted.high
+def _labels(rng, labels, n_stars, fitted):
+    low, high = fitted.low, fitted.high
     if labels is None:
         if n_stars < 1:
             raise ValueError(f"`n_stars` must be at least 1; got {n_stars}.")
         unit = _INNER * rng.uniform(-0.5, 0.5, (n_stars, len(low)))
         return (low + high) / 2 + unit * (high - low)
-    names, units = inverted.label_names, inverted.label_units
+    names, units = fitted.label_names, fitted.label_units
     table = read_labels(labels, argument="labels", names=names, units=units)
     labels = np.array(table.values, dtype=np.float64)
     if labels.ndim != 2 or labels.shape[1] != len(low) or not len(labels):
         raise ValueError(
             f"`labels` must have the shape (n_stars, {len(low)}), one column for each "
-            f"of {inverted.label_names}; got {labels.shape}."
+            f"of {fitted.label_names}; got {labels.shape}."
         )
     outside = ~((labels >= low) & (labels <= high))
     if outside.any():
         star, i = np.argwhere(outside)[0]
         raise ValueError(
             "`labels` must lie where the regressor looks; got "
-            f"{inverted.label_names[i]} = {labels[star, i]} of star {star}, beyond "
+            f"{fitted.label_names[i]} = {labels[star, i]} of star {star}, beyond "
             f"{low[i]} to {high[i]}. Leave out such stars, or clip them."
         )
     return labels
-
-
-def _predict(emulator, labels, **where):
-    """Flux of an emulator that by definition is right, in empty corners as well."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExtrapolationWarning)
-        # labels that were drawn have no names of columns
-        warnings.filterwarnings("ignore", "X does not have valid feature names")
-        return np.reshape(emulator.predict(labels, **where), (len(labels), -1))
 
 
 def _checked_flux(flux, n_stars, n_pixels):
@@ -293,11 +275,11 @@ def _checked_flux(flux, n_stars, n_pixels):
     return flux
 
 
-def _usual(options):
+def _usual(observation):
     """Velocities to draw from if nothing is said."""
-    if options.velocity_range is None:
+    if observation.velocity_range is None:
         return 0.0
-    return np.clip(options.velocity_range, -_FASTEST, _FASTEST)
+    return np.clip(observation.velocity_range, -_FASTEST, _FASTEST)
 
 
 def _draw(rng, name, limits, usual, n):
@@ -311,110 +293,3 @@ def _draw(rng, name, limits, usual, n):
             f"got {limits!r}."
         )
     return rng.uniform(*pair, n)
-
-
-# Observation ---------------------------------------------------------------------
-
-
-class _Observer:
-    """Brings flux on the grid of an emulator to observed pixels.
-
-    Parameters
-    ----------
-    options : Options
-        Of the regressor whose instrument it is.
-    inverted : Inverted
-        The emulator.
-    wavelength : array-like of shape (n_observed,) or None
-        In Å; None for the grid of the emulator.
-    nuisances : dict of str to ndarray of shape (n_stars,)
-        Widths and velocities of the stars in km/s.
-
-    Attributes
-    ----------
-    wavelength : ndarray of shape (n_observed,) or None
-        Of the pixels; None if the emulator knows none.
-    rest : ndarray of shape (n_stars, n_observed) or None
-        The same at rest.
-    covered : ndarray of shape (n_stars, n_observed), bool
-        Whether flux comes from within the grid.
-    """
-
-    def __init__(self, options, inverted, wavelength, nuisances):
-        self.options, self.inverted = options, inverted
-        self.vsini, self.vmac = nuisances["vsini"], nuisances["vmac"]
-        self.wavelength = self.rest = None
-        self.covered = np.ones((len(self.vsini), inverted.n_pixels), dtype=bool)
-        grid = inverted.wavelength
-        if grid is None:
-            if wavelength is not None or self.vsini.any() or self.vmac.any():
-                raise ValueError(
-                    "`wavelength`, `vsini` and `vmac` must be None for an emulator "
-                    "without wavelengths. Pass `wavelength=` and `medium=` to "
-                    "SpectrumEmulator and train it again."
-                )
-            return
-        wavelength = grid if wavelength is None else wavelength
-        self.wavelength = to_floats(
-            wavelength, argument="wavelength", unit="Angstrom"
-        ).copy()
-        self.rest = self.wavelength / doppler_factor(nuisances[VELOCITY])[:, None]
-        self.instrument, sigma = {}, 0.0
-        if options.given_power is not None:
-            resolving_powers = options.given_power, inverted.resolving_power
-            if np.ndim(inverted.resolving_power):
-                raise ValueError(
-                    "`resolving_power` of the regressor must be None for an emulator "
-                    "whose resolving power is not the same at all wavelengths; got "
-                    f"{options.resolving_power}. Set it so in a copy: errors hold "
-                    "alike."
-                )
-            self.instrument = dict(
-                zip(("resolving_power", "already"), resolving_powers, strict=True)
-            )
-            sigma = float(velocity_sigma(*resolving_powers))
-        reach = doppler_factor(broadening_reach(self.vsini, self.vmac, sigma))[:, None]
-        self.covered = is_covered(self.rest / reach, self.rest * reach, grid)
-
-    def is_between_pixels(self):
-        """Whether the fit asks the emulator itself for flux between its pixels."""
-        return (
-            self.rest is not None
-            and getattr(self.inverted.source, "takes_wavelength", False)
-            and not is_broadened(self.inverted, self.options)
-            and not (self.vsini.any() or self.vmac.any())
-        )
-
-    def predict(self, emulator, labels):
-        """Flux of an emulator that takes any wavelength, at covered pixels."""
-        flux = np.ones(self.rest.shape)
-        for i, good in enumerate(self.covered):
-            if good.any():
-                at = self.rest[i, good]
-                flux[i, good] = _predict(emulator, labels[[i]], wavelength=at)[0]
-        return flux
-
-    def observe(self, flux):
-        """Flux on the grid, broadened, shifted and interpolated."""
-        if self.rest is None:
-            return flux
-        grid = self.inverted.wavelength
-        flux = broaden(
-            flux,
-            grid,
-            vsini=self.vsini,
-            vmac=self.vmac,
-            limb_darkening=self.options.limb_darkening,
-            **self.instrument,
-        )
-        return GridInterpolator(grid)(flux, self.rest)
-
-
-def _continuum(rng, degree, wavelength, n):
-    """Gentle polynomials of shape (n, n_observed), or one."""
-    if degree is None or wavelength is None:
-        return 1.0
-    x = np.interp(wavelength, wavelength[[0, -1]], [-1.0, 1.0])
-    basis = np.polynomial.chebyshev.chebvander(x, degree)
-    size = _TILT / (degree + 1)
-    return 1 + rng.uniform(-size, size, (n, degree + 1)) @ basis.T

@@ -1,8 +1,4 @@
-"""Samples of what a spectrum says about a star, where Gaussian errors are not enough.
-
-It is here to hand our likelihood to emcee, all walkers at once, or to weigh samples of
-a model of second order.
-"""
+"""Samples of the posterior of each star, by a Markov chain or importance sampling."""
 
 import warnings
 
@@ -10,11 +6,11 @@ import numpy as np
 import torch
 from sklearn.utils import Bunch
 
-from sk_payne.abundances._batch import Batch
-from sk_payne.abundances._fitting import each_part
-from sk_payne.abundances._importance import sample_batch, seeds_of
 from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
-from sk_payne.abundances._results import nuisance_unit
+from sk_payne.abundances._means import sample_stars, seeds_of
+from sk_payne.abundances._measure import each_block
+from sk_payne.abundances._observed import observe
+from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products
 
 __all__ = ["sample_posterior", "weigh_posterior"]
@@ -27,13 +23,13 @@ _WALKERS, _FEWEST = 2, 32
 
 
 @fast_products()
-def sample_posterior(task, found, *, n_steps, n_draws, random_state, verbose):
+def sample_posterior(plan, found, *, n_steps, n_draws, random_state, verbose):
     """Sample labels and nuisances of stars one after the other.
 
     Parameters
     ----------
-    task : Task
-        What is fitted.
+    plan : FitPlan
+        The plan of the fit.
     found : Measurements
         Of the stars; walkers start around them.
     n_steps : int
@@ -55,23 +51,23 @@ def sample_posterior(task, found, *, n_steps, n_draws, random_state, verbose):
     UserWarning
         If chains are short.
     """
-    n = len(task.spectra)
+    n = len(plan.spectra)
     n_lengths, acceptance = np.full(n, np.inf), np.full(n, np.nan)
     seed = random_state.randint(2**31)
 
-    def of_part(part):
-        own = found.of_part(part)
-        stars = [Batch(part, np.array([i]), found=own) for i in range(len(part))]
+    def of_block(block):
+        own = found.of_block(block).parameters
+        stars = [observe(block, np.array([i]), found=own) for i in range(len(block))]
         return [
-            _sample(batch, n_steps, n_draws, seed) if len(batch.rows) else None
-            for batch in stars
+            _sample(star, n_steps, n_draws, seed) if len(star) else None
+            for star in stars
         ]
 
-    samples, n_effective = _nothing(task, n_draws)
-    for part, chains in each_part(task, of_part, verbose=verbose):
-        for row, chain in zip(part.rows, chains, strict=True):
+    samples, n_effective = _nothing(plan, n_draws)
+    for block, chains in each_block(plan, of_block, verbose=verbose):
+        for row, chain in zip(block.rows, chains, strict=True):
             if chain is not None:
-                samples[row][:, part.columns], *rest = chain
+                samples[row][:, block.columns], *rest = chain
                 n_effective[row], n_lengths[row], acceptance[row] = rest
     short = np.flatnonzero(n_lengths < _LONG_ENOUGH)
     if len(short):
@@ -82,16 +78,16 @@ def sample_posterior(task, found, *, n_steps, n_draws, random_state, verbose):
             "Pass more `n_steps`.",
             stacklevel=3,
         )
-    return _bunch(task, samples, n_effective, acceptance)
+    return _bunch(plan, samples, n_effective, acceptance)
 
 
 @fast_products()
-def weigh_posterior(task, found, *, n_draws, random_state, verbose):
+def weigh_posterior(plan, found, *, n_draws, random_state, verbose):
     """Sample labels and nuisances of many stars by importance sampling.
 
     Parameters
     ----------
-    task, found, n_draws, random_state, verbose
+    plan, found, n_draws, random_state, verbose
         As in `sample_posterior`.
 
     Returns
@@ -101,47 +97,48 @@ def weigh_posterior(task, found, *, n_draws, random_state, verbose):
     """
     seed = random_state.randint(2**31)
 
-    def of_part(part):
-        batch = Batch(part, found=found.of_part(part))
-        if not len(batch.rows):
-            return batch.rows, None, None
-        seeds = seeds_of(batch.raw_flux, seed)
-        weighted = sample_batch(batch, n=n_draws, seeds=seeds)
-        # spread evenly over what weights say, each with the same random number
+    def of_block(block):
+        observed = observe(block, found=found.of_block(block).parameters)
+        if not len(observed):
+            return observed.rows, None, None
+        seeds = seeds_of(observed.flux, seed)
+        weighted = sample_stars(observed, n=n_draws, seeds=seeds)
+        # systematic resampling, each star with the same random number
         drawn = weighted.draw(n_draws, 0.5).cpu().numpy()
-        center, scale = part.units
-        return batch.rows, center + scale * drawn, weighted.n_effective.cpu().numpy()
+        n_samples = weighted.n_effective.cpu().numpy()
+        return observed.rows, block.parameters.from_fit(drawn), n_samples
 
-    samples, n_effective = _nothing(task, n_draws)
-    for part, (own, drawn, n_samples) in each_part(task, of_part, verbose=verbose):
+    samples, n_effective = _nothing(plan, n_draws)
+    for block, result in each_block(plan, of_block, verbose=verbose):
+        own, drawn, n_samples = result
         if len(own):
-            rows = part.rows[own]
-            samples[rows[:, None], :, part.columns] = drawn.swapaxes(1, 2)
+            rows = block.rows[own]
+            samples[rows[:, None], :, block.columns] = drawn.swapaxes(1, 2)
             n_effective[rows] = n_samples
-    return _bunch(task, samples, n_effective, np.full(len(samples), np.nan))
+    return _bunch(plan, samples, n_effective, np.full(len(samples), np.nan))
 
 
-def _nothing(task, n_draws):
-    """Give samples and their numbers of stars without data: NaN."""
-    n = len(task.spectra)
-    samples = np.full((n, n_draws, task.limits.shape[1]), np.nan)
+def _nothing(plan, n_draws):
+    """Give NaN as samples and numbers of stars without data."""
+    n = len(plan.spectra)
+    samples = np.full((n, n_draws, len(plan.parameters)), np.nan)
     return samples, np.full(n, np.nan)
 
 
-def _bunch(task, samples, n_effective, acceptance):
+def _bunch(plan, samples, n_effective, acceptance):
     return Bunch(
         samples=samples,
-        label_names=[*task.inverted.label_names, *task.nuisances],
-        label_units=[*task.inverted.label_units, *map(nuisance_unit, task.nuisances)],
+        label_names=plan.parameters.names,
+        label_units=plan.parameters.units,
         n_effective=n_effective,
         acceptance=acceptance,
     )
 
 
-def _sample(batch, n_steps, n_draws, seed):
-    """Give samples of one star, what they are worth, and how long the chain was."""
-    [seed] = seeds_of(batch.raw_flux, seed)
-    chain, tau, acceptance = _chain(batch, n_steps, np.random.RandomState(seed))
+def _sample(observed, n_steps, n_draws, seed):
+    """Sample one star: draws, effective number, chain length and acceptance."""
+    [seed] = seeds_of(observed.flux, seed)
+    chain, tau, acceptance = _chain(observed, n_steps, np.random.RandomState(seed))
     flat = chain.reshape(-1, chain.shape[2])
     # at random: a fixed stride may meet the same few walkers again and again
     rng = np.random.RandomState(seed)
@@ -149,7 +146,7 @@ def _sample(batch, n_steps, n_draws, seed):
     return drawn, len(flat) / tau, len(chain) / tau, acceptance
 
 
-def _chain(batch, n_steps, rng):
+def _chain(observed, n_steps, rng):
     """Second half of a chain in units of the parameters, its time, and acceptance."""
     try:
         import emcee
@@ -157,8 +154,8 @@ def _chain(batch, n_steps, rng):
         raise ImportError(
             "Sampling needs emcee. Install it with: pip install 'sk_payne[posterior]'."
         ) from error
-    fit, how = batch.fit_again()
-    low, high = (how[name][0].cpu().numpy() for name in ("low", "high"))
+    problem, fit = fit_again(observed)
+    low, high = (end[0].cpu().numpy() for end in (problem.low, problem.high))
     is_free = low < high
     best = fit.parameters[0].cpu().numpy()
     n_free = int(is_free.sum())
@@ -174,7 +171,7 @@ def _chain(batch, n_steps, rng):
         inside = ((every >= low) & (every <= high)).all(axis=1)
         result = np.full(len(every), -np.inf)
         if inside.any():
-            result[inside] = _log_likelihood(how, every[inside])
+            result[inside] = _log_likelihood(problem, every[inside])
         return result
 
     normal = fit.normal_matrix[:, is_free][:, :, is_free]
@@ -193,21 +190,21 @@ def _chain(batch, n_steps, rng):
         tau = emcee.autocorr.integrated_time(chain, quiet=True, tol=0)
     # walkers that never moved say nothing
     tau = float(np.where(np.isfinite(tau), tau, len(chain)).max())
-    center, scale = batch.part.units
     n_kept = len(chain)
-    chain = center + scale * complete(chain.reshape(-1, n_free))
+    chain = complete(chain.reshape(-1, n_free))
+    chain = observed.block.parameters.from_fit(chain)
     chain = chain.reshape(n_kept, n_walkers, -1)
     return chain, tau, float(sampler.acceptance_fraction.mean())
 
 
-def _log_likelihood(how, parameters):
+def _log_likelihood(problem, variables):
     """Minus half of chi2, priors included, of one star."""
-    parameters = torch.from_numpy(parameters).to(how["low"].device)
-    rows = torch.zeros(len(parameters), dtype=torch.int64, device=parameters.device)
+    variables = torch.from_numpy(variables).to(problem.low.device)
+    rows = torch.zeros(len(variables), dtype=torch.int64, device=variables.device)
     with torch.no_grad():
-        flux = how["model"].flux(rows, parameters)
-        chi2 = (how["ivar"] * (how["flux"] - flux).double() ** 2).sum(1)
-        chi2 = chi2 + prior_penalty(parameters, how["prior"])
+        flux = problem.model.flux(rows, variables)
+        chi2 = (problem.ivar * (problem.flux - flux).double() ** 2).sum(1)
+        chi2 = chi2 + prior_penalty(variables, problem.prior)
     return -chi2.cpu().numpy() / 2
 
 

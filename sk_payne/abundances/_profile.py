@@ -1,15 +1,13 @@
-"""One-sided limits of labels that a spectrum does not pin down.
-
-It is here because a standard deviation says nothing where chi2 is flat on one side.
-"""
+"""One-sided limits of parameters by the profile of chi2."""
 
 import numpy as np
 import torch
 from scipy.stats import norm
 
-from sk_payne.abundances._batch import Batch
-from sk_payne.abundances._fitting import each_part
-from sk_payne.abundances._least_squares import fit_least_squares, invert_normal_matrix
+from sk_payne.abundances._least_squares import invert_normal_matrix
+from sk_payne.abundances._measure import each_block
+from sk_payne.abundances._observed import observe
+from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products
 
 __all__ = ["profile_limits"]
@@ -19,61 +17,62 @@ _MAX_STEPS, _NEAR = 30, 0.01
 
 
 @fast_products()
-def profile_limits(task, found, columns, *, confidence, side):
+def profile_limits(plan, found, names, *, confidence, side):
     """Find where chi2 has risen by what a one-sided limit allows.
 
     Parameters
     ----------
-    task : Task
-        What is fitted.
+    plan : FitPlan
+        The plan of the fit.
     found : Measurements
-        Of the stars.
-    columns : list of int
-        Which parameters.
+        Best fits of all stars.
+    names : list of str
+        Names of the parameters.
     confidence : float
         Between 0.5 and 1.
     side : {"upper", "lower"}
-        On which side.
+        Side of the limits.
 
     Returns
     -------
-    limits : ndarray of shape (n, n_columns)
+    limits : ndarray of shape (n, n_names)
         In the units of the parameters; infinite where chi2 does not rise enough within
         the bounds, NaN for stars without data, and the value itself where it is known.
     """
-    limits = np.full((len(task.spectra), len(columns)), np.nan)
+    limits = np.full((len(plan.spectra), len(names)), np.nan)
     sign = 1.0 if side == "upper" else -1.0
     z = float(norm.ppf(confidence))
 
-    def of_part(part):
-        limits = np.full((len(part), len(columns)), np.nan)
-        batch = Batch(part, found=found.of_part(part))
-        if not len(batch.rows):
+    def of_block(block):
+        limits = np.full((len(block), len(names)), np.nan)
+        observed = observe(block, found=found.of_block(block).parameters)
+        if not len(observed):
             return limits
-        center, scale = part.units
-        best, how = batch.fit_again()
-        for i, column in enumerate(columns):
-            # says nothing about the offset of an arm that is absent
-            limits[batch.rows, i] = sign * np.inf
-            for own in np.flatnonzero(part.columns == column):
-                place = _limit(best, how, own, sign, z).cpu().numpy()
-                limits[batch.rows, i] = center[own] + scale[own] * place
-            # what is fixed is known on both sides
-            known = part.task.constraints.of(part.rows[batch.rows]).value[:, column]
+        problem, best = fit_again(observed)
+        stars, parameters = observed.rows, block.parameters
+        for i, name in enumerate(names):
+            # the spectrum says nothing about the offset of an absent arm
+            limits[stars, i] = sign * np.inf
+            if name in parameters:
+                own = parameters.index(name)
+                place = _limit(best, problem, own, sign, z).cpu().numpy()
+                limits[stars, i] = parameters.zero[own] + parameters.scale[own] * place
+            known = plan.constraints.of(block.rows[stars])
+            known = known.value[:, plan.parameters.index(name)]
             is_known = np.isfinite(known)
-            limits[batch.rows[is_known], i] = known[is_known]
+            limits[stars[is_known], i] = known[is_known]
         return limits
 
-    for part, of_stars in each_part(task, of_part):
-        limits[part.rows] = of_stars
+    for block, of_stars in each_block(plan, of_block):
+        limits[block.rows] = of_stars
     return limits
 
 
-def _limit(best, how, column, sign, z):
-    """Limits of one parameter, in the parameters of the model."""
+def _limit(best, problem, column, sign, z):
+    """Limits of one parameter, in the variables of the fit."""
     here = best.parameters[:, column]
     # of every star, where the root of the rise of chi2 is below z, and where above
-    edge = (how["high"] if sign > 0 else how["low"])[:, column]
+    edge = (problem.high if sign > 0 else problem.low)[:, column]
     below, rise_below = here.clone(), torch.zeros_like(here)
     error = invert_normal_matrix(best.normal_matrix)[:, column, column].sqrt()
     trial = _between(here + sign * z * error, here, edge)
@@ -81,11 +80,9 @@ def _limit(best, how, column, sign, z):
     others, limit = best.parameters, torch.full_like(here, torch.nan)
     rows = torch.arange(len(here), device=here.device)
     for _ in range(_MAX_STEPS):
-        low, high = how["low"].clone(), how["high"].clone()
+        low, high = problem.low.clone(), problem.high.clone()
         low[rows, column] = high[rows, column] = trial[rows]
-        fit = fit_least_squares(
-            start=others, rows=rows, **(how | {"low": low, "high": high})
-        )
+        fit = problem.fit(others, rows=rows, low=low, high=high)
         others = torch.where(fit.converged[:, None], fit.parameters, others)
         rise = (fit.chi2 - best.chi2).clamp_min(0).sqrt()
         is_below = rise < z

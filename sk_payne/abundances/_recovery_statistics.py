@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from sk_payne.abundances._results import FLAGS
+from sk_payne.abundances._flags import FLAGS
 from sk_payne.exceptions import did_you_mean
 
 __all__ = ["recovery_statistics", "recovery_table"]

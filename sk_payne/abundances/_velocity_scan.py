@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 import torch
 
-from sk_payne.abundances._start import resample_roughly
+from sk_payne.abundances._starts import resample_roughly
 from sk_payne.spectra import C_KMS, is_covered
 
 __all__ = ["VelocityScan"]

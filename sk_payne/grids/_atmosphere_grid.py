@@ -5,6 +5,7 @@ an emulator would learn them.
 """
 
 import hashlib
+import math
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
@@ -67,7 +68,10 @@ class AtmosphereGrid:
                 )
         if not (np.isfinite(layers).all() and (layers > 0).all()):
             raise ValueError("`layers` must be finite and positive. Fill the gaps.")
-        self._log_layers = np.log(layers)
+        # numpy's logarithm rounds differently on other processors; grids are known by
+        # the checksum of these numbers
+        logs = [math.log(value) for value in layers.flat]
+        self._log_layers = np.reshape(logs, layers.shape)
 
     def __call__(self, teff, log_g, metallicity):
         """Interpolate one atmosphere.

@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from specutils import Spectrum
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import FLAGS
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.spectra import SpectrumSet
@@ -277,9 +277,9 @@ def test_bad_velocity_range_is_an_error(emulator, flux, velocity_range):
     with pytest.raises(
         ValueError, match=r"`velocity_range` must be .* km/s, or None; got"
     ):
-        AbundanceRegressor(emulator, snr=100, velocity_range=velocity_range).predict(
-            flux
-        )
+        AbundanceRegressor(
+            emulator, Observation(velocity_range=velocity_range), snr=100
+        ).predict(flux)
 
 
 @pytest.mark.parametrize("max_iterations", [0, -1])
@@ -293,7 +293,9 @@ def test_bad_max_iterations_is_an_error(emulator, flux, max_iterations):
 
 
 def test_constructor_judges_nothing():
-    AbundanceRegressor(None, snr=-1, medium="water", velocity_range=3, max_iterations=0)
+    AbundanceRegressor(
+        None, Observation(velocity_range=3), snr=-1, medium="water", max_iterations=0
+    )
 
 
 @pytest.mark.parametrize("X", [3.0, None], ids=repr)

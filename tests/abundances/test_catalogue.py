@@ -13,10 +13,11 @@ import pytest
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 from astropy.table import QTable
+from regressors import make_regressor
 from sklearn.exceptions import NotFittedError
 from specutils import Spectrum, SpectrumList
 
-from sk_payne import AbundanceRegressor, SpectrumEmulator, load
+from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator, load
 from sk_payne.abundances import FLAGS, measure_catalogue, read_catalogue
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra import SpectrumSet, as_spectra
@@ -365,7 +366,7 @@ def test_folder_of_another_run_is_an_error_that_names_the_difference(
 ):
     before = contents(expected)
     with pytest.raises(ValueError, match=named):
-        measure(AbundanceRegressor(emulator, **parameters), stars, expected, **options)
+        measure(make_regressor(emulator, **parameters), stars, expected, **options)
     assert contents(expected) == before
 
 
@@ -656,7 +657,7 @@ def test_arms_come_and_go_but_columns_stay(emulator, observe, draw_labels, tmp_p
         for pixels in (slice(0, 140), slice(120, 257))
     ]
     stars = [arms[0], [arms], arms[0], [arms]]
-    regressor = AbundanceRegressor(emulator, arm_offsets=[(-9, 9)])
+    regressor = AbundanceRegressor(emulator, Observation(arm_offsets=[(-9, 9)]))
     path = measure(regressor, stars, tmp_path / "a", chunk_size=1)
     parts = [QTable.read(part) for part in sorted(path.glob("part-*.ecsv"))]
     assert len(parts) == 4
@@ -665,7 +666,7 @@ def test_arms_come_and_go_but_columns_stay(emulator, observe, draw_labels, tmp_p
     np.testing.assert_array_equal(
         np.isfinite(table["velocity_offset_1_error"]), [False, True, False, True]
     )
-    regressor.set_params(arm_offsets=(-9, 9))
+    regressor.set_params(observation__arm_offsets=(-9, 9))
     with pytest.raises(ValueError, match=r"`arm_offsets` .* Pass \[\(-9, 9\)\] for"):
         measure(regressor, stars, tmp_path / "b")
     assert not (tmp_path / "b").exists()

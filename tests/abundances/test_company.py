@@ -7,9 +7,10 @@ from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from regressors import make_regressor
 from specutils import Spectrum
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import measure_catalogue, read_catalogue
 from sk_payne.spectra import SpectrumSet, broaden, doppler_factor
 
@@ -134,7 +135,7 @@ def assert_bits(table, expected, rows):
 def test_plain_flux_in_any_company_gives_the_same_bits(
     emulator, flux, alone, options, rows
 ):
-    regressor = AbundanceRegressor(emulator, **OPTIONS[options])
+    regressor = make_regressor(emulator, **OPTIONS[options])
     expected = alone("flux", regressor, options)
     assert_bits(of_flux(regressor, flux, rows), expected, rows)
 
@@ -145,7 +146,7 @@ def test_plain_flux_in_any_company_gives_the_same_bits(
 def test_spectra_in_any_company_give_the_same_bits(
     emulator, spectra, alone, options, rows
 ):
-    regressor = AbundanceRegressor(emulator, **OPTIONS[options])
+    regressor = make_regressor(emulator, **OPTIONS[options])
     expected = alone("spectra", regressor, options)
     assert_bits(regressor.measure([spectra[i] for i in rows]), expected, rows)
 
@@ -156,7 +157,7 @@ def test_stars_that_lack_arms_beside_others_give_the_same_bits(
     emulator, spectra, alone, rows
 ):
     regressor = AbundanceRegressor(
-        emulator, arm_offsets=(-5.0, 5.0), velocity_range=(-80, 80)
+        emulator, Observation(arm_offsets=(-5.0, 5.0), velocity_range=(-80, 80))
     )
     expected = alone("spectra", regressor, "arms")
     rows = [*rows, N_STARS - 1]
@@ -181,14 +182,14 @@ def test_catalogue_of_any_chunks_has_the_same_bits(
 @given(rows=st.lists(st.integers(0, N_STARS - 1), min_size=2, max_size=3))
 @settings(few, max_examples=2)
 def test_means_in_any_company_have_the_same_bits(emulator, spectra, alone, rows):
-    regressor = AbundanceRegressor(emulator, **OPTIONS["mean"])
+    regressor = make_regressor(emulator, **OPTIONS["mean"])
     expected = {i: regressor.measure([spectra[i]]) for i in set(rows)}
     assert_bits(regressor.measure([spectra[i] for i in rows]), expected, rows)
 
 
 @pytest.mark.parametrize("rows", [[9, 2, 0], [4, 11, 9]])
 def test_limits_in_any_company_have_the_same_bits(emulator, spectra, rows):
-    regressor = AbundanceRegressor(emulator, velocity_range=(-80, 80))
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=(-80, 80)))
     expected = {i: regressor.limits([spectra[i]], ["Fe_H"]) for i in rows}
     table = regressor.limits([spectra[i] for i in rows], ["Fe_H"])
     assert_bits(table, expected, rows)
@@ -196,7 +197,7 @@ def test_limits_in_any_company_have_the_same_bits(emulator, spectra, rows):
 
 @pytest.mark.parametrize("rows", [[9, 2], [4, 11]])
 def test_weighted_samples_in_any_company_have_the_same_bits(emulator, spectra, rows):
-    regressor = AbundanceRegressor(emulator, velocity_range=(-80, 80))
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=(-80, 80)))
     how = {"sampler": "importance", "n_draws": 50, "random_state": 2}
     together = regressor.posterior([spectra[i] for i in rows], **how)
     for place, i in enumerate(rows):
@@ -211,7 +212,7 @@ def test_star_beside_one_of_low_resolving_power_keeps_its_pixels(emulator, obser
         spectrum.meta["resolving_power"] = power
         return spectrum
 
-    regressor = AbundanceRegressor(emulator, velocity_range=(-50, 50))
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=(-50, 50)))
     sharp = emulator.resolving_power_ / 1.3
     expected = regressor.measure([star(sharp)])
     table = regressor.measure([star(2000.0), star(sharp)])
@@ -233,13 +234,13 @@ def test_resolution_matrix_of_another_star_changes_nothing(emulator, flux):
         SpectrumSet(*(v[1:2] for v in values), **how, resolution_matrix=three),
         SpectrumSet(*(v[2:] for v in values), **how, resolution_matrix=five),
     ]
-    regressor = AbundanceRegressor(emulator, velocity_range=(-50, 50))
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=(-50, 50)))
     expected = [regressor.measure(one) for one in sets]
     assert_bits(regressor.measure(SpectrumSet.concatenate(sets)), expected, rows)
 
 
 def test_combinations_of_a_star_do_not_round_as_its_company_wants(emulator, flux):
-    regressor = AbundanceRegressor(emulator, velocity_range=None)
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=None))
     how = {"combinations": {"Mg_Fe": {"Mg_H": 1 / 3, "Fe_H": -1 / 7}}}
     table = regressor.measure(flux[0], uncertainty=flux[1], **how)
     for i in range(N_STARS):
@@ -248,7 +249,7 @@ def test_combinations_of_a_star_do_not_round_as_its_company_wants(emulator, flux
 
 
 def test_stars_on_several_threads_give_the_same_bits(emulator, flux):
-    regressor = AbundanceRegressor(emulator, velocity_range=None)
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=None))
     n_threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from regressors import make_regressor
 
-from sk_payne import AbundanceRegressor
+from sk_payne import Observation
 from sk_payne.abundances import FLAGS
 
 N = 5
@@ -22,7 +23,7 @@ def regressor(emulator):
     """Give a function that makes regressors without the error of the emulator."""
 
     def make(**options):
-        return AbundanceRegressor(emulator, emulator_error=False, **options)
+        return make_regressor(emulator, Observation(emulator_error=False), **options)
 
     return make
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances._continuum import (
     ContinuumModel,
     continuum_basis,
@@ -126,9 +126,10 @@ def test_masked_runs_take_no_degrees_of_freedom(emulator, draw_labels):
         flux, ivar, wavelength=emulator.wavelength_, medium=emulator.medium
     )
     regressor = AbundanceRegressor(
-        emulator, continuum_degree=2, resolving_power="emulator"
+        emulator, Observation(continuum_degree=2, resolving_power="emulator")
     )
     table = regressor.measure(stars)
     taken = np.asarray(table["n_pixels"] - table["dof"])
     assert taken[0] == taken[1]
+    assert table["n_segments"].tolist() == [1, 1]
     np.testing.assert_allclose(table["teff"].value, labels[:, 0], atol=2.0)

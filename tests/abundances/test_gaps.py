@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
+from regressors import make_regressor
 from specutils import Spectrum
 
-from sk_payne import AbundanceRegressor, SpectrumEmulator
+from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
 from sk_payne.abundances import mock_recovery
-from sk_payne.abundances._start import resample_roughly
+from sk_payne.abundances._starts import resample_roughly
 from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.datasets import make_spectra
 from sk_payne.exceptions import WavelengthMismatchError
@@ -107,7 +108,7 @@ def test_what_lies_in_gaps_changes_nothing(arms, observe, labels):
 def test_what_lies_in_gaps_changes_nothing_in_fits_of_all_kinds(
     arms, observe, labels, how
 ):
-    regressor = AbundanceRegressor(arms, **how)
+    regressor = make_regressor(arms, **how)
     tables = [
         regressor.measure(observe(labels[:2], VELOCITIES[:2], in_gaps=level))
         for level in (0.8, 0.9)
@@ -119,7 +120,7 @@ def test_what_lies_in_gaps_changes_nothing_in_fits_of_all_kinds(
 def test_pixels_are_used_if_one_segment_holds_all_that_may_be_brought_in(
     arms, observe, labels
 ):
-    still = AbundanceRegressor(arms, velocity_range=None)
+    still = AbundanceRegressor(arms, Observation(velocity_range=None))
     stars = observe(labels[:1], [0.0])
     grid = arms.wavelength_
     wavelength = stars[0].spectral_axis.value
@@ -142,7 +143,7 @@ def test_pixel_at_the_end_of_a_segment_is_used(arms, labels):
         meta={"medium": arms.medium_, "resolving_power": arms.resolving_power_},
     )
 
-    table = AbundanceRegressor(arms, velocity_range=None).measure(star)
+    table = AbundanceRegressor(arms, Observation(velocity_range=None)).measure(star)
 
     assert table["n_pixels"][0] == len(arms.wavelength_)
 
@@ -163,7 +164,7 @@ def test_stars_that_were_observed_in_a_gap_only_are_refused_with_the_segments(
 
     first, last = arms.wavelength_[[0, 109]]
     with pytest.raises(WavelengthMismatchError, match=f"{first:.1f}-{last:.1f}, "):
-        AbundanceRegressor(arms, velocity_range=(-10, 10)).measure(star)
+        AbundanceRegressor(arms, Observation(velocity_range=(-10, 10))).measure(star)
 
 
 def test_gap_of_the_observation_alone_costs_its_pixels_only(emulator, grid, labels):
@@ -197,7 +198,9 @@ def test_gap_of_the_observation_alone_costs_its_pixels_only(emulator, grid, labe
 
 
 def test_mock_stars_of_segments_have_pulls_of_one(arms):
-    regressor = AbundanceRegressor(arms, emulator_error=False, velocity_range=(-60, 60))
+    regressor = AbundanceRegressor(
+        arms, Observation(emulator_error=False, velocity_range=(-60, 60))
+    )
 
     recovery = mock_recovery(regressor, n_stars=40, snr=100, random_state=0)
 
@@ -267,14 +270,14 @@ def with_power(emulator, *powers):
 def test_instrument_of_each_segment_is_what_it_lacks(arms, observe, labels):
     stars = observe(labels[:2], [0.0, 0.0])
     own = with_power(arms, 20_000, 20_000, 30_000, 15_000)
-    alone = AbundanceRegressor(arms, resolving_power=None)
+    alone = AbundanceRegressor(arms, Observation(resolving_power=None))
     power = np.full(len(stars[0].flux), 20_000.0)
     wavelength = stars[0].spectral_axis.value
     # changing somewhere in the gaps
     power[wavelength > arms.wavelength_[[169, 169, 170]].mean()] = 30_000
     power[wavelength > arms.wavelength_[[172, 173, 173]].mean()] = 15_000
 
-    found = AbundanceRegressor(own, resolving_power=power).measure(stars)
+    found = AbundanceRegressor(own, Observation(resolving_power=power)).measure(stars)
 
     expected = alone.measure(stars)
     for name in ("teff", "Fe_H", "Mg_H", "n_pixels"):
@@ -287,8 +290,8 @@ def test_one_resolving_power_broadens_segments_that_are_sharper(arms, observe, l
     sharper = with_power(arms, 20_000, 40_000, 20_000, 20_000)
     how = {"resolving_power": 20_000, "velocity_range": (-50, 50)}
 
-    one = AbundanceRegressor(same, **how).measure(stars)
-    other = AbundanceRegressor(sharper, **how).measure(stars)
+    one = make_regressor(same, **how).measure(stars)
+    other = make_regressor(sharper, **how).measure(stars)
 
     assert (other["n_pixels"] < one["n_pixels"]).all()
     assert (np.abs(other["chi2"] - one["chi2"]) > 1).any()
@@ -299,7 +302,7 @@ def test_resolving_power_above_that_of_one_segment_is_refused_with_both(
 ):
     own = with_power(arms, 20_000, 20_000, 20_000, 15_000)
     with pytest.raises(ValueError, match="got 20000 for a spectrum of 15000"):
-        AbundanceRegressor(own, resolving_power=20_000).measure(
+        AbundanceRegressor(own, Observation(resolving_power=20_000)).measure(
             observe(labels[:1], [0.0])
         )
 
@@ -307,14 +310,14 @@ def test_resolving_power_above_that_of_one_segment_is_refused_with_both(
 def test_resolving_power_that_is_found_needs_an_emulator_of_one(arms, observe, labels):
     own = with_power(arms, 40_000, 40_000, 40_000, 30_000)
     with pytest.raises(ValueError, match="`resolving_power` must not be a tuple"):
-        AbundanceRegressor(own, resolving_power=(10_000, 20_000)).measure(
+        AbundanceRegressor(own, Observation(resolving_power=(10_000, 20_000))).measure(
             observe(labels[:1], [0.0])
         )
 
 
 def test_mock_stars_need_an_emulator_of_one_resolving_power_for_another(arms):
     own = with_power(arms, 40_000, 40_000, 40_000, 30_000)
-    regressor = AbundanceRegressor(own, resolving_power=20_000)
+    regressor = AbundanceRegressor(own, Observation(resolving_power=20_000))
     with pytest.raises(
         ValueError, match="must be None for an emulator whose resolving"
     ):
@@ -328,12 +331,14 @@ def test_resolving_power_a_per_cent_too_high_is_taken_as_that_of_the_emulator(
     power = emulator.resolving_power_
 
     same, rounded = (
-        AbundanceRegressor(emulator, snr=100, resolving_power=given).measure(flux)
+        AbundanceRegressor(
+            emulator, Observation(resolving_power=given), snr=100
+        ).measure(flux)
         for given in (power, 1.009 * power)
     )
 
     np.testing.assert_array_equal(same["teff"].value, rounded["teff"].value)
     with pytest.raises(ValueError, match="must not be above that of the spectrum"):
-        AbundanceRegressor(emulator, snr=100, resolving_power=1.02 * power).measure(
-            flux
-        )
+        AbundanceRegressor(
+            emulator, Observation(resolving_power=1.02 * power), snr=100
+        ).measure(flux)

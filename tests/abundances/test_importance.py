@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import regressors
 import torch
 from scipy.stats import kstest, multivariate_normal, truncnorm
 from sklearn.exceptions import ConvergenceWarning
 
-from sk_payne import AbundanceRegressor
+from sk_payne import Observation
 from sk_payne.abundances import mock_recovery, recovery_table
 from sk_payne.abundances._importance import Samples, sample_by_importance
 from sk_payne.abundances._truncated import fit_box_gaussian, sample_box_gaussian
@@ -212,7 +213,9 @@ def make_regressor(emulator):
 
     def make(snr=100.0, **options):
         options = {"velocity_range": None, "estimate": "mean"} | options
-        return AbundanceRegressor(emulator, emulator_error=False, snr=snr, **options)
+        return regressors.make_regressor(
+            emulator, Observation(emulator_error=False), snr=snr, **options
+        )
 
     return make
 
@@ -291,8 +294,10 @@ def test_mean_and_interval_keep_velocity_rotation_and_continuum(
 ):
     star = observe(draw_labels(1)[0], velocity=33.0)
     options = {"vsini": (0.0, 30.0), "continuum_degree": 1, "emulator_error": False}
-    table = AbundanceRegressor(emulator, estimate="mean", **options).measure(star)
-    best = AbundanceRegressor(emulator, **options).measure(star)
+    table = regressors.make_regressor(emulator, estimate="mean", **options).measure(
+        star
+    )
+    best = regressors.make_regressor(emulator, **options).measure(star)
     error = best["radial_velocity_error"]
     assert abs(table["radial_velocity"] - best["radial_velocity"])[0] < 0.4 * error[0]
     # a width of zero is at its bound, a mean is not

@@ -6,12 +6,13 @@ import pytest
 import scipy.interpolate
 import scipy.stats
 from astropy import units as u
+from regressors import make_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.utils import Bunch
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import (
     FLAGS,
     mock_recovery,
@@ -48,7 +49,7 @@ class Watched(AbundanceRegressor):
 
 @pytest.fixture(scope="module")
 def regressor(emulator):
-    return AbundanceRegressor(emulator, velocity_range=(-100, 100))
+    return AbundanceRegressor(emulator, Observation(velocity_range=(-100, 100)))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,8 @@ def test_chi2_is_that_of_the_noise(recovery):
 
 def test_errors_hold_with_rotation_and_a_continuum_free(emulator):
     regressor = AbundanceRegressor(
-        emulator, velocity_range=(-30, 30), vsini=(0, 20), continuum_degree=1
+        emulator,
+        Observation(velocity_range=(-30, 30), vsini=(0, 20), continuum_degree=1),
     )
     recovery = mock_recovery(
         regressor, snr=300, n_stars=97, vsini=(5, 15), random_state=0
@@ -109,7 +111,7 @@ def test_errors_hold_with_rotation_and_a_continuum_free(emulator):
 
 
 def test_errors_that_are_too_small_are_found_out(emulator):
-    regressor = Boastful(emulator, velocity_range=(-100, 100))
+    regressor = Boastful(emulator, Observation(velocity_range=(-100, 100)))
     recovery = mock_recovery(regressor, snr=100, n_stars=N_STARS, random_state=0)
     table = recovery_table(recovery)
     # a Gaussian is within half of its standard deviation in 38 % of all cases
@@ -169,7 +171,7 @@ def test_bounds_of_the_regressor_are_the_box(emulator):
 
 
 def test_velocities_are_moderate_unless_said_otherwise(emulator):
-    regressor = AbundanceRegressor(emulator, velocity_range=(-50, 900))
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=(-50, 900)))
     velocity = mock_recovery(regressor, snr=50, n_stars=41, random_state=0).true[:, -1]
     assert -50 <= velocity.min() < 0
     assert 150 < velocity.max() <= 200
@@ -193,7 +195,7 @@ def test_caller_s_arrays_are_not_modified(regressor, grid):
 def test_emulator_error_does_not_count(emulator):
     one, other = (
         mock_recovery(
-            AbundanceRegressor(emulator, emulator_error=counts),
+            AbundanceRegressor(emulator, Observation(emulator_error=counts)),
             n_stars=3,
             random_state=0,
         )
@@ -211,7 +213,9 @@ def test_frozen_emulator_gives_the_same(emulator):
 
 
 def test_trained_regressor_uses_what_it_learned(grid, make_emulator):
-    regressor = AbundanceRegressor(make_emulator(max_steps=53), velocity_range=None)
+    regressor = AbundanceRegressor(
+        make_emulator(max_steps=53), Observation(velocity_range=None)
+    )
     with pytest.raises(NotFittedError):
         mock_recovery(regressor, n_stars=2)
     regressor.fit(grid.target, grid.data)
@@ -235,7 +239,7 @@ def test_emulator_of_a_data_frame_says_nothing_of_names(grid, make_emulator):
     frame = pd.DataFrame(grid.data, columns=grid.label_names)
     emulator = make_emulator(label_names=None, max_steps=3)
     emulator.fit(frame, grid.target)
-    regressor = AbundanceRegressor(emulator, velocity_range=None)
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=None))
     found = mock_recovery(regressor, snr=100, n_stars=3, random_state=0)
     assert found.label_names == grid.label_names
 
@@ -243,7 +247,7 @@ def test_emulator_of_a_data_frame_says_nothing_of_names(grid, make_emulator):
 def test_one_label_without_second_axis(grid, make_emulator):
     regressor = AbundanceRegressor(
         make_emulator(max_steps=53, label_names=["teff"], label_units=["K"]),
-        velocity_range=None,
+        Observation(velocity_range=None),
     ).fit(grid.target, grid.data[:, 0])
     recovery = mock_recovery(regressor, snr=100, n_stars=5, random_state=0)
     assert recovery.measured.shape == (1, 5, 1)
@@ -254,7 +258,7 @@ def test_one_label_without_second_axis(grid, make_emulator):
 
 def seen(emulator, labels, *, snr=1e9, parameters=None, **options):
     """Give the spectra that are measured, nearly without noise."""
-    regressor = Watched(emulator, **(parameters or {}))
+    regressor = make_regressor(emulator, cls=Watched, **(parameters or {}))
     mock_recovery(regressor, labels, snr=snr, random_state=0, **options)
     return Watched.seen
 
@@ -293,7 +297,9 @@ def test_spectra_of_an_emulator_that_takes_wavelengths_are_what_it_says(
 
 @pytest.mark.parametrize("arch", ["convolutional", "transformer"])
 def test_nothing_but_noise_is_left_of_other_architectures(emulators, arch):
-    regressor = AbundanceRegressor(emulators[arch], velocity_range=(-30, 30))
+    regressor = AbundanceRegressor(
+        emulators[arch], Observation(velocity_range=(-30, 30))
+    )
     recovery = mock_recovery(regressor, snr=1000, n_stars=23, random_state=0)
     chi2, dof = recovery.chi2.sum(), recovery.dof.sum()
     assert abs(chi2 - dof) < FAR * np.sqrt(2 * dof)

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from regressors import model_of
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from sk_payne.abundances._inverted import Trained, as_inverted
-from sk_payne.abundances._models import PredictModel
+from sk_payne.abundances._fitted_emulator import TrainingRecord, as_fitted_emulator
+from sk_payne.abundances._predict_model import PredictModel
 from sk_payne.spectra import doppler_factor
 
 ARCHS = ["payne", "convolutional", "transformer"]
@@ -31,7 +32,7 @@ def wavelength():
 
 def in_double(emulator):
     """View whose derivatives are of double precision, too."""
-    inverted = as_inverted(emulator)
+    inverted = as_fitted_emulator(emulator)
     return replace(inverted, single=inverted.source)
 
 
@@ -58,8 +59,8 @@ def assert_close_to_scale(actual, expected, tolerance):
 @pytest.mark.parametrize("arch", ARCHS)
 def test_flux_on_the_own_grid_is_that_of_predict(emulators, parameters, arch):
     emulator = emulators[arch]
-    inverted = as_inverted(emulator)
-    flux = inverted.model().flux(None, parameters)
+    inverted = as_fitted_emulator(emulator)
+    flux = model_of(inverted).flux(None, parameters)
     labels = inverted.center + inverted.half_width * parameters.numpy()
     np.testing.assert_allclose(flux.numpy(), emulator.predict(labels), rtol=1e-12)
 
@@ -70,12 +71,12 @@ def test_flux_at_wavelengths_is_that_of_predict(
     emulators, parameters, wavelength, arch, with_velocity
 ):
     emulator = emulators[arch]
-    inverted = as_inverted(emulator)
+    inverted = as_fitted_emulator(emulator)
     velocity = np.array([-17.0, 0.0, 31.0]) if with_velocity else np.zeros(N_STARS)
     given = parameters
     if with_velocity:
         given = torch.hstack([parameters, torch.from_numpy(velocity)[:, None]])
-    model = inverted.model(wavelength, with_velocity=with_velocity)
+    model = model_of(inverted, wavelength, with_velocity=with_velocity)
     flux = model.flux(torch.arange(N_STARS), given).numpy()
     labels = inverted.center + inverted.half_width * parameters.numpy()
     for i in range(N_STARS):
@@ -86,7 +87,7 @@ def test_flux_at_wavelengths_is_that_of_predict(
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_derivatives_on_the_own_grid_equal_differences(emulators, parameters, arch):
-    model = in_double(emulators[arch]).model()
+    model = model_of(in_double(emulators[arch]))
     flux, jacobian = model.linearize(torch.arange(N_STARS), parameters)
     torch.testing.assert_close(flux, model.flux(None, parameters))
     # truncation (1e-4)**2 times third derivatives of order ten
@@ -97,7 +98,7 @@ def test_derivatives_on_the_own_grid_equal_differences(emulators, parameters, ar
 def test_derivatives_at_wavelengths_equal_differences(
     emulators, parameters, wavelength, arch
 ):
-    model = in_double(emulators[arch]).model(wavelength)
+    model = model_of(in_double(emulators[arch]), wavelength)
     flux, jacobian = model.linearize(torch.arange(N_STARS), parameters)
     torch.testing.assert_close(flux, model.flux(torch.arange(N_STARS), parameters))
     assert_close_to_scale(jacobian, by_differences(model, parameters, [1e-4] * 3), 1e-6)
@@ -109,7 +110,7 @@ def test_derivatives_by_labels_and_velocity_equal_differences(
     emulators, parameters, wavelength, arch, velocity
 ):
     observed = wavelength * doppler_factor(velocity)
-    model = in_double(emulators[arch]).model(observed, with_velocity=True)
+    model = model_of(in_double(emulators[arch]), observed, with_velocity=True)
     given = torch.hstack([parameters, torch.full((N_STARS, 1), velocity).double()])
     flux, jacobian = model.linearize(torch.arange(N_STARS), given)
     assert jacobian.shape == (N_STARS, 4, 61)
@@ -126,16 +127,12 @@ def test_derivatives_of_single_precision_are_nearly_those_of_double(
 ):
     given = torch.hstack([parameters, torch.full((N_STARS, 1), 11.0).double()])
     rows = torch.arange(N_STARS)
-    _, single = (
-        as_inverted(emulators[arch])
-        .model(wavelength, with_velocity=True)
-        .linearize(rows, given)
-    )
-    _, double = (
-        in_double(emulators[arch])
-        .model(wavelength, with_velocity=True)
-        .linearize(rows, given)
-    )
+    _, single = model_of(
+        as_fitted_emulator(emulators[arch]), wavelength, with_velocity=True
+    ).linearize(rows, given)
+    _, double = model_of(
+        in_double(emulators[arch]), wavelength, with_velocity=True
+    ).linearize(rows, given)
     assert single.dtype == torch.float32
     assert_close_to_scale(single.double(), double, 2e-5)
 
@@ -144,7 +141,7 @@ def test_derivatives_of_single_precision_are_nearly_those_of_double(
 def test_rows_choose_the_wavelengths_of_the_stars(
     emulators, parameters, wavelength, arch
 ):
-    model = as_inverted(emulators[arch]).model(wavelength)
+    model = model_of(as_fitted_emulator(emulators[arch]), wavelength)
     every = model.linearize(torch.arange(N_STARS), parameters)
     some = model.linearize(torch.tensor([2, 0]), parameters[[2, 0]])
     for all_stars, two_stars in zip(every, some, strict=True):
@@ -154,7 +151,7 @@ def test_rows_choose_the_wavelengths_of_the_stars(
 @pytest.mark.parametrize("arch", ARCHS)
 def test_pixels_beyond_the_emulator_are_finite(emulators, parameters, arch):
     outside = torch.linspace(4400, 4620, 61).double().expand(N_STARS, -1)
-    model = as_inverted(emulators[arch]).model(outside, with_velocity=True)
+    model = model_of(as_fitted_emulator(emulators[arch]), outside, with_velocity=True)
     given = torch.hstack([parameters, torch.zeros(N_STARS, 1).double()])
     for part in model.linearize(torch.arange(N_STARS), given):
         assert torch.isfinite(part).all()
@@ -175,8 +172,8 @@ class Foreign(RegressorMixin, BaseEstimator):
 
 def test_numerical_derivatives_agree_with_exact_ones(emulator, parameters):
     bounds = np.stack([emulator.label_low_, emulator.label_high_], axis=1)
-    exact = in_double(emulator).model()
-    numerical = as_inverted(Foreign(emulator), bounds).model()
+    exact = model_of(in_double(emulator))
+    numerical = model_of(as_fitted_emulator(Foreign(emulator), bounds))
     assert isinstance(numerical, PredictModel)
     rows = torch.arange(N_STARS)
     for ours, theirs in zip(
@@ -196,7 +193,9 @@ def test_numerical_derivatives_never_look_outside_the_box(emulator):
             return super().predict(X)
 
     low, high = emulator.label_low_, emulator.label_high_
-    model = as_inverted(Watched(emulator), np.stack([low, high], axis=1)).model()
+    model = model_of(
+        as_fitted_emulator(Watched(emulator), np.stack([low, high], axis=1))
+    )
     corners = torch.tensor([[-1.0, 1.0, -1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
     flux, _ = model.linearize(None, corners)
     assert flux.shape == (2, 257)
@@ -208,16 +207,18 @@ def test_numerical_derivatives_never_look_outside_the_box(emulator):
 
 def test_foreign_regressor_is_asked_for_its_number_of_pixels(emulator):
     bounds = np.stack([emulator.label_low_, emulator.label_high_], axis=1)
-    assert as_inverted(Foreign(emulator), bounds).n_pixels == 257
+    assert as_fitted_emulator(Foreign(emulator), bounds).n_pixels == 257
 
 
 def test_own_bounds_replace_those_of_the_emulator_or_the_training_set(emulator):
     bounds = np.array([[4500.0, 5000.0], [-1.0, 0.0], [-0.5, 0.5]])
     for source in (emulator, Foreign(emulator)):
-        inverted = as_inverted(source, bounds, trained=Trained(bounds + 1))
+        inverted = as_fitted_emulator(
+            source, bounds, trained=TrainingRecord(bounds + 1)
+        )
         np.testing.assert_array_equal(inverted.low, bounds[:, 0])
         np.testing.assert_array_equal(inverted.high, bounds[:, 1])
-    inverted = as_inverted(emulator, trained=Trained(bounds))
+    inverted = as_fitted_emulator(emulator, trained=TrainingRecord(bounds))
     np.testing.assert_array_equal(inverted.low, emulator.label_low_)
-    inverted = as_inverted(Foreign(emulator), trained=Trained(bounds))
+    inverted = as_fitted_emulator(Foreign(emulator), trained=TrainingRecord(bounds))
     np.testing.assert_array_equal(inverted.low, bounds[:, 0])

@@ -7,14 +7,15 @@ import pytest
 import torch
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
+from regressors import make_regressor, model_of
 from scipy.optimize import least_squares
 from specutils import Spectrum
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import FLAGS
+from sk_payne.abundances._broadening import Broadening
 from sk_payne.abundances._continuum import ContinuumModel, continuum_basis
-from sk_payne.abundances._inverted import as_inverted
-from sk_payne.abundances._observation import Broadening
+from sk_payne.abundances._fitted_emulator import as_fitted_emulator
 from sk_payne.datasets import make_spectra
 from sk_payne.spectra import broaden, doppler_factor
 
@@ -89,12 +90,12 @@ def sloping(wavelength):
 
 @pytest.mark.parametrize("arch", ["payne", "convolutional", "transformer"])
 def test_derivatives_are_those_of_differences(emulators, arch):
-    inverted = as_inverted(emulators[arch])
+    inverted = as_fitted_emulator(emulators[arch])
     inverted = replace(inverted, single=inverted.source)  # double precision
     limits = {"vsini": (0.0, 60.0), "vmac": (0.0, 20.0)}
     broadening = Broadening.from_limits(inverted.wavelength, limits, 0.6)
     wavelength = torch.from_numpy(inverted.wavelength[30:-30]).expand(2, -1)
-    model = inverted.model(wavelength, with_velocity=True, broadening=broadening)
+    model = model_of(inverted, wavelength, with_velocity=True, broadening=broadening)
     flux = torch.full(wavelength.shape, 1.7, dtype=torch.float64)
     basis = continuum_basis(wavelength.numpy(), np.ones(wavelength.shape), 2)
     parameters = torch.tensor(
@@ -123,7 +124,9 @@ def test_derivatives_are_those_of_differences(emulators, arch):
 @pytest.mark.parametrize("vsini", [4.0, 25.0, 90.0])
 def test_fast_rotators_are_measured(emulator, observed, vsini):
     star = observed(velocity=37.0, vsini=vsini)
-    regressor = AbundanceRegressor(emulator, vsini=(0, 120), emulator_error=False)
+    regressor = AbundanceRegressor(
+        emulator, Observation(vsini=(0, 120), emulator_error=False)
+    )
     row = regressor.measure(star)[0]
     assert row["converged"]
     assert row["vsini"].value == pytest.approx(vsini, abs=0.02)
@@ -134,7 +137,7 @@ def test_fast_rotators_are_measured(emulator, observed, vsini):
 
 def test_known_broadening_is_not_fitted(emulator, observed):
     star = observed(vsini=20.0, vmac=6.0)
-    regressor = AbundanceRegressor(emulator, vsini=20.0, vmac=6.0)
+    regressor = AbundanceRegressor(emulator, Observation(vsini=20.0, vmac=6.0))
     table = regressor.measure(star)
     assert "vsini" not in table.colnames
     assert table["chi2"][0] < 1e-3
@@ -151,12 +154,13 @@ def test_lower_resolving_power_is_allowed_for(emulator, observed, vsini):
     own = emulator.resolving_power_
     star = observed(resolving_power=0.6 * own, already=own, vsini=np.max(vsini) / 2)
     regressor = AbundanceRegressor(
-        emulator, resolving_power=0.6 * own, vsini=vsini, emulator_error=False
+        emulator,
+        Observation(resolving_power=0.6 * own, vsini=vsini, emulator_error=False),
     )
     row = regressor.measure(star)[0]
     assert row["chi2"] < 0.05
     assert row["teff"].value == pytest.approx(LABELS[0], abs=1)
-    blind = AbundanceRegressor(emulator, vsini=vsini, emulator_error=False)
+    blind = AbundanceRegressor(emulator, Observation(vsini=vsini, emulator_error=False))
     assert blind.measure(star)["chi2"][0] > 5
 
 
@@ -164,41 +168,45 @@ def test_own_resolving_power_changes_nothing(emulator, observed):
     star = observed(noise=1.0)
     regressor = AbundanceRegressor(emulator)
     expected = regressor.predict(star)
-    regressor.set_params(resolving_power=emulator.resolving_power_)
+    regressor.set_params(observation__resolving_power=emulator.resolving_power_)
     np.testing.assert_array_equal(regressor.predict(star), expected)
 
 
 def test_resolving_power_of_the_emulator_must_be_known(make_emulator, grid, observed):
     emulator = make_emulator(resolving_power=None, max_steps=3)
     emulator.fit(grid.data, grid.target)
-    regressor = AbundanceRegressor(emulator, resolving_power=1e4)
+    regressor = AbundanceRegressor(emulator, Observation(resolving_power=1e4))
     with pytest.raises(ValueError, match="emulator that does not know its own; got"):
         regressor.predict(observed())
 
 
 def test_macroturbulence_is_found(emulator, observed):
     star = observed(vmac=15.0)
-    regressor = AbundanceRegressor(emulator, vmac=(0, 50), emulator_error=False)
+    regressor = AbundanceRegressor(
+        emulator, Observation(vmac=(0, 50), emulator_error=False)
+    )
     row = regressor.measure(star)[0]
     assert row["vmac"].value == pytest.approx(15, abs=0.05)
     assert row["vmac_error"].value > 0
 
 
 def test_star_that_does_not_rotate_is_at_the_edge(emulator, observed):
-    row = AbundanceRegressor(emulator, vsini=(0, 100)).measure(observed())[0]
+    row = AbundanceRegressor(emulator, Observation(vsini=(0, 100))).measure(observed())[
+        0
+    ]
     assert row["converged"]
     assert row["vsini"].value < 3
     star = observed(vsini=30.0)
-    row = AbundanceRegressor(emulator, vsini=(0, 10)).measure(star)[0]
+    row = AbundanceRegressor(emulator, Observation(vsini=(0, 10))).measure(star)[0]
     assert row["flags"] & FLAGS["WIDTH_AT_EDGE"][0]
     assert row["vsini"].value == 10
 
 
 def test_pixels_that_rotation_brings_in_from_outside_are_not_used(emulator, observed):
     star = observed(pixels=slice(None))
-    regressor = AbundanceRegressor(emulator, velocity_range=None)
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=None))
     n_all = regressor.measure(star)["n_pixels"][0]
-    regressor.set_params(vsini=50.0)
+    regressor.set_params(observation__vsini=50.0)
     wavelength = emulator.wavelength_
     lost = (wavelength < wavelength[0] * doppler_factor(50.0)) | (
         wavelength > wavelength[-1] / doppler_factor(50.0)
@@ -209,7 +217,9 @@ def test_pixels_that_rotation_brings_in_from_outside_are_not_used(emulator, obse
 def test_arrays_are_broadened_too(emulator):
     flux = broaden(emulator.predict([LABELS]), emulator.wavelength_, vsini=30.0)
     regressor = AbundanceRegressor(
-        emulator, snr=200, velocity_range=None, vsini=(0, 100), emulator_error=False
+        emulator,
+        Observation(velocity_range=None, vsini=(0, 100), emulator_error=False),
+        snr=200,
     )
     row = regressor.measure(flux)[0]
     assert row["vsini"].value == pytest.approx(30, abs=0.05)
@@ -222,7 +232,7 @@ def test_arrays_are_broadened_too(emulator):
 def test_unnormalised_flux_is_measured(emulator, observed, velocity):
     star = observed(velocity=velocity, scale=sloping(emulator.wavelength_), vsini=12.0)
     regressor = AbundanceRegressor(
-        emulator, continuum_degree=2, vsini=(0, 60), emulator_error=False
+        emulator, Observation(continuum_degree=2, vsini=(0, 60), emulator_error=False)
     )
     row = regressor.measure(star)[0]
     assert row["chi2"] < 0.01
@@ -233,7 +243,7 @@ def test_unnormalised_flux_is_measured(emulator, observed, velocity):
 
 def test_negative_continuum_is_flagged(emulator, observed):
     star = observed()
-    regressor = AbundanceRegressor(emulator, continuum_degree=1)
+    regressor = AbundanceRegressor(emulator, Observation(continuum_degree=1))
     turned = star.multiply(-1 * u.dimensionless_unscaled)
     turned.meta.update(star.meta)
     table = regressor.measure([star, turned])
@@ -247,7 +257,9 @@ def test_segments_have_continua_of_their_own(emulator, observed):
     scale = np.where(np.arange(len(wavelength)) < middle, 5.0, 0.02)
     pixels = np.r_[20 : middle - 20, middle + 20 : len(wavelength) - 20]
     star = observed(scale=scale, pixels=pixels)
-    regressor = AbundanceRegressor(emulator, continuum_degree=0, emulator_error=False)
+    regressor = AbundanceRegressor(
+        emulator, Observation(continuum_degree=0, emulator_error=False)
+    )
     row = regressor.measure(star)[0]
     assert row["teff"].value == pytest.approx(LABELS[0], abs=0.5)
     assert row["dof"] == row["n_pixels"] - 4 - 2
@@ -258,7 +270,9 @@ def test_model_is_the_flux_of_the_fit(emulator, observed):
     mask = np.zeros(len(star.flux), dtype=bool)
     mask[40:50] = True
     star.mask = mask
-    regressor = AbundanceRegressor(emulator, continuum_degree=2, vsini=(0, 60))
+    regressor = AbundanceRegressor(
+        emulator, Observation(continuum_degree=2, vsini=(0, 60))
+    )
     table, model = regressor.measure(star, return_model=True)
     used = np.isfinite(model[0])
     assert used.sum() == table["n_pixels"][0]
@@ -269,7 +283,8 @@ def test_model_is_the_flux_of_the_fit(emulator, observed):
 def test_covariance_is_that_of_a_fit_of_everything_at_once(emulator, observed):
     star = observed(scale=sloping(emulator.wavelength_), noise=1.0, seed=3)
     regressor = AbundanceRegressor(
-        emulator, continuum_degree=2, velocity_range=None, emulator_error=False
+        emulator,
+        Observation(continuum_degree=2, velocity_range=None, emulator_error=False),
     )
     labels, covariance = regressor.predict(star, return_cov=True)
     module = emulator.to_torch(dtype=torch.float64)
@@ -299,7 +314,7 @@ def test_emulator_error_is_in_units_of_the_continuum(emulator, observed):
     bright = observed(scale=1000.0)
     for star in (plain, bright):
         star.uncertainty = StdDevUncertainty(star.uncertainty.array * 1e-3)
-    regressor = AbundanceRegressor(emulator, continuum_degree=1)
+    regressor = AbundanceRegressor(emulator, Observation(continuum_degree=1))
     errors = [regressor.predict(star, return_std=True)[1] for star in (plain, bright)]
     np.testing.assert_allclose(errors[0], errors[1], rtol=1e-3)
 
@@ -325,7 +340,7 @@ def test_pulls_are_unbiased_and_as_wide_as_they_should_be(wide, observed):
         for i, (t, v, w) in enumerate(zip(truth, velocity, vsini, strict=True))
     ]
     regressor = AbundanceRegressor(
-        emulator, continuum_degree=2, vsini=(0, 80), emulator_error=False
+        emulator, Observation(continuum_degree=2, vsini=(0, 80), emulator_error=False)
     )
     table = regressor.measure(stars)
     expected = dict(zip(emulator.label_names_, truth.T, strict=True))
@@ -345,7 +360,9 @@ def test_star_is_the_same_in_any_batch(emulator, observed, degree):
         observed(vsini=v, velocity=2 * v, noise=1.0, seed=i, pixels=slice(20, -20 - i))
         for i, v in enumerate([5.0, 20.0, 40.0])
     ]
-    regressor = AbundanceRegressor(emulator, vsini=(0, 80), continuum_degree=degree)
+    regressor = AbundanceRegressor(
+        emulator, Observation(vsini=(0, 80), continuum_degree=degree)
+    )
     together = regressor.predict(stars)
     for star, expected in zip(stars, together, strict=True):
         np.testing.assert_allclose(regressor.predict(star)[0], expected, rtol=1e-7)
@@ -384,7 +401,7 @@ def test_star_is_the_same_in_any_batch(emulator, observed, degree):
 )
 def test_bad_arguments_are_named(emulator, observed, changes, message):
     with pytest.raises(ValueError, match=message):
-        AbundanceRegressor(emulator, **changes).predict(observed())
+        make_regressor(emulator, **changes).predict(observed())
 
 
 @pytest.mark.parametrize("changes", [{"vsini": 3.0}, {"continuum_degree": 1}])
@@ -392,4 +409,4 @@ def test_emulator_without_wavelengths_cannot_be_broadened(make_emulator, grid, c
     emulator = make_emulator(wavelength=None, medium=None, max_steps=3)
     emulator.fit(grid.data, grid.target)
     with pytest.raises(ValueError, match="for an emulator without wavelengths"):
-        AbundanceRegressor(emulator, snr=100, **changes).predict(grid.target[:2])
+        make_regressor(emulator, snr=100, **changes).predict(grid.target[:2])

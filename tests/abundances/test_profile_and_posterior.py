@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 import pytest
+import regressors
 from scipy.stats import binom, multivariate_normal, norm
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.spectra import SpectrumSet, doppler_factor
 
 NAMES = ("teff", "Fe_H", "Mg_H")
@@ -18,7 +19,9 @@ def make_regressor(emulator):
 
     def make(**options):
         options = {"velocity_range": None, "snr": 100.0} | options
-        return AbundanceRegressor(emulator, emulator_error=False, **options)
+        return regressors.make_regressor(
+            emulator, Observation(emulator_error=False), **options
+        )
 
     return make
 
@@ -101,10 +104,12 @@ def test_limits_allow_for_velocity_width_and_continuum(emulator, draw_labels):
     )
     regressor = AbundanceRegressor(
         emulator,
-        emulator_error=False,
-        vsini=(0.0, 30.0),
-        continuum_degree=1,
-        resolving_power="emulator",
+        Observation(
+            emulator_error=False,
+            vsini=(0.0, 30.0),
+            continuum_degree=1,
+            resolving_power="emulator",
+        ),
     )
     table = regressor.limits(spectra, ["Fe_H", "vsini"])
     found = regressor.measure(spectra)
@@ -243,7 +248,9 @@ def test_posterior_has_the_velocity_and_is_profiled_over_the_continuum(
     emulator, draw_labels, observe
 ):
     star = observe(draw_labels(1)[0], velocity=33.0)
-    regressor = AbundanceRegressor(emulator, emulator_error=False, continuum_degree=1)
+    regressor = AbundanceRegressor(
+        emulator, Observation(emulator_error=False, continuum_degree=1)
+    )
     table = regressor.measure(star)
     posterior = regressor.posterior(star, n_steps=1000, n_draws=1000, random_state=0)
     assert posterior.label_names == [*NAMES, "radial_velocity"]

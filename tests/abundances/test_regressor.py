@@ -8,6 +8,7 @@ import scipy.optimize
 import sklearn
 from astropy import units as u
 from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertainty
+from regressors import make_regressor
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -19,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from specutils import Spectrum, SpectrumCollection, SpectrumList
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import FLAGS
 from sk_payne.datasets import make_spectra
 from sk_payne.spectra import SpectrumSet, convert_medium, doppler_factor
@@ -307,7 +308,7 @@ def test_bad_pixels_of_an_array_are_ignored(emulator, labels, how):
     mask = np.zeros(flux.shape, dtype=bool)
     mask[1, BAD] = True
     spoiled = np.where(mask, 7.0, flux)
-    regressor = AbundanceRegressor(emulator, snr=100, velocity_range=None)
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=None), snr=100)
     if how == "mask=":
         table = regressor.measure(spoiled, mask=mask)
     elif how == "NaN":
@@ -406,7 +407,9 @@ def test_velocity_and_labels_are_recovered_by_every_architecture(
     truth = draw_labels(3, seed=5)
     shifted = emulator.wavelength_ * doppler_factor(velocity)
     stars = [spectrum(row, shifted) for row in emulator.predict(truth)]
-    table = AbundanceRegressor(emulator, emulator_error=False).measure(stars)
+    table = AbundanceRegressor(emulator, Observation(emulator_error=False)).measure(
+        stars
+    )
     assert table["converged"].all()
     # noiseless, and interpolated at its own nodes: 1e-3 sigma
     np.testing.assert_allclose(
@@ -428,7 +431,7 @@ def test_stars_at_rest_are_measured_without_velocity(
     flux = emulator.predict(truth)
     stars = flux if kind == "array" else as_list(flux, emulator.wavelength_)
     regressor = AbundanceRegressor(
-        emulator, snr=100, velocity_range=None, emulator_error=False
+        emulator, Observation(velocity_range=None, emulator_error=False), snr=100
     )
     table = regressor.measure(stars)
     assert "radial_velocity" not in table.colnames
@@ -439,10 +442,14 @@ def test_stars_at_rest_are_measured_without_velocity(
 @pytest.mark.parametrize("edge", [1.0, 5.0])
 def test_velocity_at_the_edge_of_its_range_is_flagged(emulator, observe, labels, edge):
     star = observe(labels[0], velocity=8.0)
-    table = AbundanceRegressor(emulator, velocity_range=(-edge, edge)).measure(star)
+    table = AbundanceRegressor(
+        emulator, Observation(velocity_range=(-edge, edge))
+    ).measure(star)
     assert table["flags"][0] & FLAGS["VELOCITY_AT_EDGE"][0]
     assert table["radial_velocity"].value[0] == edge
-    table = AbundanceRegressor(emulator, velocity_range=(-20.0, 20.0)).measure(star)
+    table = AbundanceRegressor(
+        emulator, Observation(velocity_range=(-20.0, 20.0))
+    ).measure(star)
     assert not table["flags"][0] & FLAGS["VELOCITY_AT_EDGE"][0]
     assert table["radial_velocity"].value[0] == pytest.approx(8.0, abs=1.0)
 
@@ -479,7 +486,7 @@ def many(emulator, draw_labels):
         medium="air",
     )
     regressor = AbundanceRegressor(
-        emulator, emulator_error=False, resolving_power="emulator"
+        emulator, Observation(emulator_error=False, resolving_power="emulator")
     )
     return regressor.measure(stars), truth
 
@@ -523,7 +530,7 @@ def test_covariance_describes_the_scatter(emulator, draw_labels):
     truth = np.tile(draw_labels(1, seed=9), (797, 1))
     flux = emulator.predict(truth)
     flux += np.random.default_rng(10).normal(scale=0.01, size=flux.shape)
-    regressor = AbundanceRegressor(emulator, snr=100, emulator_error=False)
+    regressor = AbundanceRegressor(emulator, Observation(emulator_error=False), snr=100)
     found, covariance = regressor.predict(flux, return_cov=True)
     expected = covariance.mean(axis=0)
     scale = np.sqrt(np.diagonal(expected))
@@ -540,7 +547,9 @@ def test_result_is_that_of_curve_fit(emulator, observe, labels):
         observe(row, velocity=17.0, pixels=slice(23, 233), seed=i)
         for i, row in enumerate(labels)
     ]
-    table = AbundanceRegressor(emulator, emulator_error=False).measure(stars)
+    table = AbundanceRegressor(emulator, Observation(emulator_error=False)).measure(
+        stars
+    )
     assert (table["n_pixels"] == 210).all()
 
     def model(wavelength, *p):
@@ -580,12 +589,14 @@ def test_star_is_the_same_in_any_batch(emulator, stars, expected):
 
 
 def test_small_blocks_of_stars_give_the_same(emulator, stars, expected, monkeypatch):
-    monkeypatch.setattr("sk_payne.abundances._fitting._MEMORY", 2 * 257 * 4)
+    monkeypatch.setattr("sk_payne.abundances._measure._MEMORY", 2 * 257 * 4)
     assert_same(AbundanceRegressor(emulator).measure(stars), expected)
 
 
 def test_emulator_error_widens_errors(emulator, stars, expected):
-    without = AbundanceRegressor(emulator, emulator_error=False).measure(stars)
+    without = AbundanceRegressor(emulator, Observation(emulator_error=False)).measure(
+        stars
+    )
     assert (errors_of(expected) > errors_of(without)).all()
     assert (expected["chi2"] < without["chi2"]).all()
     # held-out rms is far below the noise of 0.01
@@ -596,8 +607,8 @@ def test_emulator_error_adds_in_quadrature(emulator, labels):
     flux = emulator.predict(labels)
     by_hand = np.hypot(0.01, emulator.held_out_rms_)
     arguments = {"velocity_range": None}
-    inside = AbundanceRegressor(emulator, **arguments)
-    outside = AbundanceRegressor(emulator, emulator_error=False, **arguments)
+    inside = make_regressor(emulator, **arguments)
+    outside = make_regressor(emulator, Observation(emulator_error=False), **arguments)
     np.testing.assert_allclose(
         errors_of(inside.measure(flux, uncertainty=0.01)),
         errors_of(outside.measure(flux, uncertainty=by_hand)),
@@ -611,7 +622,9 @@ def test_emulator_without_held_out_spectra_is_taken_as_exact(grid, make_emulator
     )
     flux = emulator.predict(grid.data[:3])
     tables = [
-        AbundanceRegressor(emulator, snr=100, emulator_error=error).measure(flux)
+        AbundanceRegressor(
+            emulator, Observation(emulator_error=error), snr=100
+        ).measure(flux)
         for error in (False, True)
     ]
     assert_same(*tables, tolerance=1e-12)
@@ -867,7 +880,7 @@ def test_grid_search_over_the_emulator(quick, grid, training_stars, name, values
 
 def test_parameters_of_the_emulator_are_reached(quick):
     regressor = AbundanceRegressor(clone(quick), snr=100)
-    regressor.set_params(emulator__max_steps=7, velocity_range=None)
+    regressor.set_params(emulator__max_steps=7, observation__velocity_range=None)
     assert regressor.emulator.max_steps == 7
     assert regressor.get_params()["emulator__arch"] == "payne"
 

@@ -6,14 +6,22 @@ from astropy import units as u
 from astropy.table import QTable
 
 from sk_payne.abundances import FLAGS
-from sk_payne.abundances._results import Measurements, make_table, set_flags
+from sk_payne.abundances._flags import set_flags
+from sk_payne.abundances._parameters import Parameter, Parameters
+from sk_payne.abundances._results import Measurements
+from sk_payne.abundances._table import make_table
 
-LOW, HIGH = np.array([4000.0, -2.0]), np.array([6000.0, 1.0])
+LABELS = [
+    Parameter("teff", "K", 4000.0, 6000.0, flag="LABEL_AT_EDGE"),
+    Parameter("Fe_H", "dex", -2.0, 1.0, flag="LABEL_AT_EDGE"),
+]
+VELOCITY = Parameter("radial_velocity", "km / s", -9, 99, flag="VELOCITY_AT_EDGE")
+AT_REST, MOVING = Parameters(LABELS, 2), Parameters([*LABELS, VELOCITY], 2)
 
 
 def good_results(n=3, *, with_velocity=True):
     """Results of stars to whom nothing happened."""
-    results = Measurements.empty(n, 2, ["radial_velocity"] * with_velocity)
+    results = Measurements.empty(n, MOVING if with_velocity else AT_REST)
     results.covariance[:] = 0
     results.labels[:] = [5000.0, -0.3]
     results.label_covariance[:] = [[400.0, 0.2], [0.2, 0.01]]
@@ -28,7 +36,7 @@ def good_results(n=3, *, with_velocity=True):
 
 
 def flags_of(results):
-    set_flags(results, low=LOW, high=HIGH)
+    set_flags(results, MOVING)
     return [
         {name for name, (bit, _) in FLAGS.items() if flag & bit}
         for flag in results.flags
@@ -48,7 +56,7 @@ def test_good_star_has_no_flag():
 
 
 def _no_data(results):
-    empty = Measurements.empty(3, 2, ["radial_velocity"])
+    empty = Measurements.empty(3, MOVING)
     for name, values in vars(results).items():
         if isinstance(values, np.ndarray):
             values[1] = getattr(empty, name)[1]
@@ -61,14 +69,19 @@ def _few_pixels(results):
 
 def _not_converged(results):
     results.converged[1] = False
+    results.expected_fall[1] = 0.02
 
 
-def _at_low_edge(results):
-    results.labels[1, 0] = 4000.0 + 1e-9
+def _label_at_edge(results):
+    results.at_edge[1, 1] = True
 
 
-def _at_high_edge(results):
-    results.labels[1, 1] = 1.0 - 1e-12
+def _velocity_at_edge(results):
+    results.at_edge[1, 2] = True
+
+
+def _too_good(results):
+    results.chi2[1] = 40.0
 
 
 def _unconstrained(results):
@@ -94,8 +107,9 @@ def _bad_continuum(results):
         (_no_data, {"NO_DATA", "FEW_PIXELS", "NOT_CONVERGED"}),
         (_few_pixels, {"FEW_PIXELS"}),
         (_not_converged, {"NOT_CONVERGED"}),
-        (_at_low_edge, {"LABEL_AT_EDGE"}),
-        (_at_high_edge, {"LABEL_AT_EDGE"}),
+        (_label_at_edge, {"LABEL_AT_EDGE"}),
+        (_velocity_at_edge, {"VELOCITY_AT_EDGE"}),
+        (_too_good, {"LOW_CHI2"}),
         (_unconstrained, {"UNCONSTRAINED"}),
         (_blind, {"UNCONSTRAINED"}),
         (_bad_fit, {"BAD_FIT"}),
@@ -107,29 +121,33 @@ def test_flag_is_set_for_its_star_only(spoil, expected):
     assert flags_of(results) == [set(), expected, set()]
 
 
-def test_flag_of_a_width_is_that_of_the_fit():
+def test_labels_are_named_that_are_at_an_edge_or_not_constrained():
     results = good_results()
-    results.nuisances = ["vsini"]
-    results.at_edge[[0, 2]] = True
-    found = flags_of(results)
-    assert found == [{"WIDTH_AT_EDGE"}, set(), {"WIDTH_AT_EDGE"}]
+    _label_at_edge(results)
+    _unconstrained(results)
+    results.at_edge[2, 0] = True
+    table = make_table(results, MOVING)
+    assert table["label_flags"].tolist() == [
+        "-",
+        "Fe_H: edge, unconstrained",
+        "teff: edge",
+    ]
 
 
-def test_flag_of_the_velocity_is_that_of_the_fit():
-    results = good_results()
-    results.at_edge[[0, 2]] = True
-    found = flags_of(results)
-    assert found == [{"VELOCITY_AT_EDGE"}, set(), {"VELOCITY_AT_EDGE"}]
+def test_parameter_with_an_unknown_flag_is_refused():
+    with pytest.raises(ValueError, match="`flag` of the parameter 'x' must be one of"):
+        Parameter("x", "", 0, 1, flag="WIDE")
 
 
 @pytest.mark.parametrize(
     ("change", "is_flagged"),
     [
         ({"n_pixels": 30, "chi2": 29.0}, False),
-        ({"labels": [4000.1, 0.0]}, False),
+        ({"converged": False, "expected_fall": 0.009}, False),
+        ({"chi2": 50.0}, False),
         ({"chi2": 2.99 * (127 - 3)}, False),
     ],
-    ids=["just enough pixels", "just inside the box", "just good enough"],
+    ids=["just enough pixels", "all but converged", "low", "just good enough"],
 )
 def test_limits_of_the_flags_are_not_flagged(change, is_flagged):
     results = good_results()
@@ -138,15 +156,10 @@ def test_limits_of_the_flags_are_not_flagged(change, is_flagged):
     assert any(flags_of(results)) == is_flagged
 
 
-def test_number_of_parameters_counts_the_velocity():
-    assert good_results().n_parameters == 3
-    assert good_results(with_velocity=False).n_parameters == 2
-
-
 def test_table_has_values_errors_and_units():
     results = good_results()
     flags_of(results)
-    table = make_table(results, ["teff", "Fe_H"], ["K", "dex"])
+    table = make_table(results, MOVING)
     assert isinstance(table, QTable)
     assert table.colnames == [
         "teff",
@@ -159,10 +172,13 @@ def test_table_has_values_errors_and_units():
         "dof",
         "n_pixels",
         "n_clipped",
+        "n_segments",
         "error_floor",
         "n_iterations",
+        "expected_fall",
         "converged",
         "flags",
+        "label_flags",
     ]
     assert table["teff"].unit == table["teff_error"].unit == u.K
     assert table["Fe_H"].unit == table["Fe_H_error"].unit == u.dex
@@ -179,10 +195,10 @@ def test_combinations_have_the_errors_of_their_covariance():
     results = good_results()
     results.parameters[:, 1:] = [-0.3, 0.2]
     results.covariance[:, 1:, 1:] = [[0.01, 0.006], [0.006, 0.0064]]
-    results.nuisances, results.n_labels = [], 3
-    names, units = ["teff", "Fe_H", "Mg_H"], ["K", "dex", "dex"]
+    results.n_labels = 3
+    three = Parameters([*LABELS, Parameter("Mg_H", "dex", -2.0, 1.0)], 3)
     wanted = {"Mg_Fe": {"Mg_H": 1, "Fe_H": -1}, "alpha": {"Mg_H": 0.5}}
-    table = make_table(results, names, units, wanted)
+    table = make_table(results, three, combinations=wanted)
     np.testing.assert_allclose(table["Mg_Fe"].to_value("dex"), 0.5)
     # 0.01 + 0.0064 - 2 * 0.006
     np.testing.assert_allclose(table["Mg_Fe_error"].to_value("dex"), 0.0044**0.5)
@@ -199,18 +215,18 @@ def test_combinations_have_the_errors_of_their_covariance():
 )
 def test_bad_combinations_are_errors(combinations, message):
     with pytest.raises(ValueError, match=message):
-        make_table(good_results(), ["teff", "Fe_H"], ["K", "dex"], combinations)
+        make_table(good_results(), MOVING, combinations=combinations)
 
 
 def test_table_without_velocity_has_no_such_columns():
-    table = make_table(good_results(with_velocity=False), ["teff", "Fe_H"], ["K", ""])
+    table = make_table(good_results(with_velocity=False), AT_REST)
     assert not any("velocity" in name for name in table.colnames)
     assert (table["dof"] == 127 - 2).all()
-    assert table["Fe_H"].unit == u.dimensionless_unscaled
+    assert table["Fe_H"].unit == u.dex
 
 
 def test_description_of_the_flags_explains_each_bit():
-    table = make_table(good_results(), ["teff", "Fe_H"], ["K", "dex"])
+    table = make_table(good_results(), MOVING)
     said = table["flags"].description.split(" | ")
     assert said == [
         f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
@@ -222,7 +238,7 @@ def test_table_survives_the_way_to_an_ecsv_file_and_back(tmp_path):
     _no_data(results)
     results.covariance[2, 0, 0] = np.inf
     flags_of(results)
-    table = make_table(results, ["teff", "Fe_H"], ["K", "dex"])
+    table = make_table(results, MOVING)
     table.write(tmp_path / "stars.ecsv")
     back = QTable.read(tmp_path / "stars.ecsv")
     assert back.colnames == table.colnames

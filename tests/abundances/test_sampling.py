@@ -8,12 +8,13 @@ import pytest
 import scipy.sparse
 import torch
 from astropy import units as u
+from regressors import make_regressor, model_of
 from scipy.special import erf
 from specutils import Spectrum
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
+from sk_payne.abundances._fitted_emulator import as_fitted_emulator
 from sk_payne.abundances._instrument import Instrument
-from sk_payne.abundances._inverted import as_inverted
 from sk_payne.abundances._sampling import Sampling
 from sk_payne.exceptions import ResolutionWarning
 from sk_payne.spectra import C_KMS, SpectrumSet, as_spectra, doppler_factor
@@ -298,7 +299,7 @@ def test_rows_of_a_matrix_may_be_cut_at_arms():
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_derivatives_with_arms_and_instrument_equal_differences(emulators, arch):
-    inverted = as_inverted(emulators[arch])
+    inverted = as_fitted_emulator(emulators[arch])
     inverted = replace(inverted, single=inverted.source)  # double precision
     wavelength = np.concatenate(
         [np.linspace(4503, 4511, 61), np.linspace(4509, 4517, 47)]
@@ -306,7 +307,8 @@ def test_derivatives_with_arms_and_instrument_equal_differences(emulators, arch)
     arm = np.repeat([0, 1], [61, 47])
     sigma = np.where(arm == 0, 9.0, 14.0)
     instrument = Instrument(wavelength, sigma[None], None, arm, False, 5.0)
-    model = inverted.model(
+    model = model_of(
+        inverted,
         torch.from_numpy(np.tile(wavelength, (2, 1))),
         with_velocity=True,
         sampling=instrument.sampling(np.arange(2)),
@@ -374,9 +376,10 @@ def test_resolving_power_that_rises_with_wavelength_is_allowed_for(
     ]
     regressor = AbundanceRegressor(
         emulator,
+        Observation(
+            emulator_error=False, resolving_power=power if how == "argument" else None
+        ),
         snr=200.0,
-        emulator_error=False,
-        resolving_power=power if how == "argument" else None,
     )
     table = regressor.measure(stars)
     assert (table["flags"] == 0).all()
@@ -385,7 +388,9 @@ def test_resolving_power_that_rises_with_wavelength_is_allowed_for(
         pull = (table[name].value - labels[:, i]) / table[f"{name}_error"].value
         assert (np.abs(pull) < 4).all()
     # and matters: one resolving power for all pixels is a bad fit
-    constant = regressor.set_params(resolving_power=0.55 * own).measure(stars)
+    constant = regressor.set_params(observation__resolving_power=0.55 * own).measure(
+        stars
+    )
     assert (constant["chi2"] > table["chi2"]).all()
     assert constant["chi2"].sum() > 1.5 * table["chi2"].sum()
 
@@ -414,7 +419,7 @@ def two_arms(emulator, draw_labels):
 def test_arms_are_fitted_as_one_star_with_their_zero_points(emulator, two_arms):
     labels, stars = two_arms
     regressor = AbundanceRegressor(
-        emulator, snr=200.0, emulator_error=False, arm_offsets=(-10, 10)
+        emulator, Observation(emulator_error=False, arm_offsets=(-10, 10)), snr=200.0
     )
     table = regressor.measure(stars)
     assert (table["flags"] == 0).all()
@@ -432,7 +437,7 @@ def test_arms_are_fitted_as_one_star_with_their_zero_points(emulator, two_arms):
     assert "velocity_offset_1" not in alone.colnames
     assert (table["teff_error"] < alone["teff_error"]).all()
     # without the offset, the velocity is between those of the arms
-    without = regressor.set_params(arm_offsets=None).measure(stars)
+    without = regressor.set_params(observation__arm_offsets=None).measure(stars)
     shift = without["radial_velocity"].value - 20.0 * np.arange(4)
     assert ((shift > 0) & (shift < 2)).all()
     assert (without["chi2"] > table["chi2"] + 9).all()
@@ -450,7 +455,8 @@ def test_arms_have_continua_of_their_own(emulator, two_arms):
     ivar = np.where(spectra.arm == 0, 10.0, 0.1) ** 2 * 200.0**2
     spectra = spectra.replace(ivar=np.broadcast_to(ivar, spectra.shape))
     regressor = AbundanceRegressor(
-        emulator, emulator_error=False, continuum_degree=1, arm_offsets=(-10, 10)
+        emulator,
+        Observation(emulator_error=False, continuum_degree=1, arm_offsets=(-10, 10)),
     )
     table = regressor.measure(spectra)
     assert (table["flags"] == 0).all()
@@ -461,7 +467,9 @@ def test_arms_have_continua_of_their_own(emulator, two_arms):
 
 def test_stars_with_one_and_with_two_arms_go_together(emulator, two_arms):
     _, stars = two_arms
-    regressor = AbundanceRegressor(emulator, snr=200.0, emulator_error=False)
+    regressor = AbundanceRegressor(
+        emulator, Observation(emulator_error=False), snr=200.0
+    )
     mixed, error = regressor.predict(
         [stars[0], stars[1][0], [stars[2][1]]], return_std=True
     )
@@ -485,10 +493,10 @@ def test_wide_pixels_are_integrated_if_asked(emulator, draw_labels):
         for i, row in enumerate(flux)
     ]
     regressor = AbundanceRegressor(
-        emulator, snr=1000, emulator_error=False, velocity_range=None
+        emulator, Observation(emulator_error=False, velocity_range=None), snr=1000
     )
     points = regressor.measure(stars)
-    means = regressor.set_params(integrate_pixels=True).measure(stars)
+    means = regressor.set_params(observation__integrate_pixels=True).measure(stars)
     assert (means["chi2"] / means["dof"] < 1.5).all()
     assert (points["chi2"] > 3 * means["chi2"]).all()
     for i, name in enumerate(emulator.label_names_):
@@ -518,7 +526,9 @@ def test_stated_resolving_power_needs_that_of_the_emulator(
     ],
 )
 def test_wrong_offsets_are_named(emulator, two_arms, arm_offsets, message):
-    regressor = AbundanceRegressor(emulator, snr=200, arm_offsets=arm_offsets)
+    regressor = AbundanceRegressor(
+        emulator, Observation(arm_offsets=arm_offsets), snr=200
+    )
     with pytest.raises(ValueError, match=message):
         regressor.predict(two_arms[1])
 
@@ -527,10 +537,14 @@ def test_listed_offsets_are_there_whichever_arms_stars_have(emulator, two_arms):
     _, stars = two_arms
     single = stars[0][0]
     options = {"snr": 200.0, "emulator_error": False}
-    regressor = AbundanceRegressor(emulator, arm_offsets=[(-10, 10)], **options)
-    expected = regressor.set_params(arm_offsets=(-10, 10)).measure(stars[1:2])
-    regressor.set_params(arm_offsets=[(-10, 10)])
-    alone = AbundanceRegressor(emulator, **options).measure(single)
+    regressor = make_regressor(
+        emulator, Observation(arm_offsets=[(-10, 10)]), **options
+    )
+    expected = regressor.set_params(observation__arm_offsets=(-10, 10)).measure(
+        stars[1:2]
+    )
+    regressor.set_params(observation__arm_offsets=[(-10, 10)])
+    alone = make_regressor(emulator, **options).measure(single)
     for table in (regressor.measure(single), regressor.measure([single, stars[1]])):
         assert table.colnames == expected.colnames
         assert table["velocity_offset_1"][0] == 0
@@ -547,11 +561,11 @@ def test_star_with_one_arm_may_be_fitted_again_without_those_with_two(
 ):
     _, stars = two_arms
     regressor = AbundanceRegressor(
-        emulator, snr=200.0, emulator_error=False, arm_offsets=(-10, 10)
+        emulator, Observation(emulator_error=False, arm_offsets=(-10, 10)), snr=200.0
     )
     expected = regressor.measure([stars[0][0], stars[1]])
     # batches of one star
-    monkeypatch.setattr("sk_payne.abundances._fitting._MEMORY", 1)
+    monkeypatch.setattr("sk_payne.abundances._measure._MEMORY", 1)
     table = regressor.measure([stars[0][0], stars[1]])
     difference = table["teff"] - expected["teff"]
     assert (np.abs(difference) < 1e-3 * expected["teff_error"]).all()
@@ -559,7 +573,9 @@ def test_star_with_one_arm_may_be_fitted_again_without_those_with_two(
 
 def test_too_few_offsets_are_an_error(emulator, two_arms):
     _, stars = two_arms
-    regressor = AbundanceRegressor(emulator, snr=200, arm_offsets=[(-1, 1)])
+    regressor = AbundanceRegressor(
+        emulator, Observation(arm_offsets=[(-1, 1)]), snr=200
+    )
     three = [*stars[0], stars[0][1]]
     with pytest.raises(ValueError, match=r"for each of the 2 arms .* got 1\."):
         regressor.predict([three])
@@ -567,7 +583,7 @@ def test_too_few_offsets_are_an_error(emulator, two_arms):
 
 def test_offsets_need_a_velocity(emulator, two_arms):
     regressor = AbundanceRegressor(
-        emulator, snr=200, arm_offsets=(-1, 1), velocity_range=None
+        emulator, Observation(arm_offsets=(-1, 1), velocity_range=None), snr=200
     )
     with pytest.raises(ValueError, match="`velocity_range` must not be None with"):
         regressor.predict(two_arms[1])
@@ -627,9 +643,8 @@ def test_resolving_power_is_found_within_limits(emulator, draw_labels, prior):
     ]
     regressor = AbundanceRegressor(
         emulator,
+        Observation(emulator_error=False, resolving_power=(0.2 * own, own)),
         snr=200.0,
-        emulator_error=False,
-        resolving_power=(0.2 * own, own),
         priors=prior and {"resolving_power": (factor * own, prior * factor * own)},
     )
     table = regressor.measure(stars)
@@ -655,9 +670,9 @@ def test_wrong_limits_of_the_resolving_power_are_named(
     emulator, draw_labels, limits, message
 ):
     with pytest.raises(ValueError, match=message):
-        AbundanceRegressor(emulator, snr=9, resolving_power=limits).predict(
-            emulator.predict(draw_labels(1))
-        )
+        AbundanceRegressor(
+            emulator, Observation(resolving_power=limits), snr=9
+        ).predict(emulator.predict(draw_labels(1)))
 
 
 @pytest.mark.parametrize("how", ["points", "integrate", "matrix", "resolving power"])
@@ -684,9 +699,11 @@ def test_gap_costs_the_pixels_beside_it_at_most(emulator, draw_labels, how):
         )
         regressor = AbundanceRegressor(
             emulator,
-            velocity_range=(-30, 30),
-            integrate_pixels=how == "integrate",
-            resolving_power=None if options else "emulator",
+            Observation(
+                velocity_range=(-30, 30),
+                integrate_pixels=how == "integrate",
+                resolving_power=None if options else "emulator",
+            ),
         )
         with warnings.catch_warnings():
             # one pixel states no resolving power

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from regressors import make_regressor
 
-from sk_payne import AbundanceRegressor
+from sk_payne import Observation
 from sk_payne.abundances._continuum import ContinuumModel, continuum_basis
 from sk_payne.abundances._least_squares import fit_least_squares
 from sk_payne.abundances._score_test import Directions, score_excess
@@ -109,6 +110,9 @@ def test_directions_under_a_continuum_are_orthogonal_to_it():
         def flux(self, rows, parameters):
             return torch.ones(1, N_PIXELS, dtype=torch.float64)
 
+        def directions(self, rows, parameters, directions):
+            return directions
+
     wavelength = np.linspace(4500, 4520, N_PIXELS)[None]
     basis = continuum_basis(wavelength, np.ones(wavelength.shape), degree=1)
     flux, ivar = (torch.from_numpy(rng.uniform(1, 2, (1, N_PIXELS))) for _ in range(2))
@@ -125,18 +129,18 @@ def test_star_in_a_second_valley_is_found_out_and_fitted_again(
 ):
     truth = draw_labels(1)[0]
     star = observe(truth, velocity=20.0, snr=100)
-    regressor = AbundanceRegressor(emulator, emulator_error=False, **options)
+    regressor = make_regressor(emulator, Observation(emulator_error=False), **options)
     expected = regressor.measure(star)
 
     # a first fit that begins and ends far away, and a chi2 that is always believed
-    def impatient(model, flux, ivar, start, low, high, **options):
+    def impatient(start, low, high, **options):
         if "rows" not in options:
             start, options["max_iterations"] = low + 0.1 * (high - low), 1
-        return fit_least_squares(model, flux, ivar, start, low, high, **options)
+        return fit_least_squares(start=start, low=low, high=high, **options)
 
-    batch = "sk_payne.abundances._batch"
-    monkeypatch.setattr(f"{batch}.fit_least_squares", impatient)
-    monkeypatch.setattr(f"{batch}.is_poor", lambda chi2, dof: chi2 < 0)
+    room = "sk_payne.abundances"
+    monkeypatch.setattr(f"{room}._problem.fit_least_squares", impatient)
+    monkeypatch.setattr(f"{room}._search._is_poor", lambda chi2, dof: chi2 < 0)
     table = regressor.measure(star)
     for name in emulator.label_names_:
         np.testing.assert_allclose(

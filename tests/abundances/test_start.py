@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from regressors import model_of
 
-from sk_payne.abundances._inverted import as_inverted
-from sk_payne.abundances._observation import Broadening
-from sk_payne.abundances._start import (
+from sk_payne.abundances._broadening import Broadening
+from sk_payne.abundances._fitted_emulator import as_fitted_emulator
+from sk_payne.abundances._starts import (
     LabelGuess,
     Starts,
     resample_roughly,
@@ -102,13 +103,13 @@ def test_guess_without_any_data_is_inside_the_box(linear_guess):
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_templates_are_the_spectra_of_the_model_at_each_width(emulators, arch):
-    inverted = as_inverted(emulators[arch])
+    inverted = as_fitted_emulator(emulators[arch])
     limits = {"vsini": (0.0, 30.0), "vmac": (0.0, 0.0)}
     broadening = Broadening.from_limits(inverted.wavelength, limits, 0.6)
     starts = Starts(inverted, broadening)
     assert starts.widths[:, 0].tolist() == [3.0, 10.0, 30.0]
     grid = torch.from_numpy(inverted.wavelength).expand(7, -1)
-    model = inverted.model(grid, broadening=broadening)
+    model = model_of(inverted, grid, broadening=broadening)
     for width, guess in zip(starts.widths, starts.guesses, strict=True):
         widths = torch.from_numpy(width).expand(7, 1)
         flux = model.flux(torch.arange(7), torch.hstack([guess.parameters[:7], widths]))
@@ -135,9 +136,9 @@ def evaluations(monkeypatch):
 def test_templates_of_an_emulator_are_made_once(grid, make_emulator, evaluations):
     emulator = make_emulator(max_steps=3).fit(grid.data, grid.target)
     evaluations.clear()
-    first = Starts(as_inverted(emulator), None)
+    first = Starts(as_fitted_emulator(emulator), None)
     assert sum(evaluations) == len(first.guesses[0].flux)
-    second = Starts(as_inverted(emulator), None)
+    second = Starts(as_fitted_emulator(emulator), None)
     assert sum(evaluations) == len(first.guesses[0].flux)
     np.testing.assert_array_equal(first.mean_flux, second.mean_flux)
 
@@ -150,7 +151,7 @@ def test_templates_follow_bounds_and_training(grid, make_emulator):
     narrow = center[:, None] + 0.3 * half[:, None] * [-1, 1]
 
     def check(bounds):
-        starts = Starts(as_inverted(emulator, bounds), None)
+        starts = Starts(as_fitted_emulator(emulator, bounds), None)
         unit = starts.middle + starts.half_width * starts.guesses[0].parameters
         expected = emulator.predict(center + half * unit.numpy())
         np.testing.assert_allclose(starts.guesses[0].flux, expected, rtol=0, atol=1e-5)

@@ -5,7 +5,7 @@ from astropy import constants
 from astropy import units as u
 from scipy.interpolate import make_interp_spline
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.spectra import SpectrumSet
 
 N_PHASES = 25
@@ -32,7 +32,7 @@ def test_velocity_is_unbiased_to_a_fiftieth_of_a_pixel(emulator, draw_labels):
         medium=emulator.medium_,
     )
     regressor = AbundanceRegressor(
-        emulator, emulator_error=False, resolving_power="emulator"
+        emulator, Observation(emulator_error=False, resolving_power="emulator")
     )
     table = regressor.measure(spectra)
     off = table["radial_velocity"].value - velocity
@@ -53,7 +53,7 @@ def test_prior_decides_which_valley_is_fitted(emulator, draw_labels):
     far = []
     for prior in (None, {"radial_velocity": (0.0, 1.0)}):
         regressor = AbundanceRegressor(
-            emulator, priors=prior, resolving_power="emulator"
+            emulator, Observation(resolving_power="emulator"), priors=prior
         )
         velocity = regressor.measure(spectra)["radial_velocity"].value
         far.append((np.abs(velocity) > 20).sum())
@@ -74,7 +74,9 @@ def test_velocity_of_flux_in_any_unit_is_that_of_normalised_flux(
             wavelength=grid.wavelength,
             medium=grid.medium,
         )
-        regressor = AbundanceRegressor(emulator, resolving_power="emulator")
+        regressor = AbundanceRegressor(
+            emulator, Observation(resolving_power="emulator")
+        )
         found.append(regressor.measure(spectra)["radial_velocity"].value)
     np.testing.assert_allclose(found[1], found[0], atol=0.01)
     assert np.abs(found[0]).max() < 0.1

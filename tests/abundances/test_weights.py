@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from astropy.nddata import StdDevUncertainty
+from regressors import make_regressor
 
-from sk_payne import AbundanceRegressor
 from sk_payne.abundances import FLAGS
-from sk_payne.abundances._weights import reweigh
+from sk_payne.abundances._reweighting import reweigh
 from sk_payne.spectra import as_spectra
 
 N_STARS = 150
@@ -43,7 +43,7 @@ def make(emulator, **options):
     options = {"snr": 100, "emulator_error": False, "velocity_range": (-50, 50)} | (
         options
     )
-    return AbundanceRegressor(emulator, **options)
+    return make_regressor(emulator, **options)
 
 
 def spread_of_pulls(table, emulator, truth):

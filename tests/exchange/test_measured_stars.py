@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 from safetensors.numpy import load_file
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.exchange import read_aet, read_the_payne
 
 LOW, HIGH = np.array([4500.0, 4.0, -1.0]), np.array([5500.0, 5.0, 0.5])
@@ -84,7 +84,7 @@ def test_labels_are_those_of_curve_fit_on_the_original(
     flux = formula(TRUTH) + noise
     expected, expected_errors = measure_by_scipy(formula, flux)
     assert ((LOW < expected) & (expected < HIGH)).all()
-    regressor = AbundanceRegressor(emulator, velocity_range=None)
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=None))
     labels, errors = regressor.predict(
         [flux], uncertainty=np.full((1, 41), SIGMA), return_std=True
     )

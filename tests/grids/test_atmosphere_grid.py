@@ -3,6 +3,10 @@
 It is here because an emulator learns every kink of the atmospheres.
 """
 
+import hashlib
+import math
+import struct
+
 import numpy as np
 import pytest
 
@@ -71,3 +75,13 @@ def test_star_outside_the_grid_is_an_error(grid, star, message):
 def test_layers_that_do_not_fit_are_an_error(arguments, message):
     with pytest.raises(ValueError, match=message):
         AtmosphereGrid(*arguments)
+
+
+def test_checksum_is_the_same_on_processors_whose_vectors_round_differently():
+    digest = hashlib.sha256()
+    for nodes in (METALLICITY, LOG_G, TEFF):
+        digest.update(nodes.tobytes())
+    for value in layers().flat:
+        digest.update(struct.pack("d", math.log(value)))
+    grid = AtmosphereGrid(METALLICITY, LOG_G, TEFF, layers())
+    assert grid.to_dict()["sha256"] == digest.hexdigest()

@@ -11,7 +11,7 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from sk_payne import AbundanceRegressor, inspection
+from sk_payne import AbundanceRegressor, Observation, inspection
 from sk_payne.inspection import (
     EmulationErrorDisplay,
     RecoveryDisplay,
@@ -144,7 +144,7 @@ def test_spectrum_fit_of_a_regressor_masks_what_is_not_used(fitted, tiny_grid):
     emulator = fitted["payne"]
     star = emulator.to_spectra(tiny_grid.data[:1])
     star.mask = np.arange(61)[None] == 17
-    regressor = AbundanceRegressor(emulator, snr=100, velocity_range=None)
+    regressor = AbundanceRegressor(emulator, Observation(velocity_range=None), snr=100)
     display = SpectrumFitDisplay.from_regressor(regressor, star)
     np.testing.assert_array_equal(display.mask, star.mask[0])
     np.testing.assert_array_equal(display.wavelength, emulator.wavelength_)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.inspection import LabelCovarianceDisplay
 from sk_payne.spectra import SpectrumSet
 
@@ -187,7 +187,9 @@ def test_matrix_of_chosen_labels(pyplot):
 
 @pytest.fixture(scope="module")
 def regressor(fitted):
-    return AbundanceRegressor(fitted["payne"], snr=50, velocity_range=(-50, 50))
+    return AbundanceRegressor(
+        fitted["payne"], Observation(velocity_range=(-50, 50)), snr=50
+    )
 
 
 def test_of_a_regressor_is_the_covariance_of_predict(regressor, tiny_grid):
@@ -208,7 +210,9 @@ def test_of_a_regressor_is_the_covariance_of_predict(regressor, tiny_grid):
 
 def test_of_a_regressor_with_snr_of_every_star(fitted, tiny_grid):
     snr = np.array([20.0, 40.0, 60.0])
-    regressor = AbundanceRegressor(fitted["payne"], snr=snr, velocity_range=None)
+    regressor = AbundanceRegressor(
+        fitted["payne"], Observation(velocity_range=None), snr=snr
+    )
     found = LabelCovarianceDisplay.from_regressor(regressor, tiny_grid.target[:3], -1)
     _, covariance = regressor.predict(tiny_grid.target[:3], return_cov=True)
     scale = np.sqrt(np.diag(covariance[2]))

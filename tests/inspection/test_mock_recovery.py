@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils import Bunch
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import mock_recovery, recovery_table
 from sk_payne.inspection import MockRecoveryDisplay
 
@@ -151,7 +151,7 @@ def test_against_self_is_against_each_label(recovery, pyplot):
 
 
 def test_of_a_regressor_is_its_mock_recovery(fitted, tiny_grid, pyplot):
-    regressor = AbundanceRegressor(fitted["payne"], velocity_range=None)
+    regressor = AbundanceRegressor(fitted["payne"], Observation(velocity_range=None))
     options = {"snr": (20, 50), "random_state": 0}
     labels = tiny_grid.data[:5]
     display = MockRecoveryDisplay.from_regressor(regressor, labels, **options)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sk_payne import AbundanceRegressor
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.inspection import (
     BestWindowsDisplay,
     CramerRaoDisplay,
@@ -85,7 +85,7 @@ def test_labels_that_never_varied_get_no_panel(constant_logg, middle, pyplot):
 def test_bounds_are_the_errors_of_fits_of_own_spectra(arch, fitted, middle):
     emulator = fitted[arch]
     regressor = AbundanceRegressor(
-        emulator, snr=SNR, velocity_range=None, emulator_error=False
+        emulator, Observation(velocity_range=None, emulator_error=False), snr=SNR
     )
     labels, std = regressor.predict(emulator.predict(middle), return_std=True)
     size = emulator.label_high_ - emulator.label_low_

@@ -3,7 +3,6 @@
 It is here so that our emulators and any other regressor are inverted by one code.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +11,20 @@ import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 
-from sk_payne.abundances._models import EmulatorModel, PredictModel
-from sk_payne.exceptions import ExtrapolationWarning
-from sk_payne.inputs import is_table, read_mapping, to_floats
+from sk_payne.abundances._label_bounds import label_bounds
+from sk_payne.inputs import is_table
 from sk_payne.networks import float64_device
 
-__all__ = ["Inverted", "Trained", "as_inverted", "inverted_of"]
+__all__ = [
+    "FittedEmulator",
+    "TrainingRecord",
+    "as_fitted_emulator",
+    "fitted_emulator_of",
+]
 
 
 @dataclass
-class Trained:
+class TrainingRecord:
     """What a regressor saw in training, for emulators that do not keep it.
 
     Attributes
@@ -44,7 +47,7 @@ class Trained:
 
 
 @dataclass
-class Inverted:
+class FittedEmulator:
     """What the fit needs to know of an emulator.
 
     Attributes
@@ -69,8 +72,8 @@ class Inverted:
         Of the spectra it was trained on.
     error : ndarray of shape (n_pixels,) or None
         Held-out error of the flux at each wavelength.
-    emulator : estimator
-        Itself.
+    estimator : estimator
+        The emulator itself.
     source : TorchEmulator or estimator
         What gives flux.
     single : TorchEmulator or None
@@ -90,7 +93,7 @@ class Inverted:
     pixels_medium: str | None
     resolving_power: float | None
     error: np.ndarray | None
-    emulator: Any
+    estimator: Any
     source: Any
     single: Any
 
@@ -106,54 +109,8 @@ class Inverted:
         """Precision of flux: float64 wherever it is fast enough."""
         return torch.float64 if self.device.type == "cpu" else torch.float32
 
-    def model(
-        self,
-        wavelength=None,
-        *,
-        with_velocity=False,
-        broadening=None,
-        sampling=None,
-        arm=None,
-        n_offsets=0,
-    ):
-        """Flux as a function of parameters, for stars at their own wavelengths.
 
-        Parameters
-        ----------
-        wavelength : Tensor of shape (B, P), float64, default=None
-            In Å and in the medium of the emulator; None for its own grid.
-        with_velocity : bool, default=False
-            Whether velocity is the last parameter.
-        broadening : Broadening, default=None
-            What smears flux over wavelengths, which then must be given.
-        sampling : Sampling, default=None
-            How pixels see flux; None if they see points.
-        arm : Tensor of shape (B, P), int64, default=None
-            Arm of every pixel, if arms have velocity offsets.
-        n_offsets : int, default=0
-            Offsets of arms after the first.
-
-        Returns
-        -------
-        model : EmulatorModel or PredictModel
-            For `fit_least_squares`.
-        """
-        if isinstance(self.source, torch.nn.Module):
-            return EmulatorModel(
-                self.source,
-                self.single,
-                self.wavelength,
-                wavelength,
-                with_velocity,
-                broadening,
-                sampling,
-                arm,
-                n_offsets,
-            )
-        return PredictModel(self.source, self.center, self.half_width)
-
-
-def inverted_of(regressor):
+def fitted_emulator_of(regressor):
     """Look at the fitted emulator of a regressor, within its bounds.
 
     Parameters
@@ -163,15 +120,15 @@ def inverted_of(regressor):
 
     Returns
     -------
-    inverted : Inverted
+    fitted : FittedEmulator
         The view.
     """
     emulator = getattr(regressor, "emulator_", regressor.emulator)
     trained = getattr(regressor, "_trained", None)
-    return as_inverted(emulator, regressor.bounds, trained=trained)
+    return as_fitted_emulator(emulator, regressor.bounds, trained=trained)
 
 
-def as_inverted(emulator, bounds=None, *, trained=None):
+def as_fitted_emulator(emulator, bounds=None, *, trained=None):
     """Look at a fitted emulator, ours or another, the way the fit does.
 
     Parameters
@@ -181,12 +138,12 @@ def as_inverted(emulator, bounds=None, *, trained=None):
     bounds : array-like of shape (n_labels, 2) or mapping, default=None
         Smallest and largest label values, of all labels or of those that are named.
         If None, those the emulator knows.
-    trained : Trained, default=None
+    trained : TrainingRecord, default=None
         What stands for what the emulator does not know of its training.
 
     Returns
     -------
-    inverted : Inverted
+    fitted : FittedEmulator
         The view.
 
     Raises
@@ -216,7 +173,7 @@ def as_inverted(emulator, bounds=None, *, trained=None):
     if names is None:
         names = [f"label_{i}" for i in range(n_labels)]
     units = _told(emulator, trained, "label_units", n_labels) or [""] * n_labels
-    low, high = _box(bounds, known, names, units)
+    low, high = label_bounds(bounds, known, names, units)
     if own:
         # parameters and wavelengths of the fit are in float64, so the rest joins them
         device = float64_device(emulator.device_)
@@ -236,7 +193,7 @@ def as_inverted(emulator, bounds=None, *, trained=None):
     pixels = None, None
     if wavelength is None:
         pixels = _pixels(emulator, trained, n_pixels)
-    return Inverted(
+    return FittedEmulator(
         center=center,
         half_width=half_width,
         low=low,
@@ -250,7 +207,7 @@ def as_inverted(emulator, bounds=None, *, trained=None):
         pixels_medium=pixels[1],
         resolving_power=emulator.resolving_power_ if own else None,
         error=emulator.held_out_rms_ if own else None,
-        emulator=emulator,
+        estimator=emulator,
         source=source,
         single=single,
     )
@@ -297,67 +254,3 @@ def _inside(emulator):
     if hasattr(emulator, "steps"):
         return emulator.steps[-1][1]
     return getattr(emulator, "regressor_", None)
-
-
-def _box(bounds, known, names, units):
-    """Smallest and largest value of each label, in its unit."""
-    if bounds is None:
-        box = np.array(known, dtype=np.float64)
-    elif isinstance(bounds, Mapping) or is_table(bounds):
-        box = _named_bounds(bounds, known, names, units)
-    else:
-        box = _listed_bounds(bounds, units)
-    good = box.shape == (len(names), 2) and np.isfinite(box).all()
-    if not good or (box[:, 0] > box[:, 1]).any():
-        raise ValueError(
-            f"`bounds` must have the shape ({len(names)}, 2), smallest and largest "
-            f"value of each label, both finite; got {box.tolist()}."
-        )
-    if bounds is not None and known is not None:
-        _warn_far(box, known, names, units)
-    return box.T
-
-
-def _listed_bounds(bounds, units):
-    """Bounds of all labels, each row in the unit of its label."""
-    if len(bounds) == len(units):
-        rows = [
-            to_floats(row, argument=f"bounds[{i}]", unit=unit)
-            for i, (row, unit) in enumerate(zip(bounds, units, strict=True))
-        ]
-        if len({row.shape for row in rows}) == 1:
-            return np.array(rows)
-    return to_floats(bounds, argument="bounds")
-
-
-def _named_bounds(named, known, names, units):
-    """Replace the bounds of the labels that are named."""
-    box = np.array(known, dtype=np.float64)
-    for name, limits in read_mapping(named, argument="bounds", names=names).items():
-        i, argument = names.index(name), f"bounds[{name!r}]"
-        pair = to_floats(limits, argument=argument, unit=units[i])
-        if pair.shape != (2,):
-            raise ValueError(
-                f"`{argument}` must be a smallest and a largest value; got {limits!r}."
-            )
-        box[i] = pair
-    return box
-
-
-def _warn_far(box, known, names, units):
-    """Warn of bounds that are further outside the training box than it is wide."""
-    width = known[:, 1] - known[:, 0]
-    beyond = np.maximum(known[:, 0] - box[:, 0], box[:, 1] - known[:, 1])
-    far = np.flatnonzero(beyond > width + 1e-6 * np.abs(known).max(axis=1))
-    if len(far):
-        told = ", ".join(
-            f"{names[i]} {box[i, 0]:g} to {box[i, 1]:g} {units[i]}".rstrip()
-            + f" (trained on {known[i, 0]:g} to {known[i, 1]:g})"
-            for i in far
-        )
-        warnings.warn(
-            "`bounds` lie far outside the range that the emulator was trained on: "
-            f"{told}. It extrapolates there. Check their unit.",
-            ExtrapolationWarning,
-            stacklevel=5,
-        )

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import qmc
 
 from sk_payne.abundances._pixels import is_hole
+from sk_payne.abundances._predict_model import PredictModel
 from sk_payne.networks import fast_products
 
 __all__ = [
@@ -34,7 +35,7 @@ _FARTHEST = 0.95
 # Median steps from which on a step between pixels is not interpolated.
 _ABSENT = 3.0
 
-# Fingerprints and model spectra of emulators, as long as these live.
+# Digests and model spectra of emulators, as long as these live.
 _KEPT = weakref.WeakKeyDictionary()
 
 
@@ -57,7 +58,7 @@ def template_parameters(n_labels, n_templates, *, seed=0):
 
     Examples
     --------
-    >>> from sk_payne.abundances._start import template_parameters
+    >>> from sk_payne.abundances._starts import template_parameters
     >>> template_parameters(3, 8).shape
     (8, 3)
     """
@@ -148,10 +149,10 @@ class Starts:
 
     Parameters
     ----------
-    inverted : Inverted
+    emulator : FittedEmulator
         The emulator.
     broadening : Broadening or None
-        Of the model spectra.
+        Broadening of the model spectra.
 
     Attributes
     ----------
@@ -163,17 +164,17 @@ class Starts:
         Smallest and largest flux of the model spectra.
     """
 
-    def __init__(self, inverted, broadening):
-        low = (inverted.low - inverted.center) / inverted.half_width
-        high = (inverted.high - inverted.center) / inverted.half_width
+    def __init__(self, emulator, broadening):
+        low = (emulator.low - emulator.center) / emulator.half_width
+        high = (emulator.high - emulator.center) / emulator.half_width
         self.middle = torch.from_numpy((low + high) / 2)
         self.half_width = torch.from_numpy((high - low) / 2)
         unit = torch.from_numpy(template_parameters(len(low), _N_TEMPLATES))
         labels = self.middle + unit * self.half_width
         self.widths = broadening.starts() if broadening else np.zeros((1, 0))
-        flux = _at_rest(inverted, labels)
+        flux = _at_rest(emulator, labels)
         self.guesses = [
-            LabelGuess(unit, _broadened(inverted, broadening, flux, widths))
+            LabelGuess(unit, _broadened(emulator, broadening, flux, widths))
             for widths in self.widths
         ]
         self.mean_flux = self.guesses[0].mean_flux.numpy()
@@ -181,7 +182,7 @@ class Starts:
         lows, highs = zip(*ends, strict=True)
         self.flux_range = float(min(lows)), float(max(highs))
         # all of them at every width: one that is too narrow finds noise
-        n = _MANY if inverted.n_pixels < _SHORT else _FEW
+        n = _MANY if emulator.n_pixels < _SHORT else _FEW
         self.velocity_templates = np.concatenate(
             [guess.flux[:n].numpy() for guess in self.guesses]
         )
@@ -205,25 +206,26 @@ class Starts:
             yield self.middle + self.half_width * unit
 
 
-def _at_rest(inverted, labels):
+def _at_rest(emulator, labels):
     """Model spectra of labels on the grid of the emulator, float64 on the CPU.
 
     Those of our emulators are in single precision, and kept as long as the emulator
     is, for the next stars: networks that take wavelengths one by one need seconds.
     """
-    module = inverted.single
+    module = emulator.single
     if module is None:
-        return inverted.model().flux(slice(None), labels)
+        model = PredictModel(emulator.source, emulator.center, emulator.half_width)
+        return model.flux(None, labels)
     with fast_products(), torch.no_grad():
-        key = _fingerprint(module, labels)
-        known, flux = _KEPT.get(inverted.emulator, (None, None))
+        key = _digest(module, labels)
+        known, flux = _KEPT.get(emulator.estimator, (None, None))
         if known != key:
             flux = module.from_scaled(labels.to(module.label_center)).cpu()
-            _KEPT[inverted.emulator] = key, flux
+            _KEPT[emulator.estimator] = key, flux
     return flux.double()
 
 
-def _fingerprint(module, labels):
+def _digest(module, labels):
     """Tell apart what a module makes of labels: it may have been trained again."""
     digest = hashlib.sha256(labels.numpy().tobytes())
     digest.update(repr(module.flux_scale).encode())
@@ -232,13 +234,13 @@ def _fingerprint(module, labels):
     return digest.digest()
 
 
-def _broadened(inverted, broadening, flux, widths):
+def _broadened(emulator, broadening, flux, widths):
     """Model spectra (M, n_grid) of the emulator, as stars of some widths show them."""
     if broadening is None:
         return flux
     widths = torch.from_numpy(widths).expand(len(flux), -1)
     interpolator = broadening.convolver.interpolator
-    index = interpolator.index(torch.from_numpy(inverted.wavelength))
+    index = interpolator.index(torch.from_numpy(emulator.wavelength))
     return interpolator.evaluate(broadening.coefficients(flux, widths), index)
 
 

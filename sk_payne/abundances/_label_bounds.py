@@ -1,0 +1,100 @@
+"""Bounds of the labels within which a fit searches."""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.inputs import is_table, read_mapping, to_floats
+
+__all__ = ["label_bounds"]
+
+
+def label_bounds(bounds, known, names, units):
+    """Read the argument `bounds`.
+
+    Parameters
+    ----------
+    bounds : array-like of shape (n_labels, 2), mapping, table or None
+        Smallest and largest value of all labels, or of the named ones.
+    known : ndarray of shape (n_labels, 2) or None
+        Training range of each label.
+    names, units : list of str
+        Names and units of the labels.
+
+    Returns
+    -------
+    low, high : ndarray of shape (n_labels,)
+        Bounds in the units of the labels.
+
+    Raises
+    ------
+    ValueError
+        If the shape or the order is wrong, or a value is not finite.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        If bounds lie far outside the training range.
+    """
+    if bounds is None:
+        box = np.array(known, dtype=np.float64)
+    elif isinstance(bounds, Mapping) or is_table(bounds):
+        box = _named_bounds(bounds, known, names, units)
+    else:
+        box = _listed_bounds(bounds, units)
+    good = box.shape == (len(names), 2) and np.isfinite(box).all()
+    if not good or (box[:, 0] > box[:, 1]).any():
+        raise ValueError(
+            f"`bounds` must have the shape ({len(names)}, 2), smallest and largest "
+            f"value of each label, both finite; got {box.tolist()}."
+        )
+    if bounds is not None and known is not None:
+        _warn_far(box, known, names, units)
+    return box.T
+
+
+def _listed_bounds(bounds, units):
+    """Bounds of all labels, each row in the unit of its label."""
+    if len(bounds) == len(units):
+        rows = [
+            to_floats(row, argument=f"bounds[{i}]", unit=unit)
+            for i, (row, unit) in enumerate(zip(bounds, units, strict=True))
+        ]
+        if len({row.shape for row in rows}) == 1:
+            return np.array(rows)
+    return to_floats(bounds, argument="bounds")
+
+
+def _named_bounds(named, known, names, units):
+    """Replace the bounds of the labels that are named."""
+    box = np.array(known, dtype=np.float64)
+    for name, limits in read_mapping(named, argument="bounds", names=names).items():
+        i, argument = names.index(name), f"bounds[{name!r}]"
+        pair = to_floats(limits, argument=argument, unit=units[i])
+        if pair.shape != (2,):
+            raise ValueError(
+                f"`{argument}` must be a smallest and a largest value; got {limits!r}."
+            )
+        box[i] = pair
+    return box
+
+
+def _warn_far(box, known, names, units):
+    """Warn of bounds that are further outside the training box than it is wide."""
+    width = known[:, 1] - known[:, 0]
+    beyond = np.maximum(known[:, 0] - box[:, 0], box[:, 1] - known[:, 1])
+    far = np.flatnonzero(beyond > width + 1e-6 * np.abs(known).max(axis=1))
+    if len(far):
+        told = ", ".join(
+            f"{names[i]} {box[i, 0]:g} to {box[i, 1]:g} {units[i]}".rstrip()
+            + f" (trained on {known[i, 0]:g} to {known[i, 1]:g})"
+            for i in far
+        )
+        warnings.warn(
+            "`bounds` lie far outside the range that the emulator was trained on: "
+            f"{told}. It extrapolates there. Check their unit.",
+            ExtrapolationWarning,
+            stacklevel=5,
+        )

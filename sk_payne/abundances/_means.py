@@ -1,0 +1,96 @@
+"""Means of the posterior of stars, and random numbers that follow from the spectrum."""
+
+import zlib
+
+import numpy as np
+
+from sk_payne.abundances._importance import sample_by_importance
+from sk_payne.abundances._observed import observe
+from sk_payne.abundances._search import fit_again
+
+__all__ = ["replace_by_means", "sample_stars", "seeds_of"]
+
+# Samples of the posterior of a star, and the ends of its middle 68 %.
+_N_SAMPLES, _MIDDLE = 192, (0.1587, 0.8413)
+
+
+def replace_by_means(block, results):
+    """Replace best fits by means of the posterior around them.
+
+    Parameters
+    ----------
+    block : StarBlock
+        The stars.
+    results : Measurements
+        Best fits.
+
+    Returns
+    -------
+    means : Measurements
+        The same with means, covariances and intervals of the posterior.
+    """
+    means = results.with_intervals()
+    observed = observe(block, found=results.parameters)
+    if not len(observed):
+        return means
+    seeds = seeds_of(observed.flux)
+    sampled = sample_stars(observed, n=_N_SAMPLES, seeds=seeds)
+    parameters, rows = block.parameters, observed.rows
+    means.parameters[rows] = parameters.from_fit(sampled.mean.cpu().numpy())
+    covariance = sampled.covariance.cpu().numpy()
+    scale = parameters.scale
+    means.covariance[rows] = covariance * scale[:, None] * scale
+    means.n_effective[rows] = sampled.n_effective.cpu().numpy()
+    for i, part in enumerate(_MIDDLE):
+        quantile = sampled.quantile(part).cpu().numpy()
+        means.interval[rows, :, i] = parameters.from_fit(quantile)
+    return means
+
+
+def sample_stars(observed, *, n, seeds):
+    """Sample the posterior of stars that were fitted.
+
+    Parameters
+    ----------
+    observed : ObservedStars
+        With `found`.
+    n : int
+        Samples of each star.
+    seeds : list of int
+        Seeds of the random numbers of each star.
+
+    Returns
+    -------
+    sampled : Samples
+        In the variables of the fit.
+    """
+    problem, fit = fit_again(observed)
+    arguments = problem.arguments()
+    arguments.pop("max_iterations")
+    return sample_by_importance(start=fit.parameters, n=n, seeds=seeds, **arguments)
+
+
+def seeds_of(flux, seed=0):
+    """Give seeds that follow from the spectrum alone.
+
+    Parameters
+    ----------
+    flux : ndarray of shape (n, P)
+        Spectra without padding.
+    seed : int, default=0
+        Changes all seeds.
+
+    Returns
+    -------
+    seeds : list of int
+        Seed of each spectrum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.abundances._means import seeds_of
+    >>> one, other = seeds_of(np.array([[1.0, 0.5], [0.9, 1.0]]))
+    >>> [one] == seeds_of(np.array([[1.0, 0.5]])), one == other
+    (True, False)
+    """
+    return [zlib.crc32(np.ascontiguousarray(row).tobytes(), seed) for row in flux]

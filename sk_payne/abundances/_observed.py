@@ -1,0 +1,298 @@
+"""Spectra of stars as the fit takes them: which pixels count, where velocity starts."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sk_payne.abundances._constraints import Constraints
+from sk_payne.abundances._continuum import (
+    ContinuumBasis,
+    continuum_basis,
+    fit_continuum,
+)
+from sk_payne.abundances._parameters import VELOCITY
+from sk_payne.abundances._star_block import StarBlock
+from sk_payne.spectra import doppler_factor, grid_segments, is_covered, touches_grid
+
+__all__ = ["ObservedStars", "observe"]
+
+# Fraction of the continuum by which flux must be beyond that of all models to be taken
+# for a cosmic ray before any fit: continua are only roughly known then.
+_SLACK = 0.1
+
+# Number of steps of the velocity scan by which the fit may leave its start.
+_VELOCITY_STEPS = 5
+
+# Other velocities are tried while chi2 of the scan there is below this, in units of
+# the best.
+_RIVAL = 2.0
+
+
+@dataclass(frozen=True)
+class ObservedStars:
+    """Stars with data, ready to be fitted.
+
+    Attributes
+    ----------
+    block : StarBlock
+        Block of the stars.
+    stars : ndarray of int
+        Rows in the block.
+    rows : ndarray of int
+        Rows among the stars that were asked for: those with data.
+    n_pixels : ndarray of int
+        Good pixels of all stars that were asked for.
+    constraints : Constraints
+        Fixed values and priors.
+    flux, ivar : ndarray of shape (B, P)
+        Flux and inverse variances, 0 for pixels that do not count; errors of the
+        emulator and a given floor are included.
+    wavelength, arm : ndarray of shape (B, P) or None
+        Wavelengths in Å, and arms.
+    velocity : ndarray of shape (B,)
+        Velocity to start from, in km/s.
+    velocity_limits : ndarray of shape (B, 2) or None
+        Limits within which the fit moves it; None if it is not fitted.
+    second_limits : ndarray of shape (B, 2) or None
+        Limits of the velocity of a second star.
+    continuum : ndarray of shape (B, P)
+        Continuum, roughly.
+    basis : ContinuumBasis or None
+        Polynomials of the continuum; None if flux is normalised.
+    systematic : ndarray of shape (B, P)
+        Part of the variance that may be correlated between pixels.
+    found : ndarray of shape (B, K) or None
+        Parameters found before, in their units.
+    """
+
+    block: StarBlock
+    stars: np.ndarray
+    rows: np.ndarray
+    n_pixels: np.ndarray
+    constraints: Constraints
+    flux: np.ndarray
+    ivar: np.ndarray
+    wavelength: np.ndarray | None
+    arm: np.ndarray | None
+    velocity: np.ndarray
+    velocity_limits: np.ndarray | None
+    second_limits: np.ndarray | None
+    continuum: np.ndarray
+    basis: ContinuumBasis | None
+    systematic: np.ndarray
+    found: np.ndarray | None
+
+    def __len__(self):
+        return len(self.rows)
+
+    @property
+    def n_continuum(self):
+        """Number of coefficients of the continuum of each star."""
+        if self.basis is None:
+            return np.zeros(len(self), dtype=np.int64)
+        return self.basis.n_coefficients
+
+    @property
+    def n_segments(self):
+        """Number of continuum segments of each star."""
+        if self.basis is None:
+            return np.zeros(len(self), dtype=np.int64)
+        return self.basis.n_segments
+
+    @property
+    def n_fitted(self):
+        """Number of values fitted to each star, those of the continuum included."""
+        return self.n_continuum + (~self.constraints.is_fixed).sum(axis=1)
+
+    @property
+    def rest_wavelength(self):
+        """Wavelengths at rest in Å for the velocity of the start; None without any."""
+        if self.wavelength is None:
+            return None
+        return self.wavelength / doppler_factor(self.velocity)[:, None]
+
+    @property
+    def trusted_ivar(self):
+        """Inverse variances, 0 where flux is beyond that of all models."""
+        return _without_rays(self.block, self.flux, self.ivar, self.continuum)
+
+    def _some(self, good):
+        """Keep some stars."""
+        names = ("flux", "ivar", "wavelength", "arm", "velocity", "velocity_limits")
+        names += ("second_limits", "continuum", "basis", "systematic", "found")
+        names += ("stars", "rows")
+        values = {name: getattr(self, name) for name in names}
+        kept = {n: None if v is None else v[good] for n, v in values.items()}
+        return replace(self, constraints=self.constraints.of(good), **kept)
+
+
+def observe(block, stars=None, *, rank=0, found=None, second_limits=None):
+    """Find which pixels of stars count, and at which velocity to start.
+
+    Parameters
+    ----------
+    block : StarBlock
+        Block of the stars.
+    stars : ndarray of int, default=None
+        Rows in the block, all if None.
+    rank : int, default=0
+        Which of the best velocities of the scan to start from, 0 for the best.
+    found : ndarray of shape (n, K), default=None
+        Parameters of all stars of the block if they were fitted before.
+    second_limits : ndarray of shape (n, 2), default=None
+        Limits of the velocity of the second star in km/s, if one is fitted.
+
+    Returns
+    -------
+    observed : ObservedStars
+        Stars with data.
+    """
+    stars = np.arange(len(block)) if stars is None else stars
+    shape = len(stars), block.flux.shape[1]
+    observed = ObservedStars(
+        block=block,
+        stars=stars,
+        rows=np.arange(len(stars)),
+        n_pixels=np.zeros(len(stars), dtype=np.int64),
+        constraints=block.constraints.of(stars),
+        flux=block.flux[stars],
+        ivar=block.ivar[stars],
+        wavelength=_per_star(block.wavelength, stars, shape),
+        arm=_per_star(block.arm, stars, shape),
+        velocity=np.zeros(len(stars)),
+        velocity_limits=None,
+        second_limits=second_limits,
+        continuum=np.ones(shape),
+        basis=None,
+        systematic=np.zeros(shape),
+        found=None if found is None else found[stars],
+    )
+    has_continuum = block.observation.continuum_degree is not None
+    observed = _without_gaps(observed)
+    if has_continuum:
+        observed = _with_continuum(observed)
+    if block.with_velocity:
+        observed = _with_velocity(observed, rank)
+    elif observed.wavelength is not None:
+        observed = _only_covered(observed, np.zeros((len(stars), 2)))
+    if has_continuum:
+        observed = _with_continuum(observed)
+    observed = _with_errors(observed)
+    n_pixels = (observed.ivar > 0).sum(axis=1)
+    return replace(observed, n_pixels=n_pixels)._some(np.flatnonzero(n_pixels))
+
+
+def _per_star(values, stars, shape):
+    if values is None:
+        return None
+    return np.broadcast_to(values[stars] if values.ndim == 2 else values, shape)
+
+
+def _without_gaps(observed):
+    """Give no weight to pixels that no velocity brings out of a gap of the grid."""
+    grid = observed.block.emulator.wavelength
+    if observed.wavelength is None or len(grid_segments(grid)) == 1:
+        return observed
+    velocities = observed.block.plan.velocities
+    highest, lowest = (observed.wavelength / doppler_factor(v) for v in velocities)
+    near = touches_grid(lowest, highest, grid)
+    return replace(observed, ivar=np.where(near, observed.ivar, 0.0))
+
+
+def _with_continuum(observed):
+    """Fit a polynomial times the mean model spectrum at the present velocity."""
+    block = observed.block
+    mean_flux = block.starts.mean_flux
+    model = np.interp(observed.rest_wavelength, block.emulator.wavelength, mean_flux)
+    degree = block.observation.continuum_degree
+    flux, ivar = observed.flux, observed.ivar
+    basis = continuum_basis(observed.wavelength, ivar, degree, observed.arm)
+    continuum = fit_continuum(flux, ivar, basis, model)
+    if block.observation.clip is not None:
+        trusted = _without_rays(block, flux, ivar, continuum)
+        continuum = fit_continuum(flux, trusted, basis, model)
+    return replace(observed, basis=basis, continuum=continuum)
+
+
+def _with_velocity(observed, rank):
+    """Scan for the velocity; keep the pixels that the fit can see around it."""
+    block, ivar, constraints = observed.block, observed.ivar, observed.constraints
+    column = block.parameters.index(VELOCITY)
+    known = constraints.value[:, column]
+    is_known = np.isfinite(known)
+    if observed.found is not None:
+        # stars without data have none
+        velocity = np.nan_to_num(observed.found[:, column])
+    else:
+        continuum = observed.continuum
+        velocities, excess = block.scan(
+            observed.wavelength,
+            observed.flux / continuum,
+            observed.trusted_ivar * continuum**2,
+            n_best=rank + 1,
+            prior=(constraints.mean[:, column], constraints.error[:, column]),
+        )
+        velocity = np.where(is_known, known, velocities[:, rank])
+        # nothing is fitted where no other velocity comes near the best
+        rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
+        ivar = np.where(rival[:, None], ivar, 0.0)
+    # the broader lines are, the less exact is the scan
+    smear = block.broadening.reach if block.broadening else 0.0
+    margin = max(_VELOCITY_STEPS * block.scan.step, smear / 2)
+    margin = np.where(is_known, 0.0, margin)[:, None]
+    limits = np.clip(
+        velocity[:, None] + margin * [-1, 1], *block.observation.velocity_range
+    )
+    observed = replace(observed, velocity=velocity, velocity_limits=limits, ivar=ivar)
+    return _only_covered(observed, limits)
+
+
+def _only_covered(observed, velocities):
+    """Give no weight to pixels whose flux may come from beyond the emulator."""
+    block = observed.block
+    smear = block.broadening.reach if block.broadening else 0.0
+    reach = doppler_factor(smear + block.instrument.reach_of(observed.stars).T)
+    slowest, fastest = velocities.T
+    if observed.second_limits is not None:
+        slowest = np.minimum(slowest, observed.second_limits[:, 0])
+        fastest = np.maximum(fastest, observed.second_limits[:, 1])
+    if block.n_offsets:
+        offsets = block.plan.offsets
+        slowest = slowest + min(low for low, _ in offsets)
+        fastest = fastest + max(high for _, high in offsets)
+    lowest = observed.wavelength.T / (doppler_factor(fastest) * reach)
+    highest = observed.wavelength.T / doppler_factor(slowest) * reach
+    covered = is_covered(lowest, highest, block.emulator.wavelength)
+    return replace(observed, ivar=np.where(covered.T, observed.ivar, 0.0))
+
+
+def _with_errors(observed):
+    """Add the errors of the emulator and a given floor to those of the pixels."""
+    block, observation = observed.block, observed.block.observation
+    errors = []
+    if observation.emulator_error and block.emulator.error is not None:
+        error = block.emulator.error
+        if observed.wavelength is not None:
+            grid = block.emulator.wavelength
+            error = np.interp(observed.rest_wavelength, grid, error)
+        errors.append(error)
+    if not observation.fits_floor and observation.error_floor:
+        errors.append(observation.error_floor)
+    ivar, systematic = observed.ivar, observed.systematic
+    for error in errors:
+        variance = (error * observed.continuum) ** 2
+        ivar = ivar / (1 + ivar * variance)
+        systematic = systematic + variance
+    return replace(observed, ivar=ivar, systematic=systematic)
+
+
+def _without_rays(block, flux, ivar, continuum):
+    """Give no weight to flux far beyond that of all models: cosmic rays."""
+    clip = block.observation.clip
+    if clip is None:
+        return ivar
+    low, high = block.starts.flux_range
+    relative = flux / continuum
+    beyond = np.maximum(relative - high, low - relative)
+    is_ray = (beyond > _SLACK) & ((beyond * continuum) ** 2 * ivar > clip**2)
+    return np.where(is_ray, 0.0, ivar)

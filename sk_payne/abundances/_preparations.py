@@ -1,0 +1,109 @@
+"""Preparations for many stars: starts, velocity scan, broadening, instrument."""
+
+import math
+from collections import OrderedDict
+
+import numpy as np
+
+from sk_payne.abundances._broadening import Broadening
+from sk_payne.abundances._instrument import Instrument
+from sk_payne.abundances._score_test import Directions
+from sk_payne.abundances._star_block import typical_width
+from sk_payne.abundances._starts import Starts
+from sk_payne.abundances._velocity_scan import VelocityScan
+from sk_payne.spectra import C_KMS
+
+__all__ = ["Preparations"]
+
+# Starts are prepared for widths of the instrument in steps of this factor.
+_WIDTHS_APART = 2 ** (1 / 8)
+
+# Widths of the instrument below this count as none, in km/s.
+_SHARP = 1e-3
+
+# Number of broadenings that are kept for the next stars.
+_N_KEPT = 64
+
+
+class Preparations:
+    """What is prepared for one star and serves others that are observed alike.
+
+    Parameters
+    ----------
+    plan : FitPlan
+        The plan of the fit.
+    """
+
+    def __init__(self, plan):
+        self._plan = plan
+        self._prepared = None, None
+        self._broadenings = OrderedDict()
+        self._instrument = None, None
+
+    def width_key(self, row):
+        """Give the rounded width of the instrument of a star; None if it is sharp."""
+        return _key(typical_width(self._plan, row))
+
+    def prepared(self, sigma):
+        """Give starts, directions and velocity scan for about one width in km/s."""
+        key = _key(sigma)
+        if self._prepared[0] != (key,):
+            self._prepared = (key,), self._prepare(key)
+        return self._prepared[1]
+
+    def broadening(self, sigma):
+        """Give the broadening with an instrument of a width in km/s."""
+        kept = self._broadenings
+        if sigma not in kept:
+            kept[sigma] = self._broadening(sigma)
+            if len(kept) > _N_KEPT:
+                kept.popitem(last=False)
+        return kept[sigma]
+
+    def instrument(self, *observed):
+        """Give the instrument of stars: that of the last ones, if it is the same."""
+        known, instrument = self._instrument
+        if known is None or not all(map(_are_equal, known, observed)):
+            step = float(np.median(np.diff(np.log(self._plan.emulator.wavelength))))
+            integrate = self._plan.observation.integrate_pixels
+            instrument = Instrument(*observed, integrate, C_KMS * step)
+            self._instrument = observed, instrument
+        return instrument
+
+    def _prepare(self, key):
+        plan = self._plan
+        emulator, observation = plan.emulator, plan.observation
+        broadening = None
+        if emulator.wavelength is not None:
+            broadening = self._broadening(0.0 if key is None else _WIDTHS_APART**key)
+        starts = Starts(emulator, broadening)
+        templates, scan = starts.velocity_templates, None
+        directions = Directions(emulator.wavelength, templates, emulator.device)
+        if plan.with_velocity:
+            scan = VelocityScan(
+                emulator.wavelength,
+                templates,
+                observation.velocity_range,
+                free_level=observation.continuum_degree is not None,
+            )
+        return starts, directions, scan
+
+    def _broadening(self, sigma):
+        emulator, observation = self._plan.emulator, self._plan.observation
+        return Broadening.from_limits(
+            emulator.wavelength,
+            self._plan.widths,
+            observation.limb_darkening,
+            sigma,
+            emulator.resolving_power,
+        )
+
+
+def _key(sigma):
+    return None if sigma < _SHARP else round(math.log(sigma, _WIDTHS_APART))
+
+
+def _are_equal(one, other):
+    if one is None or other is None:
+        return one is other
+    return one is other or np.array_equal(one, other)

@@ -1,0 +1,161 @@
+"""Weights of pixels that depend on the fit: clipped outliers and an error floor."""
+
+import numpy as np
+import torch
+
+__all__ = ["Reweighting", "reweigh"]
+
+# Largest number of times that pixels are reweighed and a star is fitted again; changes
+# of the floor by less than this fraction of it do not count.
+_N_ROUNDS, _SAME_FLOOR = 10, 0.01
+
+# Median of the square of a standard Gaussian variable.
+_MEDIAN = 0.45494
+
+
+def reweigh(residual, ivar, continuum, n_fitted, *, clip, fit_floor):
+    r"""Inverse variances of pixels that a fit leaves some residuals at.
+
+    Errors are :math:`\sqrt{\sigma^2 + s^2 c^2}` with the continuum c. The floor s is
+    the smallest for which the median of squared residuals over variances is not above
+    that of Gaussian noise, 0.455, less what fitted parameters take away: outliers do
+    not matter. Pixels beyond `clip` errors are left out or, where errors are too small
+    for the residuals, beyond `clip` robust standard deviations.
+
+    Parameters
+    ----------
+    residual, ivar, continuum : Tensor of shape (B, P)
+        Of stars, their inverse variances without any of that, 0 for pixels to ignore,
+        and about their continua.
+    n_fitted : Tensor of shape (B,)
+        Numbers fitted to each star.
+    clip : float or None
+        None to leave out nothing.
+    fit_floor : bool
+        Whether there is a floor.
+
+    Returns
+    -------
+    ivar : Tensor of shape (B, P)
+        To fit with; 0 for clipped pixels.
+    floor : Tensor of shape (B,)
+        s.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_payne.abundances._reweighting import reweigh
+    >>> residual = torch.tensor([[-1.0, 0.2, 0.7, -0.5, 9.0]])
+    >>> one, none = torch.ones(1, 5), torch.zeros(1)
+    >>> reweigh(residual, one, one, none, clip=5, fit_floor=False)
+    (tensor([[1., 1., 1., 1., 0.]]), tensor([0.]))
+    """
+    good = ivar > 0
+    variance = torch.where(good, 1 / ivar, torch.nan)
+    floor = torch.zeros_like(residual[:, 0])
+    if fit_floor:
+        n_good = good.sum(1)
+        left = (n_good - n_fitted).clamp_min(1) / n_good.clamp_min(1)
+        missing = residual**2 / (_MEDIAN * left[:, None]) - variance
+        floor = _median(missing / continuum**2).clamp_min(0).sqrt()
+        variance = variance + (floor[:, None] * continuum) ** 2
+    if clip is not None:
+        size = residual**2 / variance
+        scatter = (_median(size) / _MEDIAN).clamp_min(1)
+        variance = torch.where(size > clip**2 * scatter[:, None], torch.inf, variance)
+    return torch.where(good, 1 / variance, 0.0), floor
+
+
+def _median(values):
+    return values.nanmedian(1).values
+
+
+class Reweighting:
+    """Weights of pixels that depend on the fit: clipped pixels and a fitted floor.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its inverse variances are changed in place.
+
+    Attributes
+    ----------
+    is_needed : bool
+        Whether weights depend on the fit at all.
+    floor : ndarray of shape (B,)
+        Error floor of each star, as a fraction of the continuum.
+    """
+
+    def __init__(self, problem):
+        self.problem, self.observed = problem, problem.observed
+        observation = self.observed.block.observation
+        self.clip, self.fits_floor = observation.clip, observation.fits_floor
+        self.is_needed = observation.is_reweighted
+        self.floor = np.zeros(len(self.observed))
+        if not self.fits_floor:
+            self.floor += observation.error_floor
+        self._own = problem.ivar.clone() if self.is_needed else problem.ivar
+
+    def trust_no_rays(self):
+        """Give no weight to obvious cosmic rays before the first fit."""
+        if self.clip is not None:
+            ivar = self.problem.ivar
+            ivar[:] = torch.tensor(self.observed.trusted_ivar, device=ivar.device)
+
+    def settle(self, fit, rows):
+        """Reweigh the pixels of fitted stars and fit again until both agree.
+
+        Parameters
+        ----------
+        fit : LeastSquaresFit
+            Changed in place.
+        rows : Tensor of int
+            Stars.
+        """
+        for _ in range(_N_ROUNDS if self.is_needed else 0):
+            rows = self.update(fit.residual, rows)
+            if not len(rows):
+                break
+            fit.take(self.problem.fit(fit.parameters, rows=rows), rows)
+
+    def update(self, residual, rows):
+        """Reweigh the pixels of stars by their residuals.
+
+        Parameters
+        ----------
+        residual : Tensor of shape (B, P)
+            Residuals of all stars.
+        rows : Tensor of int
+            Stars to reweigh.
+
+        Returns
+        -------
+        changed : Tensor of int
+            Stars whose weights changed.
+        """
+        ivar, which = self.problem.ivar, rows.cpu().numpy()
+        own = self._own[rows]
+        new, floor = reweigh(
+            residual[rows],
+            own,
+            torch.tensor(self.observed.continuum[which], device="cpu").to(own),
+            torch.tensor(self.observed.n_fitted[which], device=own.device),
+            clip=self.clip,
+            fit_floor=self.fits_floor,
+        )
+        changed = ((new > 0) != (ivar[rows] > 0)).any(1).cpu().numpy()
+        if self.fits_floor:
+            floor = floor.double().cpu().numpy()
+            changed |= np.abs(floor - self.floor[which]) > _SAME_FLOOR * floor
+            self.floor[which[changed]] = floor[changed]
+        changed = torch.from_numpy(changed).to(rows.device)
+        ivar[rows[changed]] = new[changed]
+        return rows[changed]
+
+    def systematic(self, which):
+        """Variance of some stars that may be correlated between pixels, (n, P)."""
+        variance = self.observed.systematic[which]
+        if self.fits_floor:
+            floor = self.floor[which, None] * self.observed.continuum[which]
+            variance = variance + floor**2
+        return variance

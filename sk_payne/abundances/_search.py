@@ -1,0 +1,214 @@
+"""Strategy of a fit: where to start, when to start again, which valley to believe."""
+
+import numpy as np
+import torch
+
+from sk_payne.abundances._observed import observe
+from sk_payne.abundances._parameters import VELOCITY
+from sk_payne.abundances._problem import as_tensor, pose
+from sk_payne.abundances._results import Measurements
+from sk_payne.abundances._reweighting import Reweighting
+from sk_payne.abundances._score_test import score_excess
+from sk_payne.abundances._starts import resample_roughly
+from sk_payne.spectra import doppler_factor
+
+__all__ = ["fit_again", "search"]
+
+# A fit is repeated from other starts if chi2 exceeds its expectation by this many
+# standard deviations; the new fit is kept only if it is better by as many, with errors
+# scaled to a reduced chi2 of one.
+_POOR = 5
+
+# A fit is repeated if its residuals resemble model spectra by this many standard
+# deviations; one in a hundred good fits does.
+_STRANGE = 2.5
+
+# Numbers of stars whose residuals are tested together: 32 MB in float64.
+_CACHE = 2**22
+
+# Velocities that are tried, best first, while the fit is poor.
+_N_VELOCITIES = 3
+
+
+def search(block, *, keep_model=False):
+    """Find the best fits of the stars of a block.
+
+    Each star is fitted from a guess of its labels at its best velocity. If the fit is
+    poor, or its residuals resemble model spectra, it is fitted from other labels, and
+    then from the next best velocities.
+
+    Parameters
+    ----------
+    block : StarBlock
+        The stars.
+    keep_model : bool, default=False
+        Whether to keep the flux of the fits.
+
+    Returns
+    -------
+    results : Measurements
+        Results of all stars, without flags.
+    """
+    results = _fit_at_velocity(block, np.arange(len(block)), 0, keep_model)
+    for rank in range(1, _N_VELOCITIES if block.with_velocity else 1):
+        poor = np.flatnonzero(_is_poor(results.chi2, results.dof))
+        if not len(poor):
+            break
+        again = _fit_at_velocity(block, poor, rank, keep_model)
+        better = _is_better(again, results, poor)
+        results.put(poor[better], again, better)
+    return results
+
+
+def fit_again(observed):
+    """Fit stars from where they were found before.
+
+    Parameters
+    ----------
+    observed : ObservedStars
+        With `found`.
+
+    Returns
+    -------
+    problem : Problem
+        With the weights of the best fits.
+    fit : LeastSquaresFit
+        In the variables of the fit.
+    """
+    problem = pose(observed)
+    parameters = observed.block.parameters
+    start = as_tensor(parameters.to_fit(observed.found), problem.flux.device)
+    weights = Reweighting(problem)
+    if weights.is_needed:
+        with torch.no_grad():
+            residual = problem.flux - problem.model.flux(problem.every, start)
+        weights.update(residual, problem.every)
+    return problem, problem.fit(start)
+
+
+def _fit_at_velocity(block, stars, rank, keep_model):
+    """Fit stars from one of the best velocities of the scan."""
+    results = Measurements.empty(
+        len(stars),
+        block.parameters,
+        n_pixels=len(block.pixels) if keep_model else None,
+    )
+    observed = observe(block, stars, rank=rank)
+    results.n_pixels[:] = observed.n_pixels
+    if not len(observed):
+        return results
+    problem = pose(observed)
+    weights = Reweighting(problem)
+    fit = _fit_from_starts(problem, weights)
+    results.report(problem, fit, weights)
+    return results
+
+
+def _fit_from_starts(problem, weights):
+    """Fit all stars; those whose fit is poor or strange from other labels again."""
+    observed, guess = problem.observed, problem.observed.block.starts
+    at_rest = _at_rest(observed)
+    first, *starts = _sorted(problem, guess.parameters(*at_rest))
+    weights.trust_no_rays()
+    fit = problem.fit(first)
+    weights.settle(fit, problem.every)
+    n_labels = observed.block.parameters.n_labels
+    for labels in guess.others(*at_rest, fit.parameters[:, :n_labels].cpu()):
+        labels = labels.to(first.device)
+        starts.append(torch.hstack([labels, first[:, n_labels:]]))
+    rows, n_fitted = problem.every, as_tensor(observed.n_fitted, first.device)
+    for start in starts:
+        dof = (problem.ivar > 0).sum(1) - n_fitted
+        poor = _is_poor(fit.chi2[rows], dof[rows])
+        rows = rows[poor | _is_strange(problem, weights, fit, rows)]
+        if not len(rows):
+            break
+        again = problem.fit(start, rows=rows)
+        # where the model is wrong, chi2 differs that much between good fits, too
+        margin = _POOR**2 * (fit.chi2 / dof.clamp_min(1)).clamp_min(1)
+        taken = fit.take_better(again, rows, margin)
+        weights.settle(fit, taken)
+    return fit
+
+
+def _at_rest(observed):
+    """Flux and ivar on the grid of the emulator, good enough for a first guess."""
+    flux = observed.flux / observed.continuum
+    ivar = observed.trusted_ivar * observed.continuum**2
+    if observed.wavelength is None:
+        return tuple(torch.tensor(a, device="cpu") for a in (flux, ivar))
+    grid = observed.block.emulator.wavelength
+    return resample_roughly(observed.rest_wavelength, flux, ivar, grid)
+
+
+def _sorted(problem, starts):
+    """Give starts of all stars, that of the smallest chi2 first."""
+    starts = torch.stack([_complete(problem.observed, start) for start in starts])
+    if len(starts) == 1:
+        return starts
+    model, rows = problem.model, problem.every
+    with torch.no_grad():
+        if rows.device.type == "cpu":
+            every = model.flux(rows.repeat(len(starts)), starts.flatten(0, 1))
+            every = every.unflatten(0, starts.shape[:2])
+        else:
+            every = (model.flux(rows, start) for start in starts)
+        left = (problem.flux - flux for flux in every)
+        chi2 = torch.stack([(problem.ivar * r**2).sum(1) for r in left])
+    return starts[chi2.argsort(0), rows]
+
+
+def _complete(observed, start):
+    """Append all other parameters to labels and widths to start from."""
+    parameters = observed.block.parameters
+    every = np.tile(parameters.to_fit(parameters.start), (len(observed), 1))
+    if observed.block.with_velocity:
+        every[:, parameters.index(VELOCITY)] = observed.velocity
+    every = torch.from_numpy(every)
+    every[:, : start.shape[1]] = start
+    return every.to(observed.block.emulator.device)
+
+
+def _is_strange(problem, weights, fit, rows):
+    """Whether residuals of some stars resemble model spectra."""
+    observed, block = problem.observed, problem.observed.block
+    free = (fit.parameters > problem.low) & (fit.parameters < problem.high)
+    numbers = problem.flux.shape[1] * len(block.directions.components)
+    strange = []
+    for part in rows.split(max(1, _CACHE // numbers)):
+        which, rest = part.cpu().numpy(), None
+        if observed.wavelength is not None:
+            rest = as_tensor(observed.wavelength[which], problem.flux.device)
+            if block.with_velocity:
+                column = block.parameters.index(VELOCITY)
+                rest = rest / doppler_factor(fit.parameters[part, column, None])
+        directions = block.directions(rest).to(problem.flux)
+        with torch.no_grad():
+            directions = problem.model.directions(
+                part, fit.parameters[part], directions
+            )
+        systematic = np.sqrt(weights.systematic(which))
+        excess = score_excess(
+            fit.residual[part],
+            problem.ivar[part],
+            as_tensor(systematic, problem.flux.device),
+            fit.jacobian[part],
+            fit.normal_matrix[part],
+            free[part],
+            directions,
+        )
+        strange.append(excess > _STRANGE)
+    return torch.cat(strange) if strange else rows > len(problem.flux)
+
+
+def _is_poor(chi2, dof):
+    """Whether chi2 is many standard deviations too large for noise."""
+    # chi2 of a good fit has the mean dof and the variance 2 dof
+    return chi2 > dof + _POOR * (2 * dof.clip(1)) ** 0.5
+
+
+def _is_better(again, results, rows):
+    """Whether stars that were fitted again, at other pixels, fit clearly better."""
+    before, dof = results.chi2[rows] / results.dof[rows].clip(1), again.dof.clip(1)
+    margin = _POOR * np.sqrt(2 / dof) * np.maximum(before, 1)
+    return again.converged & (again.chi2 / dof < before - margin)

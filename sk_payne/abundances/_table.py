@@ -1,0 +1,124 @@
+"""Tables of results, with units and explained flags."""
+
+import numpy as np
+
+from sk_payne.abundances._flags import FLAGS, describe_labels
+from sk_payne.exceptions import did_you_mean
+
+__all__ = ["make_limits_table", "make_table"]
+
+
+def make_table(results, parameters, *, combinations=None, with_second=False):
+    """Make an astropy table of results.
+
+    Parameters
+    ----------
+    results : Measurements
+        Results of n stars.
+    parameters : Parameters
+        Their parameters.
+    combinations : mapping of str to mapping of str to float, default=None
+        Further columns: names, and the factors of the parameters that are summed up.
+    with_second : bool, default=False
+        Whether second stars were searched for.
+
+    Returns
+    -------
+    table : astropy.table.QTable
+        One row per star, see :meth:`AbundanceRegressor.measure`.
+
+    Raises
+    ------
+    ValueError
+        If a combination has the name of a parameter, or mixes units.
+    """
+    from astropy import units as u
+    from astropy.table import QTable
+
+    table, errors = QTable(), results.all_errors
+    columns = {
+        p.name: (results.parameters[:, i], errors[:, i], p.unit)
+        for i, p in enumerate(parameters)
+    }
+    for name, factors in (combinations or {}).items():
+        if name in columns:
+            raise ValueError(
+                f"`combinations` must have names of their own; {name!r} is a parameter."
+            )
+        columns[name] = _combine(results, parameters, name, factors)
+    for name, (values, error, unit) in columns.items():
+        table[name] = values * u.Unit(unit)
+        table[f"{name}_error"] = error * u.Unit(unit)
+        if results.interval is not None and name in parameters:
+            low, high = results.interval[:, parameters.index(name)].T
+            table[f"{name}_p16"] = low * u.Unit(unit)
+            table[f"{name}_p84"] = high * u.Unit(unit)
+    names = ["chi2", "dof", "n_pixels", "n_clipped", "n_segments", "error_floor"]
+    names += ["n_iterations", "expected_fall"]
+    names += ["n_effective"] * (results.n_effective is not None)
+    names += ["n_stars", "delta_chi2", "delta_bic"] * with_second
+    for name in [*names, "converged", "flags"]:
+        table[name] = getattr(results, name)
+    table["flags"].description = " | ".join(
+        f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
+    )
+    table["label_flags"] = np.array(describe_labels(results, parameters), dtype=str)
+    return table
+
+
+def make_limits_table(limits, names, parameters, side):
+    """Make an astropy table of limits.
+
+    Parameters
+    ----------
+    limits : ndarray of shape (n, n_names)
+        Limits of n stars.
+    names : list of str
+        Names of the parameters.
+    parameters : Parameters
+        All parameters.
+    side : str
+        End of the names of the columns.
+
+    Returns
+    -------
+    table : astropy.table.QTable
+        One row per star.
+    """
+    from astropy import units as u
+    from astropy.table import QTable
+
+    units = [parameters.every[parameters.index(name)].unit for name in names]
+    return QTable(
+        {
+            f"{name}_{side}": limits[:, i] * u.Unit(unit)
+            for i, (name, unit) in enumerate(zip(names, units, strict=True))
+        }
+    )
+
+
+def _combine(results, parameters, name, factors):
+    """Values, errors and unit of a sum of parameters."""
+    names = parameters.names
+    for part in factors:
+        if part not in names:
+            raise ValueError(
+                f"`combinations` may sum up {names}; got {part!r} for {name!r}."
+                f"{did_you_mean(part, names)}"
+            )
+    units = {parameters.every[parameters.index(part)].unit for part in factors}
+    if len(units) != 1:
+        raise ValueError(
+            "`combinations` must sum up parameters of one unit; got "
+            f"{sorted(map(str, units))} for {name!r}."
+        )
+    weights = np.array([factors.get(part, 0.0) for part in names])
+    used = np.flatnonzero(weights)
+    # term by term: products of matrices may round differently beside other stars
+    values = sum(weights[i] * results.parameters[:, i] for i in used)
+    variance = sum(
+        weights[i] * weights[j] * results.covariance[:, i, j]
+        for i in used
+        for j in used
+    )
+    return values, np.sqrt(variance), units.pop()
