@@ -5,7 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sk_payne.abundances._constraints import Constraints
-from sk_payne.abundances._continuum import continuum_basis, fit_continuum
+from sk_payne.abundances._continuum import (
+    ContinuumBasis,
+    continuum_basis,
+    fit_continuum,
+)
 from sk_payne.abundances._parameters import VELOCITY
 from sk_payne.abundances._star_block import StarBlock
 from sk_payne.spectra import doppler_factor, grid_segments, is_covered, touches_grid
@@ -53,7 +57,7 @@ class ObservedStars:
         Limits of the velocity of a second star.
     continuum : ndarray of shape (B, P)
         Continuum, roughly.
-    basis : ndarray of shape (B, C, P) or None
+    basis : ContinuumBasis or None
         Polynomials of the continuum; None if flux is normalised.
     systematic : ndarray of shape (B, P)
         Part of the variance that may be correlated between pixels.
@@ -74,7 +78,7 @@ class ObservedStars:
     velocity_limits: np.ndarray | None
     second_limits: np.ndarray | None
     continuum: np.ndarray
-    basis: np.ndarray | None
+    basis: ContinuumBasis | None
     systematic: np.ndarray
     found: np.ndarray | None
 
@@ -86,15 +90,14 @@ class ObservedStars:
         """Number of coefficients of the continuum of each star."""
         if self.basis is None:
             return np.zeros(len(self), dtype=np.int64)
-        return self.basis.any(axis=2).sum(axis=1)
+        return self.basis.n_coefficients
 
     @property
     def n_segments(self):
         """Number of continuum segments of each star."""
         if self.basis is None:
             return np.zeros(len(self), dtype=np.int64)
-        degree = self.block.observation.continuum_degree
-        return self.basis[:, :: degree + 1].any(axis=2).sum(axis=1)
+        return self.basis.n_segments
 
     @property
     def n_fitted(self):
@@ -213,9 +216,9 @@ def _with_continuum(observed):
 
 def _with_velocity(observed, rank):
     """Scan for the velocity; keep the pixels that the fit can see around it."""
-    block, ivar = observed.block, observed.ivar
+    block, ivar, constraints = observed.block, observed.ivar, observed.constraints
     column = block.parameters.index(VELOCITY)
-    known = observed.constraints.value[:, column]
+    known = constraints.value[:, column]
     is_known = np.isfinite(known)
     if observed.found is not None:
         # stars without data have none
@@ -227,6 +230,7 @@ def _with_velocity(observed, rank):
             observed.flux / continuum,
             observed.trusted_ivar * continuum**2,
             n_best=rank + 1,
+            prior=(constraints.mean[:, column], constraints.error[:, column]),
         )
         velocity = np.where(is_known, known, velocities[:, rank])
         # nothing is fitted where no other velocity comes near the best
@@ -247,7 +251,7 @@ def _only_covered(observed, velocities):
     """Give no weight to pixels whose flux may come from beyond the emulator."""
     block = observed.block
     smear = block.broadening.reach if block.broadening else 0.0
-    reach = doppler_factor(smear + block.instrument.reach_of(observed.stars))
+    reach = doppler_factor(smear + block.instrument.reach_of(observed.stars).T)
     slowest, fastest = velocities.T
     if observed.second_limits is not None:
         slowest = np.minimum(slowest, observed.second_limits[:, 0])

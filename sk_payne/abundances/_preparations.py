@@ -6,7 +6,7 @@ from collections import OrderedDict
 import numpy as np
 
 from sk_payne.abundances._broadening import Broadening
-from sk_payne.abundances._sampling import Instrument
+from sk_payne.abundances._instrument import Instrument
 from sk_payne.abundances._score_test import Directions
 from sk_payne.abundances._star_block import typical_width
 from sk_payne.abundances._starts import Starts

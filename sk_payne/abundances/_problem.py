@@ -94,8 +94,7 @@ def pose(observed):
     ivar = as_tensor(observed.ivar, device).to(dtype, copy=True)
     model = _model(observed)
     if observed.basis is not None:
-        basis = as_tensor(observed.basis, device).to(flux)
-        model = ContinuumModel(model, flux, ivar, basis)
+        model = ContinuumModel(model, flux, ivar, observed.basis.to(flux))
     low, high = (as_tensor(limit, device) for limit in _bounds(observed))
     prior = tuple(as_tensor(part, device) for part in _prior(observed))
     max_iterations = block.plan.max_iterations

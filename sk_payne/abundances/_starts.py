@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from sk_payne.abundances._pixels import is_hole
 from sk_payne.abundances._predict_model import PredictModel
 from sk_payne.networks import fast_products
-from sk_payne.spectra import is_covered
 
 __all__ = [
     "LabelGuess",
@@ -31,6 +31,9 @@ _RIDGE = 0.01
 
 # Starts stay off the edges of the box by this much.
 _FARTHEST = 0.95
+
+# Median steps from which on a step between pixels is not interpolated.
+_ABSENT = 3.0
 
 # Digests and model spectra of emulators, as long as these live.
 _KEPT = weakref.WeakKeyDictionary()
@@ -254,7 +257,8 @@ def resample_roughly(wavelength, flux, ivar, grid):
     Returns
     -------
     flux, ivar : Tensor of shape (B, n_grid)
-        Without information outside, in gaps, and next to pixels without.
+        Without information outside, where pixels are absent, and next to pixels
+        without information.
     """
     # those of arms come one arm after the other
     order = np.argsort(wavelength, axis=1, kind="stable")
@@ -265,6 +269,15 @@ def resample_roughly(wavelength, flux, ivar, grid):
     flux = np.stack([np.interp(grid, w, f) for w, f, _ in stars])
     bad = np.stack([np.interp(grid, w, i <= 0, left=1, right=1) for w, _, i in stars])
     ivar = np.stack([np.interp(grid, w, i) for w, _, i in stars])
-    good = (bad == 0) & np.stack([is_covered(grid, grid, w) for w, _, _ in stars])
-    ivar = np.where(good, ivar, 0.0)
+    absent = np.stack([_is_absent(grid, w) for w, _, _ in stars])
+    ivar = np.where((bad == 0) & ~absent, ivar, 0.0)
     return torch.tensor(flux, device="cpu"), torch.tensor(ivar, device="cpu")
+
+
+def _is_absent(grid, wavelength):
+    """Tell which wavelengths of a grid lie where a star has no pixels."""
+    holes = is_hole(np.diff(np.log(wavelength))[None], at_least=_ABSENT)[0]
+    before = np.searchsorted(wavelength, grid, side="right") - 1
+    inside = (before >= 0) & (before < len(holes))
+    before = before.clip(0, max(len(holes) - 1, 0))
+    return inside & holes[before] & (grid > wavelength[before])

@@ -1,6 +1,6 @@
-"""At which radial velocities model spectra suit the data: where a fit starts.
+"""Radial velocities at which model spectra suit the data: where a fit starts.
 
-It is here because a velocity that is off by more than a line is never found by descent.
+Descent finds a velocity only from within the width of a line.
 """
 
 import numpy as np
@@ -22,6 +22,9 @@ _SMALLEST_OVERLAP = 0.5
 # Steps of the scan that velocities are apart.
 _SEPARATION = 8
 
+# Standard deviations of a prior beyond which velocities are not scanned.
+_FARTHEST = 10.0
+
 # Numbers held at a time while correlating.
 _MEMORY = 2**24
 
@@ -33,10 +36,13 @@ class VelocityScan:
     weights w, data d and a template m, chi2 at every shift follows from the
     correlations of w d with m and of w with m\ :sup:`2` [1]_. Templates are
     combinations of their principal components, and so are their squares: only the
-    components are correlated. A shift moves pixels out of the range of the emulator;
-    chi2 counts per unit of information that stays. A grid with gaps may lose half of
-    its pixels to them, and what stays may fit by chance: there, pixels that leave count
-    as if their model were the mean flux of the star.
+    components are correlated. Templates and data are divided by a power of two near the
+    level of the templates, so that single precision suffices for flux in any unit.
+
+    A shift moves pixels out of the range of the emulator; chi2 counts per unit of
+    information that stays. A prior adds its penalty in the same unit. A grid with gaps
+    may lose half of its pixels to them, and what stays may fit by chance: there, pixels
+    that leave count as if their model were the mean flux of the star.
 
     Parameters
     ----------
@@ -82,8 +88,9 @@ class VelocityScan:
         self._grid = grid[0] * np.exp(log_step * (shifts[0] + np.arange(n_data)))
         self._n_fft = scipy.fft.next_fast_len(n_data, real=True)
         models = np.stack([np.interp(model_grid, grid, row) for row in templates])
+        self._level = _power_of_two(models)
         # velocities differ in chi2 by far more than single precision rounds
-        models = torch.from_numpy(models).float()
+        models = torch.from_numpy(models / self._level).float()
         inside = torch.from_numpy(is_covered(model_grid, model_grid, grid)).float()
         models = models * inside
         self._has_gaps = bool((inside == 0).any())
@@ -91,7 +98,7 @@ class VelocityScan:
         self._squares = self._components(models**2)
         self._inside = self._kernel(inside[None])
 
-    def __call__(self, wavelength, flux, ivar, n_best=1):
+    def __call__(self, wavelength, flux, ivar, n_best=1, *, prior=None):
         """Scan stars.
 
         Parameters
@@ -100,16 +107,21 @@ class VelocityScan:
             Observations; Å in the medium of the emulator.
         n_best : int, default=1
             How many velocities of each star, well apart.
+        prior : tuple of ndarray of shape (B,), default=None
+            Means and standard deviations of Gaussian priors in km/s; an infinite
+            standard deviation is no prior. Velocities ten standard deviations from
+            the mean are not scanned, as long as others are in the range.
 
         Returns
         -------
         velocity : ndarray of shape (B, n_best)
             km/s, to about half a pixel of the grid, best first.
         excess : ndarray of shape (B, n_best)
-            chi2 there in units of that of the best.
+            chi2 there in units of that of the best, penalties of priors included.
         """
         place = np.empty((len(flux), n_best), dtype=np.int64)
         excess = np.empty(place.shape)
+        penalty = None if prior is None else self._penalty(*prior)
         n_rows = max(len(kernels) for kernels, _ in (self._lines, self._squares))
         n_rows = n_rows * self._n_fft + len(self._lines[1]) * len(self._velocity)
         block = max(1, _MEMORY // n_rows)
@@ -118,11 +130,36 @@ class VelocityScan:
             data, weight = resample_roughly(
                 wavelength[rows], flux[rows], ivar[rows], self._grid
             )
-            # weights may be anything, but not in single precision
-            weight = weight / weight.amax(1, keepdim=True).clamp_min(1e-300)
-            chi2 = self._chi2(data.float(), weight.float())
+            data, weight, unit = self._normalised(data, weight)
+            chi2, information = self._chi2(data.float(), weight.float())
+            if penalty is not None:
+                # in the unit of chi2, which is per unit of information
+                unit = unit * information.double().amax(1, keepdim=True)
+                chi2 = chi2 + (penalty[rows] / unit.clamp_min(1e-300)).float()
             place[rows], excess[rows] = _smallest(chi2, n_best)
         return self._velocity[place], excess
+
+    def _penalty(self, mean, error):
+        """Penalties of priors in units of chi2, of shape (B, n_shifts)."""
+        distance = np.abs(self._velocity - np.asarray(mean)[:, None])
+        # a velocity of the scan stands for all within half a step
+        distance = (distance - self.step / 2).clip(0) / np.asarray(error)[:, None]
+        nearest = distance.min(axis=1, keepdims=True)
+        excluded = distance > np.maximum(_FARTHEST, nearest)
+        return torch.from_numpy(np.where(excluded, np.inf, distance**2))
+
+    def _normalised(self, data, weight):
+        """Give data and weights of order one, and the unit (B, 1) of their chi2."""
+        data = torch.where(weight > 0, data, 0.0) / self._level
+        level = torch.ones_like(data[:, :1])
+        if self.free_level:
+            # data have a level of their own
+            level = torch.from_numpy(
+                np.array([[_power_of_two(row[row != 0])] for row in data.numpy()])
+            )
+        largest = weight.amax(1, keepdim=True).clamp_min(1e-300)
+        unit = largest * (level * self._level) ** 2
+        return data / level, weight / largest, unit
 
     def _components(self, models):
         """Correlation kernels of components, and how models are made of them."""
@@ -144,7 +181,10 @@ class VelocityScan:
         return product[..., : len(self._velocity)]
 
     def _chi2(self, data, weight):
-        """Smallest chi2 per unit of information of any template, (B, n_shifts)."""
+        """Smallest chi2 per unit of information of any template, and information.
+
+        Both are of shape (B, n_shifts).
+        """
 
         def with_templates(series, components):
             kernels, vector = components
@@ -166,7 +206,16 @@ class VelocityScan:
             inside = self._correlate(flat, self._inside)
             chi2 = chi2 + flat.sum(1)[:, None, None] - inside
         chi2 = torch.where(enough, chi2 / information.clamp_min(1e-30), torch.inf)
-        return chi2.amin(1)
+        return chi2.amin(1), information.expand_as(chi2)[:, 0]
+
+
+def _power_of_two(values):
+    """Power of two near the root mean square of values, 1 if they are zero."""
+    largest = np.abs(values).max(initial=0.0)
+    if largest == 0:
+        return 1.0
+    level = largest * np.sqrt(np.mean((values / largest) ** 2))
+    return float(2.0 ** np.round(np.log2(level)))
 
 
 def _allowed_shifts(velocity_range, log_step):

@@ -26,9 +26,11 @@ __all__ = ["VelocityConvolver", "broaden"]
 # Pixels over which a spline forgets its ends, to less than rounding.
 _SPLINE_REACH = 44
 
-# The pixels of the convolution are as fine as the smallest step of the grid, but not
-# finer than half of the smallest mean of so many steps in a row: a pair of wavelengths
-# that are close to each other must not cost millions of pixels.
+# Wavelengths closer to the one before than this part of the median step are left out.
+_CLOSE = 1 / 8
+
+# The pixels of the convolution are as fine as the smallest step of what is left, but
+# not finer than half of the smallest mean of so many steps in a row.
 _N_STEPS = 8
 
 
@@ -39,6 +41,12 @@ class VelocityConvolver:
     number of pixels; spectra on other grids are first brought to such a grid, about as
     fine, by :class:`GridInterpolator`. Each segment between gaps of the grid is
     convolved on its own: beyond its ends, the spectrum is taken to be constant.
+
+    Flux at a wavelength that is closer to the one before it than an eighth of the
+    median step is not used: wavelengths that are close to each other cost no pixels,
+    and a segment has at most eight pixels for each median step. Where steps of a grid
+    jump, the spline is less exact: by 0.001 in a line of four pixels, if they double;
+    by 1e-6 where they change little by little, see :class:`GridInterpolator`.
 
     Parameters
     ----------
@@ -81,6 +89,13 @@ class VelocityConvolver:
                 f"{len(grid)}. A single wavelength has no neighbours to smear over."
             )
         self.reach = reach
+        self._kept = None
+        kept = _apart(grid)
+        if len(kept) < len(grid):
+            self._kept = torch.from_numpy(kept)
+            edges = [np.searchsorted(kept, part.start) for part in grid.segments]
+            segments = [slice(*pair) for pair in pairwise([*edges, len(kept)])]
+            grid = GridInterpolator(grid.wavelength[kept], segments)
         self.interpolator, self._resample = grid, None
         if not grid.is_logarithmic:
             self.interpolator, self._resample = _logarithmic(grid), grid
@@ -138,6 +153,8 @@ class VelocityConvolver:
         spectrum : Tensor of complex, shape (..., n)
             To be multiplied with transfer functions.
         """
+        if self._kept is not None:
+            values = values[..., self._kept.to(values.device)]
         if self._resample is not None:
             coefficients = self._resample.coefficients(values)
             values = self._resample.evaluate(
@@ -296,7 +313,7 @@ def _logarithmic(grid):
 
 
 def _finest(grid):
-    """Smallest step of a grid in ln(wavelength), without close pairs of wavelengths."""
+    """Smallest step of a grid in ln(wavelength) that pixels are made as fine as."""
     logs = [np.log(grid.wavelength[part]) for part in grid.segments]
     smallest = min(np.diff(log).min() for log in logs if len(log) > 1)
     means = [
@@ -305,3 +322,23 @@ def _finest(grid):
         if len(log) > _N_STEPS
     ]
     return max(smallest, min(means) / 2) if means else smallest
+
+
+def _apart(grid):
+    """Pixels of a grid that are not close to one before; the ends of segments stay."""
+    log = np.log(grid.wavelength)
+    steps = np.diff(log)
+    least = _CLOSE * np.median(steps)
+    if not (steps < least).any():
+        return np.arange(len(log))
+    kept = []
+    for part in grid.segments:
+        own = [part.start]
+        for pixel in range(part.start + 1, part.stop):
+            if log[pixel] - log[own[-1]] >= least:
+                own.append(pixel)
+        if own[-1] != part.stop - 1:
+            # the last one takes the place of one that is close to it
+            own[max(len(own) - 1, 1) :] = [part.stop - 1]
+        kept += own
+    return np.array(kept)

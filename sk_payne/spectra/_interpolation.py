@@ -88,9 +88,11 @@ class GridInterpolator:
 
     The spline works on the index u of the grid: u is 0 at the first wavelength, P - 1
     at the last. On segments uniform in the logarithm or in wavelength, u follows from
-    its formula; on others from a monotone cubic through the nodes [2]_. A gap is one
-    pixel wide for u; what is asked for there gets the value of the nearer end, and
-    `covers` tells.
+    its formula; on others from a monotone cubic through the nodes [2]_, which is as
+    exact as long as steps change little by little. In a line of FWHM 4 pixels, errors
+    are up to 0.007 where steps double at once, and 0.04 at a pair of wavelengths that
+    are much closer than the others: leave one of them out. A gap is one pixel wide for
+    u; what is asked for there gets the value of the nearer end, and `covers` tells.
 
     Beyond its ends, a segment is continued by the odd reflection about the end points
     (the spline has no second and fourth derivative there). Samples must be finite:

@@ -1,5 +1,6 @@
 """Tests of what pixels see, against integrals that are known in closed form."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,9 @@ from specutils import Spectrum
 
 from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances._fitted_emulator import as_fitted_emulator
-from sk_payne.abundances._sampling import Instrument, Sampling
+from sk_payne.abundances._instrument import Instrument
+from sk_payne.abundances._sampling import Sampling
+from sk_payne.exceptions import ResolutionWarning
 from sk_payne.spectra import C_KMS, SpectrumSet, as_spectra, doppler_factor
 from sk_payne.spectra import velocity_sigma as sigma_of
 
@@ -160,6 +163,135 @@ def test_stars_that_are_observed_alike_share_one_sampling():
     assert not each.is_shared
     flux = seen(each.sampling(np.array([1])), 1)[0, 0]
     np.testing.assert_allclose(flux, spectrum(PIXELS[1], sigma[1]), atol=1e-4)
+
+
+# Cost: each pixel has as many points and weights as it needs
+
+
+def numbers(sigma, wavelength=None, **options):
+    """Points, and numbers that are held, of one star at a pixel for each 3 km/s."""
+    if wavelength is None:
+        wavelength = np.geomspace(4501, 4541, len(sigma))
+    sampling = sample(wavelength[None], sigma=sigma[None], **options)
+    return sampling.points(torch.arange(1)).shape[1], sampling.n_numbers
+
+
+@pytest.mark.parametrize("integrate", [False, True])
+@pytest.mark.parametrize("sigma", [0.0, 0.7, np.nan, 2000.0])
+def test_one_unlike_pixel_costs_no_more_than_itself(sigma, integrate):
+    usual = np.linspace(9.0, 11.0, 901)
+    one = usual.copy()
+    one[400] = sigma
+    points, held = numbers(usual, integrate=integrate)
+    points_with_one, held_with_one = numbers(one, integrate=integrate)
+    # own points are some 13 or, each 3 km/s, those of 10.6 standard deviations
+    band = 10.6 * np.nan_to_num(sigma) / STEP
+    assert points_with_one <= points + 4 * 13 + band
+    assert held_with_one <= held + 2 * band + 1000
+
+
+def test_one_unlike_pixel_changes_no_other():
+    usual = INSTRUMENTS["rising"]
+    for value in (0.0, 1.1, 700.0):
+        sigma = usual.copy()
+        sigma[150] = value
+        found = seen(sample(PIXELS[:1], sigma=sigma[None]), 1)[0, 0]
+        np.testing.assert_allclose(found, spectrum(PIXELS[0], sigma), atol=1e-4)
+
+
+def test_unknown_width_is_that_of_the_model():
+    sigma = INSTRUMENTS["rising"].copy()
+    sigma[[0, 17, 300]] = np.nan
+    found = seen(sample(PIXELS[:1], sigma=sigma[None]), 1)[0, 0]
+    expected = spectrum(PIXELS[0], np.nan_to_num(sigma))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_gap_costs_nothing():
+    sigma = np.full(901, 9.0)
+    whole = np.geomspace(4501, 4541, 901)
+    gap = np.where(np.arange(901) < 430, whole, 2 * whole)
+    for integrate in (False, True):
+        points, held = numbers(sigma, whole, integrate=integrate)
+        points_with_gap, held_with_gap = numbers(sigma, gap, integrate=integrate)
+        assert points_with_gap < points + 40
+        assert held_with_gap < 1.5 * held
+
+
+@pytest.mark.parametrize("ratio", [0.3, 1.0, 4.0, 50.0])
+def test_memory_is_bounded_by_what_bands_need(ratio):
+    """For pixels of any size and any mixture of instruments."""
+    rng = np.random.default_rng(1)
+    wavelength = 4501 * np.exp(ratio * STEP / C_KMS * np.arange(701))
+    sigma = STEP * np.exp(rng.uniform(-1, 5, 701))
+    sampling = sample(wavelength[None], sigma=sigma[None])
+    needed = 10.6 * sigma / STEP + 3
+    points = sampling.points(torch.arange(1)).shape[1]
+    assert points <= needed.clip(14).sum()
+    assert sampling.n_numbers <= points + (6 * needed + 192).sum()
+
+
+def test_wide_and_narrow_pixels_integrate_over_their_own_widths():
+    """Steps that grow tenfold along the spectrum."""
+    steps = np.geomspace(1.0, 10.0, 400)
+    wavelength = 4501 * np.exp(np.cumsum(steps) / C_KMS)
+    wavelength = wavelength[(wavelength > 4502) & (wavelength < 4511)]
+    half = C_KMS * np.diff(np.log(wavelength)) / 2
+    half = (np.r_[half[:1], half] + np.r_[half, half[-1:]]) / 2
+    sampling = sample(wavelength[None], integrate=True)
+    found = seen(sampling, 1)[0, 0]
+    np.testing.assert_allclose(found, spectrum(wavelength, 0, half), atol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", [None, 7.0])
+def test_pixels_beside_a_gap_are_as_wide_as_their_neighbours(sigma):
+    keep = np.r_[0:100, 101:150, 171:301]  # one pixel is absent, and twenty
+    wavelength, half = PIXELS[:1, keep], HALF[0]
+    options = {} if sigma is None else {"sigma": np.full((1, len(keep)), sigma)}
+    found = seen(sample(wavelength, integrate=True, **options), 1)[0, 0]
+    expected = spectrum(wavelength[0], 0.0 if sigma is None else sigma, half)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def reach(wavelength, **options):
+    defaults = {"sigma": None, "matrix": None, "arm": None, "integrate": False}
+    instrument = Instrument(wavelength, step=STEP, **{**defaults, **options})
+    return np.broadcast_to(instrument.reach_of(np.arange(1)), (1, len(wavelength)))[0]
+
+
+def test_each_pixel_reaches_as_far_as_its_own_instrument():
+    sigma = INSTRUMENTS["from nothing to broad"]
+    found = reach(PIXELS[0], sigma=sigma[None])
+    np.testing.assert_allclose(found, 5.3 * sigma)
+    found = reach(PIXELS[0], sigma=sigma[None], integrate=True)
+    np.testing.assert_allclose(found, 5.3 * sigma + HALF[0], rtol=3e-3)
+
+
+def test_rows_of_a_matrix_reach_to_the_pixels_they_name():
+    keep = np.r_[0:100, 130:301]
+    wavelength = PIXELS[0, keep]
+    matrix = np.zeros((1, len(keep), 5))
+    matrix[:] = [0.05, 0.2, 0.5, 0.2, 0.05]
+    matrix[0, 200:] = [0, 0.25, 0.5, 0.25, 0]
+    found = reach(wavelength, matrix=matrix)
+    pixel = 2 * HALF[0, 0]
+    nowhere = found > 1e5
+    # two pixels at both sides of the gap and at the beginning, one at the end
+    assert np.flatnonzero(nowhere).tolist() == [0, 1, 98, 99, 100, 101, 270]
+    np.testing.assert_allclose(found[2:98], 2 * pixel, rtol=2e-3)
+    np.testing.assert_allclose(found[202:270], pixel, rtol=2e-3)
+    both = reach(wavelength, matrix=matrix, integrate=True)
+    np.testing.assert_allclose(both[2:98], 2.5 * pixel, rtol=2e-3)
+
+
+def test_rows_of_a_matrix_may_be_cut_at_arms():
+    arm = np.repeat([0, 1], [150, 151])
+    matrix = np.zeros((1, 301, 3))
+    matrix[:] = [0.25, 0.5, 0.25]
+    found = reach(PIXELS[0], matrix=matrix, arm=arm)
+    assert np.flatnonzero(found > 1e5).tolist() == [0, 149, 150, 300]
+    matrix[0, [0, 150], 0] = matrix[0, [149, 300], 2] = 0
+    assert reach(PIXELS[0], matrix=matrix, arm=arm).max() < 1e3
 
 
 # In the model
@@ -541,3 +673,42 @@ def test_wrong_limits_of_the_resolving_power_are_named(
         AbundanceRegressor(
             emulator, Observation(resolving_power=limits), snr=9
         ).predict(emulator.predict(draw_labels(1)))
+
+
+@pytest.mark.parametrize("how", ["points", "integrate", "matrix", "resolving power"])
+def test_gap_costs_the_pixels_beside_it_at_most(emulator, draw_labels, how):
+    grid = emulator.wavelength_
+    flux = emulator.predict(draw_labels(1))
+    n_used = []
+    for width in (0, 12, 60):
+        keep = np.r_[0:100, 100 + width : 257]
+        options = {}
+        if how == "matrix":
+            row = np.array([0.05, 0.2, 0.5, 0.2, 0.05])
+            options["resolution_matrix"] = np.tile(row, (1, len(keep), 1))
+        if how == "resolving power":
+            power = np.linspace(14_000, 15_000, 257)[keep]
+            power[20] = np.nan
+            options["resolving_power"] = power[None]
+        star = SpectrumSet(
+            flux[:, keep],
+            np.full((1, len(keep)), 1e4),
+            wavelength=grid[keep],
+            medium=emulator.medium_,
+            **options,
+        )
+        regressor = AbundanceRegressor(
+            emulator,
+            Observation(
+                velocity_range=(-30, 30),
+                integrate_pixels=how == "integrate",
+                resolving_power=None if options else "emulator",
+            ),
+        )
+        with warnings.catch_warnings():
+            # one pixel states no resolving power
+            warnings.simplefilter("ignore", ResolutionWarning)
+            n_used.append(regressor.measure(star)["n_pixels"][0] + width)
+    beside = 4 if how == "matrix" else 0
+    assert n_used[0] > 200
+    assert n_used[1:] == [n_used[0] - beside] * 2

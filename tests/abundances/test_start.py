@@ -162,3 +162,25 @@ def test_templates_follow_bounds_and_training(grid, make_emulator):
     again = check(wide)
     assert np.abs(first - second).max() > 1e-3
     assert np.abs(first - again).max() > 1e-3
+
+
+def test_absent_pixels_are_not_invented_where_steps_vary():
+    # a coarse and a fine half, and four pixels that are absent from the coarse one
+    coarse, fine = np.arange(4500, 4600, 1.0), np.arange(4600, 4620, 0.05)
+    wavelength = np.r_[coarse[:50], coarse[54:], fine][None]
+    grid = np.arange(4500, 4620, 0.1) + 0.03
+    ones = np.ones_like(wavelength)
+    _, ivar = resample_roughly(wavelength, ones, ones, grid)
+    inside = (grid > 4549) & (grid < 4554)
+    assert not ivar[0].numpy()[inside].any()
+    # the last coarse step is a hole to the rule, and of no importance
+    assert ivar[0].numpy()[~inside].mean() > 0.98
+
+
+def test_pixels_of_arms_that_overlap_are_no_holes():
+    first, second = np.arange(4500, 4560, 0.1), np.arange(4530.03, 4600, 0.17)
+    wavelength = np.r_[first, second][None]
+    grid = np.arange(4500.05, 4599.5, 0.1)
+    ones = np.ones_like(wavelength)
+    _, ivar = resample_roughly(wavelength, ones, ones, grid)
+    assert (ivar[0] == 1).all()

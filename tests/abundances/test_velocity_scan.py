@@ -195,3 +195,108 @@ def test_excess_is_that_of_chi2_added_up_pixel_by_pixel(templates, fine, free_le
         assert first == shifts[chi2.argmin()]
         found = chi2[shifts == second] / chi2.min()
         np.testing.assert_allclose(excess[star, 1], found, rtol=0.02)
+
+
+@pytest.mark.parametrize("free_level", [False, True])
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e17, 1e20, 1e30])
+def test_scan_is_the_same_in_any_unit_of_the_flux(templates, fine, scale, free_level):
+    observed = np.linspace(4500.0, 4560.0, 769)
+    wavelength = np.broadcast_to(observed, (N_STARS, 769))
+    flux = shifted(fine, observed, VELOCITIES)
+    ivar = np.full_like(flux, 1e4)
+    prior = np.full(N_STARS, 10.0), np.full(N_STARS, 300.0)
+
+    def scanned(scale):
+        finder = VelocityScan(
+            templates.wavelength,
+            scale * templates.target,
+            (-500.0, 500.0),
+            free_level=free_level,
+        )
+        return finder(wavelength, scale * flux, ivar / scale**2, 2, prior=prior)
+
+    velocity, excess = scanned(scale)
+    expected = scanned(1.0)
+    np.testing.assert_array_equal(velocity[:, 0], expected[0][:, 0])
+    np.testing.assert_allclose(excess, expected[1], rtol=0.02)
+
+
+def test_units_that_are_powers_of_two_change_no_bit(templates, fine):
+    observed = np.linspace(4500.0, 4560.0, 769)
+    flux = shifted(fine, observed, VELOCITIES)
+    wavelength, ivar = np.broadcast_to(observed, flux.shape), np.full_like(flux, 1e4)
+    results = [
+        VelocityScan(templates.wavelength, scale * templates.target, (-500.0, 500.0))(
+            wavelength, scale * flux, ivar / scale**2, 3
+        )
+        for scale in (1.0, 2.0**60)
+    ]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_prior_adds_its_penalty_to_chi2(templates, fine):
+    """Both are added up pixel by pixel, on a grid that is not resampled."""
+    grid = np.geomspace(4500.0, 4560.0, 919)
+    models = np.stack(
+        [np.interp(grid, templates.wavelength, m) for m in templates.target]
+    )
+    flux = shifted(fine, grid, VELOCITIES)
+    flux += np.random.default_rng(4).normal(scale=0.2, size=flux.shape)
+    finder = VelocityScan(grid, models, (-500.0, 500.0))
+    wavelength, ivar = np.broadcast_to(grid, flux.shape), np.full_like(flux, 25.0)
+    # rounding decides whether the ends are on the grid
+    ivar[:, :2] = ivar[:, -2:] = 0
+    prior = np.full(N_STARS, 40.0), np.full(N_STARS, 30.0)
+    velocity, excess = finder(wavelength, flux, ivar, 3, prior=prior)
+    shift = np.rint(np.arctanh(velocity / C_KMS) / np.log(grid[1] / grid[0]))
+    expected = np.empty_like(excess)
+    for star, rank in np.ndindex(expected.shape):
+        k = int(shift[star, rank])
+        seen = slice(max(k, 0), len(grid) + min(k, 0))
+        inside = slice(max(-k, 0), len(grid) + min(-k, 0))
+        difference = flux[star, seen] - models[:, inside]
+        weight = ivar[star, seen]
+        chi2 = (weight * difference**2).sum(1).min() * ivar[star].sum() / weight.sum()
+        far = max(abs(velocity[star, rank] - 40) - finder.step / 2, 0)
+        expected[star, rank] = chi2 + (far / 30) ** 2
+    np.testing.assert_allclose(excess, expected / expected[:, :1], rtol=5e-3)
+    # the penalties that were proven are much larger than what was allowed
+    assert ((velocity - 40) ** 2 / 900 / expected).max() > 0.02
+
+
+def test_prior_narrows_what_is_scanned(templates):
+    noise = 1 + np.random.default_rng(5).normal(scale=0.3, size=(50, 919))
+    finder = VelocityScan(templates.wavelength, templates.target, (-500.0, 500.0))
+    wavelength = np.broadcast_to(templates.wavelength, noise.shape)
+    # errors that are stated far too small: chi2 alone would never yield
+    ivar = np.full_like(noise, 1e6)
+    mean = np.linspace(-600, 600, 50)
+    error = np.where(np.arange(50) % 3 == 0, np.inf, 2.0)
+    velocity, _ = finder(wavelength, noise, ivar, prior=(mean, error))
+    nearest = mean.clip(-500, 500)
+    far = np.abs(velocity[:, 0] - nearest) > 20 + 2 * finder.step
+    assert not far[np.isfinite(error)].any()
+    without, _ = finder(wavelength, noise, ivar)
+    np.testing.assert_array_equal(velocity[np.isinf(error)], without[np.isinf(error)])
+
+
+def test_prior_of_a_star_without_data_is_where_it_starts(templates):
+    finder = VelocityScan(templates.wavelength, templates.target, (-500.0, 500.0))
+    nothing = np.zeros((1, 919))
+    velocity, _ = finder(
+        templates.wavelength[None], nothing, nothing, prior=([70.0], [1.0])
+    )
+    assert abs(velocity[0, 0] - 70) <= finder.step
+
+
+def test_flux_of_bad_pixels_may_be_anything(templates, fine):
+    observed = np.linspace(4500.0, 4560.0, 769)
+    flux = shifted(fine, observed, VELOCITIES)
+    ivar = np.full_like(flux, 1e4)
+    ivar[:, 31:37] = 0.0
+    spoiled = np.where(ivar == 0, 1e300, flux)
+    np.testing.assert_array_equal(
+        scan(templates, observed, flux, ivar)[0],
+        scan(templates, observed, spoiled, ivar)[0],
+    )

@@ -92,6 +92,59 @@ def test_other_grids_are_broadened_alike(grid):
     np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5)
 
 
+@pytest.mark.parametrize(
+    ("close", "atol"),
+    [
+        ([5000.0 + 1e-4], 1e-9),
+        ([4999.97, 5000.0 + 1e-7], 3e-3),
+        (5010.01 + 1e-5 * np.arange(300), 1e-5),
+        # in the middle of the line
+        (5000.01 + 1e-5 * np.arange(300), 3e-3),
+    ],
+    ids=["pair", "two", "group", "group in a line"],
+)
+def test_wavelengths_close_to_each_other_cost_nothing(close, atol):
+    wavelength = np.unique(np.r_[WAVELENGTH, close])
+    convolver = VelocityConvolver(wavelength, 60.0)
+    assert len(convolver.wavelength) < 3 * len(WAVELENGTH)
+    found = broaden(line(C_KMS * np.log(wavelength / 5000)), wavelength, vsini=20)
+    fine = broaden(line(VELOCITY), WAVELENGTH, vsini=20)
+    expected = GridInterpolator(WAVELENGTH)(fine, wavelength)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_ends_stay_with_wavelengths_close_to_them(at):
+    ends = WAVELENGTH[[0, -1]]
+    extra = ends[0] + 1e-5 if at == "first" else ends[1] - 1e-5
+    wavelength = np.unique(np.r_[WAVELENGTH, extra])
+    convolver = VelocityConvolver(wavelength, 60.0)
+    np.testing.assert_array_equal(convolver.wavelength[[0, -1]], ends)
+    assert len(convolver.wavelength) < 3 * len(WAVELENGTH)
+    assert VelocityConvolver([5000.0, 5000.1], 9.0).wavelength[-1] == 5000.1
+
+
+def test_steps_that_differ_sevenfold_are_broadened_alike():
+    velocity = np.cumsum(3.0 * np.exp(np.sin(np.arange(900) / 150)))
+    velocity = velocity - velocity[450]
+    velocity = velocity[np.abs(velocity) < 1200]
+    wavelength = 5000 * np.exp(velocity / C_KMS)
+    found = broaden(line(velocity), wavelength, vsini=20, vmac=4, resolving_power=3e4)
+    fine = broaden(line(VELOCITY), WAVELENGTH, vsini=20, vmac=4, resolving_power=3e4)
+    expected = GridInterpolator(WAVELENGTH)(fine, wavelength)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_steps_that_jump_in_a_line_are_broadened_to_a_thousandth():
+    steps = np.r_[np.full(400, 3.0), np.full(800, 1.5)]
+    velocity = np.cumsum(steps) - 1200.3
+    wavelength = 5000 * np.exp(velocity / C_KMS)
+    found = broaden(line(velocity), wavelength, vsini=20)
+    fine = broaden(line(VELOCITY), WAVELENGTH, vsini=20)
+    expected = GridInterpolator(WAVELENGTH)(fine, wavelength)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+
+
 def test_many_spectra_have_widths_of_their_own():
     flux = np.stack([line(VELOCITY), line(VELOCITY, depth=0.3)])
     together = broaden(flux, WAVELENGTH, vsini=[5.0, 40.0], vmac=[3.0, 0.0])

@@ -1,0 +1,120 @@
+"""Instrument of a star: line-spread functions, and pixels of some width."""
+
+import numpy as np
+
+from sk_payne.abundances._pixels import is_hole, pixel_widths
+from sk_payne.abundances._sampling import GAUSSIAN_REACH, Sampling
+from sk_payne.spectra import C_KMS
+
+__all__ = ["Instrument"]
+
+# Part of the weights of a pixel that may be given to pixels that are absent.
+_LOST = 1e-3
+
+# Reach of a pixel whose flux cannot be known, in km/s: no emulator is so wide.
+_NOWHERE = 0.9 * C_KMS
+
+
+class Instrument:
+    """What stars are observed with.
+
+    Parameters
+    ----------
+    wavelength : ndarray of shape (P,) or (n, P)
+        Of the pixels in Å.
+    sigma : ndarray of shape (n, P) or None
+        Standard deviation in km/s where it differs between pixels, NaN where it is not
+        known; None if the model has it.
+    matrix : ndarray of shape (n, P, d) or None
+        Rows of resolution matrices.
+    arm : ndarray of shape (P,) or (n, P), or None
+        Arm of each pixel.
+    integrate : bool
+        Whether pixels integrate from edge to edge, instead of seeing a point.
+    step : float
+        Between wavelengths of the model, in km/s.
+
+    Attributes
+    ----------
+    reach : ndarray of shape (n or 1, P or 1)
+        Velocity in km/s from which each pixel gets flux, at most. One row if all stars
+        are observed alike. A pixel whose row of the matrix gives more than 0.001 of its
+        weight to absent pixels, in a hole, another arm or beyond an end, has a reach
+        beyond all emulators: what it sees is not known.
+    """
+
+    def __init__(self, wavelength, sigma, matrix, arm, integrate, step):
+        self.step, self.integrate = step, integrate
+        self._stars = {
+            "wavelength": np.atleast_2d(wavelength),
+            "sigma": None if sigma is None else np.nan_to_num(sigma),
+            "matrix": matrix,
+            "arm": None if arm is None else np.atleast_2d(arm),
+        }
+        for name in ("sigma", "matrix"):
+            values = self._stars[name]
+            if values is not None and (values == values[:1]).all():
+                self._stars[name] = values[:1]
+        self.reach = _reach(**self._stars, integrate=integrate)
+        # of all stars, if they are alike
+        self._shared = None
+        if self.is_shared:
+            self._shared = Sampling.of(**self._stars, integrate=integrate, step=step)
+
+    @property
+    def is_shared(self):
+        """Whether all stars are observed alike."""
+        return all(v is None or len(v) == 1 for v in self._stars.values())
+
+    def reach_of(self, rows):
+        """Give the reach of some stars."""
+        return self.reach[rows if len(self.reach) > 1 else np.zeros_like(rows)]
+
+    def sampling(self, rows):
+        """Give the sampling of some stars, None if pixels see the model as it is."""
+        if self.is_shared:
+            return self._shared
+        stars = {
+            name: values if values is None or len(values) == 1 else values[rows]
+            for name, values in self._stars.items()
+        }
+        n = len(rows)
+        for name in ("wavelength", "sigma", "arm"):
+            if stars[name] is not None:
+                stars[name] = np.broadcast_to(stars[name], (n, stars[name].shape[1]))
+        return Sampling.of(**stars, integrate=self.integrate, step=self.step)
+
+
+def _reach(wavelength, sigma, matrix, arm, integrate):
+    """Velocity in km/s from which each pixel gets flux."""
+    reach = np.zeros((1, 1))
+    if sigma is not None:
+        reach = reach + GAUSSIAN_REACH * sigma
+    half = pixel_widths(wavelength, arm) / 2 if integrate else np.zeros((1, 1))
+    if matrix is not None:
+        return _reach_of_rows(wavelength, matrix, arm, half)
+    return reach + half
+
+
+def _reach_of_rows(wavelength, matrix, arm, half):
+    """Reach of pixels that see others by the rows of a matrix, (S, P)."""
+    n_pixels, middle = matrix.shape[1], matrix.shape[2] // 2
+    velocity = C_KMS * np.log(wavelength)
+    steps = np.diff(velocity, axis=1)
+    if arm is not None:
+        steps = np.where(np.diff(arm, axis=1) == 0, steps, np.nan)
+    ends = is_hole(steps) | np.isnan(steps)
+    run = np.pad(np.cumsum(ends, axis=1), ((0, 0), (1, 0)))
+    half = np.broadcast_to(half, velocity.shape)
+    size = np.abs(matrix)
+    lost, reach = 0.0, half
+    for k in range(matrix.shape[2]):
+        other = np.arange(n_pixels) + k - middle
+        exists = (other >= 0) & (other < n_pixels)
+        other = other.clip(0, n_pixels - 1)
+        known = exists & (run[:, other] == run)
+        distance = np.abs(velocity[:, other] - velocity) + half[:, other]
+        seen = known & (size[..., k] > 0)
+        reach = np.maximum(reach, np.where(seen, distance, 0.0))
+        lost = lost + np.where(known, 0.0, size[..., k])
+    return np.where(lost > _LOST * size.sum(axis=2), _NOWHERE, reach)
