@@ -5,8 +5,6 @@ from copy import copy
 import numpy as np
 import torch
 
-from sk_payne.abundances._least_squares import prior_penalty
-
 __all__ = ["Reweighting", "reweigh"]
 
 # Largest number of times that pixels are reweighed and a star is fitted again; changes
@@ -179,44 +177,81 @@ class Reweighting:
             which = rows.cpu().numpy()
             self.floor[which] = before.floor[which]
 
-    def objective(self, fit, rows):
+    def compare(self, residual, row):
         r"""Give the quantity by which fits of one star are compared, lower is better.
 
-        With weights that do not depend on the fit it is chi2, priors included. With
-        `clip` alone, squared residuals count as :math:`c^2` at most, so that all
-        pixels are compared. With a fitted floor, it is minus twice the logarithm of a
-        Cauchy likelihood whose scale is that of the errors, as the floor makes the
-        median residual fit,
+        With weights that do not depend on the fit it is chi2. With `clip` alone, squared
+        residuals count as :math:`c^2` at most, so that all pixels are compared. With a
+        fitted floor it is minus twice the logarithm of a Cauchy likelihood, since the
+        floor fits the median residual, as the scale of a Cauchy distribution does,
 
         .. math:: \sum_i 2 \ln(1 + r_i^2 / m v_i) + \ln v_i ,
 
         over the same pixels for all fits, with residuals r, variances v, the floor
-        included, and the median m = 0.455 of squared Gaussian residuals: a sum of
+        included, and the median m = 0.455 of squared Gaussian residuals. A sum of
         squares would believe the fit that explains the worst pixels.
 
         Parameters
         ----------
-        fit : LeastSquaresFit
-            Fit with these weights.
-        rows : Tensor of int
-            Stars.
+        residual : Tensor of shape (n, P)
+            Residuals of n fits.
+        row : int
+            Star.
 
         Returns
         -------
         objective : Tensor of shape (n,)
-            Of these stars.
+            Without priors.
         """
+        own = self._own[row]
         if not self.is_needed:
-            return fit.chi2[rows]
-        own, which = self._own[rows], rows.cpu().numpy()
-        good = own > 0
-        floor = self.floor[which, None] * self.observed.continuum[which]
-        variance = 1 / own + torch.tensor(floor, device=own.device) ** 2
-        size = fit.residual[rows] ** 2 / variance
+            return (residual.double() ** 2 * own).sum(1)
+        variance = self._variance(residual, row)
+        size = residual**2 / variance
         if self.fits_floor:
             size = 2 * (size / _MEDIAN).log1p() + variance.log()
         else:
             size = size.clamp_max(self.clip**2)
-        total = torch.where(good, size, 0.0).sum(1)
-        prior = [part[rows] for part in self.problem.prior]
-        return total + prior_penalty(fit.parameters[rows], prior)
+        return torch.where(own > 0, size, 0.0).double().sum(1)
+
+    def robust(self, residual, row):
+        """Give inverse variances that follow from residuals, without clipping.
+
+        Parameters
+        ----------
+        residual : Tensor of shape (n, P)
+            Residuals of n fits.
+        row : int
+            Star.
+
+        Returns
+        -------
+        ivar : Tensor of shape (n, P)
+            Weights of the Cauchy distribution, or those of the pixels themselves if
+            weights do not depend on the fit.
+        """
+        own = self._own[row].expand_as(residual)
+        if not self.is_needed:
+            return own
+        variance = self._variance(residual, row)
+        weight = 1 / (variance * (1 + residual**2 / (_MEDIAN * variance)))
+        return torch.where(own > 0, weight, 0.0)
+
+    def _variance(self, residual, row):
+        """Variances of the pixels of one star with the floor of given residuals."""
+        own = self._own[row].expand_as(residual)
+        variance = 1 / own
+        if self.fits_floor:
+            continuum = torch.tensor(self.observed.continuum[row], device="cpu")
+            continuum = continuum.to(own).expand_as(own)
+            n_fitted = torch.tensor(self.observed.n_fitted[[row]], device=own.device)
+            _, floor = reweigh(
+                residual,
+                own,
+                continuum,
+                n_fitted.expand(len(own)),
+                clip=None,
+                fit_floor=True,
+            )
+            variance = variance + (floor[:, None] * continuum) ** 2
+        return variance

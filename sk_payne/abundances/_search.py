@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import torch
 
+from sk_payne.abundances._least_squares import prior_penalty
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._parameters import VELOCITY
 from sk_payne.abundances._problem import as_tensor, pose
@@ -128,7 +129,7 @@ def _fit_from_starts(problem, weights):
             break
         _take_better(problem, weights, fit, start, rows)
     for row in problem.every.tolist():
-        for start in other_valleys(problem, fit, row):
+        for start in other_valleys(problem, weights, fit, row):
             start = start.expand_as(fit.parameters)
             _take_better(problem, weights, fit, start, problem.every[row : row + 1])
     return fit
@@ -137,13 +138,29 @@ def _fit_from_starts(problem, weights):
 def _take_better(problem, weights, fit, start, rows):
     """Fit some stars from another start; take over those that fit better."""
     before = weights.copy()
+    if weights.is_needed:
+        with torch.no_grad():
+            flux = problem.model.flux(rows, start[rows])
+        residual = fit.residual.clone()
+        residual[rows] = problem.flux[rows] - flux
+        weights.update(residual, rows)
     again = problem.fit(start, rows=rows)
     weights.settle(again, rows)
     better = again.converged[rows] & (
-        weights.objective(again, rows) < before.objective(fit, rows) - _MARGIN
+        _objective(problem, weights, again, rows)
+        < _objective(problem, weights, fit, rows) - _MARGIN
     )
     weights.restore(before, rows[~better])
     fit.take_some(again, rows, better)
+
+
+def _objective(problem, weights, fit, rows):
+    """What is compared of fits of some stars, priors included."""
+    if not weights.is_needed:
+        return fit.chi2[rows]
+    prior = [part[rows] for part in problem.prior]
+    compared = [weights.compare(fit.residual[[i]], i) for i in rows.tolist()]
+    return torch.cat(compared) + prior_penalty(fit.parameters[rows], prior)
 
 
 def _other_starts(guess, at_rest, first, found):

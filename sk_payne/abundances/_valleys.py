@@ -2,14 +2,10 @@ r"""Other valleys of chi2: labels that hardly show may fit better far away.
 
 chi2 may have several minima along labels that a spectrum hardly constrains: without
 molecules in the spectrum, for instance, a fit cannot tell in which direction carbon
-lies. The box of these weak labels is searched as a whole.
+lies. Weak labels are therefore searched along their whole range.
 """
 
-from functools import cache
-
-import numpy as np
 import torch
-from scipy.stats import qmc
 
 from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
 
@@ -18,37 +14,40 @@ __all__ = ["other_valleys"]
 # Labels whose error exceeds this fraction of half of their range are weak.
 _WEAK = 0.05
 
-# Positions along each weak label, between -1 and 1, and points of a Sobol sequence in
-# the box of all of them.
-_ALONG, _N_TOGETHER = (-0.95, -0.5, 0.0, 0.5, 0.95), 32
+# Positions along the range of each weak label, between -1 and 1.
+_ALONG = (-0.97, -0.7, -0.4, -0.1, 0.2, 0.5, 0.8, 0.97)
 
-# A point is worth a fit if chi2 rises by less than this from the best fit to it, and by
-# less than this fraction of the rise of the parabola around the best fit.
-_NEAR, _FLATTER = 30.0, 0.3
+# A point is worth a fit if the parabola around the best fit says that chi2 rises by
+# more than this on the way to it, but chi2 rises by less than that fraction of it, and
+# by less than this in all.
+_FAR, _FLATTER, _NEAR = 2.0, 0.5, 40.0
+
+# Linear steps at each point if weights depend on residuals.
+_N_STEPS = 2
 
 # Largest number of fits from such points.
-_N_STARTS = 3
-
-# Points closer than this, in half ranges of all weak labels, lead to one valley.
-_APART = 0.4
+_N_STARTS = 4
 
 
 @torch.no_grad()
-def other_valleys(problem, fit, row):
+def other_valleys(problem, weights, fit, row):
     r"""Find starts in other valleys of one star.
 
-    At points spread over the box of the weak labels, chi2 is computed with all other
-    parameters free, whose response is taken to be linear:
+    Each weak label is moved along its range, and all other parameters with it as the
+    linear model around the best fit wants. At each point the other parameters take one
+    more linear step,
 
-    .. math::
-        \chi^2 = r^T W r - g^T N^{-1} g, \quad g = J W r, \quad N = J W J^T ,
+    .. math:: N^{-1} J W r, \quad N = J W J^T ,
 
-    with the residuals r at the point, and derivatives J at the best fit.
+    with the residuals r at the point, derivatives J at the best fit, and weights W that
+    follow from the residuals, if weights depend on the fit.
 
     Parameters
     ----------
     problem : Problem
         Problem of the stars.
+    weights : Reweighting
+        Weights of the pixels.
     fit : LeastSquaresFit
         Best fits so far.
     row : int
@@ -57,86 +56,84 @@ def other_valleys(problem, fit, row):
     Returns
     -------
     starts : Tensor of shape (n, K)
-        Starts in the variables of the fit, that of the lowest chi2 first; there may be
-        none.
+        Starts in the variables of the fit, the most promising first; there may be none.
     """
     low, high, best = problem.low[row], problem.high[row], fit.parameters[row]
     normal = fit.normal_matrix[row]
-    free, half = low < high, (high - low) / 2
-    weak = _weak_labels(problem, normal, best, row)
-    if not weak.any():
-        return best.new_zeros(0, len(best))
-    trial = _points(best, weak, (low + high) / 2, half)
-    strong = free & ~weak
-    chi2, step = _profile(problem, fit, row, trial, strong)
-    rise = chi2 - fit.chi2[row]
-    off = (trial - best)[:, weak]
-    parabola = ((off @ _curvature(normal, weak, strong)) * off).sum(1)
-    is_worth = (rise < _NEAR) & (rise < _FLATTER * parabola)
-    trial[:, strong] += step
-    trial = trial.clamp(low, high)
-    place = trial[:, weak] / half[weak]
-    chosen = []
-    for i in rise.argsort().tolist():
-        far = all((place[i] - place[j]).abs().max() > _APART for j in chosen)
-        if is_worth[i] and far:
-            chosen.append(i)
-    return trial[chosen[:_N_STARTS]]
+    found, rises = [best.new_zeros(0, len(best))], []
+    # parameters at a bound stay there
+    free = (low < best) & (best < high)
+    for column in _weak_labels(problem, normal, best, row):
+        others = free.clone()
+        others[column] = False
+        line = torch.cat([best[None], _line(normal, best, low, high, column, others)])
+        objective, step = _profile(problem, weights, fit, row, line, others)
+        rise = objective - objective[0]
+        parabola = (line - best)[:, column] ** 2 * _curvature(normal, column, others)
+        worth = (parabola > _FAR) & (rise < _FLATTER * parabola) & (rise < _NEAR)
+        if worth.any():
+            i = torch.where(worth, rise, torch.inf).argmin()
+            line[:, others] += step
+            found.append(line[i : i + 1].clamp(low, high))
+            rises.append(rise[i])
+    starts = torch.cat(found)
+    if len(rises):
+        starts = starts[torch.stack(rises).argsort()[:_N_STARTS]]
+    return starts
 
 
 def _weak_labels(problem, normal, best, row):
-    """Whether each parameter is a free label that the spectrum hardly constrains."""
+    """Columns of free labels that the spectrum hardly constrains."""
     low, high = problem.low[row], problem.high[row]
     error = invert_normal_matrix(normal[None])[0].diagonal().sqrt()
-    is_label = torch.arange(len(best), device=best.device) < (
-        problem.observed.block.parameters.n_labels
-    )
     at_edge = (best <= low) | (best >= high)
     wide = ~(error <= _WEAK * (high - low) / 2)
-    return is_label & (low < high) & (wide | at_edge)
+    is_weak = (low < high) & (wide | at_edge)
+    is_weak[problem.observed.block.parameters.n_labels :] = False
+    return torch.nonzero(is_weak)[:, 0].tolist()
 
 
-def _profile(problem, fit, row, trial, strong):
-    """Give chi2 at points with the strong parameters free, and their steps."""
-    rows = torch.full((len(trial),), row, device=trial.device)
-    residual = problem.flux[row] - problem.model.flux(rows, trial)
-    weighted = residual * problem.ivar[row]
-    prior = [part[row].expand_as(trial) for part in problem.prior]
-    chi2 = (weighted * residual).sum(1).double() + prior_penalty(trial, prior)
-    jacobian = fit.jacobian[row][strong]
-    mean, weight = prior
-    slope = (weighted @ jacobian.mT).double() + (weight * (mean - trial))[:, strong]
-    normal = fit.normal_matrix[row][strong][:, strong]
-    step, _ = torch.linalg.solve_ex(normal, slope.mT)
-    step = step.mT.nan_to_num()
-    return chi2 - (slope * step).sum(1), step
+def _line(normal, best, low, high, column, others):
+    """Points along one label, where the others follow as the linear model wants."""
+    position = best.new_tensor(_ALONG)
+    value = (low[column] + high[column] + position * (high - low)[column]) / 2
+    response, _ = torch.linalg.solve_ex(
+        normal[others][:, others], normal[others, column]
+    )
+    line = best.repeat(len(value), 1)
+    line[:, column] = value
+    line[:, others] -= (value - best[column])[:, None] * response.nan_to_num()
+    return line.clamp(low, high)
 
 
-def _curvature(normal, weak, strong):
-    """Normal matrix of the weak labels with the strong parameters free."""
-    cross = normal[strong][:, weak]
-    inner, _ = torch.linalg.solve_ex(normal[strong][:, strong], cross)
-    return normal[weak][:, weak] - cross.mT @ inner.nan_to_num()
+def _profile(problem, weights, fit, row, points, others):
+    """Give the objective at points after a linear step of others, and that step."""
+    rows = torch.full((len(points),), row, device=points.device)
+    residual = problem.flux[row] - problem.model.flux(rows, points)
+    jacobian = fit.jacobian[row][others]
+    mean, weight = (part[row] for part in problem.prior)
+    total = torch.zeros_like(points)[:, others]
+    for _ in range(_N_STEPS if weights.is_needed else 1):
+        ivar = weights.robust(residual, row)
+        slope = ((residual * ivar) @ jacobian.mT).double()
+        slope += (weight * (mean - points))[:, others] - weight[others] * total
+        if weights.is_needed:
+            normal = (jacobian * ivar[:, None]) @ jacobian.mT
+            normal = normal.double() + torch.diag_embed(weight[others])
+        else:
+            normal = fit.normal_matrix[row][others][:, others]
+        step, _ = torch.linalg.solve_ex(normal, slope[..., None])
+        step = step[..., 0].nan_to_num()
+        residual = residual - step.to(residual) @ jacobian
+        total += step
+    moved = points.clone()
+    moved[:, others] += total
+    penalty = prior_penalty(moved, (mean, weight))
+    return weights.compare(residual, row) + penalty, total
 
 
-def _points(best, weak, middle, half):
-    """Points along each weak label, and spread over the box of all of them."""
-    parts = []
-    for column in torch.nonzero(weak)[:, 0].tolist():
-        line = best.repeat(len(_ALONG), 1)
-        line[:, column] = middle[column] + half[column] * line.new_tensor(_ALONG)
-        parts.append(line)
-    n = int(weak.sum())
-    if n > 1:
-        spread = best.repeat(_N_TOGETHER, 1)
-        unit = torch.from_numpy(_sobol(n)).to(best)
-        spread[:, weak] = middle[weak] + half[weak] * unit
-        parts.append(spread)
-    return torch.cat(parts)
-
-
-@cache
-def _sobol(n):
-    """Sobol sequence in n dimensions, between the farthest positions."""
-    unit = qmc.Sobol(n, rng=np.random.default_rng(0)).random(_N_TOGETHER)
-    return _ALONG[-1] * (2 * unit - 1)
+def _curvature(normal, column, others):
+    """Second derivative of half of chi2 by one label with the others free."""
+    cross = normal[others, column]
+    inner, _ = torch.linalg.solve_ex(normal[others][:, others], cross)
+    return (normal[column, column] - cross @ inner.nan_to_num()).clamp_min(0)
