@@ -174,6 +174,21 @@ class ContinuumModel:
         flux, jacobian = (part.to(self.data) for part in linear)
         return self._under_continuum(rows, flux, jacobian)
 
+    def spectra(self, row, parameters):
+        """Give spectra (n, P) of one star with other labels, each with its continuum.
+
+        Continua follow linearly from the change of the flux against the first row.
+        """
+        flux = self.model.spectra(row, parameters).to(self.data)
+        rows = torch.tensor([row], device=flux.device)
+        basis = self.basis[rows]
+        continuum, by_coefficient, normal = self._continuum(rows, flux[:1], basis)
+        flux = flux * continuum
+        residual = (self.data[rows] - flux)[None]
+        weighted = by_coefficient * self.ivar[rows][:, None]
+        change = torch.linalg.solve(normal, basis.products(weighted, residual))
+        return flux + basis.combine(change.mT, by_coefficient)[0]
+
     def directions(self, rows, parameters, directions):
         """Bring changes (n, D, P) of the model under the continuum, as derivatives."""
         directions = self.model.directions(rows, parameters, directions)

@@ -56,6 +56,10 @@ class GridModel:
         """Give flux (n, P) and derivatives (n, K, P), in single precision."""
         return _on_grid(self.single, variables.to(self.single.label_center))
 
+    def spectra(self, row, variables):
+        """Give spectra (n, P) of one star with other labels, in single precision."""
+        return self.single.from_scaled(variables.to(self.single.label_center))
+
     def directions(self, rows, variables, directions):
         """Give changes (n, D, P) of the emulator's flux as changes at the pixels."""
         return directions
@@ -117,6 +121,25 @@ class StarLight:
             widths = variables[:, self.columns.widths]
             coefficients = self.broadening.coefficients(flux, widths)
         return self._evaluated(coefficients, self.interpolator.index(rest))
+
+    def spectra(self, variables, points, arms):
+        """Give spectra (n, Q) of other labels, in single precision.
+
+        Points and arms are those of one star, of shape (1, Q). All parameters that are
+        no labels are those of the first row of the variables.
+        """
+        labels = self._labels(variables, self.single)
+        rest, _ = self._at_rest(variables[:1], points, arms)
+        if self.at_wavelengths:
+            return self.single.from_scaled(labels, rest.expand(len(labels), -1))
+        flux = self.single.from_scaled(labels)
+        if self.broadening is None:
+            coefficients = self.interpolator.coefficients(flux)
+        else:
+            widths = variables[:1, self.columns.widths]
+            coefficients = self.broadening.coefficients(flux, widths)
+        index = self.interpolator.index(rest)
+        return self.interpolator.evaluate_together(coefficients, index[0])
 
     def linearize(self, variables, points, arms):
         """Give flux and derivatives (n, 1 + K_star, Q), in the order of the columns."""
@@ -224,6 +247,20 @@ class ObservedModel:
             flux = self.sampling(flux[:, None], rows)[:, 0]
         for stage in self.stages:
             flux = stage.flux(rows, variables, flux)
+        return flux
+
+    def spectra(self, row, variables):
+        """Give spectra (n, P) of one star with other labels, in single precision.
+
+        All parameters of the star that are no labels are those of the first row of the
+        variables, those of stages included.
+        """
+        rows = torch.tensor([row], device=variables.device)
+        flux = self.light.spectra(variables, *self._points(rows))
+        if self.sampling is not None:
+            flux = self.sampling(flux[None], rows)[0]
+        for stage in self.stages:
+            flux = stage.flux(rows.expand(len(flux)), variables, flux)
         return flux
 
     def linearize(self, rows, variables):

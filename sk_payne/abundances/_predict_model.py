@@ -45,6 +45,10 @@ class PredictModel:
         up, down = flux[:, 1 : n_parameters + 1], flux[:, n_parameters + 1 :]
         return flux[:, 0], (up - down) / (2 * _STEP)
 
+    def spectra(self, row, parameters):
+        """Give spectra (n, P) of one star with other labels."""
+        return self.flux(None, parameters)
+
     def directions(self, rows, variables, directions):
         """Give changes (n, D, P) of the flux as they are."""
         return directions
