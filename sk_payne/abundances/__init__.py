@@ -8,6 +8,7 @@ from sk_payne.abundances._parameters import Parameter
 from sk_payne.abundances._recovery_statistics import recovery_statistics, recovery_table
 from sk_payne.abundances._regressor import AbundanceRegressor
 from sk_payne.abundances._stage import Stage
+from sk_payne.abundances._telluric import Telluric
 
 __all__ = [
     "FLAGS",
@@ -15,6 +16,7 @@ __all__ = [
     "Observation",
     "Parameter",
     "Stage",
+    "Telluric",
     "measure_catalogue",
     "mock_recovery",
     "read_catalogue",

@@ -70,8 +70,8 @@ def measure_stars(plan, *, keep_model=False, verbose=0):
 def each_block(plan, function, *, verbose=0, desc=None):
     """Do something with all stars, block by block.
 
-    On a CPU a block is one star, whatever stars are beside it, computed by one thread of
-    torch. If stars are large, as many are under way as torch has threads.
+    On a CPU a block is one star, computed by one thread of torch. If stars are large,
+    as many are under way as torch has threads.
 
     Parameters
     ----------

@@ -207,7 +207,7 @@ def _column(tables, name):
 
 
 def _check_instrument(observation):
-    """Refuse what mock stars cannot have: they are single, seen in points by one arm."""
+    """Refuse what mock stars cannot have: they are single, in points of one arm."""
     allowed = {
         "resolving_power": np.ndim(observation.resolving_power) == 0,
         "integrate_pixels": not observation.integrate_pixels,

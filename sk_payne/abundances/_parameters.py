@@ -39,8 +39,8 @@ class Parameter:
     Raises
     ------
     ValueError
-        If limits are not finite or in the wrong order, the scale is not positive, or the flag is
-        unknown.
+        If limits are not finite or in the wrong order, the scale is not positive, or
+        the flag is unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The plan of a fit: emulator, observation, spectra and parameters, checked together."""
+"""The plan of a fit: emulator, observation, spectra, parameters, all checked."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,7 +85,7 @@ class FitPlan:
 
     @cached_property
     def velocities(self):
-        """Lowest and highest velocity of any light in km/s, offsets of arms included."""
+        """Lowest and highest velocity of any light in km/s, with offsets of arms."""
         low, high = 0.0, 0.0
         if self.with_velocity:
             low, high = self.observation.velocity_range
@@ -97,7 +97,7 @@ class FitPlan:
 
     @cached_property
     def values_if_absent(self):
-        """Values of parameters that a star lacks: NaN for a second star, otherwise 0."""
+        """Values of parameters that a star lacks: NaN of a second star, otherwise 0."""
         values = np.zeros(len(self.parameters))
         if self.second_star is not None:
             names = self.second_star.names(self.parameters)

@@ -180,8 +180,8 @@ class Reweighting:
     def compare(self, residual, row):
         r"""Give the quantity by which fits of one star are compared, lower is better.
 
-        With weights that do not depend on the fit it is chi2. With `clip` alone, squared
-        residuals count as :math:`c^2` at most, so that all pixels are compared. With a
+        With weights that do not depend on the fit it is chi2. With `clip` alone,
+        squared residuals count as :math:`c^2` at most, over all pixels. With a
         fitted floor it is minus twice the logarithm of a Cauchy likelihood, since the
         floor fits the median residual, as the scale of a Cauchy distribution does,
 

@@ -155,7 +155,7 @@ def _take_better(problem, weights, fit, start, rows):
 
 
 def _objective(problem, weights, fit, rows):
-    """What is compared of fits of some stars, priors included."""
+    """Give the quantity by which fits are compared, priors included."""
     if not weights.is_needed:
         return fit.chi2[rows]
     prior = [part[rows] for part in problem.prior]

@@ -159,7 +159,7 @@ class AppliedStage:
         return self._checked(changed, flux)
 
     def linearize(self, rows, variables, both):
-        """Give flux and derivatives (n, 1 + K, P), with those of the stage at the end."""
+        """Give flux and derivatives (n, 1 + K, P), those of the stage last."""
         flux, jacobian = self.stage.linearize(
             both[:, 0], both[:, 1:], self.wavelength[rows], self._values(variables)
         )

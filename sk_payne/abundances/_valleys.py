@@ -12,7 +12,7 @@ from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penal
 __all__ = ["other_valleys"]
 
 # Labels whose error exceeds this fraction of half of their range are weak.
-_WEAK = 0.1
+_WEAK = 0.05
 
 # Positions along the range of each weak label, between -1 and 1.
 _ALONG = (-0.95, -0.6, -0.2, 0.2, 0.6, 0.95)
