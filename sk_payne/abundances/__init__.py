@@ -7,6 +7,7 @@ from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._parameters import Parameter
 from sk_payne.abundances._recovery_statistics import recovery_statistics, recovery_table
 from sk_payne.abundances._regressor import AbundanceRegressor
+from sk_payne.abundances._second_star import SecondStar
 from sk_payne.abundances._stage import Stage
 from sk_payne.abundances._telluric import Telluric
 
@@ -15,6 +16,7 @@ __all__ = [
     "AbundanceRegressor",
     "Observation",
     "Parameter",
+    "SecondStar",
     "Stage",
     "Telluric",
     "measure_catalogue",

@@ -14,6 +14,7 @@ from sk_payne.abundances._means import replace_by_means
 from sk_payne.abundances._preparations import Preparations
 from sk_payne.abundances._results import Measurements
 from sk_payne.abundances._search import search
+from sk_payne.abundances._second_search import find_second_stars
 from sk_payne.abundances._star_block import StarBlock, kind_of
 from sk_payne.networks import fast_products
 
@@ -60,10 +61,16 @@ def measure_stars(plan, *, keep_model=False, verbose=0):
     def measured(block):
         found = search(block, keep_model=keep_model)
         set_flags(found, block.parameters)
-        return replace_by_means(block, found) if of_means else found
+        if of_means:
+            return replace_by_means(block, found), ()
+        if plan.second_star is None:
+            return found, ()
+        return found, find_second_stars(block, found, keep_model=keep_model)
 
-    for block, found in each_block(plan, measured, verbose=verbose):
+    for block, (found, doubles) in each_block(plan, measured, verbose=verbose):
         results.put_block(block, found)
+        for row, double in doubles:
+            results.put_block(block.doubled, double, np.array([row]))
     return results
 
 

@@ -237,7 +237,7 @@ def _with_velocity(observed, rank):
         rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
         ivar = np.where(rival[:, None], ivar, 0.0)
     # the broader lines are, the less exact is the scan
-    smear = block.broadening.reach if block.broadening else 0.0
+    smear = block.smear
     margin = max(_VELOCITY_STEPS * block.scan.step, smear / 2)
     margin = np.where(is_known, 0.0, margin)[:, None]
     limits = np.clip(
@@ -250,7 +250,7 @@ def _with_velocity(observed, rank):
 def _only_covered(observed, velocities):
     """Give no weight to pixels whose flux may come from beyond the emulator."""
     block = observed.block
-    smear = block.broadening.reach if block.broadening else 0.0
+    smear = block.smear
     reach = doppler_factor(smear + block.instrument.reach_of(observed.stars).T)
     slowest, fastest = velocities.T
     if observed.second_limits is not None:

@@ -164,6 +164,11 @@ def plan_fit(
     if estimate not in ("mode", "mean"):
         raise ValueError(f"`estimate` must be 'mode' or 'mean'; got {estimate!r}.")
     observation = (Observation() if observation is None else observation).checked()
+    if observation.second_star is not None and estimate == "mean":
+        raise ValueError(
+            "`estimate` must be 'mode' with a second star in the observation; got "
+            "'mean'."
+        )
     widths = width_limits(emulator, observation)
     wavelength = observed_wavelength(emulator, spectra)
     sigma, matrix = 0.0, None

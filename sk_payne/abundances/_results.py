@@ -209,13 +209,13 @@ class Measurements:
             Without model.
         """
         found = Measurements.empty(len(block), block.parameters)
-        places = self._places(block)
+        places = self._places(block, block.rows)
         for name, values in found._arrays():
             values[:] = getattr(self, name)[places.get(name, block.rows)]
         return found
 
-    def put_block(self, block, other):
-        """Take over the results of a block of stars.
+    def put_block(self, block, other, stars=slice(None)):
+        """Take over the results of a block of stars, or of some of them.
 
         Parameters that the block lacks are as they were known before: fixed, or by a
         prior; otherwise 0 with an infinite error, and NaN for those of a second star
@@ -226,9 +226,11 @@ class Measurements:
         block : StarBlock
             Its stars, pixels and parameters are some of these.
         other : Measurements
-            Results of the block.
+            Results of these stars.
+        stars : slice or ndarray of int, default=slice(None)
+            Rows of the stars in the block.
         """
-        rows, plan = block.rows, block.plan
+        rows, plan = block.rows[stars], block.plan
         known = plan.constraints.of(rows)
         has_data = np.where(other.n_pixels > 0, 0.0, np.nan)[:, None]
         absent = plan.values_if_absent + has_data
@@ -240,7 +242,7 @@ class Measurements:
             self.covariance[rows, i, i] = error[:, i] ** 2
         self.is_fixed[rows] = True
         self.at_edge[rows] = False
-        places = self._places(block)
+        places = self._places(block, rows)
         for name, values in self._arrays():
             values[places.get(name, rows)] = getattr(other, name)
 
@@ -290,9 +292,9 @@ class Measurements:
     def _arrays(self):
         return [(k, v) for k, v in vars(self).items() if isinstance(v, np.ndarray)]
 
-    def _places(self, block):
-        """Where stars and parameters of a block are."""
-        rows, columns = block.rows, block.columns
+    def _places(self, block, rows):
+        """Where some stars and the parameters of a block are."""
+        columns = block.columns
         both = rows[:, None], columns
         return {
             "parameters": both,

@@ -94,6 +94,14 @@ class StarBlock:
     def __len__(self):
         return len(self.rows)
 
+    @property
+    def smear(self):
+        """Velocity in km/s from which broadening brings flux to a pixel."""
+        smear = self.broadening.reach if self.broadening else 0.0
+        if self.with_second:
+            smear = max(smear, self.plan.second_star.smear(self))
+        return smear
+
     @cached_property
     def doubled(self):
         """The same stars with a second one in each spectrum."""

@@ -167,6 +167,7 @@ class Starts:
     def __init__(self, emulator, broadening):
         low = (emulator.low - emulator.center) / emulator.half_width
         high = (emulator.high - emulator.center) / emulator.half_width
+        self._center, self._scale = emulator.center, emulator.half_width
         self.middle = torch.from_numpy((low + high) / 2)
         self.half_width = torch.from_numpy((high - low) / 2)
         unit = torch.from_numpy(template_parameters(len(low), _N_TEMPLATES))
@@ -186,6 +187,12 @@ class Starts:
         self.velocity_templates = np.concatenate(
             [guess.flux[:n].numpy() for guess in self.guesses]
         )
+
+    def template_labels(self, index):
+        """Give the labels, in their units, of one of the velocity templates."""
+        n = len(self.velocity_templates) // len(self.guesses)
+        unit = self.middle + self.half_width * self.guesses[0].parameters[index % n]
+        return self._center + self._scale * unit.numpy()
 
     def parameters(self, flux, ivar):
         """Labels and widths of stars on the grid of the emulator and at rest.

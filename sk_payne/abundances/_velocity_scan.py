@@ -139,6 +139,52 @@ class VelocityScan:
             place[rows], excess[rows] = _smallest(chi2, n_best)
         return self._velocity[place], excess
 
+    def second(self, wavelength, residual, model, ivar):
+        """Scan residuals for the lines of a second star.
+
+        Adding a fraction of a template T at some velocity to the model F of one star
+        changes it along T - F. The fall of chi2 is that of the best fraction, which is
+        positive.
+
+        Parameters
+        ----------
+        wavelength, residual, model, ivar : ndarray of shape (B, P)
+            Å in the medium of the emulator, normalised residuals and model of the fit
+            with one star, and inverse variances.
+
+        Returns
+        -------
+        velocity : ndarray of shape (n_shifts,)
+            km/s.
+        fall : ndarray of shape (B, n_shifts)
+            Largest fall of chi2 by any template.
+        template : ndarray of shape (B, n_shifts), int
+            Index of that template.
+        """
+        left, weight = resample_roughly(wavelength, residual, ivar, self._grid)
+        star, _ = resample_roughly(wavelength, model, ivar, self._grid)
+        left, star = (
+            torch.where(weight > 0, part, 0.0) / self._level for part in (left, star)
+        )
+        unit = weight.amax(1).clamp_min(1e-300)[:, None]
+        w = (weight / unit).float()
+        left, star = left.float(), star.float()
+
+        def with_templates(series, components):
+            kernels, vector = components
+            return vector @ self._correlate(series, kernels)
+
+        # sums over pixels that the template covers at each velocity
+        cross = with_templates(w * left, self._lines)
+        cross = cross - self._correlate(w * left * star, self._inside)
+        square = with_templates(w, self._squares)
+        square = square - 2 * with_templates(w * star, self._lines)
+        square = square + self._correlate(w * star**2, self._inside)
+        fall = cross.clamp_min(0) ** 2 / square.clamp_min(1e-6 * square.amax())
+        fall = fall.double() * (unit * self._level**2)[..., None]
+        best, template = fall.max(dim=1)
+        return self._velocity, best.numpy(), template.numpy()
+
     def _penalty(self, mean, error):
         """Penalties of priors in units of chi2, of shape (B, n_shifts)."""
         distance = np.abs(self._velocity - np.asarray(mean)[:, None])

@@ -1,0 +1,167 @@
+"""Search for a second star in spectra that one star was fitted to."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from sk_payne.abundances._flags import set_flags
+from sk_payne.abundances._observed import observe
+from sk_payne.abundances._parameters import VELOCITY
+from sk_payne.abundances._problem import as_tensor, pose
+from sk_payne.abundances._results import Measurements
+from sk_payne.abundances._reweighting import Reweighting
+from sk_payne.abundances._search import fit_again
+
+__all__ = ["find_second_stars"]
+
+# Two stars are fitted if the lines of another star would lower chi2 by more than this
+# at some velocity: noise does so in a few of a hundred stars.
+_SEEN = 16.0
+
+# Velocities of the second star that are tried, and steps of the velocity scan by which
+# the fit may leave them.
+_N_VELOCITIES, _STEPS = 3, 6
+
+# Steps of the scan between both stars below which lines blend: the velocity of the fit
+# with one star then lies between those of both.
+_BLENDED = 16
+
+
+def find_second_stars(block, results, *, keep_model=False):
+    """Fit two stars where residuals show the lines of another one.
+
+    Parameters
+    ----------
+    block : StarBlock
+        The spectra.
+    results : Measurements
+        Fits of one star; differences of chi2 and BIC are written into it.
+    keep_model : bool, default=False
+        Whether to keep the flux of the fits.
+
+    Returns
+    -------
+    doubles : list of tuple
+        Rows in the block of spectra in which two stars are believed, and the fits of
+        two stars to them, with the parameters of ``block.doubled``.
+    """
+    believed = []
+    for row in np.flatnonzero(results.n_pixels > 0):
+        found = _fit_two(block, results, row, keep_model)
+        if found is None:
+            continue
+        star = block.plan.second_star
+        for name in ("delta_chi2", "delta_bic"):
+            getattr(results, name)[row] = getattr(found, name)[0]
+        if found.converged[0] and found.delta_bic[0] < -star.min_delta_bic:
+            found.n_stars[:] = 2
+            set_flags(found, block.doubled.parameters)
+            believed.append((row, found))
+    return believed
+
+
+def _fit_two(block, results, row, keep_model):
+    """Fit two stars to one spectrum; None if residuals show no other star."""
+    single = observe(block, np.array([row]), found=results.parameters)
+    if not len(single):
+        return None
+    problem, fit = fit_again(single)
+    best = None
+    for first, second, labels in _velocities(problem, fit):
+        start = _start(block, results.parameters[row], first, second, labels)
+        every = np.tile(start, (len(block), 1))
+        limits = _limits(block, second)
+        observed = observe(
+            block.doubled, np.array([row]), found=every, second_limits=limits
+        )
+        if not len(observed):
+            continue
+        double = pose(observed)
+        weights = Reweighting(double)
+        variables = block.doubled.parameters.to_fit(start)[None]
+        again = double.fit(as_tensor(variables, problem.flux.device))
+        weights.settle(again, double.every)
+        # chi2 per pixel, as pixels near the ends may differ
+        n_pixels = (double.ivar > 0).sum()
+        if best is None or again.chi2[0] / n_pixels < best[0]:
+            best = again.chi2[0] / n_pixels, double, again, weights
+    if best is None:
+        return None
+    _, double, again, weights = best
+    found = Measurements.empty(
+        1,
+        block.doubled.parameters,
+        n_pixels=len(block.pixels) if keep_model else None,
+    )
+    found.n_pixels[:] = double.observed.n_pixels
+    found.report(double, again, weights)
+    _compare(single, double, again, found)
+    return found
+
+
+def _compare(single, double, fit, found):
+    """Write down chi2 and BIC of two stars minus those of one, on the same pixels."""
+    same = replace(single, ivar=double.ivar.double().cpu().numpy())
+    problem = pose(same)
+    start = single.block.parameters.to_fit(single.found)
+    alone = problem.fit(as_tensor(start, problem.flux.device))
+    more = double.observed.n_fitted - single.n_fitted
+    n_pixels = (double.ivar > 0).sum(1).cpu().numpy()
+    found.delta_chi2[:] = (fit.chi2 - alone.chi2).cpu().numpy()
+    found.delta_bic[:] = found.delta_chi2 + more * np.log(n_pixels)
+
+
+@torch.no_grad()
+def _velocities(problem, fit):
+    """Give velocities of both stars, and labels of the second, to start from."""
+    observed, block = problem.observed, problem.observed.block
+    continuum = observed.continuum
+    residual = fit.residual.double().cpu().numpy() / continuum
+    model = observed.flux / continuum - residual
+    ivar = problem.ivar.double().cpu().numpy() * continuum**2
+    scan = block.scan
+    velocity, fall, template = scan.second(observed.wavelength, residual, model, ivar)
+    own = float(block.parameters.from_fit(fit.parameters.cpu().numpy())[0, _v(block)])
+    low, high = block.plan.second_star.velocity_limits(block.observation)
+    allowed = (velocity >= low) & (velocity <= high)
+    allowed &= np.abs(velocity - own) > 2 * scan.step
+    fall = np.where(allowed, fall[0], -np.inf)
+    starts = []
+    for _ in range(_N_VELOCITIES):
+        i = int(fall.argmax())
+        if fall[i] < _SEEN:
+            break
+        labels = block.starts.template_labels(int(template[0, i]))
+        starts.append((own, velocity[i], labels))
+        if abs(velocity[i] - own) < _BLENDED * scan.step:
+            starts.append((2 * own - velocity[i], velocity[i], labels))
+        fall = np.where(np.abs(velocity - velocity[i]) <= 8 * scan.step, -np.inf, fall)
+    return starts
+
+
+def _v(block):
+    return block.parameters.index(VELOCITY)
+
+
+def _start(block, single, first, second, labels):
+    """Parameters of both stars to start from, in their units."""
+    parameters = block.doubled.parameters
+    start = parameters.start.copy()
+    start[parameters.columns(block.parameters.names)] = single
+    for i, name in enumerate(block.parameters.names[: parameters.n_labels]):
+        if f"{name}_2" in parameters:
+            start[parameters.index(f"{name}_2")] = labels[i]
+    if "vsini_2" in parameters and "vsini" in parameters:
+        start[parameters.index("vsini_2")] = start[parameters.index("vsini")]
+    start[_v(block.doubled)] = np.clip(first, *block.observation.velocity_range)
+    start[parameters.index(f"{VELOCITY}_2")] = second
+    return start
+
+
+def _limits(block, velocity):
+    """Limits of the velocity of the second star, of shape (n, 2)."""
+    margin = max(_STEPS * block.scan.step, block.smear / 2)
+    low, high = block.plan.second_star.velocity_limits(block.observation)
+    limits = np.clip([velocity - margin, velocity + margin], low, high)
+    return limits[None]
