@@ -12,10 +12,10 @@ from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penal
 __all__ = ["other_valleys"]
 
 # Labels whose error exceeds this fraction of half of their range are weak.
-_WEAK = 0.05
+_WEAK = 0.04
 
 # Positions along the range of each weak label, between -1 and 1.
-_ALONG = (-0.95, -0.6, -0.2, 0.2, 0.6, 0.95)
+_ALONG = (-0.92, -0.46, 0.0, 0.46, 0.92)
 
 # A point is worth a fit if the parabola around the best fit says that chi2 rises by
 # more than this on the way to it, but chi2 rises by less than that fraction of it, and
@@ -63,34 +63,29 @@ def other_valleys(problem, weights, fit, row):
     n_labels = problem.observed.block.parameters.n_labels
     # parameters at a bound stay there
     free = (low < best) & (best < high)
-    lines, rises, starts = [], [], [best.new_zeros(0, len(best))]
+    none, lines = best.new_zeros(0, len(best)), []
     for column in _weak_labels(problem, normal, best, row, n_labels):
         others = free.clone()
         others[column] = False
-        line = _line(normal, best, low, high, column, others, n_labels)
-        parabola = (line - best)[:, column] ** 2 * _curvature(normal, column, others)
-        far = parabola > _FAR
-        if far.any():
-            lines.append((others, line[far], parabola[far]))
+        line, parabola = _line(normal, best, low, high, column, others, n_labels)
+        if len(line):
+            lines.append((others, line, parabola))
     if not lines:
-        return starts[0]
-    residuals = _residuals(problem, row, [best[None], *(line for _, line, _ in lines)])
-    for (others, line, parabola), residual in zip(lines, residuals[1:], strict=True):
-        line, residual = (
-            torch.cat([best[None], line]),
-            torch.cat([residuals[0], residual]),
-        )
-        objective, step = _profile(problem, weights, fit, row, line, residual, others)
-        rise = objective[1:] - objective[0]
+        return none
+    points = torch.cat([best[None], *(line for _, line, _ in lines)])
+    residual = problem.flux[row] - problem.model.spectra(row, points)
+    look = _look_robust if weights.is_needed else _look
+    objectives, steps = look(problem, weights, fit, row, points, residual, lines)
+    starts, rises = [], []
+    for (_, line, parabola), rise, step in zip(lines, objectives, steps, strict=True):
         worth = (rise < _FLATTER * parabola) & (rise < _NEAR)
         if worth.any():
             i = torch.where(worth, rise, torch.inf).argmin()
-            line[:, others] += step
-            starts.append(line[i + 1 : i + 2].clamp(low, high))
+            starts.append((line[i] + step[i]).clamp(low, high))
             rises.append(rise[i])
     if not rises:
-        return starts[0]
-    return torch.cat(starts)[torch.stack(rises).argsort()[:_N_STARTS]]
+        return none
+    return torch.stack(starts)[torch.stack(rises).argsort()[:_N_STARTS]]
 
 
 def _weak_labels(problem, normal, best, row, n_labels):
@@ -105,51 +100,69 @@ def _weak_labels(problem, normal, best, row, n_labels):
 
 
 def _line(normal, best, low, high, column, others, n_labels):
-    """Points along one label, where other labels follow as the linear model wants."""
+    """Points along one label, where other labels follow, and the rise of a parabola."""
     position = best.new_tensor(_ALONG)
     value = (low[column] + high[column] + position * (high - low)[column]) / 2
-    response, _ = torch.linalg.solve_ex(
-        normal[others][:, others], normal[others, column]
-    )
+    cross = normal[others, column]
+    response, _ = torch.linalg.solve_ex(normal[others][:, others], cross)
+    response = response.nan_to_num()
+    curvature = (normal[column, column] - cross @ response).clamp_min(0)
+    parabola = curvature * (value - best[column]) ** 2
+    far = parabola > _FAR
+    value = value[far]
     line = best.repeat(len(value), 1)
     line[:, column] = value
-    line[:, others] -= (value - best[column])[:, None] * response.nan_to_num()
+    line[:, others] -= (value - best[column])[:, None] * response
     line[:, n_labels:] = best[n_labels:]
-    return line.clamp(low, high)
+    return line.clamp(low, high), parabola[far]
 
 
-def _residuals(problem, row, lines):
-    """Residuals at the points of all lines."""
-    residual = problem.flux[row] - problem.model.spectra(row, torch.cat(lines))
-    return residual.split([len(line) for line in lines])
-
-
-def _profile(problem, weights, fit, row, points, residual, others):
-    """Give the objective at points after a linear step of others, and that step."""
-    jacobian = fit.jacobian[row][others]
+def _look(problem, weights, fit, row, points, residual, lines):
+    """Rises of chi2 at the points of each line, and linear steps of all parameters."""
     mean, weight = (part[row] for part in problem.prior)
-    total = torch.zeros_like(points)[:, others]
-    for _ in range(_N_STEPS if weights.is_needed else 1):
-        ivar = weights.robust(residual, row)
-        slope = ((residual * ivar) @ jacobian.mT).double()
-        slope += (weight * (mean - points))[:, others] - weight[others] * total
-        if weights.is_needed:
+    weighted = residual * problem.ivar[row]
+    chi2 = (weighted * residual).sum(1).double()
+    chi2 += prior_penalty(points, (mean, weight))
+    slope = (weighted @ fit.jacobian[row].to(weighted).mT).double()
+    slope += weight * (mean - points)
+    rises, steps, first = [], [], 1
+    for others, line, _ in lines:
+        rows = [0, *range(first, first + len(line))]
+        first += len(line)
+        normal = fit.normal_matrix[row][others][:, others]
+        right = slope[rows][:, others]
+        step, _ = torch.linalg.solve_ex(normal, right.mT)
+        step = step.mT.nan_to_num()
+        left = chi2[rows] - (right * step).sum(1)
+        rises.append(left[1:] - left[0])
+        full = torch.zeros_like(line)
+        full[:, others] = step[1:]
+        steps.append(full)
+    return rises, steps
+
+
+def _look_robust(problem, weights, fit, row, points, residual, lines):
+    """Rises of what is compared, with weights that follow from the residuals."""
+    mean, weight = (part[row] for part in problem.prior)
+    rises, steps, first = [], [], 1
+    for others, line, _ in lines:
+        rows = [0, *range(first, first + len(line))]
+        first += len(line)
+        left, jacobian = residual[rows], fit.jacobian[row][others]
+        moved = points[rows]
+        total = torch.zeros_like(moved)
+        for _ in range(_N_STEPS):
+            ivar = weights.robust(left, row)
+            slope = ((left * ivar) @ jacobian.to(left).mT).double()
+            slope += (weight * (mean - moved - total))[:, others]
             normal = (jacobian * ivar[:, None]) @ jacobian.mT
             normal = normal.double() + torch.diag_embed(weight[others])
-        else:
-            normal = fit.normal_matrix[row][others][:, others]
-        step, _ = torch.linalg.solve_ex(normal, slope[..., None])
-        step = step[..., 0].nan_to_num()
-        residual = residual - step.to(residual) @ jacobian
-        total += step
-    moved = points.clone()
-    moved[:, others] += total
-    penalty = prior_penalty(moved, (mean, weight))
-    return weights.compare(residual, row) + penalty, total
-
-
-def _curvature(normal, column, others):
-    """Second derivative of half of chi2 by one label with the others free."""
-    cross = normal[others, column]
-    inner, _ = torch.linalg.solve_ex(normal[others][:, others], cross)
-    return (normal[column, column] - cross @ inner.nan_to_num()).clamp_min(0)
+            step, _ = torch.linalg.solve_ex(normal, slope[..., None])
+            step = step[..., 0].nan_to_num()
+            left = left - step.to(left) @ jacobian.to(left)
+            total[:, others] += step
+        penalty = prior_penalty(moved + total, (mean, weight))
+        objective = weights.compare(left, row) + penalty
+        rises.append(objective[1:] - objective[0])
+        steps.append(total[1:])
+    return rises, steps
