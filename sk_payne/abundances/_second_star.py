@@ -172,7 +172,8 @@ class SecondStar(BaseEstimator):
         names : list of str
             Those of the second star.
         """
-        own = {f"{name}_2" for name in parameters.names}
+        labels = parameters.names[: parameters.n_labels]
+        own = {f"{name}_2" for name in (*labels, "vsini", VELOCITY)}
         own |= {"flux_ratio", "flux_ratio_slope", "radius_ratio"}
         return [name for name in parameters.names if name in own]
 
@@ -268,9 +269,7 @@ class SecondStar(BaseEstimator):
         found = [Parameter("flux_ratio", "", low, high, start=_start(low, high))]
         if self.shape == "linear":
             # the ratio stays positive at both ends
-            found.append(
-                Parameter("flux_ratio_slope", "", -high, high, start=0.0, scale=0.1)
-            )
+            found.append(Parameter("flux_ratio_slope", "", -high, high, start=0.0))
         return found
 
 
