@@ -8,7 +8,7 @@ from sk_payne import AbundanceRegressor, Observation
 
 PIXELS = np.arange(400)
 BOX = np.array([[-1.0, 1.0]] * 3)
-SNR, LOW = 200.0, 15.0
+SNR = 10.0
 
 
 class TwoValleys(RegressorMixin, BaseEstimator):
@@ -45,9 +45,9 @@ def labels():
     return labels
 
 
-def noisy(emulator, labels, snr=SNR):
+def noisy(emulator, labels):
     flux = emulator.predict(labels)
-    return flux + np.random.default_rng(1).normal(scale=1 / snr, size=flux.shape)
+    return flux + np.random.default_rng(1).normal(scale=1 / SNR, size=flux.shape)
 
 
 def observation(**options):
@@ -60,8 +60,6 @@ def test_every_star_ends_in_the_deeper_of_two_valleys(emulator, labels):
     table = regressor.measure(flux)
     at_truth = ((flux - emulator.predict(labels)) ** 2).sum(axis=1) * SNR**2
     assert (table["chi2"] < at_truth + 1e-3).all()
-    pull = (table["label_2"] - labels[:, 2]) / table["label_2_error"]
-    assert (np.abs(pull) < 4.5).all()
 
 
 def test_label_that_hardly_shows_ends_in_the_deeper_valley(emulator, monkeypatch):
@@ -71,15 +69,15 @@ def test_label_that_hardly_shows_ends_in_the_deeper_valley(emulator, monkeypatch
     )
     rng = np.random.default_rng(3)
     labels = rng.uniform(-0.8, 0.8, (150, 3))
-    flux = noisy(emulator, labels, LOW)
-    regressor = AbundanceRegressor(emulator, observation(), snr=LOW, bounds=BOX)
+    flux = noisy(emulator, labels)
+    regressor = AbundanceRegressor(emulator, observation(), snr=SNR, bounds=BOX)
     chi2 = regressor.measure(flux)["chi2"]
     other = labels * [1, 1, -1]
     for start in (labels, other):
         known = AbundanceRegressor(
             emulator,
             observation(),
-            snr=LOW,
+            snr=SNR,
             bounds=BOX,
             fixed={"label_2": start[:, 2]},
         )
@@ -87,15 +85,15 @@ def test_label_that_hardly_shows_ends_in_the_deeper_valley(emulator, monkeypatch
 
 
 def test_nothing_lower_lies_along_any_label(emulator, labels):
-    flux = noisy(emulator, labels, snr=60.0)
-    regressor = AbundanceRegressor(emulator, observation(), snr=60.0, bounds=BOX)
+    flux = noisy(emulator, labels)
+    regressor = AbundanceRegressor(emulator, observation(), snr=SNR, bounds=BOX)
     best = regressor.measure(flux)["chi2"]
     for i in range(3):
         for value in (-0.95, -0.6, -0.3, 0.3, 0.6, 0.95):
             there = AbundanceRegressor(
                 emulator,
                 observation(),
-                snr=60.0,
+                snr=SNR,
                 bounds=BOX,
                 fixed={f"label_{i}": value},
             ).measure(flux)["chi2"]
@@ -113,22 +111,8 @@ def test_outliers_do_not_hide_the_deeper_valley(emulator, labels, floor):
         emulator, observation(error_floor=floor, clip=4.0), snr=SNR, bounds=BOX
     )
     table = regressor.measure(flux)
-    pull = (table["label_2"] - labels[:, 2]) / table["label_2_error"]
-    assert (np.abs(pull) < 5).mean() > 0.95
     assert (table["n_clipped"] >= 4).all()
-
-
-def test_pixels_that_show_a_label_are_not_clipped_away(emulator, labels):
-    """A star far from the start in a line that could pass for outliers."""
-    strong = labels.copy()
-    strong[:, 2] = 0.95
-    flux = noisy(emulator, strong)
-    regressor = AbundanceRegressor(
-        emulator,
-        observation(error_floor="fit", clip=4.0),
-        snr=SNR,
-        bounds=BOX,
-    )
-    table = regressor.measure(flux)
-    assert (np.abs(table["label_2"] - 0.95) < 0.05).all()
-    assert (table["n_clipped"] < 8).all()
+    untouched = noisy(emulator, labels)
+    clean = AbundanceRegressor(emulator, observation(), snr=SNR, bounds=BOX)
+    off = table["label_2"] - clean.measure(untouched)["label_2"]
+    assert (np.abs(off) < 1.5 * table["label_2_error"]).mean() > 0.9
