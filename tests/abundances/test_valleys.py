@@ -112,7 +112,7 @@ def test_outliers_do_not_hide_the_deeper_valley(emulator, labels, floor):
     )
     table = regressor.measure(flux)
     assert (table["n_clipped"] >= 4).all()
-    untouched = noisy(emulator, labels)
-    clean = AbundanceRegressor(emulator, observation(), snr=SNR, bounds=BOX)
-    off = table["label_2"] - clean.measure(untouched)["label_2"]
-    assert (np.abs(off) < 1.5 * table["label_2_error"]).mean() > 0.9
+    # the outliers are in pixels without a line
+    clean = regressor.measure(noisy(emulator, labels))
+    off = table["label_2"] - clean["label_2"]
+    assert (np.abs(off) < 0.5 * table["label_2_error"]).mean() > 0.9
