@@ -30,7 +30,7 @@ def make_table(results, parameters, *, combinations=None, with_second=False):
     Raises
     ------
     ValueError
-        If a combination has the name of a parameter, or mixes units.
+        If two columns have one name, or a combination mixes units.
     """
     from astropy import units as u
     from astropy.table import QTable
@@ -47,22 +47,24 @@ def make_table(results, parameters, *, combinations=None, with_second=False):
             )
         columns[name] = _combine(results, parameters, name, factors)
     for name, (values, error, unit) in columns.items():
-        table[name] = values * u.Unit(unit)
-        table[f"{name}_error"] = error * u.Unit(unit)
+        _add(table, name, values * u.Unit(unit))
+        _add(table, f"{name}_error", error * u.Unit(unit))
         if results.interval is not None and name in parameters:
             low, high = results.interval[:, parameters.index(name)].T
-            table[f"{name}_p16"] = low * u.Unit(unit)
-            table[f"{name}_p84"] = high * u.Unit(unit)
+            _add(table, f"{name}_p16", low * u.Unit(unit))
+            _add(table, f"{name}_p84", high * u.Unit(unit))
     names = ["chi2", "dof", "n_pixels", "n_clipped", "n_segments", "error_floor"]
     names += ["n_iterations", "expected_fall"]
     names += ["n_effective"] * (results.n_effective is not None)
     names += ["n_stars", "delta_chi2", "delta_bic"] * with_second
     for name in [*names, "converged", "flags"]:
-        table[name] = getattr(results, name)
+        _add(table, name, getattr(results, name))
     table["flags"].description = " | ".join(
         f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
     )
-    table["label_flags"] = np.array(describe_labels(results, parameters), dtype=str)
+    _add(
+        table, "label_flags", np.array(describe_labels(results, parameters), dtype=str)
+    )
     return table
 
 
@@ -95,6 +97,16 @@ def make_limits_table(limits, names, parameters, side):
             for i, (name, unit) in enumerate(zip(names, units, strict=True))
         }
     )
+
+
+def _add(table, name, values):
+    """Add a column whose name is not taken."""
+    if name in table.colnames:
+        raise ValueError(
+            f"Each column of the table must have a name of its own; {name!r} is there "
+            "twice. Rename that label, parameter or combination."
+        )
+    table[name] = values
 
 
 def _combine(results, parameters, name, factors):
