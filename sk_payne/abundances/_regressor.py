@@ -291,6 +291,8 @@ class AbundanceRegressor(
             If stars could not be measured, or not to the end; naming the rows.
         ResolutionWarning
             If spectra state no resolving power, but the emulator knows its own.
+        FluxLevelWarning
+            If flux is far from that of model spectra, and no continuum is fitted.
         ExtrapolationWarning
             If `bounds` lie far outside the range that the emulator was trained on.
         """
