@@ -5,10 +5,12 @@ import numpy as np
 from sk_payne.abundances._flags import FLAGS, describe_labels
 from sk_payne.exceptions import did_you_mean
 
-__all__ = ["make_limits_table", "make_table"]
+__all__ = ["make_limits_table", "make_table", "stack"]
 
 
-def make_table(results, parameters, *, combinations=None, with_second=False):
+def make_table(
+    results, parameters, *, combinations=None, with_second=False, frame=None
+):
     """Make an astropy table of results.
 
     Parameters
@@ -21,6 +23,8 @@ def make_table(results, parameters, *, combinations=None, with_second=False):
         Further columns: names, and the factors of the parameters that are summed up.
     with_second : bool, default=False
         Whether second stars were searched for.
+    frame : ndarray of str, shape (n,), default=None
+        Frames of the spectra, "" where they are not known.
 
     Returns
     -------
@@ -62,10 +66,34 @@ def make_table(results, parameters, *, combinations=None, with_second=False):
     table["flags"].description = " | ".join(
         f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
     )
-    _add(
-        table, "label_flags", np.array(describe_labels(results, parameters), dtype=str)
-    )
+    described = describe_labels(results, parameters)
+    _add(table, "label_flags", np.array(described, dtype=str))
+    if frame is not None and (frame != "").any():
+        _add(table, "frame", frame)
     return table
+
+
+def stack(tables):
+    """Join tables of stars, of which some may have no column `frame`.
+
+    Parameters
+    ----------
+    tables : list of astropy.table.QTable
+        At least one.
+
+    Returns
+    -------
+    table : astropy.table.QTable
+        Frames are "" where they are not known.
+    """
+    from astropy.table import vstack
+
+    if any("frame" in table.colnames for table in tables):
+        tables = [table.copy(copy_data=False) for table in tables]
+        for table in tables:
+            if "frame" not in table.colnames:
+                table["frame"] = np.full(len(table), "")
+    return vstack(tables, metadata_conflicts="silent")
 
 
 def make_limits_table(limits, names, parameters, side):
