@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 
-from sk_payne.abundances._starts import template_flux
 from sk_payne.abundances._wavelengths import is_near
 from sk_payne.exceptions import FluxLevelWarning
 
@@ -78,7 +77,7 @@ def warn_of_level(emulator, spectra, wavelength, observation):
 
 def _levels(emulator, wavelength):
     """Smallest and largest flux of model spectra at the pixels of the stars."""
-    flux = template_flux(emulator)[:_N_SPECTRA].numpy()
+    flux = emulator.template_flux[:_N_SPECTRA].numpy()
     levels = flux.min(axis=0), flux.max(axis=0)
     if wavelength is None:
         return levels

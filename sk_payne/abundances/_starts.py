@@ -170,7 +170,7 @@ class Starts:
         self.middle, self.half_width = _box(emulator)
         unit = _unit_labels(emulator)
         self.widths = broadening.starts() if broadening else np.zeros((1, 0))
-        flux = template_flux(emulator)
+        flux = emulator.template_flux
         self.guesses = [
             LabelGuess(unit, _broadened(emulator, broadening, flux, widths))
             for widths in self.widths
