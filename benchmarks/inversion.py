@@ -3,8 +3,7 @@
 The same network, spectra (its own, S/N 100), pixels, bounds and threads for both, in
 one run. "labels" fits labels alone, "everything" also rotation, radial velocity and a
 continuum of degree 2. Networks are The Payne of 30 labels on 22 315 toy wavelengths,
-trained here, and those of 19 labels on the shipped grid that benchmarks/emulators.py
-wrote.
+trained here, and those of 19 labels on the shipped grid of benchmarks/trained.py.
 
 curve_fit (method "trf") gets one star at a time, bounds, errors, and no derivatives,
 through a model in plain numpy and scipy: a forward pass, rotation by Fourier transform,
@@ -31,17 +30,18 @@ from unittest.mock import patch
 import numpy as np
 import scipy.fft
 import torch
-from inference import emulator_path, require_emulators
 from numpy.polynomial import chebyshev
 from record import table, write
 from scipy.interpolate import CubicSpline
 from scipy.optimize import curve_fit
 from scipy.special import erf, j1
 from threadpoolctl import threadpool_limits
+from trained import trained as emulator_of_grid
 
-from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator, load
-from sk_payne.abundances import _batch
-from sk_payne.abundances._model import EmulatorModel
+from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
+from sk_payne.abundances import _search
+from sk_payne.abundances._model import GridModel, ObservedModel
+from sk_payne.abundances._problem import Problem
 from sk_payne.abundances._starts import Starts
 from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.datasets import load_sme_grid, make_spectra
@@ -66,9 +66,10 @@ LIMB_DARKENING = 0.6
 PARTS = {
     "prepare": [(Starts, "__init__"), (VelocityScan, "__init__")],
     "velocity scan": [(VelocityScan, "__call__")],
-    "starts": [(Starts, "parameters"), (_batch.Batch, "_sorted")],
-    "fit": [(_batch, "fit_least_squares")],
-    "derivatives": [(EmulatorModel, "linearize")],
+    "starts": [(Starts, "parameters"), (_search, "_sorted")],
+    "other valleys": [(_search, "other_valleys")],
+    "fit": [(Problem, "fit")],
+    "derivatives": [(GridModel, "linearize"), (ObservedModel, "linearize")],
 }
 
 
@@ -80,7 +81,6 @@ def main():
     parser.add_argument("--snr", type=float, default=100.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
-    require_emulators(["payne", "bigpayne"])
     torch.set_num_threads(arguments.threads)
     cases = []
     with threadpool_limits(arguments.threads):
@@ -113,7 +113,7 @@ def problems(arguments):
     yield "everything, toy payne", toy, labels, True
     grid = load_sme_grid()
     for arch in ("payne", "bigpayne"):
-        emulator = load(emulator_path(arch))
+        emulator = emulator_of_grid(arch)
         labels = grid.data[grid.test_indices][:n]
         labels = np.clip(labels, emulator.label_low_, emulator.label_high_)
         yield f"everything, {arch}", emulator, labels, True
@@ -258,7 +258,7 @@ def measure(emulator, stars, rows=slice(None)):
             "limb_darkening": LIMB_DARKENING,
             "continuum_degree": DEGREE,
         }
-    regressor = AbundanceRegressor(emulator, Observation(emulator_error=False), **free)
+    regressor = AbundanceRegressor(emulator, Observation(emulator_error=False, **free))
     mask = np.broadcast_to(~stars.good, stars.flux.shape)
     return regressor.measure(
         stars.flux[rows], uncertainty=stars.sigma[rows], mask=mask[rows]

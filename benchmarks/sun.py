@@ -1,6 +1,7 @@
 """The Sun as a star: labels from its observed spectrum, which nobody computed.
 
-An emulator is trained on the shipped grid and inverted on the HARPS spectrum of
+Emulators of the shipped grid, five trainings of BigPayne's network and three of the
+opacity network that differ by their seeds, are inverted on the HARPS spectrum of
 sunlight in sun_harps_4000_5000.npz, in the folder that the environment variable
 SK_PAYNE_DATA names: 4500-4600 Å, not normalised. It is smeared from a resolving power
 of 115 000 to the 50 000 of the grid. The continuum, a polynomial of degree 3, velocity
@@ -8,9 +9,9 @@ and macroturbulence are free; rotation is 1.9 km/s. The line list is the limit, 
 noise: errors, of S/N 200, get a floor that is fitted, and pixels beyond four of them
 are left out.
 
-Writes results/sun.json and a figure (results/sun.png unless --figure says where).
+Writes results/sun.json and two figures: the fit, and labels of all trainings.
 
-    python benchmarks/sun.py [--arch bigpayne] [--figure docs/images/sun.png]
+    python benchmarks/sun.py [--emulators bigpayne:0 ...] [--figures docs/images]
 """
 
 import argparse
@@ -23,85 +24,97 @@ from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 from record import RESULTS, table, write
 from specutils import Spectrum
+from trained import trained
 
-from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator, load
-from sk_payne.datasets import load_sme_grid
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.inspection import SpectrumFitDisplay
 from sk_payne.spectra import broaden
 
 HARPS, GRID = 115_000, 50_000
 # Of the Sun: IAU 2015 resolution B3, and the composition that [X/H] refers to.
 SUN = {"teff": 5772.0, "logg": 4.438}
+EMULATORS = [f"bigpayne:{i}" for i in range(5)] + [f"opacity:{i}" for i in range(3)]
+OBSERVATION = Observation(
+    continuum_degree=3,
+    velocity_range=(-20, 20),
+    resolving_power="emulator",
+    vsini=1.9,
+    vmac=(0, 10),
+    error_floor="fit",
+    clip=4,
+)
+# Labels with errors above this, in dex, are not drawn.
+WEAK = 0.4
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", default="bigpayne")
-    parser.add_argument("--figure", type=Path, default=RESULTS / "sun.png")
+    parser.add_argument("--emulators", nargs="+", default=EMULATORS)
+    parser.add_argument("--figures", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    emulator = train(arguments.arch)
-    regressor = AbundanceRegressor(
-        emulator,
-        Observation(
-            continuum_degree=3,
-            velocity_range=(-20, 20),
-            vsini=1.9,
-            vmac=(0, 10),
-            error_floor="fit",
-            clip=4,
-        ),
-    )
     wavelength, flux = read()
-    star = spectrum(wavelength, flux)
-    start = time.perf_counter()
-    measured, model = regressor.measure(star, return_model=True)
-    seconds = time.perf_counter() - start
-    rows = [
-        {
-            "label": name,
-            "measured": float(measured[name][0].value),
-            "error": float(measured[f"{name}_error"][0].value),
-            "Sun": SUN.get(name, 0.0),
-        }
-        for name in emulator.label_names_
-    ]
-    table(rows)
-    rest = {
-        name: float(measured[name][0].value) for name in ("radial_velocity", "vmac")
-    }
-    rest |= {
-        "scatter": float(np.nanstd(flux - model[0]) / np.median(flux)),
-        "floor": float(measured["error_floor"][0]),
-        "pixels": int(measured["n_pixels"][0]),
-        "clipped": int(measured["n_clipped"][0]),
-        "iterations": int(measured["n_iterations"][0]),
-        "chi2/dof": float(measured["chi2"][0] / measured["dof"][0]),
-        "flags": int(measured["flags"][0]),
-        "seconds": seconds,
-    }
-    print(rest)
-    write("sun", {"arch": arguments.arch, "rows": rows, **rest})
-    draw(regressor, star, arguments.figure)
+    star, stars = spectrum(wavelength, flux), []
+    for name in arguments.emulators:
+        arch, seed = name.split(":")
+        emulator = trained(arch, int(seed))
+        regressor = AbundanceRegressor(emulator, OBSERVATION)
+        start = time.perf_counter()
+        measured, model = regressor.measure(star, return_model=True)
+        seconds = time.perf_counter() - start
+        stars.append(
+            {"arch": arch, "seed": int(seed), "seconds": seconds}
+            | row_of(emulator, measured, flux, model[0])
+        )
+        print({k: v for k, v in stars[-1].items() if k != "labels"}, flush=True)
+        if len(stars) == 1:
+            draw_fit(regressor, star, arguments.figures / "sun.png")
+    summary = summarise(stars)
+    table(summary)
+    write("sun", {"stars": stars, "summary": summary})
+    draw_seeds(stars, arguments.figures / "sun_seeds.png")
 
 
-def train(arch):
-    """Give an emulator of the training split of the shipped grid, trained once."""
-    path = RESULTS / f"sun_{arch}.safetensors"
-    if path.exists():
-        return load(path)
-    grid = load_sme_grid()
-    emulator = SpectrumEmulator(
-        arch=arch,
-        wavelength=grid.wavelength,
-        medium=grid.medium,
-        resolving_power=grid.resolving_power,
-        label_names=grid.label_names,
-        label_units=grid.label_units,
-        random_state=0,
-        verbose=1,
-    ).fit(grid.data[grid.train_indices], grid.target[grid.train_indices])
-    emulator.save(path)
-    return emulator
+def row_of(emulator, measured, flux, model):
+    """Labels and quality of one fit."""
+    measured = measured[0]
+
+    def plain(name):
+        return float(getattr(measured[name], "value", measured[name]))
+
+    return {
+        "labels": {
+            name: [plain(name), plain(f"{name}_error")]
+            for name in emulator.label_names_
+        },
+        "radial_velocity": plain("radial_velocity"),
+        "vmac": plain("vmac"),
+        "scatter": float(np.nanstd(flux - model) / np.median(flux)),
+        "floor": plain("error_floor"),
+        "pixels": int(measured["n_pixels"]),
+        "clipped": int(measured["n_clipped"]),
+        "iterations": int(measured["n_iterations"]),
+        "chi2/dof": float(measured["chi2"] / measured["dof"]),
+        "flags": int(measured["flags"]),
+        "label_flags": str(measured["label_flags"]),
+    }
+
+
+def summarise(stars):
+    """Mean, spread over seeds and claimed error of each label and architecture."""
+    rows = []
+    for name in stars[0]["labels"]:
+        row = {"label": name, "Sun": SUN.get(name, 0.0)}
+        for arch in dict.fromkeys(star["arch"] for star in stars):
+            pairs = [s["labels"][name] for s in stars if s["arch"] == arch]
+            value, error = np.transpose(pairs)
+            row |= {
+                f"{arch} mean": float(value.mean()),
+                f"{arch} spread": float(value.std(ddof=1)) if len(value) > 1 else 0.0,
+                f"{arch} range": float(np.ptp(value)),
+                f"{arch} error": float(np.median(error)),
+            }
+        rows.append(row)
+    return rows
 
 
 def read():
@@ -126,7 +139,7 @@ def spectrum(wavelength, flux):
     )
 
 
-def draw(regressor, star, path):
+def draw_fit(regressor, star, path):
     """Draw a fifth of the window: all of it is too dense to look at."""
     import matplotlib
 
@@ -134,6 +147,34 @@ def draw(regressor, star, path):
     display = SpectrumFitDisplay.from_regressor(regressor, star).plot()
     display.ax_[0].set_xlim(4540, 4560)
     display.figure_.savefig(path, dpi=120)
+
+
+def draw_seeds(stars, path):
+    """Draw abundances of all trainings, those that the window constrains."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    names = [
+        name
+        for name in stars[0]["labels"]
+        if name.endswith("_H") and max(star["labels"][name][1] for star in stars) < WEAK
+    ]
+    figure, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    archs = list(dict.fromkeys(star["arch"] for star in stars))
+    for i, star in enumerate(stars):
+        value, error = np.transpose([star["labels"][name] for name in names])
+        place = np.arange(len(names)) + (i - (len(stars) - 1) / 2) * 0.08
+        color = f"C{archs.index(star['arch'])}"
+        first = i == [s["arch"] for s in stars].index(star["arch"])
+        label = star["arch"] if first else None
+        ax.errorbar(place, value, error, fmt="o", ms=3, color=color, label=label, lw=1)
+    ax.axhline(0, color="0.6", lw=1, zorder=0)
+    ax.set_xticks(range(len(names)), [name.removesuffix("_H") for name in names])
+    ax.set_ylabel("[X/H] of the Sun")
+    ax.legend(title="each point a training", ncols=2)
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

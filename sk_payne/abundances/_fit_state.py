@@ -13,9 +13,9 @@ from sk_payne.abundances._normal_matrix import parameter_scale, prior_penalty, t
 
 __all__ = ["EVERY", "FitState"]
 
-# Expected fall of chi2 below which a step is no longer worth taking, 3e-3 sigma; in
+# Expected fall of chi2 below which a step is no longer worth taking, 1e-3 sigma; in
 # single precision chi2 itself is not known better than 0.1 sigma.
-_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-2}
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _FIRST_DAMPING = 1e-2
 # Derivatives that are worked on together, in numbers: 32 MB in float64.
 _CACHE = 2**22

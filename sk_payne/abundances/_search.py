@@ -120,12 +120,10 @@ def _fit_from_starts(problem, weights):
     fit = problem.fit(first)
     weights.settle(fit, problem.every)
     others = _other_starts(guess, at_rest, first, fit.parameters.clone())
-    rows, n_fitted = problem.every, as_tensor(observed.n_fitted, first.device)
-    for start in itertools.chain(starts, others):
-        dof = (problem.ivar > 0).sum(1) - n_fitted
-        poor = _is_poor(fit.chi2[rows], dof[rows])
-        rows = rows[poor | _is_strange(problem, weights, fit, rows)]
-        if not len(rows):
+    starts, rows = itertools.chain(starts, others), problem.every
+    while len(rows := rows[_is_doubtful(problem, weights, fit, rows)]):
+        start = next(starts, None)
+        if start is None:
             break
         _take_better(problem, weights, fit, start, rows)
     for row in problem.every.tolist():
@@ -206,6 +204,14 @@ def _complete(observed, start):
     every = torch.from_numpy(every)
     every[:, : start.shape[1]] = start
     return every.to(observed.block.emulator.device)
+
+
+def _is_doubtful(problem, weights, fit, rows):
+    """Whether fits of some stars are poor, or leave what resembles model spectra."""
+    n_fitted = as_tensor(problem.observed.n_fitted, problem.flux.device)
+    dof = (problem.ivar > 0).sum(1) - n_fitted
+    poor = _is_poor(fit.chi2[rows], dof[rows])
+    return poor | _is_strange(problem, weights, fit, rows)
 
 
 def _is_strange(problem, weights, fit, rows):

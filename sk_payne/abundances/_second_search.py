@@ -70,34 +70,67 @@ def _fit_two(block, results, row, keep_model):
     best = None
     for first, second, labels in _velocities(problem, fit):
         start = _start(block, results.parameters[row], first, second, labels)
-        every = np.tile(start, (len(block), 1))
-        limits = _limits(block, second)
-        observed = observe(
-            block.doubled, np.array([row]), found=every, second_limits=limits
-        )
-        if not len(observed):
-            continue
-        double = pose(observed)
-        weights = Reweighting(double)
-        variables = block.doubled.parameters.to_fit(start)[None]
-        again = double.fit(as_tensor(variables, problem.flux.device))
-        weights.settle(again, double.every)
-        # chi2 per pixel, as pixels near the ends may differ
-        n_pixels = (double.ivar > 0).sum()
-        if best is None or again.chi2[0] / n_pixels < best[0]:
-            best = again.chi2[0] / n_pixels, double, again, weights
+        best = _better(best, _fit_from(block, row, start))
     if best is None:
         return None
-    _, double, again, weights = best
+    # near a ratio of one either star may be the first
+    swapped = _exchanged(block.doubled, best[1])
+    if swapped is not None:
+        best = _better(best, _fit_from(block, row, swapped))
+    double, fit, weights = best
     found = Measurements.empty(
         1,
         block.doubled.parameters,
         n_pixels=len(block.pixels) if keep_model else None,
     )
     found.n_pixels[:] = double.observed.n_pixels
-    found.report(double, again, weights)
-    _compare(single, double, again, found)
+    found.report(double, fit, weights)
+    _compare(single, double, fit, found)
     return found
+
+
+def _fit_from(block, row, start):
+    """Fit two stars from parameters in their units; None without pixels."""
+    parameters = block.doubled.parameters
+    limits = _limits(block, start[parameters.index(f"{VELOCITY}_2")])
+    observed = observe(
+        block.doubled,
+        np.array([row]),
+        found=np.tile(start, (len(block), 1)),
+        second_limits=limits,
+    )
+    if not len(observed):
+        return None
+    problem = pose(observed)
+    weights = Reweighting(problem)
+    fit = problem.fit(as_tensor(parameters.to_fit(start)[None], problem.flux.device))
+    weights.settle(fit, problem.every)
+    return problem, fit, weights
+
+
+def _better(one, other):
+    """Give the fit of lower chi2 per pixel: pixels near the ends may differ."""
+    if one is None or other is None:
+        return other if one is None else one
+    size = [fit.chi2[0] / (problem.ivar > 0).sum() for problem, fit, _ in (one, other)]
+    return one if size[0] <= size[1] else other
+
+
+def _exchanged(block, fit):
+    """Parameters with both stars exchanged, if the ratio ended at its upper limit."""
+    parameters = block.parameters
+    start = parameters.from_fit(fit.parameters.cpu().numpy())[0]
+    for name in ("flux_ratio", "radius_ratio"):
+        if name in parameters:
+            i = parameters.index(name)
+            if start[i] < parameters.high[i]:
+                return None
+            start[i] = np.clip(0.9, parameters.low[i], parameters.high[i])
+    for name in parameters.names:
+        if f"{name}_2" in parameters:
+            pair = [parameters.index(name), parameters.index(f"{name}_2")]
+            start[pair] = start[pair[::-1]]
+    return start
 
 
 def _compare(single, double, fit, found):

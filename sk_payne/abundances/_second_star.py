@@ -1,11 +1,4 @@
-r"""SecondStar: another star in one spectrum, with labels and a velocity of its own.
-
-The light of two stars is
-
-.. math:: F = (F_1 + r F_2) / (1 + r)
-
-with continuum-normalised spectra of the emulator and the ratio r of their continua.
-"""
+"""SecondStar: another star in one spectrum, with labels and a velocity of its own."""
 
 from dataclasses import replace
 
@@ -38,11 +31,11 @@ class SecondStar(BaseEstimator):
     Parameters
     ----------
     own_labels : "all" or list of str, default=("teff", "logg")
-        Labels that the second star has of its own; it shares all others, such as
-        abundances, with the first. Names that the emulator does not have are left out
-        of the default.
+        Own labels of the second star; it shares all others, such as abundances, with
+        the first. Names that the emulator lacks are left out of the default.
     flux_ratio : float or tuple of float, default=(0.01, 1.0)
-        Ratio of the continua, second over first star, or its limits.
+        Ratio r of the continua, second over first star, or its limits. Normalised
+        light of both is :math:`(F_1 + r F_2) / (1 + r)`.
     shape : {"constant", "linear", "blackbody"}, default="constant"
         How the ratio depends on wavelength. "linear" fits its slope as well, half the
         change of the ratio over the wavelengths of the emulator. "blackbody" fits the
@@ -131,11 +124,6 @@ class SecondStar(BaseEstimator):
         -------
         parameters : list of Parameter
             Own labels, "vsini_2" if it is fitted, "radial_velocity_2", and the ratio.
-
-        Raises
-        ------
-        ValueError
-            If an argument is not allowed.
         """
         if observation.velocity_range is None:
             raise ValueError(
@@ -172,7 +160,8 @@ class SecondStar(BaseEstimator):
         names : list of str
             Those of the second star.
         """
-        own = {f"{name}_2" for name in parameters.names}
+        labels = parameters.names[: parameters.n_labels]
+        own = {f"{name}_2" for name in (*labels, "vsini", VELOCITY)}
         own |= {"flux_ratio", "flux_ratio_slope", "radius_ratio"}
         return [name for name in parameters.names if name in own]
 
@@ -219,7 +208,18 @@ class SecondStar(BaseEstimator):
         )
 
     def smear(self, block):
-        """Give the velocity in km/s from which its broadening brings flux."""
+        """Give the velocity from which its broadening brings flux to a pixel.
+
+        Parameters
+        ----------
+        block : StarBlock
+            Block of the star.
+
+        Returns
+        -------
+        smear : float
+            km/s.
+        """
         broadening = self.broadening(block)
         return broadening.reach if broadening else 0.0
 
@@ -268,9 +268,7 @@ class SecondStar(BaseEstimator):
         found = [Parameter("flux_ratio", "", low, high, start=_start(low, high))]
         if self.shape == "linear":
             # the ratio stays positive at both ends
-            found.append(
-                Parameter("flux_ratio_slope", "", -high, high, start=0.0, scale=0.1)
-            )
+            found.append(Parameter("flux_ratio_slope", "", -high, high, start=0.0))
         return found
 
 

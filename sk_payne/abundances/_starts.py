@@ -90,7 +90,10 @@ class LabelGuess:
         self.flux = flux
         self.mean_flux = flux.mean(0)
         self.mean_parameters = parameters.mean(0)
-        self.squares = flux**2
+        # single precision tells templates apart, of any unit of flux
+        self._level = flux.abs().max().clamp_min(1e-300)
+        self._templates = (flux / self._level).float()
+        self._squares = self._templates**2
         centred = flux - self.mean_flux
         # with fewer templates than pixels, the dual form solves the smaller system
         kernel = centred @ centred.mT
@@ -120,8 +123,10 @@ class LabelGuess:
 
     def nearest(self, flux, ivar, n):
         """Rows of the n templates with the smallest chi2, of shape (B, n)."""
-        cross = (flux * ivar) @ self.flux.mT
-        chi2 = ivar @ self.squares.mT - 2 * cross
+        weight = (ivar / ivar.amax(1, keepdim=True).clamp_min(1e-300)).float()
+        flux = (torch.where(ivar > 0, flux, 0.0) / self._level).float()
+        cross = (flux * weight) @ self._templates.mT
+        chi2 = weight @ self._squares.mT - 2 * cross
         return chi2.topk(n, dim=1, largest=False).indices
 
     def others(self, flux, ivar, found):

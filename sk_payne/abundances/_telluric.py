@@ -42,8 +42,9 @@ class Telluric(Stage):
     velocity : float or tuple of float, default=(-3.0, 3.0)
         Velocity in km/s of the telluric lines in the wavelengths of the spectra, or its
         limits. It is near 0 for spectra in the frame of the observatory, and the
-        barycentric correction with its sign changed for barycentric spectra; give that
-        of each star by ``fixed={"telluric_velocity": ...}`` or `priors`.
+        barycentric correction, positive while the Earth moves towards the star, for
+        barycentric spectra; give that of each star by
+        ``fixed={"telluric_velocity": ...}`` or `priors`.
 
     Raises
     ------
@@ -150,8 +151,12 @@ class Telluric(Stage):
 
         Parameters
         ----------
-        flux, wavelength, values
-            As in :meth:`Stage.apply`.
+        flux : Tensor of shape (n, P)
+            Model flux at the pixels.
+        wavelength : Tensor of shape (n, P)
+            Observed wavelengths in Å, in the medium of the emulator.
+        values : dict of str to Tensor of shape (n,)
+            Optical depth and velocity in km/s.
 
         Returns
         -------
@@ -165,8 +170,14 @@ class Telluric(Stage):
 
         Parameters
         ----------
-        flux, jacobian, wavelength, values
-            As in :meth:`Stage.linearize`.
+        flux : Tensor of shape (n, P)
+            Model flux at the pixels.
+        jacobian : Tensor of shape (n, K, P)
+            Its derivatives by parameters of earlier stages.
+        wavelength : Tensor of shape (n, P)
+            Observed wavelengths in Å, in the medium of the emulator.
+        values : dict of str to Tensor of shape (n,)
+            Optical depth and velocity in km/s.
 
         Returns
         -------

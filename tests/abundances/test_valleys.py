@@ -1,0 +1,114 @@
+"""The deepest valley of chi2 is found where there are several."""
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from sk_payne import AbundanceRegressor, Observation
+
+PIXELS = np.arange(400)
+BOX = np.array([[-1.0, 1.0]] * 3)
+SNR = 200.0
+
+
+class TwoValleys(RegressorMixin, BaseEstimator):
+    """Two labels with lines of their own, and one that acts nearly by its square."""
+
+    asymmetry = 0.06
+
+    def fit(self, X=None, y=None):
+        self.is_fitted_ = True
+        return self
+
+    def predict(self, X):
+        a, b, c = np.transpose(X)
+        lines = [np.exp(-(((PIXELS - at) / 6) ** 2)) for at in (80, 160, 240, 300)]
+        depth = (
+            np.outer(0.3 + 0.2 * a, lines[0])
+            + np.outer(0.3 + 0.2 * b, lines[1])
+            + np.outer(0.25 * c**2, lines[2])
+            + np.outer(self.asymmetry * c, lines[3])
+        )
+        return 1 - depth
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    return TwoValleys().fit()
+
+
+@pytest.fixture(scope="module")
+def labels():
+    rng = np.random.default_rng(0)
+    labels = rng.uniform(-0.8, 0.8, (24, 3))
+    labels[:, 2] = np.linspace(0.3, 0.9, 24) * rng.choice([-1, 1], 24)
+    return labels
+
+
+def noisy(emulator, labels, snr=SNR):
+    flux = emulator.predict(labels)
+    return flux + np.random.default_rng(1).normal(scale=1 / snr, size=flux.shape)
+
+
+def observation(**options):
+    return Observation(velocity_range=None, emulator_error=False, **options)
+
+
+def test_every_star_ends_in_the_deeper_of_two_valleys(emulator, labels):
+    flux = noisy(emulator, labels)
+    regressor = AbundanceRegressor(emulator, observation(), snr=SNR, bounds=BOX)
+    table = regressor.measure(flux)
+    at_truth = ((flux - emulator.predict(labels)) ** 2).sum(axis=1) * SNR**2
+    assert (table["chi2"] < at_truth + 1e-3).all()
+    pull = (table["label_2"] - labels[:, 2]) / table["label_2_error"]
+    assert (np.abs(pull) < 4.5).all()
+
+
+def test_nothing_lower_lies_along_any_label(emulator, labels):
+    flux = noisy(emulator, labels, snr=60.0)
+    regressor = AbundanceRegressor(emulator, observation(), snr=60.0, bounds=BOX)
+    best = regressor.measure(flux)["chi2"]
+    for i in range(3):
+        for value in (-0.95, -0.6, -0.3, 0.3, 0.6, 0.95):
+            there = AbundanceRegressor(
+                emulator,
+                observation(),
+                snr=60.0,
+                bounds=BOX,
+                fixed={f"label_{i}": value},
+            ).measure(flux)["chi2"]
+            assert (there > best - 4).all()
+
+
+@pytest.mark.parametrize(
+    "options", [{"clip": 4.0}, {"error_floor": "fit", "clip": 4.0}]
+)
+def test_outliers_do_not_hide_the_deeper_valley(emulator, labels, options):
+    flux = noisy(emulator, labels)
+    rng = np.random.default_rng(2)
+    where = rng.integers(0, 60, (len(flux), 6))
+    for row, pixels in zip(flux, where, strict=True):
+        row[pixels] += 1.5
+    regressor = AbundanceRegressor(
+        emulator, observation(**options), snr=SNR, bounds=BOX
+    )
+    table = regressor.measure(flux)
+    pull = (table["label_2"] - labels[:, 2]) / table["label_2_error"]
+    assert (np.abs(pull) < 5).mean() > 0.95
+    assert (table["n_clipped"] >= 4).all()
+
+
+def test_pixels_that_show_a_label_are_not_clipped_away(emulator, labels):
+    """A star far from the start in a line that could pass for outliers."""
+    strong = labels.copy()
+    strong[:, 2] = 0.95
+    flux = noisy(emulator, strong)
+    regressor = AbundanceRegressor(
+        emulator,
+        observation(error_floor="fit", clip=4.0),
+        snr=SNR,
+        bounds=BOX,
+    )
+    table = regressor.measure(flux)
+    assert (np.abs(table["label_2"] - 0.95) < 0.05).all()
+    assert (table["n_clipped"] < 8).all()
