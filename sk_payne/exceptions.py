@@ -8,6 +8,7 @@ import difflib
 __all__ = [
     "ExtrapolationWarning",
     "FileFormatError",
+    "FluxLevelWarning",
     "ResolutionWarning",
     "TrainingInterruptedWarning",
     "UnreadColumnWarning",
@@ -21,6 +22,10 @@ class ExtrapolationWarning(UserWarning):
 
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped by hand before its last step."""
+
+
+class FluxLevelWarning(UserWarning):
+    """Flux is far from that of an emulator, and no continuum is fitted."""
 
 
 class ResolutionWarning(UserWarning):

@@ -28,6 +28,7 @@ from sk_payne.abundances._chunks import (
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._parts import Parts, part_name, read_part
+from sk_payne.abundances._table import stack
 from sk_payne.exceptions import FileFormatError
 from sk_payne.resumable import Folder, describe, settle
 from sk_payne.spectra import SpectrumSet, group_arms
@@ -227,8 +228,6 @@ def read_catalogue(path):
     Traceback (most recent call last):
     FileNotFoundError: `path` must be the folder of a catalogue; got 'nowhere'. ...
     """
-    from astropy.table import vstack
-
     path = Path(path)
     manifest = path / "catalogue.json"
     if not manifest.exists():
@@ -263,7 +262,7 @@ def read_catalogue(path):
         table["star"] += n_stars
         n_stars += len(table) + len(about["failures"])
         tables.append(table)
-    return vstack(tables)
+    return stack(tables)
 
 
 def _check_arguments(regressor, spectra, chunk_size, retry_failed):

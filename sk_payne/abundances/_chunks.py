@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sk_payne.abundances._table import stack
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.resumable import digest
 from sk_payne.spectra import SpectrumSet, as_spectra, group_arms
@@ -361,10 +362,10 @@ def _failure(item, row, error):
 
 def _joined(measured, blank):
     """One table, with the columns that tell where stars are from."""
-    from astropy.table import QTable, vstack
+    from astropy.table import QTable
 
     origins = [origin for _, some in measured for origin in some]
-    rows = vstack([table for table, _ in measured]) if measured else blank[:0]
+    rows = stack([table for table, _ in measured]) if measured else blank[:0]
     table = QTable(meta=blank.meta)
     table["item"] = np.array([item for item, *_ in origins], dtype=np.int64)
     table["object"] = np.array([name for *_, name in origins], dtype=str)

@@ -5,6 +5,7 @@ It is here so that our emulators and any other regressor are inverted by one cod
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 
 from sk_payne.abundances._label_bounds import label_bounds
+from sk_payne.abundances._starts import template_flux
 from sk_payne.inputs import is_table
 from sk_payne.networks import float64_device
 
@@ -108,6 +110,11 @@ class FittedEmulator:
     def dtype(self):
         """Precision of flux: float64 wherever it is fast enough."""
         return torch.float64 if self.device.type == "cpu" else torch.float32
+
+    @cached_property
+    def template_flux(self):
+        """Model spectra of labels all over the box, a Tensor of shape (M, n_pixels)."""
+        return template_flux(self)
 
 
 def fitted_emulator_of(regressor):

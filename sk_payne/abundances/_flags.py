@@ -12,7 +12,10 @@ FLAGS = {
     "VELOCITY_AT_EDGE": (16, "a velocity is at the edge of where it was sought"),
     "UNCONSTRAINED": (32, "the error of a label exceeds half of the training box"),
     "BAD_FIT": (64, "chi2 per degree of freedom above 3: not such a star, or velocity"),
-    "WIDTH_AT_EDGE": (128, "vsini or vmac is at an end of its limits: one-sided"),
+    "WIDTH_AT_EDGE": (
+        128,
+        "vsini or vmac is at an end of its limits: errors hold on one side",
+    ),
     "BAD_CONTINUUM": (256, "the fitted continuum is not positive at every good pixel"),
     "PARAMETER_AT_EDGE": (512, "a parameter of a stage is at an end of its limits"),
     "LOW_CHI2": (

@@ -7,7 +7,7 @@ labels that end at bounds or hardly show, whose chi2 is not a parabola.
 import numpy as np
 import torch
 
-from sk_payne.abundances._least_squares import prior_penalty
+from sk_payne.abundances._normal_matrix import prior_penalty
 from sk_payne.abundances._second_order import SecondOrder, spectra_at
 from sk_payne.abundances._truncated import fit_box_gaussian, sample_box_gaussian
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sk_payne.abundances._chunks import Chunk
+from sk_payne.abundances._table import stack
 from sk_payne.exceptions import FileFormatError
 
 __all__ = ["Parts", "part_name", "read_part"]
@@ -211,8 +212,10 @@ def read_part(path):
             f"'{path}' is no part of a catalogue, or damaged ({error}). Remove it, and "
             "call measure_catalogue again."
         ) from error
-    if hasattr(table["object"], "filled"):
-        table["object"] = table["object"].filled("")
+    for name in {"object", "frame"} & set(table.colnames):
+        # ECSV reads empty words as masked
+        if hasattr(table[name], "filled"):
+            table[name] = table[name].filled("")
     return table
 
 
@@ -229,11 +232,9 @@ def _file_now(path):
 
 def _merged(part, table, tried):
     """Rows of a part, with new ones of the items that were tried again."""
-    from astropy.table import vstack
-
     kept = part[~np.isin(part["item"], list(tried))]
     kept.remove_column("star")
-    merged = vstack([kept, table], metadata_conflicts="silent")
+    merged = stack([kept, table])
     return merged[np.argsort(merged["item"], kind="stable")]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from sk_payne.abundances._constraints import Constraints
 from sk_payne.abundances._fitted_emulator import FittedEmulator
+from sk_payne.abundances._level import warn_of_level
 from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._parameters import VELOCITY, Parameter, Parameters
 from sk_payne.abundances._resolution import (
@@ -202,6 +203,7 @@ def plan_fit(
     require_overlap(emulator, spectra, plan.wavelength, observation.velocity_range)
     if observation.resolving_power is None:
         warn_unstated(emulator, spectra)
+    warn_of_level(emulator, spectra, plan.wavelength, observation)
     return plan
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from sklearn.utils import Bunch
 
-from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
 from sk_payne.abundances._means import sample_stars, seeds_of
 from sk_payne.abundances._measure import each_block
+from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products

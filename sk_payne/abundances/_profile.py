@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from sk_payne.abundances._least_squares import invert_normal_matrix
 from sk_payne.abundances._measure import each_block
+from sk_payne.abundances._normal_matrix import invert_normal_matrix
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products

@@ -291,6 +291,8 @@ class AbundanceRegressor(
             If stars could not be measured, or not to the end; naming the rows.
         ResolutionWarning
             If spectra state no resolving power, but the emulator knows its own.
+        FluxLevelWarning
+            If flux is far from that of model spectra, and no continuum is fitted.
         ExtrapolationWarning
             If `bounds` lie far outside the range that the emulator was trained on.
         """
@@ -341,11 +343,12 @@ class AbundanceRegressor(
             km/s; `chi2`, `dof`, `n_pixels`, `n_clipped`, `n_segments` of the continuum,
             `error_floor`, `n_iterations`, `expected_fall` of chi2 by another step,
             `converged`, `flags`, whose description explains the bits, and
-            `label_flags`, which names the labels concerned. With `estimate` "mean" also
-            `<name>_p16` and `<name>_p84`, the ends of the middle 68 % of the posterior,
-            and `n_effective`; chi2 and flags are those of the best fit. With a second
-            star also `n_stars` and the differences of chi2 and BIC, two stars minus
-            one.
+            `label_flags`, which names the labels concerned. `frame` says what
+            velocities are relative to, if a spectrum states it. With `estimate` "mean"
+            also `<name>_p16` and `<name>_p84`, the ends of the middle 68 % of the
+            posterior, and `n_effective`; chi2 and flags are those of the best fit. With
+            a second star also `n_stars` and the differences of chi2 and BIC, two stars
+            minus one.
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the
             observed pixels; NaN where they were not used.
@@ -362,6 +365,7 @@ class AbundanceRegressor(
             plan.parameters,
             combinations=combinations,
             with_second=plan.second_star is not None,
+            frame=plan.spectra.frame,
         )
         return (table, results.model) if return_model else table
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
+from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
 
 __all__ = ["Measurements"]
 

@@ -6,7 +6,7 @@ residuals gives away.
 
 import torch
 
-from sk_payne.abundances._least_squares import invert_normal_matrix
+from sk_payne.abundances._normal_matrix import invert_normal_matrix
 
 __all__ = ["Directions", "score_excess"]
 

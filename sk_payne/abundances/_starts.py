@@ -18,6 +18,7 @@ __all__ = [
     "LabelGuess",
     "Starts",
     "resample_roughly",
+    "template_flux",
     "template_parameters",
 ]
 
@@ -170,15 +171,11 @@ class Starts:
     """
 
     def __init__(self, emulator, broadening):
-        low = (emulator.low - emulator.center) / emulator.half_width
-        high = (emulator.high - emulator.center) / emulator.half_width
         self._center, self._scale = emulator.center, emulator.half_width
-        self.middle = torch.from_numpy((low + high) / 2)
-        self.half_width = torch.from_numpy((high - low) / 2)
-        unit = torch.from_numpy(template_parameters(len(low), _N_TEMPLATES))
-        labels = self.middle + unit * self.half_width
+        self.middle, self.half_width = _box(emulator)
+        unit = _unit_labels(emulator)
         self.widths = broadening.starts() if broadening else np.zeros((1, 0))
-        flux = _at_rest(emulator, labels)
+        flux = emulator.template_flux
         self.guesses = [
             LabelGuess(unit, _broadened(emulator, broadening, flux, widths))
             for widths in self.widths
@@ -216,6 +213,34 @@ class Starts:
         found = (found - self.middle) / self.half_width
         for unit in self.guesses[0].others(flux, ivar, found):
             yield self.middle + self.half_width * unit
+
+
+def template_flux(emulator):
+    """Model spectra of labels all over the box, the first of them of its middle.
+
+    Parameters
+    ----------
+    emulator : FittedEmulator
+        The emulator.
+
+    Returns
+    -------
+    flux : Tensor of shape (n_templates, n_grid), float64
+        Flux on the grid of the emulator, without broadening.
+    """
+    middle, half_width = _box(emulator)
+    return _at_rest(emulator, middle + _unit_labels(emulator) * half_width)
+
+
+def _box(emulator):
+    """Middle and half width of the bounds, in the variables of the fit."""
+    low = (emulator.low - emulator.center) / emulator.half_width
+    high = (emulator.high - emulator.center) / emulator.half_width
+    return torch.from_numpy((low + high) / 2), torch.from_numpy((high - low) / 2)
+
+
+def _unit_labels(emulator):
+    return torch.from_numpy(template_parameters(len(emulator.low), _N_TEMPLATES))
 
 
 def _at_rest(emulator, labels):

@@ -5,10 +5,12 @@ import numpy as np
 from sk_payne.abundances._flags import FLAGS, describe_labels
 from sk_payne.exceptions import did_you_mean
 
-__all__ = ["make_limits_table", "make_table"]
+__all__ = ["make_limits_table", "make_table", "stack"]
 
 
-def make_table(results, parameters, *, combinations=None, with_second=False):
+def make_table(
+    results, parameters, *, combinations=None, with_second=False, frame=None
+):
     """Make an astropy table of results.
 
     Parameters
@@ -21,6 +23,8 @@ def make_table(results, parameters, *, combinations=None, with_second=False):
         Further columns: names, and the factors of the parameters that are summed up.
     with_second : bool, default=False
         Whether second stars were searched for.
+    frame : ndarray of str, shape (n,), default=None
+        Frames of the spectra, "" where they are not known.
 
     Returns
     -------
@@ -30,7 +34,7 @@ def make_table(results, parameters, *, combinations=None, with_second=False):
     Raises
     ------
     ValueError
-        If a combination has the name of a parameter, or mixes units.
+        If two columns have one name, or a combination mixes units.
     """
     from astropy import units as u
     from astropy.table import QTable
@@ -47,23 +51,49 @@ def make_table(results, parameters, *, combinations=None, with_second=False):
             )
         columns[name] = _combine(results, parameters, name, factors)
     for name, (values, error, unit) in columns.items():
-        table[name] = values * u.Unit(unit)
-        table[f"{name}_error"] = error * u.Unit(unit)
+        _add(table, name, values * u.Unit(unit))
+        _add(table, f"{name}_error", error * u.Unit(unit))
         if results.interval is not None and name in parameters:
             low, high = results.interval[:, parameters.index(name)].T
-            table[f"{name}_p16"] = low * u.Unit(unit)
-            table[f"{name}_p84"] = high * u.Unit(unit)
+            _add(table, f"{name}_p16", low * u.Unit(unit))
+            _add(table, f"{name}_p84", high * u.Unit(unit))
     names = ["chi2", "dof", "n_pixels", "n_clipped", "n_segments", "error_floor"]
     names += ["n_iterations", "expected_fall"]
     names += ["n_effective"] * (results.n_effective is not None)
     names += ["n_stars", "delta_chi2", "delta_bic"] * with_second
     for name in [*names, "converged", "flags"]:
-        table[name] = getattr(results, name)
+        _add(table, name, getattr(results, name))
     table["flags"].description = " | ".join(
         f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
     )
-    table["label_flags"] = np.array(describe_labels(results, parameters), dtype=str)
+    described = describe_labels(results, parameters)
+    _add(table, "label_flags", np.array(described, dtype=str))
+    if frame is not None and (frame != "").any():
+        _add(table, "frame", frame)
     return table
+
+
+def stack(tables):
+    """Join tables of stars, of which some may have no column `frame`.
+
+    Parameters
+    ----------
+    tables : list of astropy.table.QTable
+        At least one.
+
+    Returns
+    -------
+    table : astropy.table.QTable
+        Frames are "" where they are not known.
+    """
+    from astropy.table import vstack
+
+    if any("frame" in table.colnames for table in tables):
+        tables = [table.copy(copy_data=False) for table in tables]
+        for table in tables:
+            if "frame" not in table.colnames:
+                table["frame"] = np.full(len(table), "")
+    return vstack(tables, metadata_conflicts="silent")
 
 
 def make_limits_table(limits, names, parameters, side):
@@ -95,6 +125,16 @@ def make_limits_table(limits, names, parameters, side):
             for i, (name, unit) in enumerate(zip(names, units, strict=True))
         }
     )
+
+
+def _add(table, name, values):
+    """Add a column whose name is not taken."""
+    if name in table.colnames:
+        raise ValueError(
+            f"Each column of the table must have a name of its own; {name!r} is there "
+            "twice. Rename that label, parameter or combination."
+        )
+    table[name] = values
 
 
 def _combine(results, parameters, name, factors):

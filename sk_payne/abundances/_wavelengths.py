@@ -10,7 +10,7 @@ from sk_payne.spectra import (
     touches_grid,
 )
 
-__all__ = ["observed_wavelength", "pixels_in_reach", "require_overlap"]
+__all__ = ["is_near", "observed_wavelength", "pixels_in_reach", "require_overlap"]
 
 # Fraction by which wavelengths of one pixel may differ: 0.3 km/s.
 _SAME = 1e-6
@@ -108,20 +108,42 @@ def require_overlap(emulator, spectra, wavelength, velocity_range):
     """
     if wavelength is None or not len(spectra):
         return
-    reach = 0.0 if velocity_range is None else np.abs(velocity_range).max() / C_KMS
-    near = touches_grid(
-        wavelength / (1 + reach), wavelength / (1 - reach), emulator.wavelength
-    )
-    has_data = (spectra.ivar > 0).any()
-    if (
-        has_data
-        and not (np.broadcast_to(near, spectra.shape) & (spectra.ivar > 0)).any()
-    ):
+    near = is_near(emulator, spectra, wavelength, velocity_range)
+    is_good = spectra.ivar > 0
+    if is_good.any() and not (near & is_good).any():
         raise WavelengthMismatchError(
             f"`X` covers {wavelength.min():.1f}-{wavelength.max():.1f} Å, but the "
             f"emulator knows {describe_segments(emulator.wavelength)}. Pass spectra "
             "of that range, or an emulator of theirs."
         )
+
+
+def is_near(emulator, spectra, wavelength, velocity_range):
+    """Tell which pixels a velocity can bring to the wavelengths of the emulator.
+
+    Parameters
+    ----------
+    emulator : FittedEmulator
+        The emulator.
+    spectra : SpectrumSet
+        Spectra of n stars.
+    wavelength : ndarray of shape (P,) or (n, P), or None
+        From `observed_wavelength`.
+    velocity_range : tuple of float or None
+        km/s.
+
+    Returns
+    -------
+    near : ndarray of shape (n, P), bool
+        True for all pixels without wavelengths.
+    """
+    if wavelength is None:
+        return np.ones(spectra.shape, dtype=bool)
+    reach = 0.0 if velocity_range is None else np.abs(velocity_range).max() / C_KMS
+    near = touches_grid(
+        wavelength / (1 + reach), wavelength / (1 - reach), emulator.wavelength
+    )
+    return np.broadcast_to(near, spectra.shape)
 
 
 def pixels_in_reach(emulator, spectra, velocities):

@@ -151,7 +151,9 @@ class LabelCovarianceDisplay:
         regressor = copy.copy(regressor).set_params(snr=None)
         labels, covariance = regressor.predict(star, return_cov=True)
         table = regressor.measure(star)
-        names = table.colnames[0 : 2 * covariance.shape[1] : 2]
+        # labels come first; means have further columns
+        names = [name for name in table.colnames if f"{name}_error" in table.colnames]
+        names = names[: covariance.shape[1]]
         return cls(
             np.ravel(labels),
             covariance[0],

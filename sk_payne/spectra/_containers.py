@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from sk_payne.spectra._arms import group_arms, warn_of_arms
+from sk_payne.spectra._frame import read_frame
 from sk_payne.spectra._spectrum_set import SpectrumSet
 
 __all__ = [
@@ -164,7 +165,14 @@ def unpack(container, position):
         has_uncertainty=container.uncertainty is not None,
         resolving_power=power,
         resolution_matrix=matrix,
+        frame=_stated_frames(container, len(flux)),
     )
+
+
+def _stated_frames(container, n):
+    """Frames that metas state, "" where they do not; None if none does."""
+    frames = [read_frame(meta.get("frame")) or "" for meta in _metas(container)]
+    return np.broadcast_to(frames, n) if any(frames) else None
 
 
 def _stated_resolution(container, shape):

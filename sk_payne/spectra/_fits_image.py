@@ -8,6 +8,7 @@ import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra._columns import errors_and_mask, role_of
+from sk_payne.spectra._frame import read_frame
 from sk_payne.spectra._own_files import scale_to_angstrom
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
@@ -48,7 +49,7 @@ def read_fits_image(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
         **_errors_and_mask(hdus, number, flux.shape),
         unit=units.dimensionless_unscaled if unit is None else unit,
         medium=agreed_medium(_stated_medium(header), medium),
-        frame=header.get("FRAME"),
+        frame=read_frame(header.get("FRAME"), header.get("SPECSYS")),
         name=hdus[0].header.get("OBJECT", header.get("OBJECT")),
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 __all__ = [
     "continued_arm",
     "continued_wavelength",
+    "join_frames",
     "join_matrices",
     "join_powers",
     "kind",
@@ -71,6 +72,26 @@ def continued_arm(spectra, width):
     """
     arm = np.broadcast_to(0 if spectra.arm is None else spectra.arm, spectra.shape)
     return np.pad(arm, ((0, 0), (0, width - arm.shape[1])), mode="edge")
+
+
+def join_frames(sets):
+    """Join the frames of wavelengths.
+
+    Parameters
+    ----------
+    sets : sequence of SpectrumSet
+        In their order.
+
+    Returns
+    -------
+    frame : None or ndarray of str, shape (n,)
+        "" where it is not known; None if no set has any.
+    """
+    if all(spectra.frame is None for spectra in sets):
+        return None
+    return np.concatenate(
+        [np.full(len(s), "") if s.frame is None else s.frame for s in sets]
+    )
 
 
 def join_powers(sets, width):

@@ -11,6 +11,7 @@ import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra._columns import are_spectrum, errors_and_mask, first_of
+from sk_payne.spectra._frame import read_frame
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
     as_unit,
@@ -260,7 +261,7 @@ def _described(stated, medium):
         ) from error
     return {
         "medium": agreed_medium(stated.get("medium"), medium),
-        "frame": stated.get("frame"),
+        "frame": read_frame(stated.get("frame")),
         "name": stated.get("object"),
         "resolving_power": power,
     }

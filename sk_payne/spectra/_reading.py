@@ -97,8 +97,14 @@ def read_spectra(path, format=None, **options):
         format : str
             The format.
         frame : {"rest", "barycentric", "heliocentric", "topocentric"} or None
-            What the wavelengths are at rest with: "rest" means the star. From text
-            and tables of one's own, whatever word the file has.
+            What the wavelengths are at rest with: "rest" means the star.
+        velocity : float or None
+            "apogee-apstar", "apogee-aspcapstar", and normalised flux of "galah-dr3":
+            barycentric velocity in km/s by which the survey shifted it to rest.
+        barycentric_correction : float or None
+            "apogee-apstar" (visits), "galah-dr3", "eso-sdp", "4most-l1": what the
+            header says is added to topocentric velocities, in km/s. It is in
+            wavelengths of all frames but "topocentric" already.
         object : str or None
             What the file calls the star.
         resolving_power : float, ndarray of shape (n_pixels,) or None

@@ -17,6 +17,7 @@ __all__ = [
     "as_unit",
     "data_of",
     "describe_hdus",
+    "first_number",
     "image_of",
     "keyword",
     "make_spectrum",
@@ -137,6 +138,29 @@ def agreed_medium(stated, medium):
     return stated
 
 
+def first_number(header, *names):
+    """Give the first keyword of a header that holds a number.
+
+    Parameters
+    ----------
+    header : astropy header
+        Of a file.
+    *names : str
+        Keywords, in the order in which they are asked.
+
+    Returns
+    -------
+    number : float or None
+        None if there is none.
+    """
+    for name in names:
+        value = header.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if np.isfinite(value):
+                return float(value)
+    return None
+
+
 # Build ---------------------------------------------------------------------------
 
 
@@ -167,7 +191,7 @@ def make_spectrum(
     medium : {"air", "vacuum"}
         Medium of the wavelengths.
     frame : str or None
-        What the wavelengths are at rest with.
+        What the wavelengths are at rest with, from `read_frame`.
     name : object or None
         What the file calls the star; kept as text.
     error, ivar : None or array-like of shape (n_pixels,)

@@ -5,9 +5,11 @@ Here because specutils' containers cannot be split by row, and models want array
 
 import numpy as np
 
+from sk_payne.spectra._frame import agreed_frame
 from sk_payne.spectra._joining import (
     continued_arm,
     continued_wavelength,
+    join_frames,
     join_matrices,
     join_powers,
     kind,
@@ -47,6 +49,9 @@ class SpectrumSet:
     resolution_matrix : None or array-like of float, shape (n, p, d), default=None
         What the pixels around each one, with odd d from d // 2 before to d // 2 behind
         it, add to what the instrument sees there.
+    frame : None or array-like of str, shape (n,), default=None
+        What the wavelengths of each spectrum are at rest with: "rest" (the star),
+        "barycentric", "heliocentric" or "topocentric", "" where it is not known.
 
     Attributes
     ----------
@@ -60,7 +65,7 @@ class SpectrumSet:
         As above.
     n_pixels : ndarray of int, shape (n,)
         As above.
-    arm, resolving_power, resolution_matrix : None or ndarray
+    arm, resolving_power, resolution_matrix, frame : None or ndarray
         As above.
 
     Raises
@@ -101,6 +106,7 @@ class SpectrumSet:
         arm=None,
         resolving_power=None,
         resolution_matrix=None,
+        frame=None,
     ):
         self.flux = _rows(flux, "flux")
         self.ivar = _rows(ivar, "ivar")
@@ -126,6 +132,12 @@ class SpectrumSet:
         self.resolution_matrix = _per_pixel(
             "resolution_matrix", resolution_matrix, (n, p)
         )
+        self.frame = None if frame is None else np.array(frame, dtype=str)
+        if frame is not None and self.frame.shape != (n,):
+            raise ValueError(
+                f"`frame` must have the shape {(n,)}, one word for each spectrum; got "
+                f"{self.frame.shape}."
+            )
 
     @classmethod
     def from_specutils(cls, spectra, *, medium=None):
@@ -240,6 +252,7 @@ class SpectrumSet:
             arm=arm,
             resolving_power=join_powers(sets, width),
             resolution_matrix=join_matrices(sets, width),
+            frame=join_frames(sets),
         )
 
     @classmethod
@@ -254,8 +267,13 @@ class SpectrumSet:
         Returns
         -------
         spectra : SpectrumSet
-            With `arm`, if there are several; a star has an uncertainty if all of its
-            arms have one.
+            With `arm`, if there are several; a star has an uncertainty, and a frame,
+            if all of its arms have one.
+
+        Raises
+        ------
+        ValueError
+            If the arms of a star are in different frames.
 
         Examples
         --------
@@ -282,6 +300,9 @@ class SpectrumSet:
         if any(wavelength.ndim == 2 for wavelength in wavelengths):
             wavelengths = [np.broadcast_to(s.wavelength, s.shape) for s in arms]
         wavelength = np.concatenate(wavelengths, axis=-1)
+        frame = join_frames(arms)
+        if frame is not None:
+            frame = [agreed_frame(star) for star in frame.reshape(len(arms), n).T]
         number = np.repeat(np.arange(len(arms)), [s.shape[1] for s in arms])
         return cls(
             np.hstack([s.flux for s in arms]),
@@ -292,6 +313,7 @@ class SpectrumSet:
             arm=np.broadcast_to(number, wavelength.shape),
             resolving_power=joined(join_powers(arms, width)),
             resolution_matrix=joined(join_matrices(arms, width)),
+            frame=frame,
         )
 
     def replace(self, **changes):
@@ -322,7 +344,7 @@ class SpectrumSet:
         spectra : specutils.SpectrumList of 1-D Spectrum
             One per row, without padding, with wavelengths in Å, `InverseVariance`
             where the uncertainty is known, a mask (True = bad) and
-            ``meta["medium"]`` where the medium is known.
+            ``meta["medium"]`` and ``meta["frame"]`` where they are known.
 
         Raises
         ------
@@ -394,6 +416,9 @@ class SpectrumSet:
             wavelength = self.wavelength[row]
         unit = units.dimensionless_unscaled if flux_unit is None else flux_unit
         ivar = self.ivar[row, real]
+        meta = {} if self.medium is None else {"medium": self.medium}
+        if self.frame is not None and self.frame[row]:
+            meta["frame"] = str(self.frame[row])
         return Spectrum(
             flux=units.Quantity(self.flux[row, real], unit),
             spectral_axis=units.Quantity(wavelength[real], units.AA),
@@ -401,7 +426,7 @@ class SpectrumSet:
                 InverseVariance(ivar.copy()) if self.has_uncertainty[row] else None
             ),
             mask=ivar == 0,
-            meta={} if self.medium is None else {"medium": self.medium},
+            meta=meta,
         )
 
 

@@ -7,8 +7,10 @@ bitmask, the one of GALAH that the errors are relative.
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
+from sk_payne.spectra._doppler import C_KMS
 from sk_payne.spectra._spectrum_file import (
     data_of,
+    first_number,
     image_of,
     keyword,
     make_spectrum,
@@ -39,6 +41,9 @@ _APOGEE_BAD = sum(1 << bit for bit in _APOGEE_BAD_BITS)
 _APOGEE_RESOLVING_POWER = 22500.0
 _GALAH_RESOLVING_POWER = 28000.0
 
+# Difference of Doppler factors at both ends of a spectrum, 0.03 km/s.
+_SAME_SHIFT = 1e-7
+
 
 # APOGEE --------------------------------------------------------------------------
 
@@ -68,8 +73,11 @@ def read_apstar(hdus, *, row=0):
     flux, error, bitmask = (np.atleast_2d(image) for image in (flux, error, bitmask))
     name = hdus[0].header.get("OBJID")
 
+    header = hdus[0].header
+
     def spectrum(one):
         bits = bitmask[_checked_row(one, len(flux))].astype(np.int64)
+        visit = _visit(one, len(flux))
         return make_spectrum(
             wavelength,
             flux[one],
@@ -80,6 +88,8 @@ def read_apstar(hdus, *, row=0):
             frame="rest",
             name=name,
             resolving_power=_APOGEE_RESOLVING_POWER,
+            velocity=first_number(header, f"VHBARY{visit}", f"VHELIO{visit}"),
+            barycentric_correction=first_number(header, f"BC{visit}"),
             bitmask=bits,
         )
 
@@ -102,6 +112,7 @@ def read_aspcapstar(hdus):
         unit=units.dimensionless_unscaled,
         medium="vacuum",
         frame="rest",
+        velocity=first_number(hdus[0].header, "VHBARY", "VHELIO"),
         name=_aspcap_name(hdus),
         resolving_power=_APOGEE_RESOLVING_POWER,
         model=np.array(image_of(hdus, 3, shape=flux.shape), dtype=np.float64),
@@ -137,6 +148,13 @@ def _checked_row(row, n_rows):
     return row
 
 
+def _visit(row, n_rows):
+    """Give the number that keywords of a visit end in, "" for combined spectra."""
+    if n_rows == 1:
+        return 1
+    return "" if row < 2 else row - 1
+
+
 def _aspcap_name(hdus):
     if len(hdus) < 5 or hdus[4].is_image or "APOGEE_ID" not in hdus[4].columns.names:
         return None
@@ -169,10 +187,20 @@ def read_galah(hdus, *, normalized=False):
         error=error,
         unit=units.dimensionless_unscaled if normalized else units.count,
         medium="air",
-        frame="barycentric",
+        frame="rest" if normalized else "barycentric",
+        velocity=_velocity_of_galah(hdus) if normalized else None,
+        barycentric_correction=first_number(hdus[0].header, "BARYEFF"),
         name=hdus[0].header.get("OBJECT"),
         resolving_power=_GALAH_RESOLVING_POWER,
     )
+
+
+def _velocity_of_galah(hdus):
+    """Velocity in km/s by which wavelengths of normalised flux were shifted to rest."""
+    first, last = (_linear_axis(hdus, 0) / _linear_axis(hdus, 4))[[0, -1]]
+    if abs(first - last) > _SAME_SHIFT:
+        return None  # another grid
+    return float(C_KMS * (first**2 - 1) / (first**2 + 1))
 
 
 def _linear_axis(hdus, key):

@@ -8,10 +8,12 @@ import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra._columns import role_of
+from sk_payne.spectra._frame import read_frame
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
     as_unit,
     data_of,
+    first_number,
     make_spectrum,
     pick_hdu,
 )
@@ -23,13 +25,9 @@ _HDU_NAMES = ("SPECTRUM", "PHASE3SPECTRUM")
 # What a column besides those of the standard must not be without a warning.
 _UNEXPECTED = ("error", "ivar", "variance", "mask", "quality")
 
-# Values of SPECSYS (Greisen et al. 2006, table 12) that are of use for stars.
-_FRAMES = {
-    "TOPOCENT": "topocentric",
-    "BARYCENT": "barycentric",
-    "HELIOCEN": "heliocentric",
-    "SOURCE": "rest",
-}
+# Keywords for the velocity that is added to topocentric ones, in km/s: of the pipelines
+# of ESO, and of HARPS and ESPRESSO.
+_CORRECTIONS = ("ESO QC VRAD BARYCOR", "ESO QC BERV", "ESO DRS BERV")
 
 
 # 4MOST ---------------------------------------------------------------------------
@@ -114,7 +112,8 @@ def _read_table(
         bad=bits,
         unit=unit if target_unit is None else target_unit,
         medium=agreed_medium(_stated_medium(hdu), medium),
-        frame=_FRAMES.get(str(header.get("SPECSYS", "")).strip()),
+        frame=read_frame(header.get("SPECSYS")),
+        barycentric_correction=first_number(header, *_CORRECTIONS),
         name=next((name for name in names if name is not None), None),
         resolving_power=None if resolving_power is None else float(resolving_power),
         **({} if bits is None else {"bitmask": bits.astype(np.int64)}),

@@ -61,6 +61,16 @@ def test_spectrum_without_uncertainty_is_an_error(emulator, flux, wavelength):
         AbundanceRegressor(emulator).predict(stars)
 
 
+def test_errors_that_are_much_too_large_are_flagged(emulator, flux, wavelength):
+    noise = 0.01 * np.random.default_rng(0).normal(size=flux.shape)
+    told = np.array([[0.01], [0.015], [0.1]])
+    table = AbundanceRegressor(emulator, Observation(velocity_range=None)).measure(
+        flux + noise, uncertainty=np.broadcast_to(told, flux.shape)
+    )
+    is_low = (table["flags"] & FLAGS["LOW_CHI2"][0]) > 0
+    np.testing.assert_array_equal(is_low, [False, True, True])
+
+
 @pytest.mark.parametrize("value", [0.0, -0.01, np.nan])
 def test_error_that_is_no_error_is_named_with_its_pixel(emulator, flux, value):
     sigma = np.full_like(flux, 0.01)

@@ -104,6 +104,17 @@ def test_fixed_parameters_leave_more_degrees_of_freedom(regressor, stars):
     assert (table["n_pixels"] - table["dof"] == fitted - 2).all()
 
 
+def test_star_without_free_parameters_has_as_many_degrees_of_freedom_as_pixels(
+    regressor, stars
+):
+    known = {"teff": 5000.0, "Fe_H": 0.0, "Mg_H": 0.0, "radial_velocity": 3.0}
+    table = regressor(fixed=known).measure(stars)
+    np.testing.assert_array_equal(table["dof"], table["n_pixels"])
+    for name, value in known.items():
+        np.testing.assert_array_equal(table[name].value, value)
+        assert not table[f"{name}_error"].value.any()
+
+
 def test_nan_leaves_the_label_of_a_star_free(regressor, stars, free):
     value = np.full(N, np.nan)
     value[2] = 5321.0

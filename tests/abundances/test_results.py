@@ -218,6 +218,14 @@ def test_bad_combinations_are_errors(combinations, message):
         make_table(good_results(), MOVING, combinations=combinations)
 
 
+@pytest.mark.parametrize("name", ["chi2", "flags", "label_flags", "teff_error"])
+def test_label_and_column_of_one_name_are_refused(name):
+    label = Parameter(name, "", 0.0, 1.0, flag="LABEL_AT_EDGE")
+    parameters = Parameters([LABELS[0], label], 2)
+    with pytest.raises(ValueError, match=f"'{name}' is there twice. Rename"):
+        make_table(Measurements.empty(3, parameters), parameters)
+
+
 def test_table_without_velocity_has_no_such_columns():
     table = make_table(good_results(with_velocity=False), AT_REST)
     assert not any("velocity" in name for name in table.colnames)

@@ -556,6 +556,18 @@ def test_listed_offsets_are_there_whichever_arms_stars_have(emulator, two_arms):
     assert abs(difference) < 1e-2 * expected["velocity_offset_1_error"][0]
 
 
+def test_offset_of_an_arm_that_is_absent_is_no_fitted_parameter(emulator, two_arms):
+    _, stars = two_arms
+    regressor = make_regressor(
+        emulator, arm_offsets=[(-10, 10)], continuum_degree=1, snr=200.0
+    )
+    table = regressor.measure([stars[0], stars[1][0], [stars[2][1]]])
+    n_fitted = table["n_pixels"] - table["dof"] - 2 * table["n_segments"]
+    # three labels and the velocity; both arms have their own continuum
+    np.testing.assert_array_equal(n_fitted, [5, 4, 4])
+    np.testing.assert_array_equal(table["n_segments"], [2, 1, 1])
+
+
 def test_star_with_one_arm_may_be_fitted_again_without_those_with_two(
     emulator, two_arms, monkeypatch
 ):

@@ -1,11 +1,13 @@
 """Tests of radial velocities against spectra that others have shifted."""
 
 import numpy as np
+import pytest
 from astropy import constants
 from astropy import units as u
 from scipy.interpolate import make_interp_spline
 
 from sk_payne import AbundanceRegressor, Observation
+from sk_payne.abundances import measure_catalogue, read_catalogue
 from sk_payne.spectra import SpectrumSet
 
 N_PHASES = 25
@@ -80,3 +82,51 @@ def test_velocity_of_flux_in_any_unit_is_that_of_normalised_flux(
         found.append(regressor.measure(spectra)["radial_velocity"].value)
     np.testing.assert_allclose(found[1], found[0], atol=0.01)
     assert np.abs(found[0]).max() < 0.1
+
+
+# Frames --------------------------------------------------------------------------
+
+
+def with_frame(spectrum, frame):
+    spectrum.meta["frame"] = frame
+    return spectrum
+
+
+def test_table_tells_what_velocities_are_relative_to(emulator, draw_labels, observe):
+    labels = draw_labels(4)
+    frames = ["rest", "barycentric", "topocentric", None]
+    stars = [with_frame(observe(row), f) for row, f in zip(labels, frames, strict=True)]
+    regressor = AbundanceRegressor(emulator)
+    table = regressor.measure(stars)
+    assert table["frame"].tolist() == ["rest", "barycentric", "topocentric", ""]
+    assert "frame" not in regressor.measure(stars[3:]).colnames
+
+
+def test_frame_of_a_star_of_several_arms_is_theirs(emulator, draw_labels, observe):
+    (row,) = draw_labels(1)
+    arms = [
+        with_frame(observe(row, pixels=pixels), "rest")
+        for pixels in (slice(0, 120), slice(110, 257))
+    ]
+    assert AbundanceRegressor(emulator).measure([arms])["frame"].tolist() == ["rest"]
+    arms[1].meta["frame"] = "topocentric"
+    with pytest.raises(ValueError, match="All arms of a star must have one frame"):
+        AbundanceRegressor(emulator).measure([arms])
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 5])
+def test_catalogue_has_the_frames_of_all_its_parts(
+    emulator, draw_labels, observe, tmp_path, chunk_size
+):
+    frames = ["", "", "rest", "", "barycentric"]
+    stars = [
+        with_frame(observe(row), f or None)
+        for row, f in zip(draw_labels(5), frames, strict=True)
+    ]
+    how = {"chunk_size": chunk_size, "verbose": 0}
+    regressor = AbundanceRegressor(emulator)
+    path = measure_catalogue(regressor, stars, tmp_path / "stars", **how)
+    table = read_catalogue(path)
+    assert table["frame"].tolist() == frames
+    assert not getattr(table["frame"], "mask", np.zeros(1)).any()
+    assert np.isfinite(table["radial_velocity"].value).all()

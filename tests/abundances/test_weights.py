@@ -5,6 +5,7 @@ import pytest
 import torch
 from astropy.nddata import StdDevUncertainty
 from regressors import make_regressor
+from scipy.stats import chi2
 
 from sk_payne.abundances import FLAGS
 from sk_payne.abundances._reweighting import reweigh
@@ -102,6 +103,22 @@ def test_floor_is_nothing_where_errors_suffice(emulator, clean):
     assert (table["error_floor"] == 0).all()
     expected = make(emulator, snr=50).measure(clean[:20])
     np.testing.assert_array_equal(table["teff"], expected["teff"])
+
+
+def test_floor_of_a_star_without_free_parameters_is_that_of_its_residuals(
+    emulator, clean, truth
+):
+    known = dict(zip(emulator.label_names_, truth[:5].T, strict=True))
+    fixed = known | {"radial_velocity": 0.0}
+    regressor = make(emulator, snr=300, error_floor="fit", fixed=fixed)
+    table, model = regressor.measure(clean[:5], return_model=True)
+    assert (table["dof"] == table["n_pixels"]).all()
+    for row in range(5):
+        used = np.isfinite(model[row])
+        squares = (clean[row] - model[row])[used] ** 2
+        median = np.quantile(squares, 0.5, method="lower")
+        expected = median / chi2.ppf(0.5, 1) - 1 / 300**2
+        assert table["error_floor"][row] ** 2 == pytest.approx(expected, rel=1e-4)
 
 
 def test_floor_that_is_given_adds_in_quadrature(emulator, clean):

@@ -208,6 +208,15 @@ def test_of_a_regressor_is_the_covariance_of_predict(regressor, tiny_grid):
     assert found.label_units == tiny_grid.label_units
 
 
+def test_of_means_has_names_and_units_of_labels(fitted, tiny_grid):
+    regressor = AbundanceRegressor(
+        fitted["payne"], Observation(velocity_range=(-50, 50)), snr=50, estimate="mean"
+    )
+    found = LabelCovarianceDisplay.from_regressor(regressor, tiny_grid.target[:1])
+    assert found.label_names == list(tiny_grid.label_names)
+    assert found.label_units == tiny_grid.label_units
+
+
 def test_of_a_regressor_with_snr_of_every_star(fitted, tiny_grid):
     snr = np.array([20.0, 40.0, 60.0])
     regressor = AbundanceRegressor(

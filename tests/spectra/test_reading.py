@@ -335,6 +335,20 @@ def write_image(folder, *others, flux=FLUX, **header):
     return folder / "star.fits"
 
 
+@pytest.mark.parametrize(
+    ("header", "frame"),
+    [
+        ({"FRAME": "Barycentric"}, "barycentric"),
+        ({"FRAME": "FK4"}, None),
+        ({"FRAME": "FK5", "SPECSYS": "HELIOCEN"}, "heliocentric"),
+        ({}, None),
+    ],
+)
+def test_celestial_frame_of_an_image_is_none_of_its_velocities(tmp_path, header, frame):
+    star = read_spectra(write_image(tmp_path, **header), medium="air")
+    assert star.meta["frame"] == frame
+
+
 def test_image_of_one_row_is_a_spectrum(tmp_path):
     star = read_spectra(write_image(tmp_path), medium="air")
     np.testing.assert_allclose(star.wavelength.value, WAVELENGTH, rtol=1e-15)

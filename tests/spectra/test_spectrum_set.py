@@ -4,8 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
+from astropy import units as u
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import KFold, cross_val_predict, train_test_split
+from specutils import Spectrum
 
 from sk_payne.spectra import SpectrumSet, as_spectra
 
@@ -22,6 +24,7 @@ def spectra():
         wavelength=wavelength,
         medium="air",
         has_uncertainty=np.arange(N) % 2 == 0,
+        frame=np.where(np.arange(N) % 3, "barycentric", ""),
     )
 
 
@@ -54,7 +57,8 @@ class FirstPixel(RegressorMixin, BaseEstimator):
 def test_getitem_picks_the_same_rows_of_everything(spectra, key, rows):
     picked = spectra[key]
     assert isinstance(picked, SpectrumSet)
-    for name in ("flux", "ivar", "wavelength", "has_uncertainty", "n_pixels"):
+    names = "flux", "ivar", "wavelength", "has_uncertainty", "n_pixels", "frame"
+    for name in names:
         expected = getattr(spectra, name)[rows]
         np.testing.assert_array_equal(getattr(picked, name), expected)
     assert picked.medium == "air"
@@ -222,3 +226,48 @@ def test_concatenate_refuses_plain_flux_of_different_lengths():
     sets = [SpectrumSet(np.ones((1, n)), np.ones((1, n))) for n in (3, 4)]
     with pytest.raises(ValueError, match="their number of pixels and have none; got"):
         SpectrumSet.concatenate(sets)
+
+
+# Frames --------------------------------------------------------------------------
+
+
+def star(frame=None, n=P):
+    meta = {"medium": "air"} | ({} if frame is None else {"frame": frame})
+    axis = (5000.0 + np.arange(n)) * u.AA
+    return Spectrum(flux=np.ones(n) * u.one, spectral_axis=axis, meta=meta)
+
+
+def frames_of(stars):
+    return as_spectra(stars, require_uncertainty=False).frame
+
+
+def test_frames_that_spectra_state_are_kept_row_by_row():
+    stars = [star("rest"), star(), star("Barycentric", n=3), star("FK5")]
+    assert frames_of(stars).tolist() == ["rest", "", "barycentric", ""]
+    assert frames_of([star(), star("ICRS")]) is None
+    spectra = as_spectra(stars, require_uncertainty=False)
+    assert spectra[[2, 1]].frame.tolist() == ["barycentric", ""]
+    metas = [one.meta for one in spectra.to_specutils()]
+    assert [meta.get("frame") for meta in metas] == ["rest", None, "barycentric", None]
+
+
+def test_frame_of_several_rows_is_that_of_each():
+    one = Spectrum(
+        flux=np.ones((2, P)) * u.one,
+        spectral_axis=(5000.0 + np.arange(P)) * u.AA,
+        meta={"medium": "air", "frame": "topocentric"},
+    )
+    assert frames_of(one).tolist() == ["topocentric", "topocentric"]
+
+
+def test_star_has_the_frame_that_all_of_its_arms_state():
+    known = [star("rest"), star("rest")]
+    partly = [star("rest"), star()]
+    assert frames_of([known, partly]).tolist() == ["rest", ""]
+    with pytest.raises(ValueError, match="got barycentric and rest"):
+        frames_of([known, [star("rest"), star("barycentric")]])
+
+
+def test_frame_of_another_number_of_stars_is_refused():
+    with pytest.raises(ValueError, match=r"`frame` must have the shape \(2,\)"):
+        SpectrumSet(np.ones((2, 3)), np.ones((2, 3)), frame=["rest"])

@@ -18,7 +18,7 @@ from scipy.sparse import dia_array
 from specutils import Spectrum, SpectrumList
 
 from sk_payne.exceptions import FileFormatError
-from sk_payne.spectra import as_spectra, read_spectra
+from sk_payne.spectra import as_spectra, doppler_factor, read_spectra
 
 N_PIXELS = 31
 CGS = u.Unit("1e-17 erg / (s cm2 Angstrom)")
@@ -47,8 +47,11 @@ def image(data, keywords=(), name=None, kind=fits.ImageHDU):
 APOGEE_GRID = {"CRVAL1": 4.179, "CDELT1": 6e-6, "CRPIX1": 1, "CTYPE1": "LOG-LINEAR"}
 
 
-def write_apstar(folder, *, shape=(5, N_PIXELS), grid=APOGEE_GRID, **changes):
+def write_apstar(
+    folder, *, shape=(5, N_PIXELS), grid=APOGEE_GRID, header=(), **changes
+):
     primary = fits.PrimaryHDU()
+    primary.header.update(dict(header))
     primary.header["OBJID"] = "2M00005414+5522241"
     primary.header["SFILE1"] = "apVisit-r12-5094-55874-123.fits"
     primary.header["HISTORY"] = "APOGEE APSTAR"
@@ -76,7 +79,7 @@ GALAH_NAMES = ("input_sigma", "no_sky_spectrum", "no_sky_sigma", "normalised_spe
 
 def write_galah(folder, *, grid=GALAH_GRID, n_hdus=5, **changes):
     data = {f"hdu{i}": random(i, N_PIXELS) for i in range(n_hdus)} | changes
-    header = {**grid, "ORIGIN": "GALAH", "OBJECT": "170418003701205"}
+    header = {**grid, "ORIGIN": "GALAH", "OBJECT": "170418003701205", "BARYEFF": -0.5}
     primary = image(data.pop("hdu0"), header, kind=fits.PrimaryHDU)
     hdus = [
         None if values is None else image(values, grid, name)
@@ -357,6 +360,36 @@ def test_aspcapstar_with_a_fault_is_told_which(tmp_path, changes, message):
         read_spectra(write_aspcapstar(tmp_path, **changes), "apogee-aspcapstar")
 
 
+VELOCITIES = {"VHELIO": 20.5, "VHELIO1": 19.5, "BC1": -24.0, "VHELIO2": 21.5}
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "velocity", "correction"),
+    [
+        ((5, N_PIXELS), 0, 20.5, None),
+        ((5, N_PIXELS), 1, 20.5, None),
+        ((5, N_PIXELS), 2, 19.5, -24.0),
+        ((5, N_PIXELS), 3, 21.5, None),
+        ((5, N_PIXELS), 4, None, None),
+        ((N_PIXELS,), 0, 19.5, -24.0),
+    ],
+)
+def test_apstar_keeps_the_velocity_by_which_it_was_shifted_to_rest(
+    tmp_path, shape, row, velocity, correction
+):
+    path = write_apstar(tmp_path, shape=shape, header=VELOCITIES)
+    meta = read_spectra(path, row=row).meta
+    assert meta["frame"] == "rest"
+    assert meta["velocity"] == velocity
+    assert meta["barycentric_correction"] == correction
+
+
+def test_velocity_that_apogee_calls_barycentric_is_preferred(tmp_path):
+    header = VELOCITIES | {"VHBARY": 20.25}
+    meta = read_spectra(write_apstar(tmp_path, header=header)).meta
+    assert meta["velocity"] == 20.25
+
+
 # GALAH -----------------------------------------------------------------------------
 
 
@@ -373,6 +406,7 @@ def test_errors_of_galah_are_relative(tmp_path):
     meta = spectrum.meta
     assert (meta["medium"], meta["frame"]) == ("air", "barycentric")
     assert (meta["object"], meta["resolving_power"]) == ("170418003701205", 28000)
+    assert (meta["barycentric_correction"], meta["velocity"]) == (-0.5, None)
 
 
 def test_flux_that_galah_normalised_has_the_same_relative_error(tmp_path):
@@ -383,6 +417,21 @@ def test_flux_that_galah_normalised_has_the_same_relative_error(tmp_path):
         spectrum.uncertainty.array, flux.astype(float) * relative, rtol=1e-15
     )
     assert spectrum.flux.unit == u.dimensionless_unscaled
+
+
+def test_flux_that_galah_normalised_is_at_rest(tmp_path):
+    path = write_galah(tmp_path)
+    velocity = 63.149
+    with fits.open(path, mode="update") as hdus:
+        for name in ("CRVAL1", "CDELT1"):
+            hdus[4].header[name] /= doppler_factor(velocity)
+    meta = read_spectra(path, normalized=True).meta
+    assert (meta["frame"], meta["barycentric_correction"]) == ("rest", -0.5)
+    assert meta["velocity"] == pytest.approx(velocity, abs=1e-6)
+    assert read_spectra(path).meta["frame"] == "barycentric"
+    with fits.open(path, mode="update") as hdus:
+        hdus[4].header["CDELT1"] *= 1.01
+    assert read_spectra(path, normalized=True).meta["velocity"] is None
 
 
 def test_negative_flux_of_galah_has_a_positive_error(tmp_path):
@@ -452,6 +501,13 @@ def test_eso_holds_one_row_of_vectors(tmp_path):
 def test_frame_of_eso_is_that_of_specsys(tmp_path, word, frame):
     path = write_eso(tmp_path, header={**ESO_HEADER, "SPECSYS": word})
     assert read_spectra(path).meta["frame"] == frame
+
+
+@pytest.mark.parametrize("keyword", ["ESO QC VRAD BARYCOR", "ESO DRS BERV"])
+def test_barycentric_correction_of_eso_is_kept(tmp_path, keyword):
+    header = {**ESO_HEADER, "SPECSYS": "TOPOCENT", f"HIERARCH {keyword}": 1.066579}
+    meta = read_spectra(write_eso(tmp_path, header=header)).meta
+    assert (meta["frame"], meta["barycentric_correction"]) == ("topocentric", 1.066579)
 
 
 @pytest.mark.parametrize(("ucd", "medium"), [(AIR_UCD, "air"), ("em.wl", "vacuum")])
