@@ -25,8 +25,9 @@ class Parameter:
         Unit, as astropy reads it; "" for none.
     low, high : float
         Limits within which it is searched. It is known if they are equal.
-    start : float, default=None
-        First guess; the middle between the limits if None.
+    start : float or tuple of float, default=None
+        First guess; the middle between the limits if None. Of several, each star gets
+        the one with the lowest chi2.
     zero, scale : float, default=0.0 and 1.0
         The fit uses (value - zero) / scale. `scale` should be a typical change, so that
         all parameters are of order one.
@@ -53,7 +54,7 @@ class Parameter:
     unit: str
     low: float
     high: float
-    start: float | None = None
+    start: float | tuple | None = None
     zero: float = 0.0
     scale: float = 1.0
     prior: tuple | None = None
@@ -145,8 +146,12 @@ class Parameters:
 
     @cached_property
     def start(self):
-        """First guesses, of shape (K,)."""
-        return self._array("start")
+        """First guesses, of shape (K,), of several the first one."""
+        return np.array([np.ravel(p.start)[0] for p in self.every], dtype=np.float64)
+
+    def choices(self):
+        """Give the columns of parameters with several first guesses, and these."""
+        return [(i, p.start) for i, p in enumerate(self.every) if np.ndim(p.start)]
 
     @cached_property
     def zero(self):

@@ -115,7 +115,7 @@ def _fit_from_starts(problem, weights):
     """Fit all stars; again from other labels, and in other valleys, where it helps."""
     observed, guess = problem.observed, problem.observed.block.starts
     at_rest = _at_rest(observed)
-    first, *starts = _sorted(problem, guess.parameters(*at_rest))
+    first, *starts = _chosen(problem, _sorted(problem, guess.parameters(*at_rest)))
     weights.trust_no_rays()
     fit = problem.fit(first)
     weights.settle(fit, problem.every)
@@ -193,6 +193,23 @@ def _sorted(problem, starts):
         left = (problem.flux - flux for flux in every)
         chi2 = torch.stack([(problem.ivar * r**2).sum(1) for r in left])
     return starts[chi2.argsort(0), rows]
+
+
+def _chosen(problem, starts):
+    """Choose among the first guesses of parameters that have several."""
+    parameters = problem.observed.block.parameters
+    for column, values in parameters.choices():
+        chi2 = []
+        scaled = (np.array(values) - parameters.zero[column]) / parameters.scale[column]
+        for value in scaled:
+            start = starts[0].clone()
+            start[:, column] = value
+            with torch.no_grad():
+                left = problem.flux - problem.model.flux(problem.every, start)
+            chi2.append((problem.ivar * left**2).sum(1))
+        best = torch.from_numpy(scaled).to(starts)[torch.stack(chi2).argmin(0)]
+        starts[:, :, column] = best
+    return starts
 
 
 def _complete(observed, start):

@@ -18,6 +18,9 @@ from sk_payne.spectra import (
 
 __all__ = ["Telluric"]
 
+# Velocities to start from are this far apart, in km/s.
+_STEP = 3.0
+
 # Transmissions below this count as this: the optical depth stays finite.
 _DARK = 1e-4
 
@@ -110,7 +113,7 @@ class Telluric(Stage):
                 f"{self.name}_velocity",
                 "km / s",
                 *speed,
-                start=float(np.clip(0.0, *speed)),
+                start=_starts(*speed),
                 flag="VELOCITY_AT_EDGE",
             ),
         ]
@@ -214,6 +217,12 @@ class Telluric(Stage):
         fall = -1 / (C_KMS * (1 - (velocity / C_KMS) ** 2))
         slope = slope * self._spline.index_slope(rest) * fall
         return (-power * depth).exp(), depth, power * slope
+
+
+def _starts(low, high):
+    """Velocities to start from: 0, and others that are closer than lines are wide."""
+    steps = np.arange(np.ceil(low / _STEP), np.floor(high / _STEP) + 1) * _STEP
+    return (float(np.clip(0.0, low, high)), *(float(v) for v in steps if v))
 
 
 def _limits(name, value, unit, lowest):

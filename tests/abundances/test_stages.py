@@ -119,6 +119,16 @@ def test_derivatives_of_the_template_are_those_of_differentiation(emulator, tell
     torch.testing.assert_close(found[1][:, -1], difference, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("shift", [-29.0, 17.0])
+def test_lines_far_from_the_start_are_found(emulator, template, grid, stars, shift):
+    _, spectra = stars
+    wavelength = template[0] / doppler_factor(shift)
+    stage = Telluric(wavelength, template[1], medium=grid.medium, velocity=(-35, 35))
+    table = AbundanceRegressor(emulator, observation(stage)).measure(spectra)
+    off = table["telluric_velocity"].value - TELLURIC_VELOCITY - shift
+    assert (np.abs(off) < 0.2).all()
+
+
 def test_known_depth_and_velocity_are_not_fitted(emulator, template, grid, stars):
     stage = Telluric(
         *template,
