@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from sk_payne.abundances._chunks import (
-    Job,
+    Measuring,
     count_stars,
     gather,
     measure_chunk,
@@ -165,15 +165,15 @@ def measure_catalogue(
     blank = regressor.measure(nothing, combinations=combinations)
     identity = _identity(regressor, fitted, combinations, chunk_size, names)
     folder = Folder(path, "catalogue", identity, {"n_parts": 0})
-    job = Job(regressor, blank, reader, names, combinations, chunk_size)
+    measuring = Measuring(regressor, blank, reader, names, combinations, chunk_size)
 
     chunks = ((chunk.number, chunk) for chunk in gather(spectra, chunk_size, reader))
     with tqdm(total=_total(spectra, reader), unit="star", disable=not verbose) as bar:
-        parts = Parts(folder, job.blank, retry_failed, bar)
+        parts = Parts(folder, measuring.blank, retry_failed, bar)
         settle(
             chunks,
             parts,
-            partial(measure_chunk if client is None else measure_on_worker, job),
+            partial(measure_chunk if client is None else measure_on_worker, measuring),
             folder.claims,
             client=client,
             scatter=reader is None,

@@ -19,7 +19,7 @@ from sk_payne.spectra import SpectrumSet, as_spectra, group_arms
 
 __all__ = [
     "Chunk",
-    "Job",
+    "Measuring",
     "count_stars",
     "gather",
     "measure_chunk",
@@ -99,8 +99,8 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Job:
-    """How every chunk is measured.
+class Measuring:
+    """Regressor, reader and names with which every chunk is measured.
 
     Attributes
     ----------
@@ -220,12 +220,12 @@ def _content(item):
 # Measure -------------------------------------------------------------------------
 
 
-def measure_chunk(job, chunk):
+def measure_chunk(measuring, chunk):
     """Measure the stars of a chunk.
 
     Parameters
     ----------
-    job : Job
+    measuring : Measuring
         How they are measured.
     chunk : Chunk
         Items.
@@ -242,27 +242,27 @@ def measure_chunk(job, chunk):
     measured, failures = [], []
     for number, item in chunk.items.items():
         try:
-            spectra, names = _unpack(job, item)
+            spectra, names = _unpack(measuring, item)
         except Exception as error:
             failures.append(_failure(number, None, error))
             continue
         origins = [(number, row, name) for row, name in enumerate(names)]
         block.append((spectra, origins))
         n_held += len(origins)
-        if n_held >= job.chunk_size:
-            measured += _measure_block(job, block, failures)
+        if n_held >= measuring.chunk_size:
+            measured += _measure_block(measuring, block, failures)
             block, n_held = [], 0
-    measured += _measure_block(job, block, failures)
+    measured += _measure_block(measuring, block, failures)
     failures.sort(key=lambda failure: (failure["item"], failure["row"] or 0))
-    return _joined(measured, job.blank), failures
+    return _joined(measured, measuring.blank), failures
 
 
-def measure_on_worker(job, chunk):
+def measure_on_worker(measuring, chunk):
     """Measure the stars of a chunk in one thread, so that workers share the cores.
 
     Parameters
     ----------
-    job : Job
+    measuring : Measuring
         How they are measured.
     chunk : Chunk
         Items.
@@ -277,22 +277,22 @@ def measure_on_worker(job, chunk):
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return measure_chunk(job, chunk)
+        return measure_chunk(measuring, chunk)
     finally:
         torch.set_num_threads(n_threads)
 
 
-def _unpack(job, item):
+def _unpack(measuring, item):
     """Spectra of an item, with errors, and their names."""
-    if job.reader is not None:
-        item = job.reader(item)
+    if measuring.reader is not None:
+        item = measuring.reader(item)
     if _is_row(item):
         item = item[None]
     if isinstance(item, list | tuple):
         item = list(group_arms(item))
-    regressor = job.regressor
+    regressor = measuring.regressor
     spectra = as_spectra(item, medium=regressor.medium, snr=regressor.snr)
-    return spectra, _names(job.names, item, len(spectra))
+    return spectra, _names(measuring.names, item, len(spectra))
 
 
 def _names(names, item, n_stars):
@@ -320,13 +320,13 @@ def _from_meta(star, key):
     return meta.get(key)
 
 
-def _measure_block(job, block, failures):
+def _measure_block(measuring, block, failures):
     """Tables and origins of stars; those of one kind are measured together."""
     measured = []
     for _, run in groupby(block, key=lambda pair: _kind(pair[0])):
         sets, origins = zip(*run, strict=True)
         spectra = SpectrumSet.concatenate(sets)
-        measured += _measure(job, spectra, list(chain(*origins)), failures)
+        measured += _measure(measuring, spectra, list(chain(*origins)), failures)
     return measured
 
 
@@ -334,13 +334,15 @@ def _kind(spectra):
     return spectra.medium, spectra.wavelength is None and spectra.shape[1]
 
 
-def _measure(job, spectra, origins, failures):
+def _measure(measuring, spectra, origins, failures):
     """Halve stars that fail, until only the one that is to blame is left out."""
     try:
-        table = job.regressor.measure(spectra, combinations=job.combinations)
+        table = measuring.regressor.measure(
+            spectra, combinations=measuring.combinations
+        )
     except WavelengthMismatchError:
         # which is no error if other stars are beside them
-        table = job.blank[np.zeros(len(origins), dtype=np.intp)]
+        table = measuring.blank[np.zeros(len(origins), dtype=np.intp)]
     except Exception as error:
         if len(origins) == 1:
             item, row, _ = origins[0]
@@ -350,7 +352,7 @@ def _measure(job, spectra, origins, failures):
         return [
             part
             for rows in (slice(half), slice(half, None))
-            for part in _measure(job, spectra[rows], origins[rows], failures)
+            for part in _measure(measuring, spectra[rows], origins[rows], failures)
         ]
     return [(table, origins)]
 
