@@ -1,6 +1,6 @@
 """How often a second star is found, and how often one is found that is not there.
 
-Mock spectra of The Payne's network on the shipped grid (R = 50 000, 4500-4600 Å): single
+Mock spectra of The Payne's network on the shipped grid, R = 50 000, 4500-4600 Å: single
 stars over the inner 90 % of its box, and pairs with the same abundances, temperatures
 and gravities of their own, a ratio of their continua between 0.1 and 1, and velocities
 that differ by 12 (two resolution elements) to 150 km/s. Spectra of the test split of
@@ -103,11 +103,13 @@ def judge(emulator, n, snr, make):
     swapped = true[:, ::-1]
     other = np.abs(velocity - swapped).sum(1) < np.abs(velocity - true).sum(1)
     pull = (velocity - np.where(other[:, None], swapped, true)) / error
-    return row | {
-        "velocity_pull_std": pull.std(axis=0).tolist(),
-        "velocity_within_1": (np.abs(pull) < 1).mean(axis=0).tolist(),
-        "velocity_beyond_4": (np.abs(pull) > 4).mean(axis=0).tolist(),
-    }
+    for i, star in enumerate(("first", "second")):
+        row |= {
+            f"{star}_pull_std": float(pull[:, i].std()),
+            f"{star}_within_1": float((np.abs(pull[:, i]) < 1).mean()),
+            f"{star}_beyond_4": float((np.abs(pull[:, i]) > 4).mean()),
+        }
+    return row
 
 
 def draw(emulator, rng, n):

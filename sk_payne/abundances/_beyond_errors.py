@@ -87,6 +87,7 @@ class BeyondErrors:
                 f"`confidence` must be at least 0.5 and below 1; got {confidence}."
             )
         plan = self._plan(X, uncertainty, mask, estimate="mode")
+        _refuse_two(plan, "limits")
         names = plan.parameters.names
         labels = names[: plan.parameters.n_labels] if labels is None else list(labels)
         for name in labels:
@@ -199,6 +200,7 @@ class BeyondErrors:
             )
         # samples start around best fits
         plan = self._plan(X, uncertainty, mask, estimate="mode")
+        _refuse_two(plan, "posterior")
         found = measure_stars(plan)
         options = {
             "n_draws": n_draws,
@@ -208,3 +210,12 @@ class BeyondErrors:
         if sampler == "importance":
             return weigh_posterior(plan, found, **options)
         return sample_posterior(plan, found, n_steps=n_steps, **options)
+
+
+def _refuse_two(plan, method):
+    """Refuse an observation with a second star, for which a method is not made."""
+    if plan.second_star is not None:
+        raise ValueError(
+            f"`second_star` of the observation must be None for `{method}`, which "
+            "knows single stars only. Use the errors of `measure` for two."
+        )

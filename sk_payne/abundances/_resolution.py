@@ -114,8 +114,8 @@ def warn_unstated(emulator, spectra):
             f"first is spectrum {rows[0]}. They are taken to be as sharp as those of "
             f"the emulator, of {told}. If they are not, labels are wrong, and no flag "
             "shows it: [Fe/H] was off by 7 of its errors for spectra of 20 000 and an "
-            "emulator of infinite resolving power. Pass `resolving_power=` to the "
-            "regressor: theirs, or 'emulator' if they are as sharp. Or set "
+            "emulator of infinite resolving power. Pass Observation(resolving_power=): "
+            "theirs, or 'emulator' if they are as sharp. Or set "
             'spectrum.meta["resolving_power"].',
             ResolutionWarning,
             stacklevel=5,

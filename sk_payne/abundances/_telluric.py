@@ -1,5 +1,7 @@
 """Telluric: lines of the Earth's atmosphere as a template that multiplies the model."""
 
+from copy import copy
+
 import numpy as np
 import torch
 
@@ -37,6 +39,9 @@ class Telluric(Stage):
         wavelengths.
     medium : {"air", "vacuum"}
         Medium of the wavelengths.
+    name : str, default="telluric"
+        Begins the names of the parameters, so that water and oxygen may have a template
+        each.
     optical_depth : float or tuple of float, default=(0.0, 3.0)
         Optical depth in units of that of the template, or its limits if it is fitted.
     velocity : float or tuple of float, default=(-3.0, 3.0)
@@ -76,12 +81,14 @@ class Telluric(Stage):
         transmission,
         *,
         medium,
+        name="telluric",
         optical_depth=(0.0, 3.0),
         velocity=(-3.0, 3.0),
     ):
         self.wavelength = wavelength
         self.transmission = transmission
         self.medium = medium
+        self.name = name
         self.optical_depth = optical_depth
         self.velocity = velocity
 
@@ -91,14 +98,16 @@ class Telluric(Stage):
         Returns
         -------
         parameters : list of Parameter
-            "telluric_depth" and "telluric_velocity" in km/s.
+            "<name>_depth" and "<name>_velocity" in km/s.
         """
         depth = _limits("optical_depth", self.optical_depth, "", 0.0)
         speed = _limits("velocity", self.velocity, "km/s", -C_KMS)
         return [
-            Parameter("telluric_depth", "", *depth, start=float(np.clip(1.0, *depth))),
             Parameter(
-                "telluric_velocity",
+                f"{self.name}_depth", "", *depth, start=float(np.clip(1.0, *depth))
+            ),
+            Parameter(
+                f"{self.name}_velocity",
                 "km / s",
                 *speed,
                 start=float(np.clip(0.0, *speed)),
@@ -139,7 +148,7 @@ class Telluric(Stage):
             raise ValueError("`wavelength` of a telluric template must increase.")
         check_medium(self.medium)
         wavelength = convert_medium(wavelength, self.medium, medium)
-        stage = Telluric(**self.get_params(deep=False))
+        stage = copy(self)
         stage._grid = wavelength[0], wavelength[-1]
         stage._spline = GridInterpolator(wavelength)
         depth = torch.from_numpy(-np.log(transmission.clip(_DARK)))

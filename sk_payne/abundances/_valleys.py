@@ -17,10 +17,10 @@ _WEAK = 0.04
 # Positions along the range of each weak label, between -1 and 1.
 _ALONG = (-0.92, -0.46, 0.0, 0.46, 0.92)
 
-# A point is worth a fit if the parabola around the best fit says that chi2 rises by
-# more than this on the way to it, but chi2 rises by less than that fraction of it, and
-# by less than this in all.
-_FAR, _FLATTER, _NEAR = 2.0, 0.25, 5.0
+# Points are looked at if the parabola around the best fit says that chi2 rises by more
+# than this on the way to them. A point is worth a fit if chi2 rises by less than some
+# limit, and by less than a fraction of what the parabola says: (limit, fraction).
+_FAR, _WORTH = 2.0, ((5.0, 0.25), (50.0, 0.1))
 
 # Linear steps at each point if weights depend on residuals.
 _N_STEPS = 2
@@ -78,7 +78,9 @@ def other_valleys(problem, weights, fit, row):
     objectives, steps = look(problem, weights, fit, row, points, residual, lines)
     starts, rises = [], []
     for (_, line, parabola), rise, step in zip(lines, objectives, steps, strict=True):
-        worth = (rise < _FLATTER * parabola) & (rise < _NEAR)
+        worth = torch.zeros_like(rise, dtype=torch.bool)
+        for limit, fraction in _WORTH:
+            worth |= (rise < limit) & (rise < fraction * parabola)
         if worth.any():
             i = torch.where(worth, rise, torch.inf).argmin()
             starts.append((line[i] + step[i]).clamp(low, high))

@@ -244,6 +244,13 @@ def test_wrong_arguments_are_named(emulator, doubles, second, options, message):
         AbundanceRegressor(emulator, chosen).measure(doubles)
 
 
+@pytest.mark.parametrize("method", ["limits", "posterior"])
+def test_what_knows_single_stars_only_refuses_two(emulator, doubles, method):
+    regressor = AbundanceRegressor(emulator, observation())
+    with pytest.raises(ValueError, match=f"must be None for `{method}`"):
+        getattr(regressor, method)(doubles)
+
+
 def test_means_of_two_stars_are_refused(emulator, doubles):
     regressor = AbundanceRegressor(emulator, observation(), estimate="mean")
     with pytest.raises(ValueError, match="`estimate` must be 'mode' with a second"):

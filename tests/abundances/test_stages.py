@@ -143,6 +143,18 @@ def test_template_in_the_other_medium_is_converted(emulator, template, grid, sta
     assert (np.abs(off) < 0.1).all()
 
 
+def test_two_gases_have_a_template_each(emulator, telluric, stars, grid):
+    other = Telluric(
+        grid.wavelength, np.ones(len(grid.wavelength)), medium=grid.medium, name="water"
+    )
+    observed = observation(telluric, other)
+    known = {"water_velocity": 0.0, "water_depth": 1.0}
+    table = AbundanceRegressor(emulator, observed, fixed=known).measure(stars[1])
+    alone = AbundanceRegressor(emulator, observation(telluric)).measure(stars[1])
+    np.testing.assert_allclose(table["telluric_depth"], alone["telluric_depth"])
+    assert (table["water_depth"] == 1).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -8,13 +8,13 @@ from sk_payne import AbundanceRegressor, Observation
 
 PIXELS = np.arange(400)
 BOX = np.array([[-1.0, 1.0]] * 3)
-SNR = 200.0
+SNR = 10.0
 
 
 class TwoValleys(RegressorMixin, BaseEstimator):
     """Two labels with lines of their own, and one that acts nearly by its square."""
 
-    asymmetry = 0.06
+    asymmetry = 0.5
 
     def fit(self, X=None, y=None):
         self.is_fitted_ = True
@@ -27,7 +27,7 @@ class TwoValleys(RegressorMixin, BaseEstimator):
             np.outer(0.3 + 0.2 * a, lines[0])
             + np.outer(0.3 + 0.2 * b, lines[1])
             + np.outer(0.25 * c**2, lines[2])
-            + np.outer(self.asymmetry * c, lines[3])
+            + np.outer(self.asymmetry * c * (c**2 - 0.6), lines[3])
         )
         return 1 - depth
 
@@ -45,9 +45,9 @@ def labels():
     return labels
 
 
-def noisy(emulator, labels, snr=SNR):
+def noisy(emulator, labels):
     flux = emulator.predict(labels)
-    return flux + np.random.default_rng(1).normal(scale=1 / snr, size=flux.shape)
+    return flux + np.random.default_rng(1).normal(scale=1 / SNR, size=flux.shape)
 
 
 def observation(**options):
@@ -60,55 +60,59 @@ def test_every_star_ends_in_the_deeper_of_two_valleys(emulator, labels):
     table = regressor.measure(flux)
     at_truth = ((flux - emulator.predict(labels)) ** 2).sum(axis=1) * SNR**2
     assert (table["chi2"] < at_truth + 1e-3).all()
-    pull = (table["label_2"] - labels[:, 2]) / table["label_2_error"]
-    assert (np.abs(pull) < 4.5).all()
+
+
+def test_label_that_hardly_shows_ends_in_the_deeper_valley(emulator, monkeypatch):
+    # without the restarts from other templates
+    monkeypatch.setattr(
+        "sk_payne.abundances._search._is_doubtful", lambda *given: given[-1] < 0
+    )
+    rng = np.random.default_rng(3)
+    labels = rng.uniform(-0.8, 0.8, (150, 3))
+    flux = noisy(emulator, labels)
+    regressor = AbundanceRegressor(emulator, observation(), snr=SNR, bounds=BOX)
+    chi2 = regressor.measure(flux)["chi2"]
+    other = labels * [1, 1, -1]
+    for start in (labels, other):
+        known = AbundanceRegressor(
+            emulator,
+            observation(),
+            snr=SNR,
+            bounds=BOX,
+            fixed={"label_2": start[:, 2]},
+        )
+        assert (known.measure(flux)["chi2"] > chi2 - 0.2).all()
 
 
 def test_nothing_lower_lies_along_any_label(emulator, labels):
-    flux = noisy(emulator, labels, snr=60.0)
-    regressor = AbundanceRegressor(emulator, observation(), snr=60.0, bounds=BOX)
+    flux = noisy(emulator, labels)
+    regressor = AbundanceRegressor(emulator, observation(), snr=SNR, bounds=BOX)
     best = regressor.measure(flux)["chi2"]
     for i in range(3):
         for value in (-0.95, -0.6, -0.3, 0.3, 0.6, 0.95):
             there = AbundanceRegressor(
                 emulator,
                 observation(),
-                snr=60.0,
+                snr=SNR,
                 bounds=BOX,
                 fixed={f"label_{i}": value},
             ).measure(flux)["chi2"]
             assert (there > best - 4).all()
 
 
-@pytest.mark.parametrize(
-    "options", [{"clip": 4.0}, {"error_floor": "fit", "clip": 4.0}]
-)
-def test_outliers_do_not_hide_the_deeper_valley(emulator, labels, options):
+@pytest.mark.parametrize("floor", [0.0, "fit"])
+def test_outliers_do_not_hide_the_deeper_valley(emulator, labels, floor):
     flux = noisy(emulator, labels)
     rng = np.random.default_rng(2)
     where = rng.integers(0, 60, (len(flux), 6))
     for row, pixels in zip(flux, where, strict=True):
         row[pixels] += 1.5
     regressor = AbundanceRegressor(
-        emulator, observation(**options), snr=SNR, bounds=BOX
+        emulator, observation(error_floor=floor, clip=4.0), snr=SNR, bounds=BOX
     )
     table = regressor.measure(flux)
-    pull = (table["label_2"] - labels[:, 2]) / table["label_2_error"]
-    assert (np.abs(pull) < 5).mean() > 0.95
     assert (table["n_clipped"] >= 4).all()
-
-
-def test_pixels_that_show_a_label_are_not_clipped_away(emulator, labels):
-    """A star far from the start in a line that could pass for outliers."""
-    strong = labels.copy()
-    strong[:, 2] = 0.95
-    flux = noisy(emulator, strong)
-    regressor = AbundanceRegressor(
-        emulator,
-        observation(error_floor="fit", clip=4.0),
-        snr=SNR,
-        bounds=BOX,
-    )
-    table = regressor.measure(flux)
-    assert (np.abs(table["label_2"] - 0.95) < 0.05).all()
-    assert (table["n_clipped"] < 8).all()
+    # the outliers are in pixels without a line
+    clean = regressor.measure(noisy(emulator, labels))
+    off = table["label_2"] - clean["label_2"]
+    assert (np.abs(off) < 0.5 * table["label_2_error"]).mean() > 0.9
