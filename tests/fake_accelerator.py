@@ -220,7 +220,19 @@ class _Names(TorchFunctionMode):
                 device = args[0].device
             made = func(*args, **kwargs)
             return made if device is None else _move(made, device)
+        if name == "Tensor.__getitem__" and _on_device(args[0]):
+            args = (args[0], _index(args[1], args[0].device))
         return _ask(func, args, kwargs)
+
+
+def _index(index, device):
+    """Give lists of an index as tensors of the device, which torch would not fill."""
+    if isinstance(index, tuple):
+        return tuple(_index(part, device) for part in index)
+    if isinstance(index, list):
+        kind = {} if index else {"dtype": torch.long}
+        return _move(torch.tensor(index, **kind), device)
+    return index
 
 
 def _move(tensor, device):

@@ -124,8 +124,8 @@ class ContinuumBasis:
         """Polynomials of each segment that are not zero, of shape (B, S)."""
         segment = self.segment.cpu()
         shape = len(self), self._n_largest, self.polynomials.shape[1]
-        used = torch.zeros(shape, dtype=torch.bool)
-        rows = torch.arange(len(self))
+        used = torch.zeros(shape, dtype=torch.bool, device="cpu")
+        rows = torch.arange(len(self), device="cpu")
         for pixels in self._pieces:
             some = (self.polynomials[..., pixels] != 0).any(-1).cpu()
             used[rows, segment[:, pixels.start]] |= some

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.abundances._label_bounds import label_bounds
 from sk_payne.abundances._starts import template_flux
@@ -22,6 +24,7 @@ __all__ = [
     "TrainingRecord",
     "as_fitted_emulator",
     "fitted_emulator_of",
+    "is_fitted",
 ]
 
 
@@ -46,6 +49,26 @@ class TrainingRecord:
     label_units: list | None = None
     wavelength: np.ndarray | None = None
     medium: str | None = None
+
+    @classmethod
+    def of(cls, table, spectra):
+        """Record training labels and spectra.
+
+        Parameters
+        ----------
+        table : LabelTable
+            Labels of n spectra.
+        spectra : SpectrumSet
+            The spectra.
+
+        Returns
+        -------
+        record : TrainingRecord
+            The record.
+        """
+        labels = table.values.reshape(len(table.values), -1)
+        box = np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1)
+        return cls(box, table.names, table.units, spectra.wavelength, spectra.medium)
 
 
 @dataclass
@@ -261,3 +284,12 @@ def _inside(emulator):
     if hasattr(emulator, "steps"):
         return emulator.steps[-1][1]
     return getattr(emulator, "regressor_", None)
+
+
+def is_fitted(estimator):
+    """Tell whether an estimator is fitted."""
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True

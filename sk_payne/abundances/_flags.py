@@ -1,8 +1,11 @@
 """Quality flags of measured stars."""
 
-import numpy as np
+import warnings
 
-__all__ = ["FLAGS", "describe_labels", "set_flags"]
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+__all__ = ["FLAGS", "describe_labels", "set_flags", "warn_unmeasured"]
 
 FLAGS = {
     "NO_DATA": (1, "no good pixel in the range of the emulator; values are NaN"),
@@ -93,6 +96,36 @@ def describe_labels(results, parameters):
                 told.append(f"{name}: {', '.join(words)}")
         described.append("; ".join(told) or "-")
     return described
+
+
+def warn_unmeasured(results):
+    """Warn of stars without data, and of fits that did not converge.
+
+    Parameters
+    ----------
+    results : Measurements
+        Results of n stars, with flags.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If there are such stars, naming the first rows.
+    """
+    for name, doing in (
+        ("NO_DATA", "have no good pixel and get NaN"),
+        ("NOT_CONVERGED", "did not converge"),
+    ):
+        rows = np.flatnonzero(results.flags & FLAGS[name][0])
+        if name == "NOT_CONVERGED":
+            rows = rows[results.n_pixels[rows] > 0]
+        if len(rows):
+            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+            warnings.warn(
+                f"{len(rows)} of {len(results.flags)} stars {doing}: rows {shown}. "
+                "`measure` tells more.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
 
 def _is_unconstrained(results, parameters):

@@ -1,8 +1,5 @@
 """AbundanceRegressor: stellar parameters and abundances out of spectra."""
 
-import warnings
-
-import numpy as np
 from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
@@ -10,7 +7,6 @@ from sklearn.base import (
     RegressorMixin,
     clone,
 )
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -19,8 +15,12 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.abundances._beyond_errors import BeyondErrors
-from sk_payne.abundances._fitted_emulator import TrainingRecord, fitted_emulator_of
-from sk_payne.abundances._flags import FLAGS
+from sk_payne.abundances._fitted_emulator import (
+    TrainingRecord,
+    fitted_emulator_of,
+    is_fitted,
+)
+from sk_payne.abundances._flags import warn_unmeasured
 from sk_payne.abundances._former_arguments import FORMER, with_former_arguments
 from sk_payne.abundances._input import read_observed, read_training, refuse_paths
 from sk_payne.abundances._measure import measure_stars
@@ -63,23 +63,20 @@ class AbundanceRegressor(
         say it. They are converted to that of the emulator.
     bounds : array-like of shape (n_labels, 2) or mapping, default=None
         Smallest and largest value of each label, or of the named labels, in the unit
-        of the label or with one of their own. A label with equal bounds is known. If
-        None, the range the emulator was trained on; must be given for a fitted
-        regressor that does not know it.
+        of the label or with one of their own. A label with equal bounds is known. None
+        is the range of the training; a fitted regressor may not know it.
     priors : mapping of str to tuple, default=None
         Gaussian priors, such as ``{"logg": (4.4, 0.1)}``: mean and standard deviation
-        of labels or of other parameters by the names of their columns, numbers or
-        arrays of shape (n_stars,). An infinite standard deviation is no prior, nor is
-        a masked or NaN entry of an array.
+        of labels or other parameters, numbers or arrays of shape (n_stars,). An
+        infinite standard deviation, and a masked or NaN entry, is no prior.
     fixed : mapping of str to float or array-like of shape (n_stars,), default=None
         Known parameters, such as ``{"teff": 5777}``. Their errors are zero, also in the
         covariance. NaN and masked values leave the parameter of a star free.
     estimate : {"mode", "mean"}, default="mode"
-        "mode" gives the best fit, with the errors of a linear model; "mean" gives the
-        mean, covariance and middle 68 % of the posterior around it, with priors, flat
-        within `bounds` if there are none. Take the mean for labels that hardly show:
-        their best fit ends at the bounds, where its errors do not hold. It takes some
-        ten times longer.
+        "mode" gives the best fit, with the errors of a linear model; "mean" the mean,
+        covariance and middle 68 % of the posterior around it, flat within `bounds` but
+        for priors, in some ten times the time. Take the mean for labels that hardly
+        show: their best fit ends at the bounds, where its errors do not hold.
     max_iterations : int, default=100
         Largest number of steps of the fit of a star.
     verbose : int, default=0
@@ -103,31 +100,16 @@ class AbundanceRegressor(
 
     Notes
     -----
-    chi2 is minimised by the Levenberg-Marquardt method. It starts at the velocity where
-    model spectra spread over the box correlate best, and at labels that a linear
-    regression on such spectra guesses. A star whose chi2 ends five standard deviations
-    above what noise explains, or whose residuals look like model spectra (a score test
-    with their 32 first principal components exceeds what noise does by 2.5 standard
-    deviations, errors of the emulator allowed for), is fitted again from elsewhere, and
-    a clearly better fit counts. Priors are added to chi2 in the fit, but not to the one
-    that is told. The
-    covariance of a star is the inverse of :math:`J W J^T` at the minimum, plus the
-    inverse variances of priors, where J are all derivatives, of velocity, widths and
-    continuum too, and W the inverse variances of the pixels: errors include those from
-    every other parameter being free. They hold for Gaussian noise, independent from
-    pixel to pixel.
+    chi2 is minimised by the Levenberg-Marquardt method, from several starts where one
+    may miss the deepest valley; the user guide tells how. Priors count in the fit, but
+    not in the chi2 that is told. The covariance of a star is the inverse of
+    :math:`J W J^T`, plus the inverse variances of priors, where J are derivatives, of
+    velocity, widths and continuum too, and W the inverse variances of the pixels:
+    errors allow for all other free parameters, and hold for independent noise.
 
     Means, of `estimate`, are those of 192 samples of the posterior, by importance
-    sampling [1]_: flux is expanded to second order in all parameters around the mean
-    of the density within the bounds, samples of that model are drawn, and weighted by
-    what flux itself says. `n_effective` tells how many independent samples they are
-    worth; below some 20 do not trust them, and use :meth:`posterior`. The same spectrum
-    always gets the same random numbers.
-
-    References
-    ----------
-    .. [1] Kloek & van Dijk, "Bayesian estimates of equation system parameters: an
-       application of integration by Monte Carlo", Econometrica 46, 1, 1978.
+    sampling. Where they are worth fewer than some 20 independent ones, `n_effective`,
+    use :meth:`posterior`. The same spectrum always gets the same random numbers.
 
     Examples
     --------
@@ -234,13 +216,7 @@ class AbundanceRegressor(
         emulator = describe(clone(self.emulator), spectra, table)
         routed = process_routing(self, "fit", **fit_params)
         self.emulator_ = emulator.fit(labels, flux, **routed.emulator.fit)
-        self._trained = TrainingRecord(
-            np.stack([labels.min(axis=0), labels.max(axis=0)], axis=1),
-            table.names,
-            table.units,
-            spectra.wavelength,
-            spectra.medium,
-        )
+        self._trained = TrainingRecord.of(table, spectra)
         self.label_names_ = fitted_emulator_of(self).label_names
         return self
 
@@ -303,7 +279,7 @@ class AbundanceRegressor(
             )
         plan = self._plan(X, uncertainty, mask)
         results = measure_stars(plan, verbose=self.verbose)
-        _warn_unmeasured(results)
+        warn_unmeasured(results)
         labels, std = results.labels, results.errors
         if getattr(self, "_one_label", False):
             labels, std = labels[:, 0], std[:, 0]
@@ -322,9 +298,7 @@ class AbundanceRegressor(
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
             As in :meth:`predict`.
-        uncertainty : array-like of shape (n_stars, n_pixels), default=None
-            As in :meth:`predict`.
-        mask : array-like of shape (n_stars, n_pixels), default=None
+        uncertainty, mask : array-like of shape (n_stars, n_pixels), default=None
             As in :meth:`predict`.
         combinations : mapping of str to mapping of str to float, default=None
             Further columns, sums of parameters with factors, such as
@@ -336,19 +310,16 @@ class AbundanceRegressor(
         Returns
         -------
         table : astropy.table.QTable
-            One row per star: each label and its error (`<name>_error`) with units; the
-            same for other parameters that are fitted (`vsini`, `vmac`,
-            `resolving_power`, `velocity_offset_1` of the second arm and so on,
-            `radial_velocity`, those of a second star and of stages), velocities in
-            km/s; `chi2`, `dof`, `n_pixels`, `n_clipped`, `n_segments` of the continuum,
-            `error_floor`, `n_iterations`, `expected_fall` of chi2 by another step,
-            `converged`, `flags`, whose description explains the bits, and
-            `label_flags`, which names the labels concerned. `frame` says what
-            velocities are relative to, if a spectrum states it. With `estimate` "mean"
-            also `<name>_p16` and `<name>_p84`, the ends of the middle 68 % of the
-            posterior, and `n_effective`; chi2 and flags are those of the best fit. With
-            a second star also `n_stars` and the differences of chi2 and BIC, two stars
-            minus one.
+            One row per star: each label, and what else is fitted, with its error
+            (`<name>_error`) and unit, velocities in km/s; `chi2`, `dof`, `n_pixels`,
+            `n_clipped`, `n_segments` of the continuum, `error_floor`, `n_iterations`,
+            `expected_fall` of chi2 by another step, `converged`, `flags`, whose
+            description explains the bits, and `label_flags`, which names the labels
+            concerned. `frame` says what velocities are relative to, if a spectrum
+            states it. With `estimate` "mean" also `<name>_p16` and `<name>_p84`, the
+            ends of the middle 68 % of the posterior, and `n_effective`; chi2 and flags
+            are those of the best fit. With a second star also `n_stars`, `delta_chi2`
+            and `delta_bic`, two stars minus one.
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the
             observed pixels; NaN where they were not used.
@@ -401,10 +372,8 @@ class AbundanceRegressor(
             What scikit-learn asks for.
         """
         router = MetadataRouter(owner=self).add_self_request(self)
-        return router.add(
-            emulator=self.emulator,
-            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-        )
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        return router.add(emulator=self.emulator, method_mapping=mapping)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -412,7 +381,7 @@ class AbundanceRegressor(
         return tags
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "emulator_") or _is_fitted(self.emulator)
+        return hasattr(self, "emulator_") or is_fitted(self.emulator)
 
     def _plan(self, X, uncertainty, mask, *, estimate=None):
         """Read spectra, and plan their fit."""
@@ -428,29 +397,3 @@ class AbundanceRegressor(
             estimate=self.estimate if estimate is None else estimate,
             max_iterations=self.max_iterations,
         )
-
-
-def _is_fitted(estimator):
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        return False
-    return True
-
-
-def _warn_unmeasured(results):
-    for name, doing in (
-        ("NO_DATA", "have no good pixel and get NaN"),
-        ("NOT_CONVERGED", "did not converge"),
-    ):
-        rows = np.flatnonzero(results.flags & FLAGS[name][0])
-        if name == "NOT_CONVERGED":
-            rows = rows[results.n_pixels[rows] > 0]
-        if len(rows):
-            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-            warnings.warn(
-                f"{len(rows)} of {len(results.flags)} stars {doing}: rows {shown}. "
-                "`measure` tells more.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )

@@ -117,6 +117,26 @@ def test_what_lies_in_gaps_changes_nothing_in_fits_of_all_kinds(
     assert_agree(*tables)
 
 
+def test_what_lies_in_gaps_reaches_no_pixel_by_a_resolution_matrix(
+    arms, observe, labels
+):
+    row = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
+    regressor = AbundanceRegressor(arms, Observation(velocity_range=(-100, 100)))
+    tables = []
+    for level in (0.8, 0.9):
+        stars = observe(labels[:2], VELOCITIES[:2], in_gaps=level)
+        for star in stars:
+            diagonals = np.repeat(row[:, None], len(star.flux), axis=1)
+            star.meta["resolution_matrix"] = diagonals
+        tables.append(regressor.measure(stars))
+
+    assert_agree(*tables)
+    unsmeared = regressor.measure(observe(labels[:2], VELOCITIES[:2]))
+    # two pixels at each of eight ends of segments
+    assert (tables[0]["n_pixels"] < unsmeared["n_pixels"]).all()
+    assert (tables[0]["n_pixels"] > unsmeared["n_pixels"] - 50).all()
+
+
 def test_pixels_are_used_if_one_segment_holds_all_that_may_be_brought_in(
     arms, observe, labels
 ):
