@@ -9,13 +9,10 @@ import numpy as np
 import torch
 
 from sk_payne.abundances._fit_state import EVERY, FitState
-from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
 
 __all__ = [
     "LeastSquaresFit",
     "fit_least_squares",
-    "invert_normal_matrix",
-    "prior_penalty",
 ]
 
 

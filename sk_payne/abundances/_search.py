@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import torch
 
-from sk_payne.abundances._least_squares import prior_penalty
+from sk_payne.abundances._normal_matrix import prior_penalty
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._parameters import VELOCITY
 from sk_payne.abundances._problem import as_tensor, pose

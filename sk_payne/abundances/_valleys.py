@@ -7,7 +7,7 @@ lies. Weak labels are therefore searched along their whole range.
 
 import torch
 
-from sk_payne.abundances._least_squares import invert_normal_matrix, prior_penalty
+from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
 
 __all__ = ["other_valleys"]
 

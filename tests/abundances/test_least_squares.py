@@ -5,7 +5,8 @@ import pytest
 import scipy.optimize
 import torch
 
-from sk_payne.abundances._least_squares import fit_least_squares, invert_normal_matrix
+from sk_payne.abundances._least_squares import fit_least_squares
+from sk_payne.abundances._normal_matrix import invert_normal_matrix
 
 X = torch.linspace(0.0, 3.0, 53, dtype=torch.float64)
 SIGMA = 0.02
