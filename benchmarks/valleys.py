@@ -7,7 +7,8 @@ values over its range, and all other parameters are fitted again from the best f
 star counts as wrong if chi2 is lower anywhere by more than 4. Points whose chi2 is
 above the best fit by more than 100 after five steps are not followed further.
 
-Writes results/valleys.json, one row for each architecture and S/N.
+Writes results/valleys.json, one row for each architecture and S/N; rows that are there
+are kept.
 
     python benchmarks/valleys.py [--arch payne bigpayne opacity] [--stars 334]
 """
@@ -50,7 +51,8 @@ def main():
     for arch in arguments.arch:
         emulator = trained(arch)
         for name, spectra in stars_of(emulator, arguments):
-            rows = [r for r in rows if (r["arch"], r["stars"]) != (arch, name)]
+            if any((r["arch"], r["stars"]) == (arch, name) for r in rows):
+                continue
             rows.append({"arch": arch, "stars": name, **judge(emulator, spectra)})
             write("valleys", {"rows": rows, "machine": machine()})
             print(rows[-1], flush=True)
