@@ -121,7 +121,7 @@ def judge(emulator, spectra):
 @torch.no_grad()
 def scan(block, found):
     """By how much chi2 is lower along every label of one star, at most."""
-    observed = observe(block, found=found.of_block(block).parameters)
+    observed = observe(block, previous=found.of_block(block).parameters)
     problem, best = fit_again(observed)
     n_labels, n = block.parameters.n_labels, len(POSITIONS)
     center, half = (problem.low + problem.high) / 2, (problem.high - problem.low) / 2

@@ -96,8 +96,8 @@ class BeyondErrors:
                     f"`labels` must be among {names}; got {name!r}."
                     f"{did_you_mean(str(name), names)}"
                 )
-        found = measure_stars(plan, verbose=self.verbose)
-        limits = profile_limits(plan, found, labels, confidence=confidence, side=side)
+        best = measure_stars(plan, verbose=self.verbose)
+        limits = profile_limits(plan, best, labels, confidence=confidence, side=side)
         return make_limits_table(limits, labels, plan.parameters, side)
 
     def posterior(
@@ -201,15 +201,15 @@ class BeyondErrors:
         # samples start around best fits
         plan = self._plan(X, uncertainty, mask, estimate="mode")
         _refuse_two(plan, "posterior")
-        found = measure_stars(plan)
+        best = measure_stars(plan)
         options = {
             "n_draws": n_draws,
             "random_state": check_random_state(random_state),
             "verbose": self.verbose,
         }
         if sampler == "importance":
-            return weigh_posterior(plan, found, **options)
-        return sample_posterior(plan, found, n_steps=n_steps, **options)
+            return weigh_posterior(plan, best, **options)
+        return sample_posterior(plan, best, n_steps=n_steps, **options)
 
 
 def _refuse_two(plan, method):

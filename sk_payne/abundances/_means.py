@@ -30,7 +30,7 @@ def replace_by_means(block, results):
         The same with means, covariances and intervals of the posterior.
     """
     means = results.with_intervals()
-    observed = observe(block, found=results.parameters)
+    observed = observe(block, previous=results.parameters)
     if not len(observed):
         return means
     seeds = seeds_of(observed.flux)
@@ -53,7 +53,7 @@ def sample_stars(observed, *, n, seeds):
     Parameters
     ----------
     observed : ObservedStars
-        With `found`.
+        With `previous`.
     n : int
         Samples of each star.
     seeds : list of int

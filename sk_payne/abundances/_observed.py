@@ -61,8 +61,8 @@ class ObservedStars:
         Polynomials of the continuum; None if flux is normalised.
     systematic : ndarray of shape (B, P)
         Part of the variance that may be correlated between pixels.
-    found : ndarray of shape (B, K) or None
-        Parameters found before, in their units.
+    previous : ndarray of shape (B, K) or None
+        Parameters of an earlier fit, in their units.
     """
 
     block: StarBlock
@@ -80,7 +80,7 @@ class ObservedStars:
     continuum: np.ndarray
     basis: ContinuumBasis | None
     systematic: np.ndarray
-    found: np.ndarray | None
+    previous: np.ndarray | None
 
     def __len__(self):
         return len(self.rows)
@@ -119,14 +119,14 @@ class ObservedStars:
     def _some(self, good):
         """Keep some stars."""
         names = ("flux", "ivar", "wavelength", "arm", "velocity", "velocity_limits")
-        names += ("second_limits", "continuum", "basis", "systematic", "found")
+        names += ("second_limits", "continuum", "basis", "systematic", "previous")
         names += ("stars", "rows")
         values = {name: getattr(self, name) for name in names}
         kept = {n: None if v is None else v[good] for n, v in values.items()}
         return replace(self, constraints=self.constraints.of(good), **kept)
 
 
-def observe(block, stars=None, *, rank=0, found=None, second_limits=None):
+def observe(block, stars=None, *, rank=0, previous=None, second_limits=None):
     """Find which pixels of stars count, and at which velocity to start.
 
     Parameters
@@ -137,8 +137,8 @@ def observe(block, stars=None, *, rank=0, found=None, second_limits=None):
         Rows in the block, all if None.
     rank : int, default=0
         Which of the best velocities of the scan to start from, 0 for the best.
-    found : ndarray of shape (n, K), default=None
-        Parameters of all stars of the block if they were fitted before.
+    previous : ndarray of shape (n, K), default=None
+        Parameters of all stars of the block from an earlier fit.
     second_limits : ndarray of shape (n, 2), default=None
         Limits of the velocity of the second star in km/s, if one is fitted.
 
@@ -165,7 +165,7 @@ def observe(block, stars=None, *, rank=0, found=None, second_limits=None):
         continuum=np.ones(shape),
         basis=None,
         systematic=np.zeros(shape),
-        found=None if found is None else found[stars],
+        previous=None if previous is None else previous[stars],
     )
     has_continuum = block.observation.continuum_degree is not None
     observed = _without_gaps(observed)
@@ -220,9 +220,9 @@ def _with_velocity(observed, rank):
     column = block.parameters.index(VELOCITY)
     known = constraints.value[:, column]
     is_known = np.isfinite(known)
-    if observed.found is not None:
+    if observed.previous is not None:
         # stars without data have none
-        velocity = np.nan_to_num(observed.found[:, column])
+        velocity = np.nan_to_num(observed.previous[:, column])
     else:
         continuum = observed.continuum
         velocities, excess = block.scan(

@@ -23,14 +23,14 @@ _WALKERS, _FEWEST = 2, 32
 
 
 @fast_products()
-def sample_posterior(plan, found, *, n_steps, n_draws, random_state, verbose):
+def sample_posterior(plan, best, *, n_steps, n_draws, random_state, verbose):
     """Sample labels and nuisances of stars one after the other.
 
     Parameters
     ----------
     plan : FitPlan
         The plan of the fit.
-    found : Measurements
+    best : Measurements
         Of the stars; walkers start around them.
     n_steps : int
         Of all walkers; the first half is thrown away.
@@ -56,8 +56,8 @@ def sample_posterior(plan, found, *, n_steps, n_draws, random_state, verbose):
     seed = random_state.randint(2**31)
 
     def of_block(block):
-        own = found.of_block(block).parameters
-        stars = [observe(block, np.array([i]), found=own) for i in range(len(block))]
+        own = best.of_block(block).parameters
+        stars = [observe(block, np.array([i]), previous=own) for i in range(len(block))]
         return [
             _sample(star, n_steps, n_draws, seed) if len(star) else None
             for star in stars
@@ -82,12 +82,12 @@ def sample_posterior(plan, found, *, n_steps, n_draws, random_state, verbose):
 
 
 @fast_products()
-def weigh_posterior(plan, found, *, n_draws, random_state, verbose):
+def weigh_posterior(plan, best, *, n_draws, random_state, verbose):
     """Sample labels and nuisances of many stars by importance sampling.
 
     Parameters
     ----------
-    plan, found, n_draws, random_state, verbose
+    plan, best, n_draws, random_state, verbose
         As in `sample_posterior`.
 
     Returns
@@ -98,7 +98,7 @@ def weigh_posterior(plan, found, *, n_draws, random_state, verbose):
     seed = random_state.randint(2**31)
 
     def of_block(block):
-        observed = observe(block, found=found.of_block(block).parameters)
+        observed = observe(block, previous=best.of_block(block).parameters)
         if not len(observed):
             return observed.rows, None, None
         seeds = seeds_of(observed.flux, seed)

@@ -17,14 +17,14 @@ _MAX_STEPS, _NEAR = 30, 0.01
 
 
 @fast_products()
-def profile_limits(plan, found, names, *, confidence, side):
+def profile_limits(plan, best, names, *, confidence, side):
     """Find where chi2 has risen by what a one-sided limit allows.
 
     Parameters
     ----------
     plan : FitPlan
         The plan of the fit.
-    found : Measurements
+    best : Measurements
         Best fits of all stars.
     names : list of str
         Names of the parameters.
@@ -45,17 +45,17 @@ def profile_limits(plan, found, names, *, confidence, side):
 
     def of_block(block):
         limits = np.full((len(block), len(names)), np.nan)
-        observed = observe(block, found=found.of_block(block).parameters)
+        observed = observe(block, previous=best.of_block(block).parameters)
         if not len(observed):
             return limits
-        problem, best = fit_again(observed)
+        problem, fit = fit_again(observed)
         stars, parameters = observed.rows, block.parameters
         for i, name in enumerate(names):
             # the spectrum says nothing about the offset of an absent arm
             limits[stars, i] = sign * np.inf
             if name in parameters:
                 own = parameters.index(name)
-                place = _limit(best, problem, own, sign, z).cpu().numpy()
+                place = _limit(fit, problem, own, sign, z).cpu().numpy()
                 limits[stars, i] = parameters.zero[own] + parameters.scale[own] * place
             known = plan.constraints.of(block.rows[stars])
             known = known.value[:, plan.parameters.index(name)]

@@ -73,7 +73,7 @@ def fit_again(observed):
     Parameters
     ----------
     observed : ObservedStars
-        With `found`.
+        With `previous`.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def fit_again(observed):
     """
     problem = pose(observed)
     parameters = observed.block.parameters
-    start = as_tensor(parameters.to_fit(observed.found), problem.flux.device)
+    start = as_tensor(parameters.to_fit(observed.previous), problem.flux.device)
     weights = Reweighting(problem)
     if weights.is_needed:
         with torch.no_grad():

@@ -63,7 +63,7 @@ def find_second_stars(block, results, *, keep_model=False):
 
 def _fit_two(block, results, row, keep_model):
     """Fit two stars to one spectrum; None if residuals show no other star."""
-    single = observe(block, np.array([row]), found=results.parameters)
+    single = observe(block, np.array([row]), previous=results.parameters)
     if not len(single):
         return None
     problem, fit = fit_again(single)
@@ -96,7 +96,7 @@ def _fit_from(block, row, start):
     observed = observe(
         block.doubled,
         np.array([row]),
-        found=np.tile(start, (len(block), 1)),
+        previous=np.tile(start, (len(block), 1)),
         second_limits=limits,
     )
     if not len(observed):
@@ -137,7 +137,7 @@ def _compare(single, double, fit, found):
     """Write down chi2 and BIC of two stars minus those of one, on the same pixels."""
     same = replace(single, ivar=double.ivar.double().cpu().numpy())
     problem = pose(same)
-    start = single.block.parameters.to_fit(single.found)
+    start = single.block.parameters.to_fit(single.previous)
     alone = problem.fit(as_tensor(start, problem.flux.device))
     more = double.observed.n_fitted - single.n_fitted
     n_pixels = (double.ivar > 0).sum(1).cpu().numpy()

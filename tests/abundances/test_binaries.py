@@ -186,7 +186,9 @@ def test_derivatives_are_those_of_differences(emulator, doubles, shape):
     start[names.index("radial_velocity_2")] = -70.0
     for i, value in (("vsini", 8.0), ("vsini_2", 13.0)):
         start[names.index(i)] = value
-    observed = observe(block, found=start[None], second_limits=np.array([[-90.0, 0.0]]))
+    observed = observe(
+        block, previous=start[None], second_limits=np.array([[-90.0, 0.0]])
+    )
     problem = pose(observed)
     model, good = problem.model, problem.ivar[0] > 0
     rows = torch.tensor([0])
