@@ -33,13 +33,16 @@ def warn_of_level(emulator, spectra, wavelength, observation):
     wavelength : ndarray of shape (P,) or (n, P), or None
         Wavelengths of the pixels in Å; None for those of the emulator.
     observation : Observation
-        Checked. If it has a continuum or stages, these set the level.
+        Checked. If it has a continuum or stages, these set the level. Emulators without
+        wavelengths, which have no continuum, are not judged.
 
     Warns
     -----
     FluxLevelWarning
         If there is such a star.
     """
+    if emulator.wavelength is None:
+        return
     if observation.continuum_degree is not None or observation.stages:
         return
     near = is_near(emulator, spectra, wavelength, observation.velocity_range)

@@ -21,7 +21,11 @@ from sk_payne.abundances._fitted_emulator import (
     is_fitted,
 )
 from sk_payne.abundances._flags import warn_unmeasured
-from sk_payne.abundances._former_arguments import FORMER, with_former_arguments
+from sk_payne.abundances._former_arguments import (
+    FORMER,
+    takes_former_arguments,
+    with_former_arguments,
+)
 from sk_payne.abundances._input import read_observed, read_training, refuse_paths
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._observation import Observation
@@ -81,8 +85,6 @@ class AbundanceRegressor(
         Largest number of steps of the fit of a star.
     verbose : int, default=0
         1 shows a progress bar.
-    **former : dict
-        Arguments of :class:`Observation`, which former versions took here; deprecated.
 
     Attributes
     ----------
@@ -127,6 +129,7 @@ class AbundanceRegressor(
     (Unit("K"), Unit("km / s"))
     """
 
+    @takes_former_arguments
     def __init__(
         self,
         emulator,
@@ -140,12 +143,9 @@ class AbundanceRegressor(
         estimate="mode",
         max_iterations=100,
         verbose=0,
-        **former,
     ):
         self.emulator = emulator
-        self.observation = with_former_arguments(
-            observation, former, call="AbundanceRegressor(..., Observation({}))"
-        )
+        self.observation = observation
         self.snr = snr
         self.medium = medium
         self.bounds = bounds
@@ -168,7 +168,7 @@ class AbundanceRegressor(
         self : AbundanceRegressor
             The regressor itself.
         """
-        former = {name: params.pop(name) for name in FORMER & set(params)}
+        former = {name: params.pop(name) for name in list(params) if name in FORMER}
         if former:
             found = params.get("observation", self.observation)
             params["observation"] = with_former_arguments(
