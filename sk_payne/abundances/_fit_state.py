@@ -20,6 +20,8 @@ _FIRST_DAMPING = 1e-2
 # Derivatives that are worked on together, in numbers: 32 MB in float64.
 _CACHE = 2**22
 _LARGEST_DAMPING = 1e10
+# Promised fall of chi2 above which single precision tells whether a step is good.
+_MUCH = 100.0
 # Steps that had to be damped more than this say nothing about the way to go.
 _BELIEVED_DAMPING = 1e3
 # All stars: a slice of an array is a view.
@@ -57,6 +59,7 @@ class FitState:
         self.damping, self.growth = self.chi2 + _FIRST_DAMPING, self.chi2 + 2.0
         self.n_iterations = 0 * self.every
         self.converged = self.chi2 > 0
+        self.spectra = getattr(model, "spectra", None)
         self.exhausted, self.searched, self.trusts = (
             self.converged | False for _ in range(3)
         )
@@ -220,7 +223,8 @@ class FitState:
         )
         step, promised = self.improve(rows, step, promised)
         trial = self.parameters[rows] + step
-        residual, chi2 = self.look(rows, trial)
+        rough = bool(promised.min() > _MUCH)
+        residual, chi2 = self.look(rows, trial, rough=rough)
         fall = self.chi2[rows] - chi2
         gain = fall / promised.clip(min=1e-300)
         # what is no number is no gain
@@ -245,9 +249,16 @@ class FitState:
         off = 2 * (step * self.gradient[rows]).sum(1) - plain - fall
         self.trusts[rows] = abs(off - more) < abs(off)
 
-    def look(self, rows, parameters):
-        """Residuals and chi2 of stars at some parameters."""
-        flux = self.model.flux(self.lend(self.every[rows]), self.lend(parameters))
+    def look(self, rows, parameters, *, rough=False):
+        """Residuals and chi2 of stars at some parameters.
+
+        A rough look at one star takes single precision, if the model offers it.
+        """
+        every, parameters_there = self.every[rows], self.lend(parameters)
+        if rough and len(every) == 1 and self.spectra is not None:
+            flux = self.spectra(int(every[0]), parameters_there).to(self.flux)
+        else:
+            flux = self.model.flux(self.lend(every), parameters_there)
         residual = self.flux[rows] - flux
         chi2 = self.own((residual.double() ** 2 * self.ivar[rows]).sum(1))
         prior = self.mean[rows], self.weight[rows]

@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from sk_payne.abundances._flags import FLAGS
+from sk_payne.inputs import without_unit
 
-__all__ = ["VELOCITY", "Parameter", "Parameters"]
+__all__ = ["VELOCITY", "Parameter", "Parameters", "read_limits"]
 
 VELOCITY = "radial_velocity"
 """Name of the radial velocity of a star."""
@@ -173,3 +174,48 @@ class Parameters:
 
     def _array(self, name):
         return np.array([getattr(p, name) for p in self.every], dtype=np.float64)
+
+
+def read_limits(value, argument, *, unit="", lowest):
+    """Read a known value, or limits between which it is fitted.
+
+    Parameters
+    ----------
+    value : float, quantity, or pair of them
+        As the user gave it.
+    argument : str
+        Name for messages.
+    unit : str, default=""
+        Unit to convert to.
+    lowest : float
+        Smallest value allowed.
+
+    Returns
+    -------
+    low, high : float
+        Limits, equal if the value is known.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from sk_payne.abundances._parameters import read_limits
+    >>> read_limits(3, "`vsini`", lowest=0), read_limits((0, 9), "`vsini`", lowest=0)
+    ((3.0, 3.0), (0.0, 9.0))
+    """
+    plain = without_unit(value, argument=argument.strip("`"), unit=unit)
+    try:
+        pair = np.atleast_1d(np.asarray(plain, dtype=np.float64))
+    except (TypeError, ValueError):  # words, or ragged lists
+        pair = np.array([np.nan])
+    pair = pair.repeat(2) if pair.shape == (1,) else pair
+    good = pair.shape == (2,) and np.isfinite(pair).all()
+    if not good or not lowest <= pair[0] <= pair[1]:
+        raise ValueError(
+            f"{argument} must be a number of at least {lowest:g}, or a smallest and a "
+            f"largest one; got {value!r}."
+        )
+    return float(pair[0]), float(pair[1])

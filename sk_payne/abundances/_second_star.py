@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sk_payne.abundances._broadening import Broadening
 from sk_payne.abundances._model import StarColumns, StarLight
 from sk_payne.abundances._observation import as_numbers
-from sk_payne.abundances._parameters import VELOCITY, Parameter
+from sk_payne.abundances._parameters import VELOCITY, Parameter, read_limits
 from sk_payne.inputs import without_unit
 from sk_payne.spectra import C_KMS
 
@@ -246,8 +246,8 @@ class SecondStar(BaseEstimator):
         """Limits of its rotation velocity."""
         if self.vsini is None:
             return observation.vsini
-        plain = without_unit(self.vsini, argument="vsini", unit="km/s")
-        return _limits("vsini", plain, 0.0)
+        argument = "`vsini` of a second star"
+        return read_limits(self.vsini, argument, unit="km/s", lowest=0.0)
 
     def _ratio_parameters(self, names):
         """Parameters of the ratio of the continua."""
@@ -262,9 +262,13 @@ class SecondStar(BaseEstimator):
                     "`shape` of a second star must not be 'blackbody' for an emulator "
                     "without the label 'teff', or with one that both stars share."
                 )
-            low, high = _limits("radius_ratio", self.radius_ratio, 0.0)
+            low, high = read_limits(
+                self.radius_ratio, "`radius_ratio` of a second star", lowest=0.0
+            )
             return [Parameter("radius_ratio", "", low, high, start=_start(low, high))]
-        low, high = _limits("flux_ratio", self.flux_ratio, 0.0)
+        low, high = read_limits(
+            self.flux_ratio, "`flux_ratio` of a second star", lowest=0.0
+        )
         found = [Parameter("flux_ratio", "", low, high, start=_start(low, high))]
         if self.shape == "linear":
             # the ratio stays positive at both ends
@@ -327,6 +331,11 @@ class TwoStars:
         ratio = ratio.to(one)
         return (one + ratio * two) / (1 + ratio)
 
+    def spectra(self, variables, points, arms):
+        """Give spectra (n, Q) of one pair with other labels."""
+        arms = None if arms is None else arms.expand(len(variables), -1)
+        return self.flux(variables, points.expand(len(variables), -1), arms)
+
     def linearize(self, variables, points, arms):
         """Give flux and derivatives (n, 1 + K, Q) by all parameters of both stars."""
         one = self.first.linearize(variables, points, arms)
@@ -378,19 +387,6 @@ class TwoStars:
             first: -ratio * slopes[0],
             second: ratio * slopes[1],
         }
-
-
-def _limits(name, value, lowest):
-    """Limits of a parameter, equal if it is known."""
-    pair = as_numbers(value)
-    pair = pair.repeat(2) if pair.ndim == 0 else pair
-    good = pair.shape == (2,) and np.isfinite(pair).all()
-    if not good or not lowest <= pair[0] <= pair[1]:
-        raise ValueError(
-            f"`{name}` of a second star must be a number of at least {lowest:g}, or a "
-            f"smallest and a largest one; got {value!r}."
-        )
-    return float(pair[0]), float(pair[1])
 
 
 def _start(low, high):

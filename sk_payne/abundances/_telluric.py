@@ -5,9 +5,9 @@ from copy import copy
 import numpy as np
 import torch
 
-from sk_payne.abundances._parameters import Parameter
+from sk_payne.abundances._parameters import Parameter, read_limits
 from sk_payne.abundances._stage import Stage
-from sk_payne.inputs import to_floats, without_unit
+from sk_payne.inputs import to_floats
 from sk_payne.spectra import (
     C_KMS,
     GridInterpolator,
@@ -103,8 +103,11 @@ class Telluric(Stage):
         parameters : list of Parameter
             "<name>_depth" and "<name>_velocity" in km/s.
         """
-        depth = _limits("optical_depth", self.optical_depth, "", 0.0)
-        speed = _limits("velocity", self.velocity, "km/s", -C_KMS)
+        of = "of a telluric template"
+        depth = read_limits(self.optical_depth, f"`optical_depth` {of}", lowest=0.0)
+        speed = read_limits(
+            self.velocity, f"`velocity` {of}", unit="km/s", lowest=-C_KMS
+        )
         return [
             Parameter(
                 f"{self.name}_depth", "", *depth, start=float(np.clip(1.0, *depth))
@@ -223,17 +226,3 @@ def _starts(low, high):
     """Velocities to start from: 0, and others that are closer than lines are wide."""
     steps = np.arange(np.ceil(low / _STEP), np.floor(high / _STEP) + 1) * _STEP
     return (float(np.clip(0.0, low, high)), *(float(v) for v in steps if v))
-
-
-def _limits(name, value, unit, lowest):
-    """Limits of a parameter, equal if it is known."""
-    plain = without_unit(value, argument=name, unit=unit)
-    pair = np.atleast_1d(np.asarray(plain, dtype=np.float64))
-    pair = pair.repeat(2) if pair.shape == (1,) else pair
-    good = pair.shape == (2,) and np.isfinite(pair).all()
-    if not good or not lowest <= pair[0] <= pair[1]:
-        raise ValueError(
-            f"`{name}` of a telluric template must be a number of at least {lowest:g}, "
-            f"or a smallest and a largest one; got {value!r}."
-        )
-    return float(pair[0]), float(pair[1])
