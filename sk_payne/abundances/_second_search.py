@@ -51,14 +51,23 @@ def find_second_stars(block, results, *, keep_model=False):
         found = _fit_two(block, results, row, keep_model)
         if found is None:
             continue
-        star = block.plan.second_star
         for name in ("delta_chi2", "delta_bic"):
             getattr(results, name)[row] = getattr(found, name)[0]
-        if found.converged[0] and found.delta_bic[0] < -star.min_delta_bic:
+        if _is_believed(block, found):
             found.n_stars[:] = 2
             set_flags(found, block.doubled.parameters)
             believed.append((row, found))
     return believed
+
+
+def _is_believed(block, found):
+    """Whether BIC falls enough, and the second star has more than the least light."""
+    least = block.plan.second_star.min_delta_bic
+    names = block.doubled.parameters.names
+    ratio = [i for i, n in enumerate(names) if n in ("flux_ratio", "radius_ratio")]
+    limit = 1.01 * block.doubled.parameters.low[ratio]
+    has_light = found.is_fixed[0, ratio] | (found.parameters[0, ratio] > limit)
+    return found.converged[0] and found.delta_bic[0] < -least and has_light.all()
 
 
 def _fit_two(block, results, row, keep_model):

@@ -33,7 +33,7 @@ class SecondStar(BaseEstimator):
     own_labels : "all" or list of str, default=("teff", "logg")
         Own labels of the second star; it shares all others, such as abundances, with
         the first. Names that the emulator lacks are left out of the default.
-    flux_ratio : float or tuple of float, default=(0.01, 1.0)
+    flux_ratio : float or tuple of float, default=(0.05, 1.0)
         Ratio r of the continua, second over first star, or its limits. Normalised
         light of both is :math:`(F_1 + r F_2) / (1 + r)`.
     shape : {"constant", "linear", "blackbody"}, default="constant"
@@ -50,7 +50,8 @@ class SecondStar(BaseEstimator):
         Projected rotation velocity of the second star in km/s, or its limits; as for
         the first star if None. Macroturbulence and instrument are shared.
     min_delta_bic : float, default=10.0
-        Two stars are believed if they lower the criterion by more than this.
+        Two stars are believed if they lower the criterion by more than this, and the
+        ratio does not end at its lower limit.
 
     References
     ----------
@@ -71,7 +72,7 @@ class SecondStar(BaseEstimator):
         self,
         own_labels=("teff", "logg"),
         *,
-        flux_ratio=(0.01, 1.0),
+        flux_ratio=(0.05, 1.0),
         shape="constant",
         radius_ratio=(0.05, 1.5),
         velocity_range=None,
