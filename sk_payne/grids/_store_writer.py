@@ -71,7 +71,7 @@ class StoreWriter:
     ... }
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     writer = StoreWriter(folder, description, np.array([5000.0, 5001.0]), {})
-    ...     writer.extend(np.array([[4000.0], [5000.0], [6000.0]]))
+    ...     _ = writer.extend(np.array([[4000.0], [5000.0], [6000.0]]))
     ...     writer.write(1, np.array([0.9, 1.0]))
     ...     open_grid(folder).data.tolist(), writer.status().tolist()
     ([[5000.0]], [0, 1, 0])
