@@ -30,6 +30,9 @@ _MARGIN = 0.1
 # deviations; one in a hundred good fits does.
 _STRANGE = 2.5
 
+# Steps after which a fit from another valley must be better.
+_FIRST_STEPS = 4
+
 # Numbers of stars whose residuals are tested together: 32 MB in float64.
 _CACHE = 2**22
 
@@ -128,9 +131,20 @@ def _fit_from_starts(problem, weights):
         _take_better(problem, weights, fit, start, rows)
     for row in problem.every.tolist():
         for start in other_valleys(problem, weights, fit, row):
-            start = start.expand_as(fit.parameters)
-            _take_better(problem, weights, fit, start, problem.every[row : row + 1])
+            _explore(problem, weights, fit, start.expand_as(fit.parameters), row)
     return fit
+
+
+def _explore(problem, weights, fit, start, row):
+    """Fit a star from another valley; give up if the first steps do not fit better."""
+    rows = problem.every[row : row + 1]
+    if not weights.is_needed:
+        tried = problem.fit(start, rows=rows, max_iterations=_FIRST_STEPS)
+        fit.n_iterations[row] += tried.n_iterations[row]
+        if not tried.chi2[row] < fit.chi2[row] - _MARGIN:
+            return
+        start = tried.parameters
+    _take_better(problem, weights, fit, start, rows)
 
 
 def _take_better(problem, weights, fit, start, rows):

@@ -15,7 +15,7 @@ __all__ = ["other_valleys"]
 _WEAK = 0.04
 
 # Positions along the range of each weak label, between -1 and 1.
-_ALONG = (-0.92, -0.46, 0.0, 0.46, 0.92)
+_ALONG = (-0.95, -0.6, -0.2, 0.2, 0.6, 0.95)
 
 # Points are looked at if the parabola around the best fit says that chi2 rises by more
 # than this on the way to them. A point is worth a fit if chi2 rises by less than some
