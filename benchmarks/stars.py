@@ -41,7 +41,7 @@ def main():
     emulator, stars = observed(arguments.stars)
     rows = []
     for name, options in CASES.items():
-        regressor = AbundanceRegressor(emulator, **options)
+        regressor = regressor_of(emulator, options)
         regressor.measure(stars[:2])
         wall, cpu = time.perf_counter(), time.process_time()
         regressor.measure(stars)
@@ -51,6 +51,13 @@ def main():
     table(rows)
     folder = str(Path(sk_payne.__file__).parent.parent.name)
     write("stars", {**vars(arguments), "package": folder, "rows": rows})
+
+
+def regressor_of(emulator, options):
+    """Give a regressor, also of versions that had no Observation."""
+    if hasattr(sk_payne, "Observation"):
+        return AbundanceRegressor(emulator, sk_payne.Observation(**options))
+    return AbundanceRegressor(emulator, **options)
 
 
 def observed(n):

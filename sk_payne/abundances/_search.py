@@ -27,8 +27,13 @@ _POOR = 5
 _MARGIN = 0.1
 
 # A fit is repeated if its residuals resemble model spectra by this many standard
-# deviations; one in a hundred good fits does.
-_STRANGE = 2.5
+# deviations; one in a hundred good fits does. Other valleys are searched above the
+# smaller number, which half of the good fits exceed.
+_STRANGE, _SUSPECT = 2.5, 0.0
+
+# Residuals tell nothing if more than this part of the variances is no noise, but errors
+# of the emulator and a floor, which may be correlated.
+_BLIND = 0.1
 
 # Steps after which a fit from another valley must be better.
 _FIRST_STEPS = 4
@@ -124,12 +129,15 @@ def _fit_from_starts(problem, weights):
     weights.settle(fit, problem.every)
     others = _other_starts(guess, at_rest, first, fit.parameters.clone())
     starts, rows = itertools.chain(starts, others), problem.every
-    while len(rows := rows[_is_doubtful(problem, weights, fit, rows)]):
+    doubt = _doubt(problem, weights, fit, rows)
+    while len(rows := rows[doubt[rows] > _STRANGE]):
         start = next(starts, None)
         if start is None:
             break
         _take_better(problem, weights, fit, start, rows)
-    for row in problem.every.tolist():
+        doubt[rows] = _doubt(problem, weights, fit, rows)
+    searched = (doubt > _SUSPECT) | _is_blind(problem, weights)
+    for row in problem.every[searched].tolist():
         for start in other_valleys(problem, weights, fit, row):
             _explore(problem, weights, fit, start.expand_as(fit.parameters), row)
     return fit
@@ -237,20 +245,31 @@ def _complete(observed, start):
     return every.to(observed.block.emulator.device)
 
 
-def _is_doubtful(problem, weights, fit, rows):
-    """Whether fits of some stars are poor, or leave what resembles model spectra."""
+def _is_blind(problem, weights):
+    """Whether too much of the errors is no noise for residuals to tell."""
+    device = problem.flux.device
+    if weights.is_needed:
+        return torch.ones(len(problem.flux), dtype=torch.bool, device=device)
+    observed = problem.observed
+    share = (observed.systematic * observed.ivar).sum(axis=1)
+    return as_tensor(share > _BLIND * (observed.ivar > 0).sum(axis=1), device)
+
+
+def _doubt(problem, weights, fit, rows):
+    """Give by how much residuals resemble model spectra; infinite if poor."""
     n_fitted = as_tensor(problem.observed.n_fitted, problem.flux.device)
     dof = (problem.ivar > 0).sum(1) - n_fitted
     poor = _is_poor(fit.chi2[rows], dof[rows])
-    return poor | _is_strange(problem, weights, fit, rows)
+    excess = _resemblance(problem, weights, fit, rows)
+    return torch.where(poor, torch.inf, excess)
 
 
-def _is_strange(problem, weights, fit, rows):
-    """Whether residuals of some stars resemble model spectra."""
+def _resemblance(problem, weights, fit, rows):
+    """Give by how many standard deviations residuals resemble model spectra."""
     observed, block = problem.observed, problem.observed.block
     free = (fit.parameters > problem.low) & (fit.parameters < problem.high)
     numbers = problem.flux.shape[1] * len(block.directions.components)
-    strange = []
+    found = []
     for part in rows.split(max(1, _CACHE // numbers)):
         which, rest = part.cpu().numpy(), None
         if observed.wavelength is not None:
@@ -264,17 +283,18 @@ def _is_strange(problem, weights, fit, rows):
                 part, fit.parameters[part], directions
             )
         systematic = np.sqrt(weights.systematic(which))
-        excess = score_excess(
-            fit.residual[part],
-            problem.ivar[part],
-            as_tensor(systematic, problem.flux.device),
-            fit.jacobian[part],
-            fit.normal_matrix[part],
-            free[part],
-            directions,
+        found.append(
+            score_excess(
+                fit.residual[part],
+                problem.ivar[part],
+                as_tensor(systematic, problem.flux.device),
+                fit.jacobian[part],
+                fit.normal_matrix[part],
+                free[part],
+                directions,
+            )
         )
-        strange.append(excess > _STRANGE)
-    return torch.cat(strange) if strange else rows > len(problem.flux)
+    return torch.cat(found) if found else fit.chi2[rows]
 
 
 def _is_poor(chi2, dof):

@@ -5,6 +5,8 @@ molecules in the spectrum, for instance, a fit cannot tell in which direction ca
 lies. Weak labels are therefore searched along their whole range.
 """
 
+from typing import NamedTuple
+
 import torch
 
 from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
@@ -59,64 +61,93 @@ def other_valleys(problem, weights, fit, row):
         Starts in the variables of the fit, the most promising first; there may be none.
     """
     low, high, best = problem.low[row], problem.high[row], fit.parameters[row]
-    normal = fit.normal_matrix[row]
     n_labels = problem.observed.block.parameters.n_labels
-    # parameters at a bound stay there
+    none = best.new_zeros(0, len(best))
+    # parameters at a bound stay there, but for a weak label that is moved
     free = (low < best) & (best < high)
-    none, lines = best.new_zeros(0, len(best)), []
-    for column in _weak_labels(problem, normal, best, row, n_labels):
-        others = free.clone()
-        others[column] = False
-        line, parabola = _line(normal, best, low, high, column, others, n_labels)
+    covariance = _covariance(fit.normal_matrix[row], free)
+    lines = []
+    for column in _weak_labels(low, high, best, free, covariance, n_labels):
+        own = covariance
+        if not free[column]:
+            own = _covariance(fit.normal_matrix[row], free, column)
+        line, parabola = _line(own, best, low, high, column, n_labels)
         if len(line):
-            lines.append((others, line, parabola))
+            lines.append(_Line(column, own, line, parabola))
     if not lines:
         return none
-    points = torch.cat([best[None], *(line for _, line, _ in lines)])
+    points = torch.cat([best[None], *(line.points for line in lines)])
     residual = problem.flux[row] - problem.model.spectra(row, points)
     look = _look_robust if weights.is_needed else _look
-    objectives, steps = look(problem, weights, fit, row, points, residual, lines)
-    starts, rises = [], []
-    for (_, line, parabola), rise, step in zip(lines, objectives, steps, strict=True):
+    rises, steps = look(problem, weights, fit, row, points, residual, lines)
+    starts, lowest = [], []
+    for line, rise, step in zip(lines, rises, steps, strict=True):
         worth = torch.zeros_like(rise, dtype=torch.bool)
         for limit, fraction in _WORTH:
-            worth |= (rise < limit) & (rise < fraction * parabola)
+            worth |= (rise < limit) & (rise < fraction * line.parabola)
         if worth.any():
             i = torch.where(worth, rise, torch.inf).argmin()
-            starts.append((line[i] + step[i]).clamp(low, high))
-            rises.append(rise[i])
-    if not rises:
+            starts.append((line.points[i] + step[i]).clamp(low, high))
+            lowest.append(rise[i])
+    if not lowest:
         return none
-    return torch.stack(starts)[torch.stack(rises).argsort()[:_N_STARTS]]
+    return torch.stack(starts)[torch.stack(lowest).argsort()[:_N_STARTS]]
 
 
-def _weak_labels(problem, normal, best, row, n_labels):
-    """Columns of free labels that the spectrum hardly constrains."""
-    low, high = problem.low[row], problem.high[row]
-    error = invert_normal_matrix(normal[None])[0].diagonal().sqrt()
-    at_edge = (best <= low) | (best >= high)
-    wide = ~(error <= _WEAK * (high - low) / 2)
-    is_weak = (low < high) & (wide | at_edge)
+class _Line(NamedTuple):
+    """Points along one label.
+
+    Attributes
+    ----------
+    column : int
+        The label.
+    covariance : Tensor of shape (K, K)
+        Covariance of the free parameters and the label, zero for all others.
+    points : Tensor of shape (n, K)
+        Points.
+    parabola : Tensor of shape (n,)
+        Rise of chi2 to them by the parabola around the best fit.
+    """
+
+    column: int
+    covariance: torch.Tensor
+    points: torch.Tensor
+    parabola: torch.Tensor
+
+
+def _covariance(normal, free, column=None):
+    """Covariance of free parameters, and perhaps one more; zero for all others."""
+    moving = free.clone()
+    if column is not None:
+        moving[column] = True
+    both = moving[:, None] & moving
+    filled = normal * both + torch.diag_embed((~moving).to(normal))
+    inverse = invert_normal_matrix(filled[None])[0]
+    return torch.where(both, inverse, 0.0)
+
+
+def _weak_labels(low, high, best, free, covariance, n_labels):
+    """Columns of labels that the spectrum hardly constrains, or that are at a bound."""
+    error = covariance.diagonal().sqrt()
+    wide = free & ~(error <= _WEAK * (high - low) / 2)
+    is_weak = wide | (~free & (low < high))
     is_weak[n_labels:] = False
     return torch.nonzero(is_weak)[:, 0].tolist()
 
 
-def _line(normal, best, low, high, column, others, n_labels):
+def _line(covariance, best, low, high, column, n_labels):
     """Points along one label, where other labels follow, and the rise of a parabola."""
     position = best.new_tensor(_ALONG)
     value = (low[column] + high[column] + position * (high - low)[column]) / 2
-    cross = normal[others, column]
-    response, _ = torch.linalg.solve_ex(normal[others][:, others], cross)
-    response = response.nan_to_num()
-    curvature = (normal[column, column] - cross @ response).clamp_min(0)
-    parabola = curvature * (value - best[column]) ** 2
+    variance = covariance[column, column]
+    move = value - best[column]
+    parabola = move**2 / variance
     far = parabola > _FAR
-    value = value[far]
-    line = best.repeat(len(value), 1)
-    line[:, column] = value
-    line[:, others] -= (value - best[column])[:, None] * response
-    line[:, n_labels:] = best[n_labels:]
-    return line.clamp(low, high), parabola[far]
+    response = (covariance[:, column] / variance).nan_to_num(0.0, 0.0, 0.0)
+    response[n_labels:] = 0.0
+    response[column] = 1.0
+    points = best + move[far][:, None] * response
+    return points.clamp(low, high), parabola[far]
 
 
 def _look(problem, weights, fit, row, points, residual, lines):
@@ -128,18 +159,20 @@ def _look(problem, weights, fit, row, points, residual, lines):
     slope = (weighted @ fit.jacobian[row].to(weighted).mT).double()
     slope += weight * (mean - points)
     rises, steps, first = [], [], 1
-    for others, line, _ in lines:
-        rows = [0, *range(first, first + len(line))]
-        first += len(line)
-        normal = fit.normal_matrix[row][others][:, others]
-        right = slope[rows][:, others]
-        step, _ = torch.linalg.solve_ex(normal, right.mT)
-        step = step.mT.nan_to_num()
-        left = chi2[rows] - (right * step).sum(1)
+    for line in lines:
+        rows = [0, *range(first, first + len(line.points))]
+        first += len(line.points)
+        cross = line.covariance[:, line.column]
+        variance = cross[line.column]
+        # the step of all parameters, and then that with the label held
+        step = slope[rows] @ line.covariance.nan_to_num(0.0, 0.0, 0.0)
+        own = step[:, line.column]
+        scale = torch.where(torch.isfinite(variance), 1 / variance, 0.0)
+        fall = (slope[rows] * step).sum(1) - own**2 * scale
+        step = step - (own * scale)[:, None] * cross.nan_to_num(0.0, 0.0, 0.0)
+        left = chi2[rows] - fall
         rises.append(left[1:] - left[0])
-        full = torch.zeros_like(line)
-        full[:, others] = step[1:]
-        steps.append(full)
+        steps.append(step[1:])
     return rises, steps
 
 
@@ -147,9 +180,11 @@ def _look_robust(problem, weights, fit, row, points, residual, lines):
     """Rises of what is compared, with weights that follow from the residuals."""
     mean, weight = (part[row] for part in problem.prior)
     rises, steps, first = [], [], 1
-    for others, line, _ in lines:
-        rows = [0, *range(first, first + len(line))]
-        first += len(line)
+    for line in lines:
+        rows = [0, *range(first, first + len(line.points))]
+        first += len(line.points)
+        others = line.covariance.diagonal() != 0
+        others[line.column] = False
         left, jacobian = residual[rows], fit.jacobian[row][others]
         moved = points[rows]
         total = torch.zeros_like(moved)
