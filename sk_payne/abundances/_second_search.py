@@ -20,12 +20,8 @@ __all__ = ["find_second_stars"]
 _SEEN = 16.0
 
 # Velocities of the second star that are tried, and steps of the velocity scan by which
-# the fit may leave them.
-_N_VELOCITIES, _STEPS = 3, 6
-
-# Steps of the scan between both stars below which lines blend: the velocity of the fit
-# with one star then lies between those of both.
-_BLENDED = 16
+# the fit may leave them; lines blend if both stars are closer than the last number.
+_N_VELOCITIES, _STEPS, _BLENDED = 3, 6, 16
 
 
 def find_second_stars(block, results, *, keep_model=False):
@@ -87,11 +83,8 @@ def _fit_two(block, results, row, keep_model):
     if swapped is not None:
         best = _better(best, _fit_from(block, row, swapped))
     double, fit, weights = best
-    found = Measurements.empty(
-        1,
-        block.doubled.parameters,
-        n_pixels=len(block.pixels) if keep_model else None,
-    )
+    n_pixels = len(block.pixels) if keep_model else None
+    found = Measurements.empty(1, block.doubled.parameters, n_pixels=n_pixels)
     found.n_pixels[:] = double.observed.n_pixels
     found.report(double, fit, weights)
     _compare(single, double, fit, found)
@@ -102,12 +95,8 @@ def _fit_from(block, row, start):
     """Fit two stars from parameters in their units; None without pixels."""
     parameters = block.doubled.parameters
     limits = _limits(block, start[parameters.index(f"{VELOCITY}_2")])
-    observed = observe(
-        block.doubled,
-        np.array([row]),
-        previous=np.tile(start, (len(block), 1)),
-        second_limits=limits,
-    )
+    every, stars = np.tile(start, (len(block), 1)), np.array([row])
+    observed = observe(block.doubled, stars, previous=every, second_limits=limits)
     if not len(observed):
         return None
     problem = pose(observed)

@@ -95,22 +95,10 @@ def other_valleys(problem, weights, fit, row):
 
 
 class _Line(NamedTuple):
-    """Points along one label.
-
-    Attributes
-    ----------
-    column : int
-        The label.
-    covariance : Tensor of shape (K, K)
-        Covariance of the free parameters and the label, zero for all others.
-    points : Tensor of shape (n, K)
-        Points.
-    parabola : Tensor of shape (n,)
-        Rise of chi2 to them by the parabola around the best fit.
-    """
+    """Points along one label, and rises of chi2 by the parabola at the best fit."""
 
     column: int
-    covariance: torch.Tensor
+    covariance: torch.Tensor  # of the free parameters and the label, otherwise zero
     points: torch.Tensor
     parabola: torch.Tensor
 
