@@ -207,12 +207,7 @@ def _sorted(problem, starts):
         return starts
     model, rows = problem.model, problem.every
     with torch.no_grad():
-        if rows.device.type == "cpu":
-            every = model.flux(rows.repeat(len(starts)), starts.flatten(0, 1))
-            every = every.unflatten(0, starts.shape[:2])
-        else:
-            every = (model.flux(rows, start) for start in starts)
-        left = (problem.flux - flux for flux in every)
+        left = (problem.flux - model.flux(rows, start) for start in starts)
         chi2 = torch.stack([(problem.ivar * r**2).sum(1) for r in left])
     return starts[chi2.argsort(0), rows]
 
