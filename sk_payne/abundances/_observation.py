@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sk_payne.inputs import without_unit
 from sk_payne.spectra import C_KMS
 
-__all__ = ["Observation", "as_numbers", "is_automatic"]
+__all__ = ["Observation", "as_numbers"]
 
 # Units of the arguments that may be quantities.
 _UNITS = {name: "km/s" for name in ("velocity_range", "vsini", "vmac", "arm_offsets")}
@@ -175,7 +175,7 @@ class Observation(BaseEstimator):
     @property
     def fits_floor(self):
         """Whether the error floor of each star is fitted."""
-        return is_automatic(self.error_floor)
+        return _is_automatic(self.error_floor)
 
     @property
     def is_reweighted(self):
@@ -213,7 +213,7 @@ class Observation(BaseEstimator):
         return [(float(low), float(high)) for low, high in pairs]
 
 
-def is_automatic(value):
+def _is_automatic(value):
     """Whether an argument is the word "fit"."""
     return isinstance(value, str) and value == "fit"
 
@@ -303,7 +303,7 @@ def _check_errors(observation):
             f"{observation.clip!r}."
         )
     floor = observation.error_floor
-    number = as_numbers(0.0 if is_automatic(floor) else floor)
+    number = as_numbers(0.0 if _is_automatic(floor) else floor)
     if number.ndim or not 0 <= number < np.inf:
         raise ValueError(
             "`error_floor` must be a part of the continuum like 0.01, not negative, or "

@@ -237,8 +237,7 @@ def _with_velocity(observed, rank):
         rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
         ivar = np.where(rival[:, None], ivar, 0.0)
     # the broader lines are, the less exact is the scan
-    smear = block.smear
-    margin = max(_VELOCITY_STEPS * block.scan.step, smear / 2)
+    margin = max(_VELOCITY_STEPS * block.scan.step, block.smear / 2)
     margin = np.where(is_known, 0.0, margin)[:, None]
     limits = np.clip(
         velocity[:, None] + margin * [-1, 1], *block.observation.velocity_range
@@ -250,8 +249,7 @@ def _with_velocity(observed, rank):
 def _only_covered(observed, velocities):
     """Give no weight to pixels whose flux may come from beyond the emulator."""
     block = observed.block
-    smear = block.smear
-    reach = doppler_factor(smear + block.instrument.reach_of(observed.stars).T)
+    reach = doppler_factor(block.smear + block.instrument.reach_of(observed.stars).T)
     slowest, fastest = velocities.T
     if observed.second_limits is not None:
         slowest = np.minimum(slowest, observed.second_limits[:, 0])

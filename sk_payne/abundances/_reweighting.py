@@ -180,10 +180,10 @@ class Reweighting:
     def compare(self, residual, row):
         r"""Give the quantity by which fits of one star are compared, lower is better.
 
-        With weights that do not depend on the fit it is chi2. With `clip` alone,
-        squared residuals count as :math:`c^2` at most, over all pixels. With a
-        fitted floor it is minus twice the logarithm of a Cauchy likelihood, since the
-        floor fits the median residual, as the scale of a Cauchy distribution does,
+        It is for weights that depend on the fit. With `clip` alone, squared residuals
+        count as :math:`c^2` at most, over all pixels. With a fitted floor it is minus
+        twice the logarithm of a Cauchy likelihood, since the floor fits the median
+        residual, as the scale of a Cauchy distribution does,
 
         .. math:: \sum_i 2 \ln(1 + r_i^2 / m v_i) + \ln v_i ,
 
@@ -204,8 +204,6 @@ class Reweighting:
             Without priors.
         """
         own = self._own[row]
-        if not self.is_needed:
-            return (residual.double() ** 2 * own).sum(1)
         variance = self._variance(residual, row)
         size = residual**2 / variance
         if self.fits_floor:
@@ -227,12 +225,9 @@ class Reweighting:
         Returns
         -------
         ivar : Tensor of shape (n, P)
-            Weights of the Cauchy distribution, or those of the pixels themselves if
-            weights do not depend on the fit.
+            Weights of the Cauchy distribution.
         """
         own = self._own[row].expand_as(residual)
-        if not self.is_needed:
-            return own
         variance = self._variance(residual, row)
         weight = 1 / (variance * (1 + residual**2 / (_MEDIAN * variance)))
         return torch.where(own > 0, weight, 0.0)

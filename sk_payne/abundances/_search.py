@@ -205,27 +205,25 @@ def _sorted(problem, starts):
     starts = torch.stack([_complete(problem.observed, start) for start in starts])
     if len(starts) == 1:
         return starts
-    model, rows = problem.model, problem.every
-    with torch.no_grad():
-        left = (problem.flux - model.flux(rows, start) for start in starts)
-        chi2 = torch.stack([(problem.ivar * r**2).sum(1) for r in left])
-    return starts[chi2.argsort(0), rows]
+    return starts[_chi2_at(problem, starts).argsort(0), problem.every]
+
+
+@torch.no_grad()
+def _chi2_at(problem, starts):
+    """Give chi2 of all stars at each of some starts, of shape (n_starts, B)."""
+    left = (problem.flux - problem.model.flux(problem.every, s) for s in starts)
+    return torch.stack([(problem.ivar * r**2).sum(1) for r in left])
 
 
 def _chosen(problem, starts):
     """Choose among the first guesses of parameters that have several."""
     parameters = problem.observed.block.parameters
     for column, values in parameters.choices():
-        chi2 = []
         scaled = (np.array(values) - parameters.zero[column]) / parameters.scale[column]
-        for value in scaled:
-            start = starts[0].clone()
-            start[:, column] = value
-            with torch.no_grad():
-                left = problem.flux - problem.model.flux(problem.every, start)
-            chi2.append((problem.ivar * left**2).sum(1))
-        best = torch.from_numpy(scaled).to(starts)[torch.stack(chi2).argmin(0)]
-        starts[:, :, column] = best
+        scaled = torch.from_numpy(scaled).to(starts)
+        trials = starts[0].repeat(len(scaled), 1, 1)
+        trials[:, :, column] = scaled[:, None]
+        starts[:, :, column] = scaled[_chi2_at(problem, trials).argmin(0)]
     return starts
 
 
@@ -289,7 +287,7 @@ def _resemblance(problem, weights, fit, rows):
                 directions,
             )
         )
-    return torch.cat(found) if found else fit.chi2[rows]
+    return torch.cat(found)
 
 
 def _is_poor(chi2, dof):

@@ -208,22 +208,6 @@ class SecondStar(BaseEstimator):
             emulator.resolving_power,
         )
 
-    def smear(self, block):
-        """Give the velocity from which its broadening brings flux to a pixel.
-
-        Parameters
-        ----------
-        block : StarBlock
-            Block of the star.
-
-        Returns
-        -------
-        smear : float
-            km/s.
-        """
-        broadening = self.broadening(block)
-        return broadening.reach if broadening else 0.0
-
     def _own(self, names):
         """Names of the labels that it has of its own."""
         if isinstance(self.own_labels, str):
@@ -297,7 +281,7 @@ class TwoStars:
         for i, name in enumerate(parameters.names[: len(labels)]):
             if f"{name}_2" in parameters:
                 labels[i] = parameters.index(f"{name}_2")
-        broadening = star.broadening(block)
+        broadening = block.second_broadening
         if broadening is not None:
             widths = parameters.columns(
                 [

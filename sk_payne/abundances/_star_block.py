@@ -99,8 +99,14 @@ class StarBlock:
         """Velocity in km/s from which broadening brings flux to a pixel."""
         smear = self.broadening.reach if self.broadening else 0.0
         if self.with_second:
-            smear = max(smear, self.plan.second_star.smear(self))
+            second = self.second_broadening
+            smear = max(smear, second.reach if second else 0.0)
         return smear
+
+    @cached_property
+    def second_broadening(self):
+        """Broadening of the second star, made once for all of its fits."""
+        return self.plan.second_star.broadening(self)
 
     @cached_property
     def doubled(self):
