@@ -20,8 +20,9 @@ _FIRST_DAMPING = 1e-2
 # Derivatives that are worked on together, in numbers: 32 MB in float64.
 _CACHE = 2**22
 _LARGEST_DAMPING = 1e10
-# Promised fall of chi2 above which single precision tells whether a step is good.
-_MUCH = 100.0
+# Relative error of flux in single precision. It tells whether a step is good if chi2
+# should fall by more than so many times the error that it makes in chi2.
+_SINGLE, _MUCH = 5e-7, 10.0
 # Steps that had to be damped more than this say nothing about the way to go.
 _BELIEVED_DAMPING = 1e3
 # All stars: a slice of an array is a view.
@@ -59,10 +60,11 @@ class FitState:
         self.damping, self.growth = self.chi2 + _FIRST_DAMPING, self.chi2 + 2.0
         self.n_iterations = 0 * self.every
         self.converged = self.chi2 > 0
-        self.spectra = getattr(model, "spectra", None)
-        self.exhausted, self.searched, self.trusts = (
-            self.converged | False for _ in range(3)
+        self.exhausted, self.searched, self.trusts, self.is_rough = (
+            self.converged | False for _ in range(4)
         )
+        # square of the largest signal-to-noise ratio of a pixel
+        self.signal = self.own((ivar * flux**2).amax(1).double())
         # what steps say of the curvature that the normal matrix misses
         self.missed = self.normal + 0.0
         # as large as spectra: what is left, and derivatives at the last place
@@ -89,11 +91,16 @@ class FitState:
 
     def run(self, rows):
         """Fit some stars."""
-        start = self.parameters[rows]
-        self.put(rows, start, *self.look(rows, start))
-        self.linearize(rows)
+        start, is_one = self.parameters[rows], len(self.every[rows]) == 1
+        residual, chi2, jacobian = self.look(rows, start, rough=is_one)
+        self.put(rows, start, residual, chi2)
+        self.is_rough[rows] = is_one
+        self.linearize(rows, jacobian)
         while len(self.every[rows]):
             step, promised = self.step(rows)
+            if self.is_rough[rows].any() and not self.is_clear(rows, promised):
+                self.sharpen(rows)
+                step, promised = self.step(rows)
             self.move(rows, step, promised)
             rows = self.kept(rows, ~(self.converged[rows] | self.exhausted[rows]))
 
@@ -103,11 +110,28 @@ class FitState:
             return rows
         return self.every[rows][keep]
 
-    def linearize(self, rows):
+    def is_clear(self, rows, promised):
+        """Whether single precision tells if the next step of one star is good."""
+        n_pixels = self.flux.shape[1]
+        error = 2 * _SINGLE * (self.chi2[rows] * self.signal[rows]) ** 0.5
+        error = error + n_pixels * _SINGLE**2 * self.signal[rows]
+        return bool((promised > _MUCH * error).all())
+
+    def sharpen(self, rows):
+        """Repeat in full precision what is known of one star in single precision."""
+        there = self.parameters[rows]
+        self.put(rows, there, *self.look(rows, there)[:2])
+        self.is_rough[rows] = False
+        weighted = self.jacobian[rows] * self.ivar[rows][:, None]
+        gradient = self.own(times(weighted, self.residual[rows]).double())
+        pull = self.weight[rows] * (self.mean[rows] - there)
+        self.gradient[rows] = gradient + pull
+
+    def linearize(self, rows, jacobian=None):
         """Compute gradient and normal matrix where the stars now are.
 
         In blocks that fit the cache of a CPU; derivatives at the place before, if any,
-        tell about the curvature of the model.
+        tell about the curvature of the model. Those of one star may be known.
         """
         n, n_together = (
             len(self.every[rows]),
@@ -119,8 +143,9 @@ class FitState:
             parts = [rows] if n else []
         for block in parts:
             every, parameters = self.every[block], self.parameters[block]
-            _, jacobian = self.model.linearize(self.lend(every), self.lend(parameters))
-            jacobian = jacobian.to(self.flux)
+            if jacobian is None or len(parts) > 1:
+                there = self.lend(every), self.lend(parameters)
+                jacobian = self.model.linearize(*there)[1].to(self.flux)
             ivar, residual = self.ivar[block], self.residual[block]
             weighted = jacobian * ivar[:, None]
             gradient = self.own(times(weighted, residual).double())
@@ -223,8 +248,9 @@ class FitState:
         )
         step, promised = self.improve(rows, step, promised)
         trial = self.parameters[rows] + step
-        rough = bool(promised.min() > _MUCH)
-        residual, chi2 = self.look(rows, trial, rough=rough)
+        # derivatives are worth computing at once where the step is likely a good one
+        rough = bool(self.is_rough[rows].all() and (self.growth[rows] == 2).all())
+        residual, chi2, jacobian = self.look(rows, trial, rough=rough)
         fall = self.chi2[rows] - chi2
         gain = fall / promised.clip(min=1e-300)
         # what is no number is no gain
@@ -239,8 +265,9 @@ class FitState:
             residual = residual[self.lend(accepted)]
         self.put(better, trial[accepted], residual, chi2[accepted])
         self.searched[better] = False
+        self.is_rough[better] &= rough
         # also if it is exhausted: the normal matrix is that of where a star stops
-        self.linearize(better)
+        self.linearize(better, jacobian)
 
     def compare(self, rows, step, fall):
         """See which curvature foretold the fall of chi2 better."""
@@ -250,19 +277,19 @@ class FitState:
         self.trusts[rows] = abs(off - more) < abs(off)
 
     def look(self, rows, parameters, *, rough=False):
-        """Residuals and chi2 of stars at some parameters.
+        """Residuals and chi2 of stars at some parameters, and derivatives or None.
 
-        A rough look at one star takes single precision, if the model offers it.
+        A rough look takes the flux that comes with derivatives, in single precision.
         """
-        every, parameters_there = self.every[rows], self.lend(parameters)
-        if rough and len(every) == 1 and self.spectra is not None:
-            flux = self.spectra(int(every[0]), parameters_there).to(self.flux)
+        there, jacobian = (self.lend(self.every[rows]), self.lend(parameters)), None
+        if rough:
+            flux, jacobian = (a.to(self.flux) for a in self.model.linearize(*there))
         else:
-            flux = self.model.flux(self.lend(every), parameters_there)
+            flux = self.model.flux(*there)
         residual = self.flux[rows] - flux
         chi2 = self.own((residual.double() ** 2 * self.ivar[rows]).sum(1))
         prior = self.mean[rows], self.weight[rows]
-        return residual, chi2 + prior_penalty(parameters, prior)
+        return residual, chi2 + prior_penalty(parameters, prior), jacobian
 
     def put(self, rows, parameters, residual, chi2):
         """Move stars."""

@@ -3,7 +3,6 @@
 import contextvars
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -155,22 +154,15 @@ def _in_threads(blocks, function, n_threads):
 
 def _rows_of_blocks(plan, preparations):
     """Divide stars into blocks, those with starts in common one after the other."""
-    order = sorted(
-        range(len(plan.spectra)), key=lambda row: preparations.width_key(row) or -1e9
-    )
-    if plan.emulator.device.type == "cpu":
-        yield from np.array(order, dtype=np.intp)[:, None]
-        return
-    order.sort(
-        key=lambda row: (preparations.width_key(row) is None, repr(kind_of(plan, row)))
-    )
-    numbers = len(plan.parameters)
-    if plan.wavelength is not None and np.ndim(plan.sigma):
-        numbers += 128
-    step = max(1, _MEMORY // (numbers * max(plan.spectra.shape[1], 1)))
-    for _, rows in groupby(
-        order, lambda row: (preparations.width_key(row), kind_of(plan, row))
-    ):
-        rows = np.array(list(rows))
+    is_cpu, step, alike = plan.emulator.device.type == "cpu", 1, {}
+    for row in range(len(plan.spectra)):
+        kind = None if is_cpu else kind_of(plan, row)
+        alike.setdefault((preparations.key(row), kind), []).append(row)
+    if not is_cpu:
+        numbers = len(plan.parameters)
+        if plan.wavelength is not None and np.ndim(plan.sigma):
+            numbers += 128
+        step = max(1, _MEMORY // (numbers * max(plan.spectra.shape[1], 1)))
+    for rows in alike.values():
         for first in range(0, len(rows), step):
-            yield rows[first : first + step]
+            yield np.array(rows[first : first + step], dtype=np.intp)

@@ -7,6 +7,7 @@ import numpy as np
 
 from sk_payne.abundances._broadening import Broadening
 from sk_payne.abundances._instrument import Instrument
+from sk_payne.abundances._likely_box import likely_box
 from sk_payne.abundances._score_test import Directions
 from sk_payne.abundances._star_block import typical_width
 from sk_payne.abundances._starts import Starts
@@ -40,15 +41,31 @@ class Preparations:
         self._broadenings = OrderedDict()
         self._instrument = None, None
 
-    def width_key(self, row):
-        """Give the rounded width of the instrument of a star; None if it is sharp."""
-        return _key(typical_width(self._plan, row))
+    def key(self, row):
+        """Give what stars share that are prepared together.
 
-    def prepared(self, sigma):
-        """Give starts, directions and velocity scan for about one width in km/s."""
-        key = _key(sigma)
-        if self._prepared[0] != (key,):
-            self._prepared = (key,), self._prepare(key)
+        Parameters
+        ----------
+        row : int
+            Row of a star.
+
+        Returns
+        -------
+        width : int or None
+            Rounded width of the instrument; None if it is sharp.
+        box : tuple or None
+            Where in the bounds labels are likely, see `likely_box`.
+        """
+        plan = self._plan
+        known = plan.constraints.of([row])
+        box = likely_box(known, plan.emulator.low, plan.emulator.high)
+        return _rounded(typical_width(plan, row)), box
+
+    def prepared(self, row):
+        """Give starts, directions and velocity scan of a star: the last, if alike."""
+        key = self.key(row)
+        if self._prepared[0] != key:
+            self._prepared = key, self._prepare(*key)
         return self._prepared[1]
 
     def broadening(self, sigma):
@@ -70,13 +87,15 @@ class Preparations:
             self._instrument = observed, instrument
         return instrument
 
-    def _prepare(self, key):
+    def _prepare(self, width, box):
         plan = self._plan
         emulator, observation = plan.emulator, plan.observation
         broadening = None
         if emulator.wavelength is not None:
-            broadening = self._broadening(0.0 if key is None else _WIDTHS_APART**key)
-        starts = Starts(emulator, broadening)
+            broadening = self._broadening(
+                0.0 if width is None else _WIDTHS_APART**width
+            )
+        starts = Starts(emulator, broadening, box)
         templates, scan = starts.velocity_templates, None
         directions = Directions(emulator.wavelength, templates, emulator.device)
         if plan.with_velocity:
@@ -99,7 +118,7 @@ class Preparations:
         )
 
 
-def _key(sigma):
+def _rounded(sigma):
     return None if sigma < _SHARP else round(math.log(sigma, _WIDTHS_APART))
 
 

@@ -88,8 +88,7 @@ class StarBlock:
             self.instrument = preparations.instrument(
                 self.wavelength, None if is_one else sigma, matrix, self.arm
             )
-        prepared = preparations.prepared(typical_width(plan, rows[0]))
-        self.starts, self.directions, self.scan = prepared
+        self.starts, self.directions, self.scan = preparations.prepared(rows[0])
 
     def __len__(self):
         return len(self.rows)

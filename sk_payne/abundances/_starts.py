@@ -5,6 +5,7 @@ It is here because least squares only finds the bottom of the valley it starts i
 
 import hashlib
 import weakref
+from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -36,7 +37,9 @@ _FARTHEST = 0.95
 # Median steps from which on a step between pixels is not interpolated.
 _ABSENT = 3.0
 
-# Digests and model spectra of emulators, as long as these live.
+# Model spectra of emulators by their digests, as long as the emulators live, and the
+# largest number of sets of them.
+_N_KEPT = 8
 _KEPT = weakref.WeakKeyDictionary()
 
 
@@ -159,6 +162,8 @@ class Starts:
         The emulator.
     broadening : Broadening or None
         Broadening of the model spectra.
+    box : tuple of tuple of float, or None
+        Where in the bounds labels are likely, see `likely_box`.
 
     Attributes
     ----------
@@ -167,22 +172,24 @@ class Starts:
     velocity_templates : ndarray of shape (M, n_grid)
         Model spectra with which velocities are sought.
     flux_range : tuple of float
-        Smallest and largest flux of the model spectra.
+        Smallest and largest flux of model spectra all over the bounds.
     """
 
-    def __init__(self, emulator, broadening):
+    def __init__(self, emulator, broadening, box=None):
         self._center, self._scale = emulator.center, emulator.half_width
-        self.middle, self.half_width = _box(emulator)
+        self.middle, self.half_width = _box(emulator, box)
         unit = _unit_labels(emulator)
         self.widths = broadening.starts() if broadening else np.zeros((1, 0))
-        flux = emulator.template_flux
-        self.guesses = [
-            LabelGuess(unit, _broadened(emulator, broadening, flux, widths))
-            for widths in self.widths
-        ]
+
+        def broadened(flux):
+            return [_broadened(emulator, broadening, flux, w) for w in self.widths]
+
+        everywhere = likely = broadened(emulator.template_flux)
+        if box is not None:
+            likely = broadened(template_flux(emulator, box))
+        self.guesses = [LabelGuess(unit, flux) for flux in likely]
         self.mean_flux = self.guesses[0].mean_flux.numpy()
-        ends = [torch.aminmax(guess.flux) for guess in self.guesses]
-        lows, highs = zip(*ends, strict=True)
+        lows, highs = zip(*map(torch.aminmax, everywhere), strict=True)
         self.flux_range = float(min(lows)), float(max(highs))
         # all of them at every width: one that is too narrow finds noise
         n = _MANY if emulator.n_pixels < _SHORT else _FEW
@@ -215,27 +222,33 @@ class Starts:
             yield self.middle + self.half_width * unit
 
 
-def template_flux(emulator):
-    """Model spectra of labels all over the box, the first of them of its middle.
+def template_flux(emulator, box=None):
+    """Model spectra of labels all over a box, the first of them of its middle.
 
     Parameters
     ----------
     emulator : FittedEmulator
         The emulator.
+    box : tuple of tuple of float, default=None
+        Ends of each label as fractions of its bounds; all of the bounds if None.
 
     Returns
     -------
     flux : Tensor of shape (n_templates, n_grid), float64
         Flux on the grid of the emulator, without broadening.
     """
-    middle, half_width = _box(emulator)
+    middle, half_width = _box(emulator, box)
     return _at_rest(emulator, middle + _unit_labels(emulator) * half_width)
 
 
-def _box(emulator):
-    """Middle and half width of the bounds, in the variables of the fit."""
+def _box(emulator, box):
+    """Middle and half width of a box in the bounds, in the variables of the fit."""
     low = (emulator.low - emulator.center) / emulator.half_width
     high = (emulator.high - emulator.center) / emulator.half_width
+    if box is not None:
+        low, high = (
+            low + (high - low) * np.array(part) for part in zip(*box, strict=True)
+        )
     return torch.from_numpy((low + high) / 2), torch.from_numpy((high - low) / 2)
 
 
@@ -255,10 +268,13 @@ def _at_rest(emulator, labels):
         return model.flux(None, labels)
     with fast_products(), torch.no_grad():
         key = _digest(module, labels)
-        known, flux = _KEPT.get(emulator.estimator, (None, None))
-        if known != key:
-            flux = module.from_scaled(labels.to(module.label_center)).cpu()
-            _KEPT[emulator.estimator] = key, flux
+        kept = _KEPT.setdefault(emulator.estimator, OrderedDict())
+        if key not in kept:
+            kept[key] = module.from_scaled(labels.to(module.label_center)).cpu()
+        kept.move_to_end(key)
+        flux = kept[key]
+        while len(kept) > _N_KEPT:
+            kept.popitem(last=False)
     return flux.double()
 
 

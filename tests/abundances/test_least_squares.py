@@ -330,6 +330,31 @@ def test_single_precision_agrees_within_its_tolerance():
     assert ((single.parameters - double.parameters).abs() / errors).max() < 0.1
 
 
+class SinglyLinearized(Model):
+    """Flux that comes with derivatives is rounded to single precision."""
+
+    def linearize(self, rows, parameters):
+        flux, jacobian = super().linearize(rows, parameters)
+        return flux.float(), jacobian.float()
+
+
+@pytest.mark.parametrize("snr", [10.0, 1e3, 1e5, 1e9])
+def test_first_steps_in_single_precision_end_where_those_in_double_do(snr):
+    truth = torch.tensor([[1.3, 1.1, 0.4]], dtype=torch.float64)
+    flux, ivar = observe(decay, truth, seed=4, sigma=1 / snr)
+    start, bounds = [0.5, 2.5, 0.9], [(-5, 5), (0, 5), (-2, 2)]
+    double = fit(Model(decay), flux, ivar, start, bounds)
+    single = fit(SinglyLinearized(decay), flux, ivar, start, bounds)
+    assert double.converged.all()
+    assert single.converged.all()
+    np.testing.assert_allclose(single.chi2, double.chi2, atol=1e-5)
+    error = torch.linalg.inv(double.normal_matrix[0]).diagonal().sqrt()
+    off = (single.parameters - double.parameters)[0].abs() / error
+    assert off.max() < 2e-3
+    residual = flux - Model(decay).flux(None, single.parameters)
+    torch.testing.assert_close(single.residual, residual, rtol=0, atol=1e-14)
+
+
 def test_covariance_is_the_inverse_of_the_normal_matrix():
     rng = np.random.default_rng(6)
     jacobian = rng.normal(size=(7, 5, 31)) * 10.0 ** np.arange(-6, 4, 2)[:, None]
