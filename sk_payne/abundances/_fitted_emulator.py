@@ -95,8 +95,10 @@ class FittedEmulator:
         Of these.
     resolving_power : float, ndarray of shape (n_pixels,) or None
         Of the spectra it was trained on.
-    error : ndarray of shape (n_pixels,) or None
-        Held-out error of the flux at each wavelength.
+    error_model : ErrorModel or None
+        1 sigma error of the flux; None if it is not known.
+    label_errors : LabelErrors or None
+        What this error makes of fitted labels; None if it is not known.
     estimator : estimator
         The emulator itself.
     source : TorchEmulator or estimator
@@ -117,7 +119,8 @@ class FittedEmulator:
     pixels: np.ndarray | None
     pixels_medium: str | None
     resolving_power: float | None
-    error: np.ndarray | None
+    error_model: Any
+    label_errors: Any
     estimator: Any
     source: Any
     single: Any
@@ -219,6 +222,7 @@ def as_fitted_emulator(emulator, bounds=None, *, trained=None):
         center = (high + low) / 2
         half_width = np.where(high > low, (high - low) / 2, 1.0)
         n_pixels = np.size(emulator.predict(center[None]))
+    held_out = emulator.trained_.held_out if own else None
     wavelength = emulator.wavelength_ if own else None
     pixels = None, None
     if wavelength is None:
@@ -236,7 +240,8 @@ def as_fitted_emulator(emulator, bounds=None, *, trained=None):
         pixels=pixels[0],
         pixels_medium=pixels[1],
         resolving_power=emulator.resolving_power_ if own else None,
-        error=emulator.held_out_rms_ if own else None,
+        error_model=None if held_out is None else held_out.model,
+        label_errors=None if held_out is None else held_out.label_errors,
         estimator=emulator,
         source=source,
         single=single,

@@ -74,6 +74,26 @@ class Samples:
         along = ((part - left) / (right - left).clamp_min(1e-300)).clamp(0, 1)
         return (start + along * (end - start))[:, 0]
 
+    def displaced(self, displacements, low, high):
+        """Give samples with a further error, within bounds.
+
+        Parameters
+        ----------
+        displacements : Tensor of shape (B, n, K)
+            Draws of the error. Their mean is removed, so that means stay.
+        low, high : Tensor of shape (B, K)
+            Bounds.
+
+        Returns
+        -------
+        displaced : Samples
+            With the same weights.
+        """
+        mean = (self.weight[..., None] * displacements).sum(1, keepdim=True)
+        moved = self.samples + displacements - mean
+        moved = torch.minimum(torch.maximum(moved, low[:, None]), high[:, None])
+        return Samples(moved, self.weight)
+
     def draw(self, n, uniform):
         """Give samples of equal weight, of shape (B, n, K), by one random number."""
         chosen = _systematic(self.weight, n, uniform)[..., None]

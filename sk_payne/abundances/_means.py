@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 
+from sk_payne.abundances._emulator_errors import displacements_by_emulator
 from sk_payne.abundances._importance import sample_by_importance
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._search import fit_again
@@ -67,7 +68,11 @@ def sample_stars(observed, *, n, seeds):
     problem, fit = fit_again(observed)
     arguments = problem.arguments()
     arguments.pop("max_iterations")
-    return sample_by_importance(start=fit.parameters, n=n, seeds=seeds, **arguments)
+    found = sample_by_importance(start=fit.parameters, n=n, seeds=seeds, **arguments)
+    displacements = displacements_by_emulator(problem, fit, n, seeds)
+    if displacements is None:
+        return found
+    return found.displaced(displacements, problem.low, problem.high)
 
 
 def seeds_of(flux, seed=0):

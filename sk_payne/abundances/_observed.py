@@ -1,8 +1,10 @@
 """Spectra of stars as the fit takes them: which pixels count, where velocity starts."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+import torch
 
 from sk_payne.abundances._constraints import Constraints
 from sk_payne.abundances._continuum import (
@@ -12,6 +14,7 @@ from sk_payne.abundances._continuum import (
 )
 from sk_payne.abundances._parameters import VELOCITY
 from sk_payne.abundances._star_block import StarBlock
+from sk_payne.abundances._starts import resample_roughly
 from sk_payne.spectra import doppler_factor, grid_segments, is_covered, touches_grid
 
 __all__ = ["ObservedStars", "observe"]
@@ -45,8 +48,8 @@ class ObservedStars:
     constraints : Constraints
         Fixed values and priors.
     flux, ivar : ndarray of shape (B, P)
-        Flux and inverse variances, 0 for pixels that do not count; errors of the
-        emulator and a given floor are included.
+        Flux and inverse variances, 0 for pixels that do not count; a given floor is
+        included.
     wavelength, arm : ndarray of shape (B, P) or None
         Wavelengths in Å, and arms.
     velocity : ndarray of shape (B,)
@@ -116,6 +119,43 @@ class ObservedStars:
         """Inverse variances, 0 where flux is beyond that of all models."""
         return _without_rays(self.block, self.flux, self.ivar, self.continuum)
 
+    @cached_property
+    def at_rest(self):
+        """Flux and ivar on the grid of the emulator, good enough for a first guess."""
+        flux = self.flux / self.continuum
+        ivar = self.trusted_ivar * self.continuum**2
+        if self.wavelength is None:
+            return tuple(torch.tensor(a, device="cpu") for a in (flux, ivar))
+        grid = self.block.emulator.wavelength
+        return resample_roughly(self.rest_wavelength, flux, ivar, grid)
+
+    @cached_property
+    def likely_labels(self):
+        """Labels of the earlier fit, or a guess, of shape (B, n_labels)."""
+        if self.previous is not None:
+            return self.previous[:, : self.block.parameters.n_labels]
+        return self.block.starts.labels(*self.at_rest)
+
+    def with_error(self, error):
+        """Add an error that may be correlated to those of the pixels.
+
+        Parameters
+        ----------
+        error : float or ndarray of shape (B, P)
+            As a fraction of the continuum.
+
+        Returns
+        -------
+        observed : ObservedStars
+            A copy.
+        """
+        variance = (error * self.continuum) ** 2
+        return replace(
+            self,
+            ivar=self.ivar / (1 + self.ivar * variance),
+            systematic=self.systematic + variance,
+        )
+
     def _some(self, good):
         """Keep some stars."""
         names = ("flux", "ivar", "wavelength", "arm", "velocity", "velocity_limits")
@@ -177,7 +217,7 @@ def observe(block, stars=None, *, rank=0, previous=None, second_limits=None):
         observed = _only_covered(observed, np.zeros((len(stars), 2)))
     if has_continuum:
         observed = _with_continuum(observed)
-    observed = _with_errors(observed)
+    observed = _with_floor(observed)
     n_pixels = (observed.ivar > 0).sum(axis=1)
     return replace(observed, n_pixels=n_pixels)._some(np.flatnonzero(n_pixels))
 
@@ -264,24 +304,12 @@ def _only_covered(observed, velocities):
     return replace(observed, ivar=np.where(covered.T, observed.ivar, 0.0))
 
 
-def _with_errors(observed):
-    """Add the errors of the emulator and a given floor to those of the pixels."""
-    block, observation = observed.block, observed.block.observation
-    errors = []
-    if observation.emulator_error and block.emulator.error is not None:
-        error = block.emulator.error
-        if observed.wavelength is not None:
-            grid = block.emulator.wavelength
-            error = np.interp(observed.rest_wavelength, grid, error)
-        errors.append(error)
-    if not observation.fits_floor and observation.error_floor:
-        errors.append(observation.error_floor)
-    ivar, systematic = observed.ivar, observed.systematic
-    for error in errors:
-        variance = (error * observed.continuum) ** 2
-        ivar = ivar / (1 + ivar * variance)
-        systematic = systematic + variance
-    return replace(observed, ivar=ivar, systematic=systematic)
+def _with_floor(observed):
+    """Add a given floor to the errors of the pixels."""
+    observation = observed.block.observation
+    if observation.fits_floor or not observation.error_floor:
+        return observed
+    return observed.with_error(observation.error_floor)
 
 
 def _without_rays(block, flux, ivar, continuum):

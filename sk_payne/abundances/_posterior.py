@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils import Bunch
 
+from sk_payne.abundances._emulator_errors import displacements_by_emulator
+from sk_payne.abundances._importance import Samples
 from sk_payne.abundances._means import sample_stars, seeds_of
 from sk_payne.abundances._measure import each_block
 from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
@@ -143,7 +145,21 @@ def _sample(observed, n_steps, n_draws, seed):
     # at random: a fixed stride may meet the same few walkers again and again
     rng = np.random.RandomState(seed)
     drawn = flat[rng.choice(len(flat), n_draws, len(flat) < n_draws)]
+    drawn = _displaced(drawn, observed, seed)
     return drawn, len(flat) / tau, len(chain) / tau, acceptance
+
+
+def _displaced(drawn, observed, seed):
+    """Give samples (n, K) of one star, in their units, errors of the emulator."""
+    problem, fit = fit_again(observed)
+    displacements = displacements_by_emulator(problem, fit, len(drawn), [seed])
+    if displacements is None:
+        return drawn
+    parameters = observed.block.parameters
+    samples = torch.from_numpy(parameters.to_fit(drawn)).to(problem.low)[None]
+    weight = samples.new_full(samples.shape[:2], 1 / len(drawn))
+    moved = Samples(samples, weight).displaced(displacements, problem.low, problem.high)
+    return parameters.from_fit(moved.samples[0].cpu().numpy())
 
 
 def _chain(observed, n_steps, rng):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from sk_payne.abundances._continuum import ContinuumModel
+from sk_payne.abundances._emulator_errors import flux_error
 from sk_payne.abundances._least_squares import fit_least_squares
 from sk_payne.abundances._model import GridModel, ObservedModel, StarColumns, StarLight
 from sk_payne.abundances._observed import ObservedStars
@@ -24,7 +25,7 @@ class Problem:
     Attributes
     ----------
     observed : ObservedStars
-        The stars.
+        The stars, with errors of the emulator among those of the pixels.
     model : object
         ``flux(rows, variables)`` and ``linearize(rows, variables)``.
     flux, ivar : Tensor of shape (B, P)
@@ -75,13 +76,16 @@ class Problem:
         return torch.arange(len(self.flux), device=self.flux.device)
 
 
-def pose(observed):
+def pose(observed, labels=None):
     """Pose the least-squares problem of observed stars.
 
     Parameters
     ----------
     observed : ObservedStars
         The stars.
+    labels : ndarray of shape (B, n_labels), default=None
+        Labels for which the error of the emulator is taken, in their units; if None,
+        those of the earlier fit, or a guess.
 
     Returns
     -------
@@ -89,6 +93,10 @@ def pose(observed):
         The problem.
     """
     block = observed.block
+    labels = observed.likely_labels if labels is None else labels
+    error = flux_error(observed, labels)
+    if error is not None:
+        observed = observed.with_error(error)
     device, dtype = block.emulator.device, block.emulator.dtype
     flux = as_tensor(observed.flux, device).to(dtype)
     ivar = as_tensor(observed.ivar, device).to(dtype, copy=True)

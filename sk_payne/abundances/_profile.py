@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
+from sk_payne.abundances._emulator_errors import covariance_by_emulator
 from sk_payne.abundances._measure import each_block
 from sk_payne.abundances._normal_matrix import invert_normal_matrix
 from sk_payne.abundances._observed import observe
@@ -50,12 +51,15 @@ def profile_limits(plan, best, names, *, confidence, side):
             return limits
         problem, fit = fit_again(observed)
         stars, parameters = observed.rows, block.parameters
+        noise, every = _variances(problem, fit)
         for i, name in enumerate(names):
             # the spectrum says nothing about the offset of an absent arm
             limits[stars, i] = sign * np.inf
             if name in parameters:
                 own = parameters.index(name)
-                place = _limit(fit, problem, own, sign, z).cpu().numpy()
+                # chi2 does not know of errors of the emulator that go together
+                scaled = z * (every / noise)[:, own].sqrt().nan_to_num(1.0)
+                place = _limit(fit, problem, own, noise, sign, scaled).cpu().numpy()
                 limits[stars, i] = parameters.zero[own] + parameters.scale[own] * place
             known = plan.constraints.of(block.rows[stars])
             known = known.value[:, plan.parameters.index(name)]
@@ -68,13 +72,27 @@ def profile_limits(plan, best, names, *, confidence, side):
     return limits
 
 
-def _limit(best, problem, column, sign, z):
-    """Limits of one parameter, in the variables of the fit."""
+def _variances(problem, fit):
+    """Variances of parameters (B, K) by chi2, and with errors of the emulator."""
+    covariance = invert_normal_matrix(fit.normal_matrix)
+    own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
+    noise = torch.diagonal(covariance, dim1=1, dim2=2)
+    if own is None:
+        return noise, noise
+    own = torch.from_numpy(np.diagonal(own, axis1=1, axis2=2).copy())
+    return noise, noise + own.to(noise)
+
+
+def _limit(best, problem, column, noise, sign, z):
+    """Limits of one parameter where the root of the rise of chi2 is z, of shape (B,).
+
+    In the variables of the fit; `noise` are variances by chi2, of shape (B, K).
+    """
     here = best.parameters[:, column]
     # of every star, where the root of the rise of chi2 is below z, and where above
     edge = (problem.high if sign > 0 else problem.low)[:, column]
     below, rise_below = here.clone(), torch.zeros_like(here)
-    error = invert_normal_matrix(best.normal_matrix)[:, column, column].sqrt()
+    error = noise[:, column].sqrt()
     trial = _between(here + sign * z * error, here, edge)
     above, rise_above = edge.clone(), torch.full_like(here, torch.inf)
     others, limit = best.parameters, torch.full_like(here, torch.nan)

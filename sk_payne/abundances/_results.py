@@ -5,6 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from sk_payne.abundances._emulator_errors import (
+    covariance_by_emulator,
+    effective_freedom,
+)
 from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
 
 __all__ = ["Measurements"]
@@ -46,6 +50,8 @@ class Measurements:
         Whether the continuum is not positive at some good pixel.
     model : ndarray of shape (n, n_pixels) or None
         Flux of the best fit, NaN at pixels not used; None if not asked for.
+    error_dof : ndarray of shape (n,)
+        Degrees of freedom of the t distribution that errors of the labels follow.
     interval : ndarray of shape (n, K, 2) or None
         Ends of the middle 68 % of the posterior; None for best fits.
     n_effective : ndarray of shape (n,) or None
@@ -73,6 +79,7 @@ class Measurements:
     expected_fall: np.ndarray
     flags: np.ndarray
     bad_continuum: np.ndarray
+    error_dof: np.ndarray
     n_stars: np.ndarray
     delta_chi2: np.ndarray
     delta_bic: np.ndarray
@@ -119,6 +126,7 @@ class Measurements:
             expected_fall=nan(n),
             flags=zero(n),
             bad_continuum=np.zeros(n, dtype=bool),
+            error_dof=nan(n),
             n_stars=np.ones(n, dtype=np.int64),
             delta_chi2=nan(n),
             delta_bic=nan(n),
@@ -147,6 +155,16 @@ class Measurements:
         covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
         covariance = covariance.cpu().numpy()
         covariance[is_fixed[:, None] | is_fixed[:, :, None]] = 0.0
+        own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
+        self.error_dof[rows] = np.inf
+        if own is not None:
+            covariance = covariance + own
+            labels = slice(parameters.n_labels)
+            self.error_dof[rows] = effective_freedom(
+                covariance[:, labels, labels],
+                own[:, labels, labels],
+                float(observed.block.emulator.label_errors.degrees_of_freedom[0]),
+            )
         scale = parameters.scale
         self.parameters[rows] = np.where(
             is_fixed,

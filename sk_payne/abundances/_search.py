@@ -12,7 +12,6 @@ from sk_payne.abundances._problem import as_tensor, pose
 from sk_payne.abundances._results import Measurements
 from sk_payne.abundances._reweighting import Reweighting
 from sk_payne.abundances._score_test import score_excess
-from sk_payne.abundances._starts import resample_roughly
 from sk_payne.abundances._valleys import other_valleys
 from sk_payne.spectra import doppler_factor
 
@@ -37,6 +36,9 @@ _BLIND = 0.1
 
 # Steps after which a fit from another valley must be better.
 _FIRST_STEPS = 4
+
+# Fits are repeated while errors of the emulator change by more than this part of them.
+_N_ROUNDS, _SAME_ERROR = 3, 0.01
 
 # Numbers of stars whose residuals are tested together: 32 MB in float64.
 _CACHE = 2**22
@@ -113,17 +115,71 @@ def _fit_at_velocity(block, stars, rank, keep_model):
     if not len(observed):
         return results
     problem = pose(observed)
+    starts = _first_starts(problem, observed.at_rest)
+    error = _OwnError(observed)
+    problem, starts[0] = error.near(problem, starts[0])
     weights = Reweighting(problem)
-    fit = _fit_from_starts(problem, weights)
-    results.report(problem, fit, weights)
+    fit = _fit_from_starts(problem, weights, starts, observed.at_rest)
+    results.report(*error.settle(problem, fit, weights))
     return results
 
 
-def _fit_from_starts(problem, weights):
+class _OwnError:
+    """Error that the emulator has for such stars as are found."""
+
+    def __init__(self, observed):
+        self.observed, self.block = observed, observed.block
+        self.counts = self.block.emulator.error_model is not None
+        self.counts &= self.block.observation.emulator_error
+        self.growth, self.n_iterations = None, 0
+
+    def near(self, problem, start):
+        """Take some steps, pose the problem with the error there, and start there."""
+        if not self.counts:
+            return problem, start
+        Reweighting(problem).trust_no_rays()
+        n_steps = min(_FIRST_STEPS, problem.max_iterations)
+        fit = problem.fit(start, max_iterations=n_steps)
+        self.n_iterations = fit.n_iterations
+        self.growth = self._growth(labels := self._labels(fit))
+        return pose(self.observed, labels), fit.parameters
+
+    def settle(self, problem, fit, weights):
+        """Fit again while the error where stars are found is not what was taken."""
+        fit.n_iterations += self.n_iterations
+        for _ in range(_N_ROUNDS if self.counts and fit.converged.all() else 0):
+            now = self._growth(labels := self._labels(fit))
+            if (np.abs(np.log(now / self.growth)) < _SAME_ERROR).all():
+                break
+            problem = pose(self.observed, labels)
+            weights = Reweighting(problem)
+            if weights.is_needed:
+                weights.update(fit.residual, problem.every)
+            again = problem.fit(fit.parameters)
+            weights.settle(again, problem.every)
+            again.n_iterations += fit.n_iterations
+            fit, self.growth = again, now
+        return problem, fit, weights
+
+    def _labels(self, fit):
+        parameters = self.block.parameters
+        found = parameters.from_fit(fit.parameters.cpu().numpy())
+        return found[:, : parameters.n_labels]
+
+    def _growth(self, labels):
+        return self.block.emulator.error_model.growth(labels)
+
+
+def _first_starts(problem, at_rest):
+    """Give starts of all stars by a guess of their labels, the best first."""
+    guess = problem.observed.block.starts
+    return list(_chosen(problem, _sorted(problem, guess.parameters(*at_rest))))
+
+
+def _fit_from_starts(problem, weights, starts, at_rest):
     """Fit all stars; again from other labels, and in other valleys, where it helps."""
-    observed, guess = problem.observed, problem.observed.block.starts
-    at_rest = _at_rest(observed)
-    first, *starts = _chosen(problem, _sorted(problem, guess.parameters(*at_rest)))
+    guess = problem.observed.block.starts
+    first, *starts = starts
     weights.trust_no_rays()
     fit = problem.fit(first)
     weights.settle(fit, problem.every)
@@ -188,16 +244,6 @@ def _other_starts(guess, at_rest, first, found):
     n_labels = len(guess.middle)
     for labels in guess.others(*at_rest, found[:, :n_labels].cpu()):
         yield torch.hstack([labels.to(first.device), first[:, n_labels:]])
-
-
-def _at_rest(observed):
-    """Flux and ivar on the grid of the emulator, good enough for a first guess."""
-    flux = observed.flux / observed.continuum
-    ivar = observed.trusted_ivar * observed.continuum**2
-    if observed.wavelength is None:
-        return tuple(torch.tensor(a, device="cpu") for a in (flux, ivar))
-    grid = observed.block.emulator.wavelength
-    return resample_roughly(observed.rest_wavelength, flux, ivar, grid)
 
 
 def _sorted(problem, starts):

@@ -128,6 +128,53 @@ class BaseEmulator(
             return self
         return self._become(*train(plan, start, self))
 
+    def calibrate(self, X, y=None, *, uncertainty=None, mask=None):
+        """Learn the errors of the emulator from spectra that it was not trained on.
+
+        `fit` does so itself with the spectra it holds out. This is for emulators that
+        held none out, or too few; for those that were trained elsewhere; and for stars
+        unlike the held-out ones.
+
+        Parameters
+        ----------
+        X : array-like or table of shape (n_spectra, n_labels), or StoredGrid
+            Stellar parameters of at least ten spectra; a hundred or more tell how
+            errors depend on the star.
+        y : array-like of shape (n_spectra, n_wavelengths)
+            Flux.
+        uncertainty, mask : array-like of shape (n_spectra, n_wavelengths), default=None
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        self : estimator
+            With new errors; it predicts the same flux.
+
+        Raises
+        ------
+        NotFittedError
+            If the emulator is not fitted.
+        ValueError
+            If there are fewer than ten spectra, or shapes do not fit.
+
+        Examples
+        --------
+        >>> from sk_payne import SpectrumEmulator
+        >>> from sk_payne.datasets import make_spectra
+        >>> grid = make_spectra(120, random_state=0)
+        >>> emulator = SpectrumEmulator(
+        ...     arch="payne", validation_fraction=0, max_steps=50, random_state=0
+        ... ).fit(grid.data[:80], grid.target[:80])
+        >>> emulator = emulator.calibrate(grid.data[80:], grid.target[80:])
+        >>> _, std = emulator.predict(grid.data[:1], return_std=True)
+        >>> bool((std > 0).all())
+        True
+        """
+        check_is_fitted(self)
+        spectra = read_training_set(self, X, y, uncertainty, mask)
+        trained = self.trained_.calibrated(spectra.labels, spectra.flux)
+        return self._become(trained, vars(self).get("net_"))
+
     def _become(self, trained, net=None):
         """Take over a trained emulator, all at once."""
         vars(self).pop("net_", None)

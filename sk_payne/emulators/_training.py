@@ -184,6 +184,7 @@ def train(plan, start, estimator):
             held_out,
             domain.low,
             domain.high,
+            module,
         )
         trained = unmeasured.with_held_out(errors)
     if interrupted:

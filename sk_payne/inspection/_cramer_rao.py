@@ -9,12 +9,13 @@ from sklearn.utils import Bunch
 from sk_payne.exceptions import did_you_mean
 from sk_payne.inputs import without_unit
 from sk_payne.inspection._axes import import_pyplot, segments_of, with_unit
+from sk_payne.inspection._opened import open_emulator
 from sk_payne.inspection._sensitivity import sensitivity
 
 __all__ = ["CramerRaoDisplay", "cramer_rao"]
 
 
-def cramer_rao(emulator, P, snr, window=None, *, fixed=()):
+def cramer_rao(emulator, P, snr, window=None, *, fixed=(), emulator_error=False):
     r"""Smallest possible errors of labels, all of them free (Cramér and Rao).
 
     .. math:: C = \Big[\sum_\lambda \frac{1}{\sigma^2}
@@ -37,6 +38,9 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=()):
     fixed : sequence of str, default=()
         Labels that are known, such as ["teff", "logg"]. Those that never varied in
         training always are.
+    emulator_error : bool, default=False
+        Whether the error of the emulator counts: it is added to that of the pixels, and
+        to the covariance what it makes of labels, as in errors of measured stars.
 
     Returns
     -------
@@ -58,7 +62,8 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=()):
     NotFittedError
         If the emulator is not fitted.
     ValueError
-        If an argument is not allowed, or no pixel is in the window.
+        If an argument is not allowed, no pixel is in the window, or the emulator does
+        not know its error.
 
     See Also
     --------
@@ -68,7 +73,8 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=()):
     Notes
     -----
     Radial velocity, broadening and continuum are taken as known, and the emulator as
-    true, so errors of a fit that finds them, too, are larger.
+    true unless `emulator_error` is True, so errors of a fit that finds them, too, are
+    larger.
 
     Examples
     --------
@@ -83,19 +89,56 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=()):
     >>> known = cramer_rao(emulator, grid.data[:1], snr=100, fixed=["teff"]).error[0]
     >>> float(known[0]), bool((known <= free).all())
     (0.0, True)
+    >>> whole = cramer_rao(emulator, grid.data[:1], snr=100, emulator_error=True)
+    >>> bool((whole.error[0] > free).all())
+    True
     """
     snr = checked_snr(snr)
-    return bound_of(sensitivity(emulator, P), snr, window, fixed)
+    s = sensitivity(emulator, P)
+    if not emulator_error:
+        return bound_of(s, snr, window, fixed)
+    label_errors = _label_errors_of(emulator)
+    _, std = emulator.predict(P, return_std=True)
+    bound = bound_of(s, 1 / np.hypot(1 / snr, std), window, fixed)
+    free, used = free_labels_of(s, fixed), _used_pixels(s.wavelength, window)
+    scale = emulator.trained_.scaling.label_half_width
+    slope = np.zeros_like(s.derivative[:, :, used])
+    error = np.where(std > 0, std, np.inf)[:, None, used]
+    slope[:, free] = scale[free, None] * s.derivative[:, free][:, :, used] / error
+    covariance = label_errors.covariance(
+        open_emulator(emulator, P)[1].cpu().numpy(),
+        slope @ slope.transpose(0, 2, 1),
+        np.full(len(slope), len(used) / len(s.wavelength)),
+    )
+    both = np.ix_(np.arange(len(slope)), free, free)
+    bound.covariance[both] += (covariance * scale[:, None] * scale)[both]
+    bound.error = np.sqrt(np.diagonal(bound.covariance, axis1=1, axis2=2))
+    return bound
+
+
+def _label_errors_of(emulator):
+    held_out = emulator.trained_.held_out
+    if held_out is None or held_out.label_errors is None:
+        raise ValueError(
+            "`emulator_error` must be False for an emulator that held out fewer than "
+            "ten spectra from training: it does not know its error. Pass spectra that "
+            "it was not trained on to its method `calibrate`."
+        )
+    return held_out.label_errors
 
 
 def bound_of(s, snr, window=None, fixed=()):
-    """Bound of derivatives that :func:`sensitivity` gave, as `cramer_rao` gives it."""
+    """Bound of derivatives that :func:`sensitivity` gave, as `cramer_rao` gives it.
+
+    The signal-to-noise ratio is one number, or one for each star and wavelength.
+    """
+    snr = np.broadcast_to(snr, s.flux.shape)
     free = free_labels_of(s, fixed)
     used = _used_pixels(s.wavelength, window)
     n_labels = len(s.label_names)
     covariance = np.zeros((len(s.flux), n_labels, n_labels))
-    for found, jacobian in zip(covariance, s.derivative, strict=True):
-        slope = snr * jacobian[np.ix_(free, used)]
+    for found, jacobian, ratio in zip(covariance, s.derivative, snr, strict=True):
+        slope = ratio[used] * jacobian[np.ix_(free, used)]
         found[np.ix_(free, free)] = invert_information(slope @ slope.T)
     return Bunch(
         error=np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)),

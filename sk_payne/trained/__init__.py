@@ -14,6 +14,8 @@ from sk_payne.trained._files import arch_name, read_emulator, save_emulator
 from sk_payne.trained._fingerprint import TOLERANCE, largest_difference
 from sk_payne.trained._folder import FINGERPRINT, REQUIRED
 from sk_payne.trained._held_out import HeldOutErrors, error_by_quartile
+from sk_payne.trained._label_displacements import LabelDisplacements
+from sk_payne.trained._label_errors import LabelErrors
 from sk_payne.trained._scaling import Scaling
 from sk_payne.trained._torch import TorchEmulator
 from sk_payne.trained._trained import TrainedEmulator, Training
@@ -27,6 +29,8 @@ __all__ = [
     "Domain",
     "ErrorModel",
     "HeldOutErrors",
+    "LabelDisplacements",
+    "LabelErrors",
     "Scaling",
     "TorchEmulator",
     "TrainedEmulator",

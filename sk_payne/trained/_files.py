@@ -19,6 +19,7 @@ from sk_payne.trained._errors import ErrorModel
 from sk_payne.trained._fingerprint import take_fingerprint
 from sk_payne.trained._folder import CARD, FINGERPRINT, REQUIRED, WEIGHTS, write_folder
 from sk_payne.trained._held_out import HeldOutErrors
+from sk_payne.trained._label_errors import LabelErrors
 from sk_payne.trained._model_card import model_card
 from sk_payne.trained._scaling import Scaling
 from sk_payne.trained._trained import TrainedEmulator, Training
@@ -188,6 +189,8 @@ def _encode(trained):
     parts = {"domain": trained.domain}
     if trained.held_out is not None:
         parts["errors"] = trained.held_out.model
+        if trained.held_out.label_errors is not None:
+            parts["label_errors"] = trained.held_out.label_errors
         attributes |= {
             name: getattr(trained.held_out, field) for field, name in _HELD_OUT.items()
         }
@@ -240,7 +243,12 @@ def _decode(tensors, header, arch):
     held_out, errors = None, _part(tensors, "errors")
     if errors:
         fields = {f: tensors.get(f"attribute.{name}") for f, name in _HELD_OUT.items()}
-        held_out = HeldOutErrors(**fields, model=ErrorModel(**errors))
+        in_labels = _part(tensors, "label_errors")
+        held_out = HeldOutErrors(
+            **fields,
+            model=ErrorModel(**errors),
+            label_errors=LabelErrors(**in_labels) if in_labels else None,
+        )
     return TrainedEmulator.from_weights(
         _part(tensors, "network"),
         arch=arch,

@@ -7,6 +7,7 @@ import numpy as np
 
 from sk_payne.trained._blocks import add_rows, row_blocks
 from sk_payne.trained._errors import ErrorModel
+from sk_payne.trained._label_errors import LabelErrors
 
 __all__ = ["HeldOutErrors", "error_by_quartile"]
 
@@ -28,6 +29,9 @@ class HeldOutErrors:
         Mean absolute error of the stars in each quarter of every label.
     model : ErrorModel
         1 sigma error at each wavelength and for each star.
+    label_errors : LabelErrors or None
+        Errors of fitted labels that errors of the flux bring about; None if there are
+        fewer than ten held-out spectra, and in old files.
 
     Examples
     --------
@@ -44,9 +48,10 @@ class HeldOutErrors:
     label_edges: np.ndarray | None
     label_mae: np.ndarray | None
     model: ErrorModel
+    label_errors: LabelErrors | None
 
     @classmethod
-    def measure(cls, predict, labels, flux, rows, label_low, label_high):
+    def measure(cls, predict, labels, flux, rows, label_low, label_high, module):
         """Compare predictions with the held-out spectra, in blocks.
 
         Parameters
@@ -61,6 +66,8 @@ class HeldOutErrors:
             Rows of the held-out spectra; at least one.
         label_low, label_high : ndarray of shape (n_labels,)
             The training box.
+        module : TorchEmulator
+            The trained emulator, for derivatives.
 
         Returns
         -------
@@ -75,7 +82,8 @@ class HeldOutErrors:
         mae, rms, kept, residuals = _compare(predict, labels, flux, rows)
         edges, label_mae = error_by_quartile(labels[kept], residuals)
         model = ErrorModel.from_held_out(labels[kept], residuals, label_low, label_high)
-        return cls(mae, rms, edges, label_mae, model)
+        label_errors = LabelErrors.measure(module, model, labels, flux, rows)
+        return cls(mae, rms, edges, label_mae, model, label_errors)
 
 
 def error_by_quartile(labels, residuals):

@@ -17,6 +17,7 @@ from sk_payne.trained._blocks import row_blocks
 from sk_payne.trained._description import Description
 from sk_payne.trained._domain import Domain
 from sk_payne.trained._held_out import HeldOutErrors
+from sk_payne.trained._label_errors import FEWEST_SPECTRA
 from sk_payne.trained._scaling import Scaling
 from sk_payne.trained._torch import TorchEmulator, build_module
 
@@ -260,6 +261,45 @@ class TrainedEmulator:
             It shares everything else.
         """
         return replace(self, held_out=held_out)
+
+    def calibrated(self, labels, flux):
+        """Copy with errors measured on spectra that it was not trained on.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_spectra, n_labels)
+            Stellar parameters.
+        flux : TrainingFlux of shape (n_spectra, n_wavelengths)
+            Flux.
+
+        Returns
+        -------
+        trained : TrainedEmulator
+            It shares everything else.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, or there are too few spectra.
+        """
+        expected = len(self.scaling.label_center), self.description.n_wavelengths
+        if (labels.shape[1], flux.shape[1]) != expected:
+            raise ValueError(
+                f"`X` must have {expected[0]} labels and `y` {expected[1]} "
+                f"wavelengths, those of the training; got {labels.shape[1]} and "
+                f"{flux.shape[1]}."
+            )
+        if len(labels) < FEWEST_SPECTRA:
+            raise ValueError(
+                f"`X` must have at least {FEWEST_SPECTRA} spectra, from which errors "
+                f"can be told; got {len(labels)}."
+            )
+        domain, rows = self.domain, np.arange(len(labels))
+        errors = HeldOutErrors.measure(
+            self.predict, labels, flux, rows, domain.low, domain.high, self.module
+        )
+        training = replace(self.training, n_held_out=len(rows))
+        return replace(self, held_out=errors, training=training)
 
     def with_provenance(self, provenance):
         """Copy with another provenance.

@@ -404,7 +404,8 @@ def test_bounds_and_velocities_without_width_are_known(emulator, observe, labels
     for name in ("teff", "Fe_H"):
         error = fixed[f"{name}_error"]
         np.testing.assert_allclose(narrow[f"{name}_error"], error, rtol=1e-3)
-        assert (abs(narrow[name] - fixed[name]) < 2e-3 * error).all()
+        # starts differ, and errors of the emulator are taken from about where they lead
+        assert (abs(narrow[name] - fixed[name]) < 5e-3 * error).all()
     for name in ("Mg_H", "radial_velocity"):
         np.testing.assert_array_equal(narrow[name], fixed[name])
         assert not narrow[f"{name}_error"].value.any()

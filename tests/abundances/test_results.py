@@ -174,6 +174,7 @@ def test_table_has_values_errors_and_units():
         "n_clipped",
         "n_segments",
         "error_floor",
+        "error_dof",
         "n_iterations",
         "expected_fall",
         "converged",

@@ -1,9 +1,11 @@
 """Tests of derivatives and of the errors that follow, against differences and fits."""
 
+import copy
+
 import numpy as np
 import pytest
 
-from sk_payne import AbundanceRegressor, Observation
+from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
 from sk_payne.inspection import (
     BestWindowsDisplay,
     CramerRaoDisplay,
@@ -208,3 +210,29 @@ def test_windows_are_drawn(fitted, middle, pyplot):
     np.testing.assert_array_equal(display.ax_.lines[0].get_xdata(), display.center)
     assert len(display.spans_) == len(found.best) == 2
     assert display.ax_.get_ylabel() == "error of Mg_H [dex]"
+
+
+def test_bound_with_the_error_of_the_emulator_is_larger_but_for_known_labels(
+    fitted, middle
+):
+    emulator = copy.deepcopy(fitted["payne"])
+    rng = np.random.default_rng(0)
+    low, high = emulator.label_low_, emulator.label_high_
+    labels = rng.uniform(low, high, (60, len(low)))
+    flux = emulator.predict(labels)
+    emulator.calibrate(labels, flux + 0.01 * rng.standard_normal((60, 1)) * (1 - flux))
+    plain, full = (
+        cramer_rao(emulator, middle, SNR, fixed=["teff"], emulator_error=error)
+        for error in (False, True)
+    )
+    assert (full.error[:, 0] == 0).all()
+    assert (full.error[:, 1:] > plain.error[:, 1:]).all()
+    assert (np.linalg.eigvalsh(full.covariance) > -1e-9).all()
+
+
+def test_bound_with_an_error_that_is_not_known_is_refused(tiny_grid, middle):
+    emulator = SpectrumEmulator(
+        arch="payne", validation_fraction=0, max_steps=2, random_state=0
+    ).fit(tiny_grid.data, tiny_grid.target)
+    with pytest.raises(ValueError, match="method `calibrate`"):
+        cramer_rao(emulator, middle, SNR, emulator_error=True)

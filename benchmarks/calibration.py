@@ -1,0 +1,178 @@
+"""Whether errors of labels hold on spectra that the emulator did not make.
+
+The test split of the shipped grid, 300 spectra that were used neither for training nor
+for calibration, is measured with labels and velocity free: at S/N 50, 100 and 300 and
+without noise; in a window of 30 Å; with a third of the pixels masked; at R = 20 000;
+with vsini = 20 km/s. Spectra that the emulator drew itself are measured as well. For
+each label: how many true values lie within one and two of the errors claimed, and the
+median error claimed over the robust scatter of the label (sharpness). For all labels
+together: how many true values lie in the regions of 68.27 and 95.45 %, by Hotelling's
+statistic with the degrees of freedom that `measure` tells.
+
+Writes results/calibration.json, one row for each architecture and case; rows that are
+there are kept.
+
+    python benchmarks/calibration.py [--arch bigpayne opacity transformer]
+        [--case "S/N 100"] [--spectra 300]
+"""
+
+import argparse
+import json
+import time
+import warnings
+
+import numpy as np
+from record import RESULTS, machine, table, write
+from scipy.stats import chi2
+from scipy.stats import f as fisher
+from trained import trained
+
+from sk_payne import AbundanceRegressor, Observation
+from sk_payne.abundances._fitted_emulator import fitted_emulator_of
+from sk_payne.abundances._measure import measure_stars
+from sk_payne.abundances._plan import plan_fit
+from sk_payne.datasets import load_sme_grid
+from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.spectra import SpectrumSet, broaden, doppler_factor
+
+warnings.simplefilter("ignore", ExtrapolationWarning)
+
+VELOCITY = 20.0
+ONE, TWO = 0.6827, 0.9545
+# S/N that stands for no noise
+EXACT = 1e5
+
+CASES = {
+    "S/N 50": {"snr": 50},
+    "S/N 100": {"snr": 100},
+    "S/N 300": {"snr": 300},
+    "no noise": {"snr": EXACT},
+    "window of 30 A": {"snr": 100, "window": (4535.0, 4565.0)},
+    "third masked": {"snr": 100, "masked": 1 / 3},
+    "R = 20 000": {"snr": 100, "resolving_power": 20_000.0},
+    "vsini = 20 km/s": {"snr": 100, "vsini": 20.0},
+    "drawn by the emulator": {"snr": 100, "own": True},
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", nargs="+", default=["bigpayne", "opacity"])
+    parser.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--spectra", type=int, default=300)
+    arguments = parser.parse_args()
+    path = RESULTS / "calibration.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    for arch in arguments.arch:
+        emulator = trained(arch)
+        for case in arguments.case:
+            if any((row["arch"], row["case"]) == (arch, case) for row in rows):
+                continue
+            found = judge(emulator, arguments.spectra, **CASES[case])
+            rows.append({"arch": arch, "case": case, **found})
+            write("calibration", {"rows": rows, "machine": machine()})
+            print(summary(rows[-1]), flush=True)
+    table([summary(row) for row in rows])
+
+
+def summary(row):
+    """Give one row without the labels."""
+    one, two, sharp = (
+        np.array(list(row[name].values()))
+        for name in ("within_1_sigma", "within_2_sigma", "sharpness")
+    )
+    return {
+        "arch": row["arch"],
+        "case": row["case"],
+        "68 %": one.mean(),
+        "from": one.min(),
+        "to": one.max(),
+        "95 %": two.mean(),
+        "from ": two.min(),
+        "to ": two.max(),
+        "sharpness": sharp.max(),
+        "joint 68 %": row["joint_68"],
+        "joint 95 %": row["joint_95"],
+    }
+
+
+def judge(emulator, n, snr, own=False, window=None, masked=0.0, **width):
+    """Measure test spectra in one case, and compare with their labels."""
+    grid = load_sme_grid()
+    rows = grid.test_indices[:n]
+    labels, flux = grid.data[rows], grid.target[rows].astype(np.float64)
+    if own:
+        flux = emulator.predict(labels).astype(np.float64)
+    spectra, options = observed(emulator, flux, snr, window, masked, **width)
+    observation = Observation(
+        velocity_range=(-100, 100), emulator_error=not own, **options
+    )
+    plan = plan_fit(
+        fitted_emulator_of(AbundanceRegressor(emulator, observation)),
+        spectra,
+        observation,
+        fixed=None,
+        priors=None,
+        estimate="mode",
+        max_iterations=100,
+    )
+    start = time.perf_counter()
+    found = measure_stars(plan, verbose=1)
+    seconds = time.perf_counter() - start
+    names = plan.parameters.names[: labels.shape[1]]
+    off = found.labels - labels
+    pulls = np.abs(off) / found.errors
+    robust = np.quantile(np.abs(off), ONE, axis=0)
+    probability = joint_probability(off, found.label_covariance, found.error_dof)
+    per_label = {
+        "within_1_sigma": (pulls < 1).mean(axis=0),
+        "within_2_sigma": (pulls < 2).mean(axis=0),
+        "sharpness": np.median(found.errors, axis=0) / robust,
+    }
+    return {
+        "n": len(labels),
+        **{
+            name: dict(zip(names, part.tolist(), strict=True))
+            for name, part in per_label.items()
+        },
+        "joint_68": float((probability < ONE).mean()),
+        "joint_95": float((probability < TWO).mean()),
+        "error_dof": float(np.median(found.error_dof)),
+        "stars_per_second": len(labels) / seconds,
+    }
+
+
+def observed(emulator, flux, snr, window, masked, vsini=None, resolving_power=None):
+    """Shift, broaden and spoil spectra; give them and options of an observation."""
+    rng = np.random.default_rng(8)
+    wavelength, options = emulator.wavelength_, {"resolving_power": "emulator"}
+    if vsini is not None:
+        flux = broaden(flux, wavelength, vsini=vsini)
+        options["vsini"] = (0.0, 40.0)
+    if resolving_power is not None:
+        own = emulator.resolving_power_
+        flux = broaden(flux, wavelength, resolving_power=resolving_power, already=own)
+        options["resolving_power"] = resolving_power
+    flux = flux + rng.standard_normal(flux.shape) / snr
+    ivar = np.full(flux.shape, float(snr) ** 2)
+    ivar[rng.random(flux.shape) < masked] = 0.0
+    if window is not None:
+        ivar[:, (wavelength < window[0]) | (wavelength > window[1])] = 0.0
+    shifted = wavelength * doppler_factor(VELOCITY)
+    spectra = SpectrumSet(flux, ivar, wavelength=shifted, medium=emulator.medium_)
+    return spectra, options
+
+
+def joint_probability(off, covariance, dof):
+    """Give the probability of a smaller distance from the measured labels."""
+    k = off.shape[1]
+    solved = np.linalg.solve(covariance, off[..., None])[..., 0]
+    distance = (off * solved).sum(axis=1)
+    finite = np.isfinite(dof)
+    safe = np.where(finite, dof, 1e6)
+    by_t = fisher.cdf(distance / k * safe / (safe - 2), k, safe)
+    return np.where(finite, by_t, chi2.cdf(distance, k))
+
+
+if __name__ == "__main__":
+    main()

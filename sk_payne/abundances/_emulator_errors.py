@@ -1,0 +1,207 @@
+"""What the error of an emulator does to fits: weights of pixels, errors of labels."""
+
+import numpy as np
+import torch
+
+from sk_payne.abundances._normal_matrix import invert_normal_matrix
+from sk_payne.abundances._parameters import VELOCITY
+from sk_payne.abundances._starts import resample_roughly
+from sk_payne.networks import evaluate_with_jacobian
+from sk_payne.spectra import doppler_factor
+
+__all__ = [
+    "covariance_by_emulator",
+    "displacements_by_emulator",
+    "effective_freedom",
+    "flux_error",
+]
+
+
+def flux_error(observed, labels):
+    """Give the 1 sigma error of the emulator at the pixels of stars.
+
+    Parameters
+    ----------
+    observed : ObservedStars
+        B stars.
+    labels : ndarray of shape (B, n_labels)
+        Labels of the stars, in their units.
+
+    Returns
+    -------
+    error : ndarray of shape (B, P) or None
+        As a fraction of the continuum; None if it is not known, or does not count.
+    """
+    block = observed.block
+    model = block.emulator.error_model
+    if model is None or not block.observation.emulator_error:
+        return None
+    scale = model.scale[None]
+    if observed.wavelength is not None:
+        grid = block.emulator.wavelength
+        scale = np.interp(observed.rest_wavelength, grid, model.scale)
+    return model.growth(labels)[:, None] * scale
+
+
+def covariance_by_emulator(problem, variables, normal):
+    """Give the covariance of labels that the error of the emulator brings about.
+
+    Errors at single pixels are among the errors of the spectrum. This is what errors
+    that go together along the spectrum add, see `LabelErrors`.
+
+    Parameters
+    ----------
+    problem : Problem
+        B stars.
+    variables : Tensor of shape (B, K), float64
+        Best fits.
+    normal : Tensor of shape (B, K, K), float64
+        Normal matrices there, those of priors included.
+
+    Returns
+    -------
+    covariance : ndarray of shape (B, K, K) or None
+        In the variables of the fit; zero for what is fixed, and for parameters that are
+        no labels. None if it is not known, or does not count.
+    """
+    observed, block = problem.observed, problem.observed.block
+    emulator = block.emulator
+    if emulator.label_errors is None or not block.observation.emulator_error:
+        return None
+    n_labels, free = block.parameters.n_labels, ~observed.constraints.is_fixed
+    labels = variables[:, :n_labels].cpu().numpy()
+    used = _used(observed, problem.ivar, variables)
+    information = _information(emulator, labels, used)
+    fitted = free[:, :n_labels]
+    both = fitted[:, :, None] & fitted[:, None]
+    own = emulator.label_errors.covariance(
+        labels, np.where(both, information, 0.0), used.mean(axis=1)
+    )
+    covariance = np.zeros(normal.shape)
+    covariance[:, :n_labels, :n_labels] = np.where(both, own, 0.0)
+    return _pulled(covariance, problem.prior[1], normal)
+
+
+def displacements_by_emulator(problem, fit, n, seeds):
+    """Draw displacements of labels by the error of the emulator.
+
+    Parameters
+    ----------
+    problem : Problem
+        B stars.
+    fit : LeastSquaresFit
+        Their best fits.
+    n : int
+        Draws of each star.
+    seeds : list of int
+        Seeds of the random numbers of each star.
+
+    Returns
+    -------
+    displacements : Tensor of shape (B, n, K) or None
+        In the variables of the fit, from a multivariate t distribution; None if the
+        error is not known, or does not count.
+    """
+    covariance = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
+    if covariance is None:
+        return None
+    freedom = float(problem.observed.block.emulator.label_errors.degrees_of_freedom[0])
+    value, vector = np.linalg.eigh(covariance)
+    root = vector * np.sqrt(value.clip(0))[:, None]
+    drawn = np.empty((len(covariance), n, covariance.shape[1]))
+    for star, seed in enumerate(seeds):
+        rng = np.random.default_rng([seed, 1])
+        gauss = rng.standard_normal(drawn.shape[1:])
+        scale = np.sqrt((freedom - 2) / rng.chisquare(freedom, n))
+        drawn[star] = scale[:, None] * gauss @ root[star].T
+    return torch.from_numpy(drawn).to(fit.parameters)
+
+
+def effective_freedom(covariance, by_emulator, freedom):
+    r"""Degrees of freedom of the t distribution that errors of stars follow.
+
+    Noise is Gaussian, errors of the emulator follow a t distribution. Their sum is
+    about a t distribution whose scale varies as much: with the part
+    :math:`\rho = \mathrm{tr}(C^{-1} E) / K` of E in the covariance C of K labels,
+    :math:`\nu' = 4 + (\nu - 4) / \rho^2`, since the variance of the scale is
+    :math:`2 / (\nu - 4)`.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (n, n_labels, n_labels)
+        Of labels, C; rows and columns of zeros for those that are fixed.
+    by_emulator : ndarray of shape (n, n_labels, n_labels)
+        E.
+    freedom : float
+        Degrees of freedom of errors of the emulator, more than 4.
+
+    Returns
+    -------
+    effective : ndarray of shape (n,)
+        Infinite without errors of the emulator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.abundances._emulator_errors import effective_freedom
+    >>> own = np.eye(2)[None]
+    >>> effective_freedom(2 * own, own, 14.0).round(6)
+    array([44.])
+    """
+    diagonal = np.diagonal(covariance, axis1=1, axis2=2)
+    known = (diagonal > 0) & np.isfinite(diagonal)
+    both = known[:, :, None] & known[:, None]
+    unit = np.eye(covariance.shape[1])
+    scale = np.sqrt(np.where(known, diagonal, 1.0))
+    scaled, part = (
+        np.where(both, matrix, 0.0) / scale[:, :, None] / scale[:, None]
+        for matrix in (covariance, by_emulator)
+    )
+    scaled = scaled + unit * ~known[:, None]
+    trace = np.trace(np.linalg.solve(scaled, part), axis1=1, axis2=2)
+    share = np.clip(trace / np.maximum(known.sum(axis=1), 1), 0.0, 1.0)
+    with np.errstate(divide="ignore"):
+        return 4 + (freedom - 4) / share**2
+
+
+def _used(observed, ivar, variables):
+    """Wavelengths of the emulator that lie at good pixels of stars, (B, n_grid)."""
+    ivar = ivar.cpu().numpy()
+    if observed.wavelength is None:
+        return ivar > 0
+    block = observed.block
+    velocity = observed.velocity
+    if block.with_velocity:
+        velocity = variables[:, block.parameters.index(VELOCITY)].cpu().numpy()
+    rest = observed.wavelength / doppler_factor(velocity)[:, None]
+    _, weight = resample_roughly(rest, observed.flux, ivar, block.emulator.wavelength)
+    return weight.numpy() > 0
+
+
+@torch.no_grad()
+def _information(emulator, labels, used):
+    """Sum J S^-2 J^T over the wavelengths that are used."""
+    module = emulator.single
+    scaled = torch.from_numpy(labels).to(module.label_center)
+    log_wavelength = module.log_wavelength
+    if log_wavelength is not None:
+        log_wavelength = log_wavelength.to(scaled.device)
+    _, jacobian = evaluate_with_jacobian(module.network, scaled, log_wavelength)
+    error = emulator.error_model.std(emulator.center + emulator.half_width * labels)
+    weight = np.divide(
+        module.flux_scale**2, error**2, out=np.zeros_like(error), where=error > 0
+    )
+    weight = torch.from_numpy(weight * used).to(jacobian)
+    found = ((jacobian * weight[:, None]) @ jacobian.mT).double()
+    # single precision is not quite symmetric
+    return ((found + found.mT) / 2).cpu().numpy()
+
+
+def _pulled(covariance, weight, normal):
+    """Shrink displacements as priors pull fits back."""
+    if not weight.any():
+        return covariance
+    inverse = invert_normal_matrix(normal).nan_to_num(posinf=0.0)
+    pull = torch.eye(normal.shape[1]).to(normal) - inverse * weight[:, None]
+    pull = pull.cpu().numpy()
+    return pull @ covariance @ pull.transpose(0, 2, 1)

@@ -1,0 +1,297 @@
+"""Displacements of labels: what fits take the error of an emulator for.
+
+A fit of a held-out spectrum without noise misses its labels by as much as the error of
+the emulator resembles changes of labels.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sk_payne.networks import evaluate_with_jacobian, fast_products
+from sk_payne.trained._blocks import row_blocks
+
+__all__ = ["LABEL_PRIOR", "LabelDisplacements", "LabelSample"]
+
+# Sums are kept for so many stretches of wavelengths, if each has so many wavelengths.
+_N_STRETCHES, _SHORTEST = 10, 5
+
+# Windows of so many stretches are looked at, besides all of them.
+_WINDOWS = (3, 5)
+
+# Spectra that are looked at, at most.
+_MAX_SPECTRA = 512
+
+# Spectra that are fitted, at most, and steps of these fits.
+_MAX_FITTED, _N_STEPS = 192, 7
+
+# Inverse variance of labels before any spectrum, in half widths of the training box.
+LABEL_PRIOR = 1.0
+
+
+class LabelSample(NamedTuple):
+    """Displacements of n stars over some of the wavelengths.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n, n_labels)
+        In half widths of the training box from its middle.
+    displacement : ndarray of shape (n, n_labels)
+        Fitted minus true labels.
+    independent : ndarray of shape (n, n_labels, n_labels)
+        Covariance that independent errors of the pixels would bring about.
+    information : ndarray of shape (n, n_labels, n_labels)
+        J S^-2 J^T, with the 1 sigma errors S of the flux.
+    part : ndarray of shape (n,)
+        Part of all wavelengths.
+    """
+
+    labels: np.ndarray
+    displacement: np.ndarray
+    independent: np.ndarray
+    information: np.ndarray
+    part: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class LabelDisplacements:
+    """Sums over stretches of wavelengths from which displacements follow.
+
+    Fits weigh pixels as for noise as large as the error of the emulator.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n, n_labels)
+        In half widths of the training box from its middle.
+    normal : ndarray of shape (n, n_stretches, n_labels, n_labels)
+        J W J^T.
+    spread : ndarray of shape (n, n_stretches, n_labels, n_labels)
+        J W S^2 W J^T.
+    information : ndarray of shape (n, n_stretches, n_labels, n_labels)
+        J S^-2 J^T.
+    slope : ndarray of shape (n, n_stretches, n_labels)
+        J W e, with true minus predicted flux e.
+    fitted : LabelSample
+        Of some of the stars, over all wavelengths, as fits find them: large
+        displacements are not linear in the errors of the flux.
+    """
+
+    labels: np.ndarray
+    normal: np.ndarray
+    spread: np.ndarray
+    information: np.ndarray
+    slope: np.ndarray
+    fitted: LabelSample
+
+    @classmethod
+    @fast_products()
+    def measure(cls, module, error_model, labels, flux, rows):
+        """Sum derivatives and errors over the held-out spectra, in blocks.
+
+        Parameters
+        ----------
+        module : TorchEmulator
+            The trained emulator.
+        error_model : ErrorModel
+            Its errors.
+        labels : ndarray of shape (n_held_out, n_labels)
+            Stellar parameters of the held-out spectra.
+        flux : TrainingFlux of shape (n_spectra, n_wavelengths)
+            Flux of all spectra.
+        rows : ndarray of shape (n_held_out,), int
+            Rows of the held-out spectra.
+
+        Returns
+        -------
+        displacements : LabelDisplacements
+            Of evenly spread spectra. Masked pixels do not count.
+        """
+        spectra = _Spectra(module, error_model, labels, flux, rows)
+        n_labels, n_wavelengths = labels.shape[1], flux.shape[1]
+        edges = _edges(n_wavelengths)
+        blocks, fits = [], []
+        kept, fitted = (_spread(len(rows), n) for n in (_MAX_SPECTRA, _MAX_FITTED))
+        for block in row_blocks(len(kept), n_wavelengths * (1 + n_labels)):
+            star = spectra[kept[block]]
+            blocks.append((star.labels, *star.sums(star.labels, edges)))
+        for block in row_blocks(len(fitted), n_wavelengths * (1 + n_labels)):
+            fits.append(spectra[fitted[block]].fit())
+        sums = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        fits = (np.concatenate(parts) for parts in zip(*fits, strict=True))
+        return cls(*sums, LabelSample(*fits))
+
+    def __len__(self):
+        return len(self.labels)
+
+    def over_all(self):
+        """Give displacements over all wavelengths.
+
+        Returns
+        -------
+        sample : LabelSample
+            Of all stars.
+        """
+        return self._over(np.ones(self.slope.shape[:2]))
+
+    def samples(self):
+        """Give displacements over all wavelengths, and over windows of them.
+
+        Returns
+        -------
+        samples : list of LabelSample
+            Each of all stars. Windows of a star lie anywhere.
+        """
+        samples = [self.over_all()]
+        n, n_stretches = self.slope.shape[:2]
+        rng = np.random.default_rng(0)
+        for width in _WINDOWS if n_stretches > 1 else ():
+            first = rng.integers(n_stretches - width + 1, size=(n, 1))
+            place = np.arange(n_stretches) - first
+            samples.append(self._over((0 <= place) & (place < width)))
+        return samples
+
+    def _over(self, used):
+        """Displacements over some stretches of each star."""
+        used = used.astype(np.float64)
+        normal, spread, information = (
+            np.einsum("ns,nskl->nkl", used, part)
+            for part in (self.normal, self.spread, self.information)
+        )
+        slope = np.einsum("ns,nsk->nk", used, self.slope)
+        inverse = np.linalg.inv(normal + LABEL_PRIOR * np.eye(normal.shape[1]))
+        return LabelSample(
+            labels=self.labels,
+            displacement=np.einsum("nkl,nl->nk", inverse, slope),
+            independent=inverse @ spread @ inverse,
+            information=information,
+            part=used.mean(axis=1),
+        )
+
+
+def _spread(n, n_most):
+    """Choose evenly spread spectra."""
+    n_kept = min(n, n_most)
+    return np.arange(n_kept) * n // max(n_kept, 1)
+
+
+def _edges(n_wavelengths):
+    """Where stretches of wavelengths begin, and the end."""
+    n_stretches = _N_STRETCHES if n_wavelengths >= _N_STRETCHES * _SHORTEST else 1
+    return np.linspace(0, n_wavelengths, n_stretches + 1).astype(int)
+
+
+class _Spectra:
+    """Held-out spectra that are read in blocks."""
+
+    def __init__(self, module, error_model, labels, flux, rows):
+        self.module, self.error_model = module, error_model
+        self.labels, self.flux, self.rows = labels, flux, rows
+
+    def __getitem__(self, chosen):
+        labels, rows = self.labels[chosen].astype(np.float32), self.rows[chosen]
+        bad = self.flux.bad_pixels(rows)
+        return _Stars(
+            self.module,
+            self.error_model,
+            labels,
+            self.flux[rows].astype(np.float32),
+            np.ones(1, bool) if bad is None else ~bad,
+        )
+
+
+class _Stars:
+    """A block of held-out spectra, weighed as if noise were as large as errors."""
+
+    def __init__(self, module, error_model, labels, flux, good):
+        self.module, self.error_model, self.flux = module, error_model, flux
+        center, half_width = (
+            values.cpu().numpy().astype(np.float64)
+            for values in (module.label_center, module.label_half_width)
+        )
+        self.center, self.half_width = center, half_width
+        self.labels = (labels - center) / half_width
+        self.good = good
+        self.noise = np.median(error_model.scale) ** 2
+        variance = self._variance(self.labels)
+        self.weight = self._inverse(variance + self.noise, variance)
+
+    def sums(self, labels, edges):
+        """Sum over stretches at some scaled labels, in float64."""
+        predicted, jacobian = self.linearized(labels)
+        variance = self._variance(labels)
+        own = self._inverse(variance, variance)
+        residual = np.where(self.weight > 0, self.flux - predicted, 0.0)
+        totals = []
+        for first, last in pairwise(edges):
+            part = jacobian[:, :, first:last]
+            turned = part.transpose(0, 2, 1)
+            w = self.weight[:, None, first:last]
+            spread = w**2 * variance[:, None, first:last]
+            slope = (part * w) @ residual[:, first:last, None].astype(np.float32)
+            totals.append(
+                (
+                    (part * w) @ turned,
+                    (part * spread) @ turned,
+                    (part * own[:, None, first:last]) @ turned,
+                    slope[..., 0],
+                )
+            )
+        totals = zip(*totals, strict=True)
+        return [np.stack(total, axis=1).astype(np.float64) for total in totals]
+
+    def fit(self):
+        """Fit the labels from the true ones; give what is in a `LabelSample`."""
+        edges, unit = np.array([0, self.flux.shape[1]]), np.eye(self.labels.shape[1])
+        labels, damping = self.labels, np.full(len(self.labels), 1e-3)
+        chi2, sums = self._chi2(labels), self.sums(labels, edges)
+        for _ in range(_N_STEPS):
+            normal, slope = sums[0][:, 0] + LABEL_PRIOR * unit, sums[3][:, 0]
+            slope = slope - LABEL_PRIOR * (labels - self.labels)
+            diagonal = np.diagonal(normal, axis1=1, axis2=2)
+            damped = normal + (damping[:, None] * diagonal)[:, None] * unit
+            step = np.linalg.solve(damped, slope[..., None])[..., 0]
+            trial = np.clip(labels + step, -1, 1)
+            found = self._chi2(trial)
+            better = found < chi2
+            labels = np.where(better[:, None], trial, labels)
+            chi2 = np.where(better, found, chi2)
+            damping = np.where(better, damping / 10, damping * 10)
+            sums = self.sums(labels, edges)
+        normal, spread, information = (total[:, 0] for total in sums[:3])
+        inverse = np.linalg.inv(normal + LABEL_PRIOR * unit)
+        independent = inverse @ spread @ inverse
+        off = labels - self.labels
+        return labels, off, independent, information, np.ones(len(labels))
+
+    @torch.no_grad()
+    def linearized(self, labels):
+        """Predicted flux, and its derivatives by the scaled labels."""
+        module = self.module
+        scaled = torch.from_numpy(labels).to(module.label_center)
+        log_wavelength = module.log_wavelength
+        if log_wavelength is not None:
+            log_wavelength = log_wavelength.to(scaled.device)
+        flux, jacobian = evaluate_with_jacobian(module.network, scaled, log_wavelength)
+        flux, jacobian = module.unscale(flux), jacobian * module.flux_scale
+        return flux.cpu().numpy(), jacobian.cpu().numpy()
+
+    @torch.no_grad()
+    def _chi2(self, labels):
+        """Squared residuals over variances, and the pull of the prior."""
+        scaled = torch.from_numpy(labels).to(self.module.label_center)
+        predicted = self.module.from_scaled(scaled).cpu().numpy()
+        residual = np.where(self.weight > 0, self.flux - predicted, 0.0)
+        pull = LABEL_PRIOR * ((labels - self.labels) ** 2).sum(axis=1)
+        return (self.weight * residual**2).sum(axis=1, dtype=np.float64) + pull
+
+    def _variance(self, labels):
+        labels = (self.center + self.half_width * labels).astype(np.float32)
+        return self.error_model.std(labels) ** 2
+
+    def _inverse(self, variance, known):
+        """Inverse variances; 0 for bad pixels, and where the emulator is exact."""
+        good = (known > 0) & self.good
+        return np.divide(1.0, variance, out=np.zeros_like(variance), where=good)

@@ -1,0 +1,317 @@
+"""LabelErrors: by how much the error of an emulator displaces fitted labels.
+
+Errors of an emulator go together along a spectrum: they resemble changes of labels, and
+a fit takes them for such. The held-out spectra tell how far.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sk_payne.trained._label_displacements import LABEL_PRIOR, LabelDisplacements
+
+__all__ = ["FEWEST_SPECTRA", "LabelErrors"]
+
+# With fewer held-out spectra, displacements are not known.
+FEWEST_SPECTRA = 10
+
+# With fewer, intervals of single labels are not adjusted.
+_MIN_ADJUSTED = 50
+
+# Medians and standard deviations of lognormal priors: of the scatter in half widths,
+# of the inflation, and of each label's around the mean of all; and of the exponent.
+_SCATTER, _INFLATION, _AROUND = (0.02, 1.5), (2.0, 1.0), 0.7
+_EXPONENT = (0.8, 0.2)
+
+# Standard deviation of the prior of each coefficient of the growth, and median and
+# standard deviation of that of the degrees of freedom beyond 4.
+_GROWTH, _FREEDOM = 0.3, (10.0, 1.0)
+
+_MAX_ITERATIONS = 150
+
+# Limits of all logarithms, and of the exponent.
+_LIMITS = {
+    "scatter": (-12.0, 2.0),
+    "inflation": (-4.0, 6.0),
+    "exponent": (0.0, 2.0),
+    "freedom": (-2.0, 6.0),
+}
+_LARGEST_GROWTH = 6.0
+
+# Added to variances, for labels whose displacement is zero.
+_LEAST = 1e-10
+
+# Parts of a Gaussian within one and two standard deviations.
+_ONE_SIGMA, _TWO_SIGMA = 0.6827, 0.9545
+
+# Factors by which errors of single labels are adjusted.
+_SMALLEST, _LARGEST = 0.5, 2.0
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    r"""Covariance of fitted labels that the error of an emulator brings about.
+
+    All of its state is arrays: ``LabelErrors(**vars(errors))`` is a copy. Labels are in
+    half widths of the training box.
+
+    Parameters
+    ----------
+    scatter : ndarray of shape (n_labels,)
+        Standard deviation s of the part that no spectrum reduces.
+    inflation : ndarray of shape (n_labels,)
+        Factor d on errors that independent errors of the flux would bring about.
+    exponent : ndarray of shape (1,)
+        How these shrink with the part of the wavelengths that is used: :math:`\gamma`.
+    growth : ndarray of shape (2 * n_labels,)
+        Coefficients of the logarithm of the variance for Legendre polynomials of order
+        one and two of each label.
+    log_growth_range : ndarray of shape (2,)
+        Smallest and largest logarithm of the variance.
+    degrees_of_freedom : ndarray of shape (1,)
+        Of the multivariate t distribution of displacements.
+
+    Notes
+    -----
+    For a star with labels p, of which a part f of the wavelengths is used,
+    displacements have the covariance
+
+    .. math:: E = g(p) \left(\mathrm{diag}(s^2) + f^\gamma D B D\right), \quad
+        B = \left(J S^{-2} J^T + 1\right)^{-1} ,
+
+    with :math:`D = \mathrm{diag}(d)`, derivatives J of the flux by the labels at these
+    wavelengths, at the resolution of the emulator, and the 1 sigma errors S of the
+    flux, see :class:`ErrorModel`. B is the covariance if errors of pixels were
+    independent; it grows where a label hardly shows. Since E follows from J, it holds
+    for any range, mask and resolving power, and for fits of some labels only.
+
+    The parameters maximise the likelihood of the displacements
+    :math:`(J W J^T)^{-1} J W e` by the errors e of held-out spectra, over all
+    wavelengths and over windows of a third and a half of them, under a multivariate t
+    distribution [1]_ with weak priors. Scatter and inflation of each label are then
+    adjusted so that the geometric mean of the 68.27 % and half the 95.45 % quantile of
+    its displacements is one standard deviation; here, displacements are those of fits,
+    which exceed the linear ones where a label is weak.
+
+    References
+    ----------
+    .. [1] Lange, Little & Taylor, "Robust statistical modeling using the t
+       distribution", JASA 84, 881, 1989.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.trained import LabelErrors
+    >>> errors = LabelErrors(
+    ...     scatter=np.array([0.03, 0.0]),
+    ...     inflation=np.array([2.0, 2.0]),
+    ...     exponent=np.array([0.8]),
+    ...     growth=np.zeros(4),
+    ...     log_growth_range=np.zeros(2),
+    ...     degrees_of_freedom=np.array([15.0]),
+    ... )
+    >>> information = np.diag([2499.0, 99.0])[None]
+    >>> covariance = errors.covariance(np.zeros((1, 2)), information, np.ones(1))
+    >>> np.sqrt(np.diagonal(covariance[0])).round(2)
+    array([0.05, 0.2 ])
+    """
+
+    scatter: np.ndarray
+    inflation: np.ndarray
+    exponent: np.ndarray
+    growth: np.ndarray
+    log_growth_range: np.ndarray
+    degrees_of_freedom: np.ndarray
+
+    @classmethod
+    def measure(cls, module, error_model, labels, flux, rows):
+        """Learn the covariance from held-out spectra.
+
+        Parameters
+        ----------
+        module, error_model, labels, flux, rows
+            As in :meth:`LabelDisplacements.measure`.
+
+        Returns
+        -------
+        errors : LabelErrors or None
+            None if there are fewer than ten spectra, or the emulator is exact on them.
+        """
+        if len(rows) < FEWEST_SPECTRA or not error_model.scale.any():
+            return None
+        return cls.from_displacements(
+            LabelDisplacements.measure(module, error_model, labels, flux, rows)
+        )
+
+    @classmethod
+    def from_displacements(cls, displacements):
+        """Learn the covariance from displacements of held-out spectra.
+
+        Parameters
+        ----------
+        displacements : LabelDisplacements
+            Of some spectra.
+
+        Returns
+        -------
+        errors : LabelErrors
+            The most likely.
+        """
+        errors = _most_likely(displacements)
+        if len(displacements) >= _MIN_ADJUSTED:
+            errors = errors._adjusted(displacements)
+        return errors
+
+    def covariance(self, labels, information, part):
+        """Covariance of the labels of stars.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n, n_labels)
+            Labels in half widths of the training box from its middle.
+        information : ndarray of shape (n, n_labels, n_labels)
+            :math:`J S^{-2} J^T` over the wavelengths that are used. For labels that are
+            not fitted, rows and columns are zero.
+        part : ndarray of shape (n,)
+            Part of all wavelengths that is used.
+
+        Returns
+        -------
+        covariance : ndarray of shape (n, n_labels, n_labels)
+            In half widths of the training box.
+        """
+        unit = np.eye(information.shape[-1])
+        independent = np.linalg.inv(information + LABEL_PRIOR * unit)
+        independent *= (part**self.exponent)[:, None, None]
+        both = self.inflation[:, None] * independent * self.inflation
+        both = both + self.scatter**2 * unit
+        log_growth = np.clip(_features(labels) @ self.growth, *self.log_growth_range)
+        return np.exp(log_growth)[:, None, None] * both
+
+    def _adjusted(self, displacements):
+        """Adjust errors of single labels to quantiles of their displacements."""
+        sample = displacements.fitted
+        own = self.covariance(sample.labels, sample.information, sample.part)
+        variance = np.diagonal(own, axis1=1, axis2=2)
+        rest = np.diagonal(sample.independent, axis1=1, axis2=2)
+        factor = np.ones(len(self.scatter))
+        for _ in range(10):
+            std = np.sqrt(factor**2 * variance + rest)
+            ratio = np.abs(sample.displacement) / std
+            one, two = np.quantile(ratio, (_ONE_SIGMA, _TWO_SIGMA), axis=0)
+            factor = np.clip(factor * np.sqrt(one * two / 2), _SMALLEST, _LARGEST)
+        return LabelErrors(
+            **vars(self)
+            | {
+                "scatter": factor * self.scatter,
+                "inflation": factor * self.inflation,
+            }
+        )
+
+
+def _features(labels):
+    """Legendre polynomials of order one and two of labels, not beyond the box."""
+    labels = np.clip(labels, -1, 1)
+    return np.concatenate([labels, 1.5 * labels**2 - 0.5], axis=1)
+
+
+def _most_likely(displacements):
+    """Maximise the likelihood and the priors of all parameters."""
+    samples = [_Prepared(sample) for sample in displacements.samples()]
+    features = _features(displacements.labels)
+    n_labels = displacements.labels.shape[1]
+    start = {
+        "scatter": torch.full((n_labels,), math.log(_SCATTER[0])),
+        "inflation": torch.full((n_labels,), math.log(_INFLATION[0])),
+        "exponent": torch.tensor(_EXPONENT[0]),
+        "growth": torch.zeros(features.shape[1]),
+        "freedom": torch.tensor(math.log(_FREEDOM[0])),
+    }
+    values = {k: v.cpu().double().requires_grad_() for k, v in start.items()}
+    optimizer = torch.optim.LBFGS(
+        list(values.values()), max_iter=_MAX_ITERATIONS, line_search_fn="strong_wolfe"
+    )
+
+    def objective():
+        optimizer.zero_grad()
+        loss = _penalty(values) / len(displacements)
+        limited = _limited(values, torch.from_numpy(features))
+        for sample in samples:
+            likelihood = sample.log_likelihood(limited).mean()
+            loss = loss - likelihood / len(samples)
+        loss.backward()
+        return loss
+
+    optimizer.step(objective)
+    with torch.no_grad():
+        found = _limited(values, torch.from_numpy(features))
+    found = {name: np.atleast_1d(value.numpy()) for name, value in found.items()}
+    log_growth = found.pop("log_growth")
+    return LabelErrors(
+        **found,
+        growth=values["growth"].detach().numpy(),
+        log_growth_range=np.array([log_growth.min(), log_growth.max()]),
+    )
+
+
+def _limited(values, features):
+    """Parameters themselves, from their logarithms, within limits."""
+    log = {k: values[k].clamp(*limits) for k, limits in _LIMITS.items()}
+    log_growth = features @ values["growth"]
+    return {
+        "scatter": log["scatter"].exp(),
+        "inflation": log["inflation"].exp(),
+        "exponent": log["exponent"],
+        "log_growth": log_growth.clamp(-_LARGEST_GROWTH, _LARGEST_GROWTH),
+        # more than 4, so that distances have a variance
+        "degrees_of_freedom": 4 + log["freedom"].exp(),
+    }
+
+
+class _Prepared:
+    """Displacements of stars, and what of their likelihood no parameter changes."""
+
+    def __init__(self, sample):
+        self.displacement, self.rest, information, part = (
+            torch.from_numpy(np.ascontiguousarray(values)) for values in sample[1:]
+        )
+        self.unit = torch.eye(len(information[0])).to(information)
+        self.independent = torch.linalg.inv(information + LABEL_PRIOR * self.unit)
+        self.log_part = part.log()
+
+    def log_likelihood(self, values):
+        """Logarithm of the multivariate t density of each star, but for a constant."""
+        inflation = values["inflation"]
+        shrunk = (values["exponent"] * self.log_part).exp()[:, None, None]
+        covariance = inflation[:, None] * self.independent * inflation * shrunk
+        covariance = covariance + torch.diag(values["scatter"] ** 2)
+        growth = values["log_growth"].exp()[:, None, None]
+        covariance = growth * covariance + self.rest
+        root = torch.linalg.cholesky(covariance + _LEAST * self.unit)
+        white = torch.linalg.solve_triangular(
+            root, self.displacement[..., None], upper=False
+        )
+        distance = (white**2).sum((1, 2))
+        log_size = root.diagonal(dim1=1, dim2=2).log().sum(1)
+        n, freedom = len(self.unit), values["degrees_of_freedom"]
+        return (
+            torch.lgamma((freedom + n) / 2)
+            - torch.lgamma(freedom / 2)
+            - n / 2 * (freedom - 2).log()
+            - log_size
+            - (freedom + n) / 2 * torch.log1p(distance / (freedom - 2))
+        )
+
+
+def _penalty(values):
+    """Minus the logarithm of the priors, but for constants."""
+    total = ((values["exponent"] - _EXPONENT[0]) / _EXPONENT[1]) ** 2
+    total = total + (values["growth"] / _GROWTH).square().sum()
+    total = total + ((values["freedom"] - math.log(_FREEDOM[0])) / _FREEDOM[1]) ** 2
+    for name, (median, spread) in (("scatter", _SCATTER), ("inflation", _INFLATION)):
+        mean = values[name].mean()
+        total = total + ((mean - math.log(median)) / spread) ** 2
+        total = total + ((values[name] - mean) / _AROUND).square().sum()
+    return total / 2
