@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sk_payne.spectra import C_KMS, as_spectra, convert_medium, describe_segments
+from sk_payne.command._star_facts import StarFacts
+from sk_payne.spectra import C_KMS, convert_medium, describe_segments
 
 __all__ = ["Demands", "diagnose"]
 
@@ -109,56 +110,19 @@ def diagnose(star, demands):
         `n_pixels` (good ones there), `snr` (median there) and `missing`, a list of
         sentences that name options. What is not known is None.
     """
-    arms = star if isinstance(star, list) else [star]
-    metas = [arm.meta for arm in arms]
-    spectra = as_spectra(
-        [star], medium=_if_unstated(demands.medium, metas), require_uncertainty=False
-    )
-    flux, ivar = spectra.flux[0], spectra.ivar[0]
-    wavelength = np.broadcast_to(spectra.wavelength, spectra.shape)[0]
-    wavelength, flux, ivar = (
-        one[: spectra.n_pixels[0]] for one in (wavelength, flux, ivar)
-    )
-    has_errors = bool(spectra.has_uncertainty[0])
-    found = {
-        "format": metas[0].get("format"),
-        "object": metas[0].get("object"),
-        "medium": spectra.medium,
-        "frame": metas[0].get("frame"),
-        "resolving_power": _power(spectra, ivar),
-        "low": float(wavelength.min()),
-        "high": float(wavelength.max()),
-        "overlap": None,
-        "n_pixels": None,
-        "snr": None,
-    }
-    missing = list(_unstated(found, demands, has_errors))
-    if spectra.medium is not None:
-        moved = convert_medium(wavelength, spectra.medium, demands.emulator_medium)
-        near = _is_near(moved, demands) & (ivar > 0)
+    facts = StarFacts.of(star, demands.medium)
+    found = {**facts.stated, "overlap": None, "n_pixels": None, "snr": None}
+    missing = list(_unstated(found, demands, facts.has_errors))
+    if facts.medium is not None:
+        moved = convert_medium(facts.wavelength, facts.medium, demands.emulator_medium)
+        near = _is_near(moved, demands) & (facts.ivar > 0)
         found |= {
             "overlap": _overlap(moved[near], demands.wavelength),
             "n_pixels": int(near.sum()),
+            "snr": facts.snr(near),
         }
-        if near.any() and has_errors:
-            found["snr"] = float(np.median(flux[near] * np.sqrt(ivar[near])))
-        missing += _unfit(found, flux[near], moved[near], demands)
+        missing += _unfit(found, facts.flux[near], moved[near], demands)
     return found | {"missing": missing}
-
-
-def _if_unstated(medium, metas):
-    stated = any(meta.get("medium") is not None for meta in metas)
-    return None if stated else medium
-
-
-def _power(spectra, ivar):
-    """Median resolving power of the good pixels, None if some do not state it."""
-    power = spectra.resolving_power
-    good = ivar > 0
-    if power is None or not good.any():
-        return None
-    stated = power[0, : len(good)][good]
-    return None if np.isnan(stated).any() else float(np.median(stated))
 
 
 def _is_near(wavelength, demands):

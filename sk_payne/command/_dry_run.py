@@ -1,6 +1,7 @@
 """What a run would do: each file, what it is, and what it lacks."""
 
 from sk_payne.command._diagnosis import diagnose
+from sk_payne.command._star_facts import facts_in_words
 from sk_payne.command._star_reader import in_words_of_options
 
 __all__ = ["dry_run"]
@@ -42,23 +43,6 @@ def _in_words(path, number, star):
     where = path if number == 0 else f"{path}, spectrum {number}"
     lines = [where]
     if "format" in star:
-        power, snr = star["resolving_power"], star["snr"]
-        facts = {
-            "format": star["format"],
-            "object": star["object"],
-            "medium": star["medium"],
-            "frame": star["frame"],
-            "resolving power": None if power is None else f"{power:,.0f}",
-            "wavelengths": f"{star['low']:.2f}-{star['high']:.2f} Å",
-            "overlap": None
-            if star["overlap"] is None
-            else f"{star['overlap']:.0%} of the emulator, {star['n_pixels']} good "
-            "pixels",
-            "S/N": None if snr is None else f"{snr:.0f} per pixel",
-        }
-        lines += [
-            f"  {name:<16} {'not stated' if value is None else value}"
-            for name, value in facts.items()
-        ]
+        lines += facts_in_words(star)
     lines += [f"  missing          {one}" for one in star["missing"]]
     return "\n".join(lines)

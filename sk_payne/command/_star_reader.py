@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sk_payne.command._diagnosis import Demands, diagnose
 from sk_payne.command._estimator_options import OBSERVATION, REGRESSOR, option_name
+from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra import group_arms, read_spectra
 
 __all__ = ["StarReader", "in_words_of_options"]
@@ -72,7 +73,16 @@ class StarReader:
         return stars
 
     def _read(self, path):
-        options = dict(self.options)
+        """Read a file, with the medium only if the file does not state it."""
+        try:
+            return self._read_with(path, self.options)
+        except FileFormatError:
+            if self.demands.medium is None:
+                raise
+            return self._read_with(path, self.options | {"medium": self.demands.medium})
+
+    def _read_with(self, path, options):
+        options = dict(options)
         while True:
             try:
                 return read_spectra(path, self.format, **options)
@@ -112,4 +122,12 @@ def in_words_of_options(message):
         return ours.get(match[1], match[0])
 
     plain = re.sub(r"^\w+Error: ", "", " ".join(str(message).split()))
-    return re.sub(r"`(\w+)=?`", rename, plain)
+    plain = re.sub(r"`(\w+)=?`", rename, plain)
+    # as in "Pass medium='air'"
+    return re.sub(r"\b(\w+)='(\w+)'", lambda m: _assigned(ours.get(m[1]), m), plain)
+
+
+def _assigned(option, match):
+    if option is None:
+        return match[0]
+    return f"{option}{'' if option.endswith('=') else ' '}{match[2]}"

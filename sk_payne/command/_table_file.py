@@ -58,11 +58,23 @@ def write_table(table, path):
     path = Path(path)
     format = _FORMATS[path.suffix.lower()]
     plain = Table(table, copy=False)  # quantities as columns with a unit
-    if format == "ascii.csv":
-        plain.meta.clear()
     scratch = path.with_name(f".{path.name}.partial")
     with warnings.catch_warnings():
-        # dex is no unit of the standards of FITS and VOTable, and is kept as a word
-        warnings.filterwarnings("ignore", ".*dex.*")
-        plain.write(scratch, format=format, overwrite=True)
+        # dex is no unit of the standards of FITS and VOTable, but of most catalogues
+        warnings.filterwarnings("ignore", ".*dex")
+        if format == "fits":
+            _write_fits(plain, scratch)
+        else:
+            plain.write(str(scratch), format=format, overwrite=True)
     scratch.replace(path)
+
+
+def _write_fits(table, path):
+    from astropy.io import fits
+
+    hdu = fits.table_to_hdu(table)
+    for number, name in enumerate(table.colnames, start=1):
+        unit = table[name].unit
+        if unit is not None and f"TUNIT{number}" not in hdu.header:
+            hdu.header[f"TUNIT{number}"] = str(unit)
+    hdu.writeto(path, overwrite=True)
