@@ -14,7 +14,8 @@ from sk_payne.command._values import refuse_unknown
 __all__ = ["config_option", "save_config", "to_toml"]
 
 # Options that say what this run does, not how stars are measured.
-_OF_RUN = {"config", "save_config", "dry_run", "restart", "quiet", "verbose", "as_json"}
+_OF_RUN = {"config", "save_config", "check", "dry_run", "restart"}
+_OF_RUN |= {"quiet", "verbose", "as_json"}
 
 
 def config_option(command):

@@ -4,10 +4,15 @@ import sys
 
 import click
 
+from sk_payne.command._build import build
+from sk_payne.command._check import check
 from sk_payne.command._demo import demo
 from sk_payne.command._info import info
 from sk_payne.command._measure import measure
+from sk_payne.command._plot import plot
+from sk_payne.command._report import report
 from sk_payne.command._star_reader import in_words_of_options
+from sk_payne.command._train import train
 
 __all__ = ["COMMANDS", "main"]
 
@@ -37,7 +42,9 @@ def _group():
     """Emulate stellar spectra, and measure stars with the emulators."""
 
 
-COMMANDS = {one.name: one for one in (demo, info, measure)}
+COMMANDS = {
+    one.name: one for one in (demo, measure, plot, train, info, check, report, build)
+}
 for _command in COMMANDS.values():
     _group.add_command(_command)
 

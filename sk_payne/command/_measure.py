@@ -2,37 +2,28 @@
 
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from sk_payne.abundances import (
-    AbundanceRegressor,
-    Observation,
-    measure_catalogue,
-    read_catalogue,
-)
+from sk_payne.abundances import measure_catalogue, read_catalogue
+from sk_payne.command._clients import dask_client
 from sk_payne.command._config import config_option, save_config
 from sk_payne.command._diagnosis import Demands
 from sk_payne.command._dry_run import dry_run
-from sk_payne.command._estimator_options import (
-    OBSERVATION,
-    REGRESSOR,
-    estimator_options,
-)
 from sk_payne.command._files import expand_files
 from sk_payne.command._fit_plots import plot_fits
 from sk_payne.command._kept import Kept
 from sk_payne.command._output import with_output
 from sk_payne.command._regressor import make_regressor
+from sk_payne.command._star_options import star_options
 from sk_payne.command._star_reader import StarReader
 from sk_payne.command._star_table import star_table
 from sk_payne.command._table_file import check_table_path, write_table
-from sk_payne.command._values import SUMS, TABLE
+from sk_payne.command._values import SUMS
 from sk_payne.command._workers import with_workers
 from sk_payne.emulators import load
-from sk_payne.spectra import SPECTRUM_FORMATS
 
 __all__ = ["SOME_FAILED", "measure"]
 
@@ -61,27 +52,11 @@ Exit codes:
 @click.command("measure", epilog=_EXAMPLES)
 @click.argument("files", nargs=-1)
 @click.option(
-    "--emulator", required=True, help="A ready emulator, or a file or folder."
-)
-@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="The table: .fits, .ecsv, .vot or .csv.",
 )
-@click.option(
-    "--format",
-    type=click.Choice(SPECTRUM_FORMATS),
-    help="Format of all files; without, it is recognised by their content.",
-)
-@click.option(
-    "--read",
-    type=TABLE,
-    default=None,
-    help='Options of formats, "row=1 flux_unit=Jy ...", as of read_spectra; each file '
-    "gets those that its format takes.",
-)
-@estimator_options(Observation, OBSERVATION)
-@estimator_options(AbundanceRegressor, REGRESSOR)
+@star_options
 @click.option(
     "--combinations",
     type=SUMS,
@@ -169,10 +144,11 @@ def _measured(regressor, reader, paths, kept, values, output):
         "retry_failed": True if values["retry_failed"] else "changed",
         "verbose": int(output.shows_progress),
     }
+    dask = values["dask"]
     try:
         with (
             with_workers(values["workers"], arguments, options),
-            _client(values["dask"]) as client,
+            nullcontext() if dask is None else dask_client(dask) as client,
             warnings.catch_warnings(),
         ):
             # rows of the table tell it
@@ -195,21 +171,6 @@ def _measured(regressor, reader, paths, kept, values, output):
         regressor,
         values["combinations"],
     )
-
-
-@contextmanager
-def _client(address):
-    if address is None:
-        yield None
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ImportError(
-            "--dask needs the package distributed; pip install 'sk_payne[dask]'."
-        ) from error
-    with Client(address) as client:
-        yield client
 
 
 def _tell(table, failed, out, seconds, output):
