@@ -16,6 +16,7 @@ from sk_payne.command._demo_results import (
     tell_recovery,
     write_stars,
 )
+from sk_payne.command._output import echo
 from sk_payne.emulators import SpectrumEmulator, load
 from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.inspection import RecoveryDisplay
@@ -103,7 +104,7 @@ def _run(arguments):
         raise ValueError(f"--stars must be at least 1; got {arguments.stars}.")
     grid, train, test = read_demo_grid(arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    click.echo(
+    echo(
         f"Grid: {len(train)} spectra to learn from and {len(test)} to judge by, "
         f"{grid.data.shape[1]} labels, {grid.target.shape[1]} wavelengths."
     )
@@ -123,7 +124,7 @@ def _emulator(arguments, grid, train):
     if arguments.emulator is not None:
         emulator = load(arguments.emulator)
         _check_grid_of(emulator, grid)
-        click.echo(f"Emulator: {arguments.emulator}")
+        echo(f"Emulator: {arguments.emulator}")
         return emulator
     emulator = SpectrumEmulator(
         arch=arguments.arch,
@@ -142,14 +143,14 @@ def _emulator(arguments, grid, train):
         warnings.simplefilter("always", TrainingInterruptedWarning)
         emulator.fit(grid.data[train], grid.target[train], **weights_of(grid, train))
     for warning in caught:
-        click.echo(f"Note: {warning.message}")
-    click.echo(
+        echo(f"Note: {warning.message}")
+    echo(
         f"Trained {arguments.arch}, {emulator.n_steps_} steps on {emulator.device_}, "
         f"in {time.monotonic() - start:.0f} s."
     )
     path = arguments.out / "emulator.safetensors"
     emulator.save(path, provenance={"grid": arguments.grid or "load_sme_grid"})
-    click.echo(f"Wrote {path}")
+    echo(f"Wrote {path}")
     return emulator
 
 

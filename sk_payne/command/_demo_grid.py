@@ -2,9 +2,9 @@
 
 import warnings
 
-import click
 import numpy as np
 
+from sk_payne.command._output import echo
 from sk_payne.datasets import load_sme_grid
 from sk_payne.grids import read_grid
 
@@ -33,10 +33,10 @@ def read_demo_grid(arguments):
         warnings.simplefilter("always")
         grid = read_grid(arguments.grid, drop_bad=arguments.drop_bad)
     for warning in caught:
-        click.echo(f"Note: {warning.message}")
+        echo(f"Note: {warning.message}")
     bad = _bad_pixels(grid)
     if bad is not None and bad.any():
-        click.echo(
+        echo(
             f"Note: the grid marks {np.count_nonzero(bad)} flux values as bad; "
             "they have no part in the training."
         )

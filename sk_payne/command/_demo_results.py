@@ -3,9 +3,9 @@
 import io
 import warnings
 
-import click
 import numpy as np
 
+from sk_payne.command._output import echo
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.inspection import EmulationErrorDisplay, SpectrumFitDisplay
 
@@ -39,7 +39,7 @@ def judge(emulator, grid, test):
             emulator, grid.data[test], grid.target[test], plot=False
         )
     spread = np.abs(grid.target[test] - grid.target[test].mean(axis=0)).mean()
-    click.echo(
+    echo(
         f"\nMean absolute error of the emulator on the {len(test)} test spectra: "
         f"{quality.mae:.4f} of the continuum (the mean spectrum: {spread:.4f})."
     )
@@ -59,27 +59,25 @@ def tell_recovery(recovery, table, seconds):
         Time that measuring took.
     """
     summary = recovery.summary()
-    click.echo(
+    echo(
         f"\nMeasured {len(table)} test spectra in {seconds:.1f} s. The errors claimed "
         "come from the noise and the\nheld-out error of the emulator; pulls are "
         "(measured - true) / error."
     )
-    click.echo(
+    echo(
         f"\n{'label':>8} {'unit':>5} {'error':>9} {'bias':>9} {'scatter':>9} "
         f"{'pull':>7} {'spread':>7} {'in 1σ':>6}"
     )
     for i, name in enumerate(recovery.label_names):
-        click.echo(
+        echo(
             f"{name:>8} {recovery.label_units[i]:>5} {summary['error'][i]:9.3g} "
             f"{summary['bias'][i]:9.2g} {summary['scatter'][i]:9.3g} "
             f"{summary['pull_mean'][i]:7.2f} {summary['pull_std'][i]:7.2f} "
             f"{100 * summary['within_1_sigma'][i]:5.0f}%"
         )
-    click.echo(
-        f"\nThe first star: {'true':>10} {'measured':>12}   {'error':<10} {'pull':>6}"
-    )
+    echo(f"\nThe first star: {'true':>10} {'measured':>12}   {'error':<10} {'pull':>6}")
     for i, name in enumerate(recovery.label_names):
-        click.echo(
+        echo(
             f"{name:>15} {recovery.true[0, i]:10.3f} {recovery.measured[0, i]:12.3f} "
             f"± {recovery.error[0, i]:<10.3f} {recovery.pulls[0, i]:6.1f}"
         )
@@ -104,7 +102,7 @@ def write_stars(path, table, recovery):
     text = io.StringIO()
     table.write(text, format="ascii.ecsv")
     path.write_text(text.getvalue(), encoding="utf-8")
-    click.echo(f"\nWrote {path}")
+    echo(f"\nWrote {path}")
 
 
 def draw_results(arguments, emulator, quality, recovery, spectra, table):
@@ -128,7 +126,7 @@ def draw_results(arguments, emulator, quality, recovery, spectra, table):
     try:
         import matplotlib
     except ImportError:
-        click.echo("No picture: matplotlib is missing; pip install 'sk_payne[plot]'.")
+        echo("No picture: matplotlib is missing; pip install 'sk_payne[plot]'.")
         return
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -159,7 +157,7 @@ def draw_results(arguments, emulator, quality, recovery, spectra, table):
     path = arguments.out / "result.png"
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
-    click.echo(f"Wrote {path}")
+    echo(f"Wrote {path}")
 
 
 def _fit_display(emulator, recovery, spectra, table, star, snr):

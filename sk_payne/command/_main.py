@@ -9,6 +9,7 @@ from sk_payne.command._check import check
 from sk_payne.command._demo import demo
 from sk_payne.command._info import info
 from sk_payne.command._measure import measure
+from sk_payne.command._output import echo
 from sk_payne.command._plot import plot
 from sk_payne.command._report import report
 from sk_payne.command._star_reader import in_words_of_options
@@ -81,9 +82,9 @@ def main(argv=None, *, prog_name="sk-payne", default=None):
         error.show()
         return error.exit_code
     except click.Abort:
-        click.echo("sk_payne: interrupted", err=True)
+        echo("sk_payne: interrupted", err=True)
         return 130
     except (ValueError, TypeError, OSError, ImportError) as error:
-        click.echo(f"sk_payne: {in_words_of_options(error)}", err=True)
+        echo(f"sk_payne: {in_words_of_options(error)}", err=True)
         return 1
     return status if isinstance(status, int) else 0

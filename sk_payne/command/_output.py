@@ -2,13 +2,29 @@
 
 import functools
 import json
+import sys
 import warnings
 from contextlib import contextmanager
 
 import click
 import numpy as np
 
-__all__ = ["Output", "with_output"]
+__all__ = ["Output", "echo", "with_output"]
+
+
+def echo(text="", *, err=False):
+    """Print a text to the stream as it is.
+
+    click alone would write UTF-8 to a terminal that has no letters but ASCII.
+
+    Parameters
+    ----------
+    text : str, default=""
+        One or several lines.
+    err : bool, default=False
+        Whether it goes to stderr.
+    """
+    click.echo(text, file=sys.stderr if err else sys.stdout)
 
 
 class Output:
@@ -43,7 +59,7 @@ class Output:
             Left out with --quiet and with --json.
         """
         if not (self.quiet or self.as_json):
-            click.echo(text)
+            echo(text)
 
     def note(self, text):
         """Print a remark on stderr.
@@ -54,7 +70,7 @@ class Output:
             Left out with --quiet.
         """
         if not self.quiet:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
     def detail(self, text):
         """Print a remark on stderr, with --verbose only.
@@ -65,7 +81,7 @@ class Output:
             The remark.
         """
         if self.verbose:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
     def result(self, found):
         """Print the result on stdout, with --json only.
@@ -76,7 +92,7 @@ class Output:
             Numbers that are not finite become null.
         """
         if self.as_json:
-            click.echo(json.dumps(_plain(found), ensure_ascii=False, indent=2))
+            echo(json.dumps(_plain(found), ensure_ascii=False, indent=2))
 
     @contextmanager
     def warnings_as_notes(self):

@@ -22,7 +22,7 @@ _REGISTRY = "registry.json"
 class ReadyEmulator:
     """What is known of a ready emulator without loading it.
 
-    Attributes
+    Parameters
     ----------
     name : str
         What :func:`sk_payne.load` takes.
@@ -44,6 +44,26 @@ class ReadyEmulator:
         Bytes of all its files.
     sha256 : str
         Of the list of its files, as :func:`sk_payne.check` tells it.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Folder of its files.
+    card : str
+        Model card, Markdown.
+
+    See Also
+    --------
+    ready : Lists them.
+
+    Examples
+    --------
+    >>> from sk_payne.emulators import ready
+    >>> one = ready()[0]
+    >>> one.title
+    'Cool dwarfs, 4500-4600 Å in air, R = 50 000, 19 labels'
+    >>> one.label_ranges["Fe_H"]
+    (-1.995, 0.999)
     """
 
     name: str

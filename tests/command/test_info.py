@@ -1,8 +1,14 @@
 """Tests of `sk-payne info`, and of the group of commands."""
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import sk_payne.command
+from sk_payne import __version__
+from sk_payne.command._main import COMMANDS
 from sk_payne.grids import ParameterSpace, build_grid
 
 
@@ -104,8 +110,6 @@ def test_help_shows_examples_and_exit_codes(run, words):
 
 
 def test_version_and_unknown_commands(run):
-    from sk_payne import __version__
-
     assert __version__ in run("--version").out
     done = run("mesure")
     assert done.status == 2
@@ -113,9 +117,15 @@ def test_version_and_unknown_commands(run):
 
 
 def test_every_command_has_a_help_with_examples(run):
-    from sk_payne.command._main import COMMANDS
-
     for name in COMMANDS:
         done = run(name, "--help")
         assert done.status == 0
         assert name == "demo" or "Examples:" in done.out
+
+
+def test_the_program_is_the_command():
+    path = Path(__file__).parents[2] / "pyproject.toml"
+    scripts = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["scripts"]
+    module, name = scripts["sk-payne"].split(":")
+    assert module == sk_payne.command.__name__
+    assert callable(getattr(sk_payne.command, name))
