@@ -9,7 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sk_payne.command._star_facts import StarFacts
-from sk_payne.spectra import C_KMS, convert_medium, describe_segments
+from sk_payne.spectra import (
+    C_KMS,
+    check_medium,
+    convert_medium,
+    describe_segments,
+)
 
 __all__ = ["Demands", "diagnose"]
 
@@ -52,13 +57,15 @@ class Demands:
     reach: float
 
     @classmethod
-    def of(cls, regressor):
+    def of(cls, regressor, medium):
         """Give the demands of a regressor.
 
         Parameters
         ----------
         regressor : AbundanceRegressor
             With a fitted emulator.
+        medium : {"air", "vacuum"} or None
+            Of spectra that do not state theirs.
 
         Returns
         -------
@@ -82,7 +89,7 @@ class Demands:
             wavelength=emulator.wavelength_,
             emulator_medium=emulator.medium_,
             flux=emulator.predict(middle[None])[0],
-            medium=regressor.medium,
+            medium=None if medium is None else check_medium(medium),
             needs_power=emulator.resolving_power_ is not None
             and observation.resolving_power is None,
             needs_errors=regressor.snr is None,
@@ -110,7 +117,7 @@ def diagnose(star, demands):
         `n_pixels` (good ones there), `snr` (median there) and `missing`, a list of
         sentences that name options. What is not known is None.
     """
-    facts = StarFacts.of(star, demands.medium)
+    facts = StarFacts.of(star)
     found = {**facts.stated, "overlap": None, "n_pixels": None, "snr": None}
     missing = list(_unstated(found, demands, facts.has_errors))
     if facts.medium is not None:

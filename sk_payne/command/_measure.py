@@ -108,7 +108,8 @@ def measure(ctx, files, emulator, out, output, **values):
     """
     paths = expand_files(files)
     regressor = make_regressor(load(emulator), values)
-    reader = StarReader(Demands.of(regressor), values["format"], values["read"] or {})
+    demands = Demands.of(regressor, values["medium"])
+    reader = StarReader(demands, values["format"], values["read"] or {})
     if values["save_config"] is not None:
         save_config(ctx, values["save_config"])
         output.note(f"Wrote {values['save_config']}")
@@ -134,7 +135,13 @@ def _measured(regressor, reader, paths, kept, values, output):
     """Measure what an earlier run did not, and give the table of all."""
     if values["restart"]:
         kept.discard()
-    kept.agree({"format": reader.format, "options": reader.options})
+    kept.agree(
+        {
+            "format": reader.format,
+            "medium": reader.demands.medium,
+            "options": reader.options,
+        }
+    )
     whole = [str(Path(path).absolute()) for path in paths]
     arguments = (regressor, whole, kept.catalogue)
     options = {

@@ -47,7 +47,8 @@ Examples:
 def plot(file, emulator, out, output, **values):
     """Measure the star of FILE, and draw its fit and the residuals."""
     regressor = make_regressor(load(emulator), values)
-    reader = StarReader(Demands.of(regressor), values["format"], values["read"] or {})
+    demands = Demands.of(regressor, values["medium"])
+    reader = StarReader(demands, values["format"], values["read"] or {})
     stars = reader(file)
     number = values["spectrum"]
     if number >= len(stars):

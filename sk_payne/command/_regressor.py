@@ -27,7 +27,8 @@ def make_regressor(emulator, values):
     Returns
     -------
     regressor : AbundanceRegressor
-        Its observation was checked.
+        Its observation was checked. It has no medium: the reader of the files states
+        it for each spectrum.
 
     Raises
     ------
@@ -39,9 +40,9 @@ def make_regressor(emulator, values):
     about["stages"] = [_telluric(one) for one in about["stages"]]
     observation = Observation(**about)
     observation.checked()
-    return AbundanceRegressor(
-        emulator, observation, **{name: values[name] for name in REGRESSOR}
-    )
+    # the medium is that of files which do not state theirs, so their reader knows it
+    others = {name: values[name] for name in REGRESSOR if name != "medium"}
+    return AbundanceRegressor(emulator, observation, **others)
 
 
 def _second_star(about):

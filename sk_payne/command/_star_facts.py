@@ -34,15 +34,13 @@ class StarFacts:
     stated: dict
 
     @classmethod
-    def of(cls, star, medium=None):
+    def of(cls, star):
         """Collect the facts of a star.
 
         Parameters
         ----------
         star : specutils.Spectrum or list of specutils.Spectrum
             A list holds its arms.
-        medium : {"air", "vacuum"}, default=None
-            Medium, if the spectrum does not state it.
 
         Returns
         -------
@@ -50,9 +48,7 @@ class StarFacts:
             The facts.
         """
         metas = [arm.meta for arm in (star if isinstance(star, list) else [star])]
-        if any(meta.get("medium") is not None for meta in metas):
-            medium = None
-        spectra = as_spectra([star], medium=medium, require_uncertainty=False)
+        spectra = as_spectra([star], require_uncertainty=False)
         n = spectra.n_pixels[0]
         wavelength = np.broadcast_to(spectra.wavelength, spectra.shape)[0, :n]
         ivar = spectra.ivar[0, :n]

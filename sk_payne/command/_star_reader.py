@@ -42,10 +42,15 @@ class StarReader:
         Returns
         -------
         stars : list
-            A Spectrum for each star, or a list of its arms.
+            A Spectrum for each star, or a list of its arms. Those that do not state
+            their medium have that of the demands.
         """
         found = self._read(path)
-        return list(group_arms(found if isinstance(found, list) else [found]))
+        spectra = found if isinstance(found, list) else [found]
+        for spectrum in spectra:
+            if spectrum.meta.get("medium") is None:
+                spectrum.meta["medium"] = self.demands.medium
+        return list(group_arms(spectra))
 
     def __call__(self, path):
         """Read the stars of a file that can be measured.

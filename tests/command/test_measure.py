@@ -84,6 +84,20 @@ def test_what_is_missing_is_named_by_its_option(measured, write_text):
     assert done.status == 0, done.err
 
 
+def test_the_medium_counts_for_files_that_do_not_state_theirs(measured, write_text):
+    write_text("silent.txt", 1, head="resolving_power: 20000")
+    files = ("a.txt", "silent.txt")  # the same star
+    options = ("--velocity-range", "-150,150", "--medium")
+    air = measured(*options, "air", files=files, out="air.ecsv").table
+    assert air["radial_velocity"][0] == air["radial_velocity"][1]
+    vacuum = measured(*options, "vacuum", files=files, out="vacuum.ecsv").table
+    shift = np.diff(vacuum["radial_velocity"].value)
+    assert shift == pytest.approx(-83, abs=3)
+    done = measured(*options, "vacuum", files=files, out="air.ecsv")
+    assert "Pass --restart" in done.err
+    assert measured("--medium", "water").status == 1
+
+
 def test_spectra_elsewhere_are_refused_with_both_ranges(measured, night):
     np.savetxt(
         night / "red.txt",
