@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from sk_payne.command._clients import dask_client
-from sk_payne.command._output import with_output
+from sk_payne.command._output import SOME_FAILED, with_output
 from sk_payne.command._space_file import read_space_file
 from sk_payne.grids import build_grid
 
@@ -56,8 +56,6 @@ Exit codes:
   130  Ctrl-C; what is made is kept, and running the command again goes on
 """
 
-SOME_FAILED = 3
-
 
 @click.command("build", epilog=_EXAMPLES)
 @click.argument("space", type=click.Path(dir_okay=False, path_type=Path))
@@ -77,7 +75,9 @@ SOME_FAILED = 3
     help="Processes of this machine; -1 for one on each core.",
 )
 @click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the sample."
+)
 @click.option(
     "--retry-failed", is_flag=True, help="Try spectra again that failed before."
 )

@@ -10,7 +10,7 @@ _SPECTRA = (".fits", ".fit", ".fts", ".ecsv", ".csv", ".txt", ".dat", ".asc", ".
 _PACKED = (".gz", ".fz", ".bz2", ".xz", ".zst")
 
 
-def expand_files(words):
+def expand_files(words, besides=None):
     """Give the files that the words of a command line stand for.
 
     Parameters
@@ -19,6 +19,8 @@ def expand_files(words):
         Files; patterns with ``*``, ``?`` or ``[``; folders, of which all files with an
         ending of spectra are taken, without those of their folders; and "@list", a text
         with one such word in each line, in which "#" begins a comment.
+    besides : path-like, default=None
+        File that folders and patterns leave out: the table of an earlier run.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def expand_files(words):
     """
     found = {}
     for word in words:
-        found |= dict.fromkeys(_files_of(word))
+        found |= dict.fromkeys(_files_of(word, besides))
     if not found:
         raise ValueError(
             "FILES must name a file at least. Pass files, a folder, a pattern such as "
@@ -50,9 +52,9 @@ def expand_files(words):
     return list(found)
 
 
-def _files_of(word):
+def _files_of(word, besides):
     if word.startswith("@"):
-        return _listed(Path(word[1:]))
+        return _listed(Path(word[1:]), besides)
     path = Path(word)
     if path.is_dir():
         files = sorted(str(one) for one in path.iterdir() if _is_spectrum(one))
@@ -62,12 +64,15 @@ def _files_of(word):
         kind = "pattern"
     else:
         return [word]
+    if besides is not None:
+        besides = Path(besides).absolute()
+        files = [file for file in files if Path(file).absolute() != besides]
     if not files:
         raise FileNotFoundError(f"The {kind} '{word}' has no file that may be spectra.")
     return files
 
 
-def _listed(path):
+def _listed(path, besides):
     if not path.is_file():
         raise FileNotFoundError(f"The list '{path}' of '@{path}' does not exist.")
     files = []
@@ -75,9 +80,8 @@ def _listed(path):
         word = line.partition("#")[0].strip()
         if word:
             # names in a list are relative to the list
-            files += _files_of(
-                word if word.startswith("@") else str(path.parent / word)
-            )
+            is_list = word.startswith("@")
+            files += _files_of(word if is_list else str(path.parent / word), besides)
     return files
 
 

@@ -3,9 +3,13 @@
 import click
 
 from sk_payne.command._kinds import describe_path
-from sk_payne.command._output import with_output
+from sk_payne.command._output import SOME_FAILED, with_output
+from sk_payne.command._star_reader import in_words_of_options
+from sk_payne.emulators import ready
 
 __all__ = ["info"]
+
+_UNKNOWN = "cannot be read"
 
 _EXAMPLES = """\b
 Examples:
@@ -16,24 +20,28 @@ Examples:
 
 
 @click.command("info", epilog=_EXAMPLES)
-@click.argument("paths", metavar="FILES...", nargs=-1)
+@click.argument("paths", metavar="[FILES]...", nargs=-1)
 @with_output
-def info(paths, output):
+@click.pass_context
+def info(ctx, paths, output):
     """Tell what files are: emulators, grids, catalogues or spectra.
 
     FILES may be names of ready emulators, too. Without FILES, the ready emulators are
     listed.
     """
-    from sk_payne.emulators import ready
-
     found = []
     for path in paths or [one.name for one in ready()]:
-        kind, facts = describe_path(path)
+        try:
+            kind, facts = describe_path(path)
+        except (ValueError, OSError) as error:
+            kind, facts = _UNKNOWN, {"reason": in_words_of_options(error)}
         found.append({"path": path, "kind": kind, **facts})
         output.say(f"{path}: {kind}")
         for line in _lines(facts):
             output.say(line)
     output.result({"files": found})
+    if any(one["kind"] == _UNKNOWN for one in found):
+        ctx.exit(SOME_FAILED)
 
 
 def _lines(facts, indent="  "):

@@ -1,5 +1,6 @@
 """What a file is: an emulator, a grid, a network, a table of stars or a spectrum."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,10 @@ def read_stars(path):
     if format is None:
         return None
     try:
-        table = Table.read(path, format=format)
+        with warnings.catch_warnings():
+            # files of other kinds have tables and units of any kind
+            warnings.simplefilter("ignore")
+            table = Table.read(path, format=format)
     except Exception:  # of whatever a file of another kind looks like
         return None
     return table if {"chi2", "dof", "flags"} <= set(table.colnames) else None

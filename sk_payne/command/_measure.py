@@ -15,7 +15,7 @@ from sk_payne.command._dry_run import dry_run
 from sk_payne.command._files import expand_files
 from sk_payne.command._fit_plots import plot_fits
 from sk_payne.command._kept import Kept
-from sk_payne.command._output import with_output
+from sk_payne.command._output import SOME_FAILED, with_output
 from sk_payne.command._regressor import make_regressor
 from sk_payne.command._star_options import star_options
 from sk_payne.command._star_reader import StarReader
@@ -25,10 +25,7 @@ from sk_payne.command._values import SUMS
 from sk_payne.command._workers import with_workers
 from sk_payne.emulators import load
 
-__all__ = ["SOME_FAILED", "measure"]
-
-SOME_FAILED = 3
-"""Exit code of a run in which some spectra could not be measured."""
+__all__ = ["measure"]
 
 _SHOWN = 5
 
@@ -105,8 +102,11 @@ def measure(ctx, files, emulator, out, output, **values):
     text with a file in each line. A file that cannot be measured becomes a row with the
     reason. Run the command again after Ctrl-C, or with more files: only what is missing
     is measured.
+
+    A VALUE is a number, LOW,HIGH for limits between which it is fitted, a word, or
+    none.
     """
-    paths = expand_files(files)
+    paths = expand_files(files, besides=out)
     regressor = make_regressor(load(emulator), values)
     demands = Demands.of(regressor, values["medium"])
     reader = StarReader(demands, values["format"], values["read"] or {})

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 import click
 import numpy as np
 
-__all__ = ["Output", "echo", "with_output"]
+__all__ = ["SOME_FAILED", "Output", "echo", "with_output"]
+
+SOME_FAILED = 3
+"""Exit code of a command that did what it could, while some files or stars failed."""
 
 
 def echo(text="", *, err=False):

@@ -30,11 +30,11 @@ Examples:
     required=True,
     help="The page, .html.",
 )
-@click.option("--title", help="Of the page.")
+@click.option("--title", help="Title of the page.")
 @click.option(
     "--grid",
-    help="Of an emulator: a grid of spectra that it has not seen; of 'shipped', the "
-    "test spectra are taken.",
+    help="Spectra that the emulator has not seen: a grid, or 'shipped' for the test "
+    "spectra that come with sk_payne.",
 )
 @click.option(
     "--rows", metavar="FIRST:END", help="Which spectra of the grid, counted from 0."
@@ -44,7 +44,7 @@ Examples:
     type=float,
     default=100.0,
     show_default=True,
-    help="Of the errors of labels to hope for.",
+    help="Signal-to-noise ratio for which the errors of labels are told.",
 )
 @grid_options
 @line_options

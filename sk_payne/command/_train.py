@@ -47,19 +47,26 @@ Exit codes:
     type=click.Choice(sorted(NETWORKS)),
     default="opacity",
     show_default=True,
-    help="Architecture.",
+    help="Architecture of the emulator.",
 )
 @click.option(
-    "--arch-params", type=TABLE, default=None, help='Its options, "n_hidden=300 ...".'
+    "--arch-params",
+    type=TABLE,
+    default=None,
+    help='Options of the architecture, "n_hidden=300 ...".',
 )
-@click.option("--recipe", type=TABLE, default=None, help='Changes, "lr=1e-3 ...".')
-@click.option("--max-steps", type=click.IntRange(1), help="Steps [default: recipe].")
+@click.option(
+    "--recipe", type=TABLE, default=None, help='Changes of the recipe, "lr=1e-3 ...".'
+)
+@click.option(
+    "--max-steps", type=click.IntRange(1), help="Optimisation steps [default: recipe]."
+)
 @grid_options
 @click.option(
     "--resolving-power",
     type=VALUE,
     default=None,
-    help="Of the spectra, if the grid does not say it.",
+    help="Resolving power of the spectra, if the grid does not say it.",
 )
 @click.option(
     "--validation-fraction",
@@ -69,7 +76,9 @@ Exit codes:
     help="Part of the spectra that are held out, to know the error.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, ...")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of randomness.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of all randomness."
+)
 @click.option("--check", is_flag=True, help="Tell what would be done; train nothing.")
 @click.option(
     "--save-config",

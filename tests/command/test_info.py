@@ -3,6 +3,7 @@
 import tomllib
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -88,13 +89,13 @@ def test_grids_in_files_and_folders(info, tmp_path, tiny_grid):
     assert (found["kind"], found["spectra"]) == ("grid", 3)
 
 
-def test_other_things_are_refused(run, night):
-    done = run("info", "broken.fits")
-    assert done.status == 1
-    assert "of no format that is known" in done.err
-    done = run("info", "dwarfs")
-    assert done.status == 1
-    assert "no file and no ready emulator 'dwarfs'" in done.err
+def test_what_cannot_be_read_does_not_hide_the_others(run, night):
+    done = run("info", "broken.fits", "a.txt", "dwarfs")
+    assert done.status == 3
+    assert "broken.fits: cannot be read" in done.out
+    assert "of no format that is known" in done.out
+    assert "a.txt: spectrum" in done.out
+    assert "no file and no ready emulator 'dwarfs'" in done.out
 
 
 def test_quiet_prints_nothing(run, night):
@@ -129,3 +130,15 @@ def test_the_program_is_the_command():
     module, name = scripts["sk-payne"].split(":")
     assert module == sk_payne.command.__name__
     assert callable(getattr(sk_payne.command, name))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_in_a_test(name):
+    """All names of options appear in the texts of these tests."""
+    here = Path(__file__).parent
+    files = [*here.glob("*.py"), here.parent / "test_main.py"]
+    texts = "".join(path.read_text(encoding="utf-8") for path in files)
+    for option in COMMANDS[name].params:
+        if isinstance(option, click.Option):
+            names = [*option.opts, *option.secondary_opts]
+            assert any(f'"{one}"' in texts for one in names), names

@@ -8,9 +8,7 @@ import sys
 import time
 import tomllib
 import warnings
-from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from astropy.table import QTable, Table
@@ -269,16 +267,6 @@ def test_every_argument_of_the_estimators_is_an_option():
             assert options[name].default == argument.default, name
 
 
-def test_every_option_is_in_a_test():
-    """All names of options appear in the texts of these tests."""
-    folder = Path(__file__).parent
-    texts = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
-    for option in measure.params:
-        if isinstance(option, click.Option):
-            names = [*option.opts, *option.secondary_opts]
-            assert any(f'"{name}"' in texts for name in names), names
-
-
 @pytest.mark.parametrize(
     ("options", "column"),
     [
@@ -426,6 +414,14 @@ def test_files_are_names_patterns_folders_and_lists(
     assert [os.path.normpath(one) for one in found] == [
         os.path.normpath(one) for one in expected
     ]
+
+
+def test_a_table_among_the_files_is_no_spectrum_of_the_next_run(measured, night):
+    first = measured(*SHARP, *REST, files=["."])
+    assert (night / "stars.ecsv").exists()
+    again = measured(*SHARP, *REST, files=["."])
+    assert list(again.table["file"]) == list(first.table["file"])
+    assert len(again.table) == 4
 
 
 @pytest.mark.parametrize("word", ["no*.txt", "@no.lis", "empty"])
