@@ -153,7 +153,7 @@ def _tell_plan(emulator, grid, name, output):
             emulator.arch_params,
         )
     recipe = default_recipe(emulator.arch)
-    held_out = round(n_spectra * emulator.validation_fraction)
+    held_out = int(n_spectra * emulator.validation_fraction)
     plan = {
         "grid": name,
         "spectra": n_spectra,

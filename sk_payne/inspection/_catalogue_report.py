@@ -120,7 +120,7 @@ def _distributions(table, names, measured):
     if not measured.any():
         return
     yield heading("Distributions")
-    yield text("Each parameter against its error; both axes hold all measured stars.")
+    yield text("Each parameter against its error, for all measured stars.")
     yield picture(lambda: _panels(table, names[:_MAX_PANELS], measured), "parameters")
 
 
@@ -141,6 +141,7 @@ def _panels(table, names, measured):
         ax.set(
             xlabel=with_unit(name, str(table[name].unit or "")), ylabel="error", ylim=0
         )
+        ax.locator_params(axis="x", nbins=4)
     for ax in axes.ravel()[len(names) :]:
         ax.remove()
     return figure
@@ -176,7 +177,7 @@ def _stars(table, names):
     rows = [
         (
             *(words[name][row] for name in first),
-            *(f"{_number(columns[n][row])} ± {_number(errors[n][row])}" for n in names),
+            *(_pair(columns[name][row], errors[name][row]) for name in names),
             int(table["flags"][row]),
         )
         for row in range(min(len(table), _MAX_ROWS))
@@ -196,3 +197,8 @@ def _words(table, name):
 
 def _number(value):
     return "-" if not np.isfinite(value) else f"{value:.4g}"
+
+
+def _pair(value, error):
+    told = _number(value)
+    return told if told == "-" else f"{told} ± {_number(error)}"
