@@ -24,11 +24,23 @@ from sk_payne.networks import NETWORKS
 
 __all__ = ["demo"]
 
+_EXAMPLES = """\b
+Examples:
+  sk-payne demo
+  sk-payne demo --grid grid.npz --medium air --arch payne --out run/
+
+\b
+Exit codes:
+  0    all went well
+  1    the input is at fault
+  2    the command line is at fault
+  130  Ctrl-C; during training, it stops there and goes on with what was learned
+"""
+
 
 @click.command(
     "demo",
-    epilog="Ctrl-C during training stops it there and goes on with what was learned; "
-    "at any other time it ends the run.",
+    epilog=_EXAMPLES,
 )
 @click.option(
     "--arch",

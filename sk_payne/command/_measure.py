@@ -143,6 +143,7 @@ def _measured(regressor, reader, paths, kept, values, output):
         }
     )
     whole = [str(Path(path).absolute()) for path in paths]
+    kept.forget_changed(whole, values["chunk_size"])
     arguments = (regressor, whole, kept.catalogue)
     options = {
         "reader": reader,

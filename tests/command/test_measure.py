@@ -143,6 +143,31 @@ def test_a_second_run_measures_nothing_again(measured, night):
     np.testing.assert_array_equal(again.table["teff"], first.table["teff"])
 
 
+def test_files_that_changed_are_measured_again(measured, write_text, night):
+    write_text("s.txt", 1)
+    options = (*REST, "--chunk-size", 1)
+    first = measured(*options, files=["a.txt", "s.txt"])
+    part = night / "stars.parts" / "catalogue" / "part-000000.ecsv"
+    before = part.stat().st_mtime_ns
+    write_text("s.txt", 5)
+    again = measured(*options, files=["a.txt", "s.txt"])
+    assert again.table["teff"][0] == first.table["teff"][0]
+    assert again.table["teff"][1] != first.table["teff"][1]
+    assert part.stat().st_mtime_ns == before
+
+
+def test_files_of_the_same_name_in_another_folder_are_others(
+    measured, write_text, night
+):
+    for number, folder in enumerate(("one", "two")):
+        (night / folder).mkdir()
+        write_text(f"{folder}/star.txt", number)
+    one = measured(*REST, files=["one/star.txt"]).table
+    two = measured(*REST, files=["two/star.txt"]).table
+    assert two["file"][0] == "two/star.txt"
+    assert one["teff"][0] != two["teff"][0]
+
+
 def test_other_options_are_refused_until_restart(measured):
     assert measured(*SHARP, *REST).status == 0
     done = measured(*SHARP, *REST, "--clip", 5)
@@ -187,8 +212,9 @@ def test_ctrl_c_keeps_what_is_done(measured, monkeypatch, night):
     assert done.table is None
 
 
-def test_a_killed_run_ends_with_the_same_table(
-    measured, write_text, night, emulator_file
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_ends_with_the_same_table(
+    measured, write_text, night, emulator_file, end
 ):
     files = [write_text(f"s{i:02d}.txt", i).name for i in range(23)]
     options = (*SHARP, "--chunk-size", "1", "--vsini", "0,30")
@@ -200,8 +226,8 @@ def test_a_killed_run_ends_with_the_same_table(
     deadline = time.monotonic() + 60
     while not list(parts.glob("part-*")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    started.send_signal(end)
+    assert started.wait() == (130 if end == signal.SIGINT else -signal.SIGKILL)
     assert not (night / "stars.ecsv").exists()
     assert 0 < len(list(parts.glob("part-*"))) < 23
     again = measured(*options, files=files).table
