@@ -71,10 +71,14 @@ class StarReader:
             If something is missing, with the options that say it.
         """
         stars = self.stars(path)
-        for star in stars:
-            missing = diagnose(star, self.demands)["missing"]
-            if missing:
-                raise ValueError(f"It lacks {'; '.join(missing)}.")
+        found = [diagnose(star, self.demands) for star in stars]
+        have_pixels = any(one["n_pixels"] for one in found)
+        for number, one in enumerate(found):
+            # a star without pixels does not keep others of its file from being measured
+            is_blank = one["n_pixels"] == 0 and have_pixels
+            if one["missing"] and not is_blank:
+                which = "It" if len(found) == 1 else f"Spectrum {number} of it"
+                raise ValueError(f"{which} lacks {'; '.join(one['missing'])}.")
         return stars
 
     def _read(self, path):

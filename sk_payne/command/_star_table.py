@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sk_payne.abundances import FLAGS
 from sk_payne.command._star_reader import in_words_of_options
 from sk_payne.spectra import SpectrumSet
 
@@ -44,7 +45,8 @@ def star_table(measured, failures, files, regressor, combinations):
         tables.append(rows)
     table = vstack(tables, metadata_conflicts="silent")
     _fill_words(table)
-    errors = [""] * len(measured)
+    bit, meaning = FLAGS["NO_DATA"]
+    errors = [meaning if flags & bit else "" for flags in measured["flags"]]
     errors += [in_words_of_options(failure["error"]) for failure in failures]
     within = _numbers_in_files(measured["item"], failures)
     order = np.lexsort((within, table["item"]))

@@ -82,6 +82,38 @@ def test_what_is_missing_is_named_by_its_option(measured, write_text):
     assert done.status == 0, done.err
 
 
+def test_a_star_without_pixels_does_not_stop_others_of_its_file(
+    measured, star, night, monkeypatch
+):
+    from astropy import units as u
+    from astropy.nddata import StdDevUncertainty
+    from specutils import Spectrum
+
+    def read_three(path, format, **options):
+        spectra = []
+        for number in range(3):
+            one = star(number)
+            spectra.append(
+                Spectrum(
+                    flux=one.flux * u.one,
+                    spectral_axis=one.wavelength * u.AA,
+                    uncertainty=StdDevUncertainty(one.error),
+                    mask=np.full(len(one.flux), number == 1),
+                    meta={"medium": "air", "resolving_power": 20_000},
+                )
+            )
+        return spectra
+
+    monkeypatch.setattr("sk_payne.command._star_reader.read_spectra", read_three)
+    done = measured(*REST, files=["a.txt"])
+    assert done.status == 3
+    assert list(done.table["spectrum"]) == [0, 1, 2]
+    assert list(np.isnan(done.table["teff"])) == [False, True, False]
+    errors = list(np.ma.filled(done.table["error"], ""))
+    assert errors[1].startswith("no good pixel in the range")
+    assert (errors[0], errors[2]) == ("", "")
+
+
 def test_the_medium_counts_for_files_that_do_not_state_theirs(measured, write_text):
     write_text("silent.txt", 1, head="resolving_power: 20000")
     files = ("a.txt", "silent.txt")  # the same star
