@@ -141,7 +141,8 @@ class OpacityPayne(Architecture):
 
     def forward(self, labels: Tensor) -> Tensor:
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
-        power_BK, code, code_2, star = self.star_numbers(labels)
+        chemistry = None if self.chemistry is None else self.chemistry(labels)
+        power_BK, code, code_2, star = self.star_numbers(labels, chemistry)
         population_BK = power_BK.exp()
         strength = self.strength.exp().flatten(0, 1)
         tau_BPM = (population_BK @ strength.T).unflatten(1, self.strength.shape[:2])
@@ -156,13 +157,14 @@ class OpacityPayne(Architecture):
         """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels."""
         return opacity_jacobian(self, labels)
 
-    def star_numbers(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def star_numbers(
+        self, labels: Tensor, chemistry: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compute what depends on the star, and not on the wavelength.
 
         Logarithms of the populations (B, K), the two codes of the star (B, E), and what
-        g has in its last hidden layer (B, H).
+        g has in its last hidden layer (B, H), of labels (B, L) and chemistry, if any.
         """
-        chemistry = None if self.chemistry is None else self.chemistry(labels)
         star = self._star(labels, chemistry)
         power_BK = self.powers(labels) + self.populations(star)
         if chemistry is not None:

@@ -58,9 +58,11 @@ def opacity_jacobian(network, labels: Tensor) -> tuple[Tensor, Tensor]:
 def _block(network, labels):
     # B stars, L labels, P wavelengths, K populations, M sums, E neurons of the curve of
     # growth, H neurons of g
-    values, tangents = forward_mode(
-        network.star_numbers, (labels,), label_tangents(labels)
-    )
+    inputs, changes = (labels,), label_tangents(labels)
+    if network.chemistry is not None:
+        chemistry, by_label = _value_and_slopes(network.chemistry, labels)
+        inputs, changes = (*inputs, chemistry), (*changes, by_label)
+    values, tangents = forward_mode(network.star_numbers, inputs, changes)
     (power_BK, code_BE, code_2_BE, star_BH) = values
     (power_BLK, code_BLE, code_2_BLE, star_BLH) = tangents
     population_BK = power_BK.exp()
@@ -88,3 +90,19 @@ def _block(network, labels):
     smeared = smeared.squeeze(1).unflatten(0, both.shape[:2])
     flux = smeared[:, 0] + network.offset + network.rest(star_BH)
     return flux, smeared[:, 1:] + network.rest(star_BLH)
+
+
+def _value_and_slopes(chemistry, labels):
+    """Features (B, F) and their derivatives (L, B, F), by one pass backwards.
+
+    There are fewer features than labels, and many steps between them.
+    """
+    n_features = chemistry.n_features
+    with torch.enable_grad():
+        # a copy of the star for each feature
+        copies = labels.detach().repeat_interleave(n_features, dim=0).requires_grad_()
+        features = chemistry(copies).unflatten(0, (len(labels), n_features))
+        own = features.diagonal(dim1=1, dim2=2)
+        (slopes,) = torch.autograd.grad(own.sum(), copies)
+    by_label = slopes.unflatten(0, (len(labels), n_features)).permute(2, 0, 1)
+    return own.detach(), by_label
