@@ -30,14 +30,15 @@ LEVELS = {
     "_sharing": 4,
     "exchange": 4,
     "inspection": 5,
-    "__main__": 6,  # draws, with inspection
+    "command": 6,  # draws, with inspection
+    "__main__": 7,
     "__init__": 5,
 }
 # What only some rooms may import, anywhere.
 RESERVED = {
     "specutils": {"spectra"},
     "astropy.units": {"inputs", "spectra", "abundances", "grids"},
-    "astropy.table": {"spectra", "abundances", "grids"},
+    "astropy.table": {"spectra", "abundances", "grids", "command"},
 }
 # What takes long to import, or may be absent: only inside functions.
 NEVER_AT_TOP_LEVEL = (

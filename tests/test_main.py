@@ -10,7 +10,7 @@ import pytest
 from astropy.table import QTable
 
 from sk_payne import load
-from sk_payne.__main__ import main
+from sk_payne.__main__ import main_of_module
 from sk_payne.datasets import make_spectra
 
 
@@ -32,7 +32,7 @@ def grid_file(tmp_path):
 
 
 def run(*arguments):
-    return main([str(argument) for argument in arguments])
+    return main_of_module([str(argument) for argument in arguments])
 
 
 def test_command_on_a_users_grid_trains_measures_and_writes(
@@ -125,7 +125,7 @@ def test_command_can_be_interrupted(grid_file, tmp_path, capsys, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sk_payne.__main__._measure", interrupt)
+    monkeypatch.setattr("sk_payne.command._demo._measure", interrupt)
     status = run(
         *("--grid", grid_file, "--medium", "air", "--arch", "payne"),
         *("--max-steps", 11, "--out", tmp_path / "out"),
@@ -147,10 +147,18 @@ def test_command_runs_as_a_module_on_the_shipped_grid(tmp_path):
     assert (tmp_path / "stars.ecsv").exists()
 
 
+def test_module_takes_the_subcommands_of_the_command(capsys):
+    assert run("measure", "--help") == 0
+    assert "Usage: python -m sk_payne measure" in capsys.readouterr().out
+
+
+def test_an_unknown_option_is_an_error_of_the_command_line(capsys):
+    assert run("--nonsense") == 2
+    assert "No such option" in capsys.readouterr().err
+
+
 def test_help_names_every_option(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
+    assert run("--help") == 0
     printed = capsys.readouterr().out
     for option in (
         "--arch",

@@ -1,13 +1,12 @@
 """Fitted emulators that were not trained here: loaded, checked, or made of weights."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from sklearn.utils import Bunch
 
 from sk_payne._checksums import SUMS, digest_of, verify_folder
 from sk_payne.emulators._emulator import SpectrumEmulator
+from sk_payne.emulators._ready import resolve_path
 from sk_payne.exceptions import FileFormatError
 from sk_payne.networks import RANDOM_STATE, build_network, resolve_network
 from sk_payne.spectra import resolve_resolving_power
@@ -31,14 +30,15 @@ __all__ = ["check", "from_weights", "load"]
 
 
 def load(path, *, arch=None):
-    """Read an emulator that :meth:`SpectrumEmulator.save` wrote.
+    """Read an emulator that :meth:`SpectrumEmulator.save` wrote, or a ready one.
 
     Nothing in the file is executed.
 
     Parameters
     ----------
     path : str or path-like
-        The file, or the folder, whose files must have the SHA-256 they were saved with.
+        The file, or the folder, whose files must have the SHA-256 they were saved with;
+        or the name of one of :func:`sk_payne.emulators.ready`.
     arch : type, default=None
         The ``nn.Module`` class of the network, if it was the user's own.
 
@@ -58,6 +58,7 @@ def load(path, *, arch=None):
 
     See Also
     --------
+    sk_payne.emulators.ready : Emulators that come with the package.
     sk_payne.from_pretrained : Fetches it first.
     sk_payne.check : Compares predictions as well.
 
@@ -76,7 +77,7 @@ def load(path, *, arch=None):
     >>> again.provenance_["grid"]
     'by hand'
     """
-    return SpectrumEmulator.from_trained(read_emulator(path, arch=arch))
+    return SpectrumEmulator.from_trained(read_emulator(resolve_path(path), arch=arch))
 
 
 def check(path, *, arch=None):
@@ -85,7 +86,8 @@ def check(path, *, arch=None):
     Parameters
     ----------
     path : str or path-like
-        A folder or a file that :meth:`SpectrumEmulator.save` wrote.
+        A folder or a file that :meth:`SpectrumEmulator.save` wrote, or the name of a
+        ready emulator.
     arch : type, default=None
         The ``nn.Module`` class of the network, if it was the user's own.
 
@@ -129,7 +131,7 @@ def check(path, *, arch=None):
     >>> report.difference < 1e-12
     True
     """
-    path = Path(path)
+    path = resolve_path(path)
     trained = read_emulator(path, arch=arch)
     if not path.is_dir():
         digest = digest_of(path)

@@ -4,7 +4,6 @@ It is here because ten years of networks and scripts have that format.
 """
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +11,37 @@ from torch import nn
 
 from sk_payne._persistence import replacing
 from sk_payne.emulators import from_weights
-from sk_payne.exceptions import FileFormatError
 from sk_payne.exchange._dense_weights import dense_network
+from sk_payne.exchange._npz_networks import (
+    check_network,
+    network_names,
+    read_arrays,
+    read_wavelength,
+    refuse_other_sizes,
+)
 from sk_payne.exchange._opened import open_emulator
 from sk_payne.networks import BigPayne, Payne
 
 __all__ = ["read_the_payne", "write_the_payne"]
 
-_MATRICES = ("w_array_0", "w_array_1", "w_array_2")
-_BIASES = ("b_array_0", "b_array_1", "b_array_2")
-_ENDS = ("x_min", "x_max")
+_N_LAYERS = 3
+_MATRICES, _BIASES, _ENDS = network_names(_N_LAYERS)
+
+# Labels of the network that comes with The_Payne, in its order.
+_APOGEE = (
+    *("Teff", "logg", "Vturb", "[C/H]", "[N/H]", "[O/H]", "[Na/H]", "[Mg/H]"),
+    *("[Al/H]", "[Si/H]", "[P/H]", "[S/H]", "[K/H]", "[Ca/H]", "[Ti/H]", "[V/H]"),
+    *("[Cr/H]", "[Mn/H]", "[Fe/H]", "[Co/H]", "[Ni/H]", "[Cu/H]", "[Ge/H]"),
+    *("C12/C13", "Vmacro"),
+)
 
 
 def read_the_payne(
     path,
     *,
-    wavelength,
     medium,
-    label_names,
+    wavelength=None,
+    label_names=None,
     label_units=None,
     resolving_power=None,
 ):
@@ -43,15 +55,19 @@ def read_the_payne(
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, path-like or PaynePredictor
         A ``.npz`` file with the arrays ``w_array_0``, ``b_array_0`` and so on to 2,
-        ``x_min`` and ``x_max``; others in it are ignored.
-    wavelength : array-like of shape (n_wavelengths,)
-        Å, increasing.
+        ``x_min`` and ``x_max``; others in it are ignored. Or a ``PaynePredictor`` of
+        The_Payne 1.2, which brings its wavelengths.
     medium : {"air", "vacuum"}
-        What they are measured in.
-    label_names : sequence of str
-        Names of the labels, in the order of the network.
+        Medium of the wavelengths. The network for APOGEE has them in vacuum.
+    wavelength : array-like of shape (n_wavelengths,), str or path-like, default=None
+        Å, increasing; or a ``.npz`` file with the array ``wavelength``, such as
+        ``apogee_wavelength.npz``. None takes those of a predictor.
+    label_names : sequence of str or "apogee", default=None
+        Names of the labels, in the order of the network. "apogee" stands for the 25
+        labels of the network that comes with The_Payne; only its predictor knows them
+        without.
     label_units : sequence of str or dict, default=None
         Their astropy units.
     resolving_power : float, default=None
@@ -69,7 +85,11 @@ def read_the_payne(
     FileFormatError
         If it is damaged or holds something else.
     ValueError
-        If names or wavelengths are not as many as the network has.
+        If names or wavelengths are not given, or not as many as the network has.
+
+    See Also
+    --------
+    read_one_payne : Networks with three hidden layers and a sigmoid.
 
     References
     ----------
@@ -98,18 +118,21 @@ def read_the_payne(
     >>> bool(abs(difference).max() < 1e-6)
     True
     """
-    arrays = _read_arrays(Path(path))
+    if hasattr(path, "NN_coeffs"):
+        arrays = dict(zip((*_MATRICES, *_BIASES, *_ENDS), path.NN_coeffs, strict=True))
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        check_network("predictor", arrays, _N_LAYERS)
+        wavelength = path.wavelength if wavelength is None else wavelength
+        is_apogee = len(arrays["x_min"]) == len(_APOGEE)
+        label_names = "apogee" if label_names is None and is_apogee else label_names
+        path = "predictor"
+    else:
+        arrays = read_arrays(Path(path), _N_LAYERS)
+    if isinstance(label_names, str) and label_names == "apogee":
+        label_names = _APOGEE
+    wavelength = read_wavelength(wavelength)
+    refuse_other_sizes(path, arrays, _N_LAYERS, wavelength, label_names)
     x_min, x_max = (arrays[name].astype(np.float64) for name in _ENDS)
-    n_labels, n_wavelengths = len(x_min), len(arrays["b_array_2"])
-    for name, value, size in (
-        ("label_names", label_names, n_labels),
-        ("wavelength", wavelength, n_wavelengths),
-    ):
-        if np.shape(value) != (size,):
-            raise ValueError(
-                f"`{name}` must have {size} values, as '{path}' has; got the shape "
-                f"{np.shape(value)}."
-            )
     arch_params, weights = dense_network(
         [arrays[name] for name in _MATRICES], [arrays[name] for name in _BIASES]
     )
@@ -206,6 +229,10 @@ def _linear_layers(network):
             f"{type(network).__name__}. {hint}"
         )
     layers = list(network.layers)
+    if not isinstance(layers[-1], nn.Linear):
+        raise ValueError(
+            f"`emulator` must have the output 'linear'; got {layers[-1]}. {hint}"
+        )
     if len(layers) != 5:
         raise ValueError(
             f"`emulator` must have two hidden layers; got {len(layers) // 2}. {hint}"
@@ -217,46 +244,3 @@ def _linear_layers(network):
                 f"has; got {layer}. {hint}"
             )
     return layers[::2]
-
-
-def _read_arrays(path):
-    if not path.is_file():
-        raise FileNotFoundError(f"`path` must be a file of The_Payne; got '{path}'.")
-    names = (*_MATRICES, *_BIASES, *_ENDS)
-    try:
-        # numpy leaves a damaged file open
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in names if name in file}
-    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise FileFormatError(
-            f"'{path}' is no .npz file of arrays, or damaged ({error}). Copy it again."
-        ) from error
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise FileFormatError(
-            f"'{path}' is no network of The_Payne: it has no {missing}."
-        )
-    _check_arrays(path, arrays)
-    return arrays
-
-
-def _check_arrays(path, arrays):
-    sizes = [arrays["x_min"].shape, *(arrays[name].shape for name in _BIASES)]
-    fits = all(len(size) == 1 for size in sizes) and all(
-        arrays[name].shape == (*n_out, *n_in)
-        for name, n_in, n_out in zip(_MATRICES, sizes[:-1], sizes[1:], strict=True)
-    )
-    if not fits or arrays["x_max"].shape != sizes[0]:
-        shapes = {name: array.shape for name, array in arrays.items()}
-        raise FileFormatError(
-            f"'{path}' is no network of The_Payne with two hidden layers: its arrays "
-            f"have the shapes {shapes}."
-        )
-    numbers = all(array.dtype.kind in "iuf" for array in arrays.values())
-    if not numbers or not all(np.isfinite(array).all() for array in arrays.values()):
-        raise FileFormatError(f"'{path}' must hold finite numbers; got others.")
-    if not (arrays["x_max"] > arrays["x_min"]).all():
-        raise FileFormatError(
-            f"'{path}' must have x_max above x_min; got {arrays['x_max'].tolist()} and "
-            f"{arrays['x_min'].tolist()}."
-        )

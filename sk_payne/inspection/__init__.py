@@ -2,6 +2,7 @@
 
 from sk_payne.inspection._attention import AttentionDisplay, attention_maps
 from sk_payne.inspection._best_windows import BestWindowsDisplay, best_windows
+from sk_payne.inspection._catalogue_report import catalogue_report
 from sk_payne.inspection._cramer_rao import CramerRaoDisplay, cramer_rao
 from sk_payne.inspection._emulation_error import EmulationErrorDisplay
 from sk_payne.inspection._head_elements import HeadElementDisplay, head_element_scores
@@ -31,6 +32,7 @@ __all__ = [
     "TrainingCurveDisplay",
     "attention_maps",
     "best_windows",
+    "catalogue_report",
     "cramer_rao",
     "emulation_quality",
     "emulator_report",

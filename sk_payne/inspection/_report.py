@@ -3,17 +3,15 @@
 It is here so that an emulator can be handed on together with what is known of it.
 """
 
-import base64
-import html
-import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sk_payne.inspection._axes import import_pyplot, segments_of, with_unit
+from sk_payne.inspection._axes import segments_of, with_unit
 from sk_payne.inspection._cramer_rao import CramerRaoDisplay, bound_of
+from sk_payne.inspection._page import heading, page, picture, table_of, text
 from sk_payne.inspection._quality import EmulationQualityDisplay, emulation_quality
 from sk_payne.inspection._sensitivity import SensitivityDisplay, sensitivity
 from sk_payne.inspection._token_response import TokenResponseDisplay
@@ -26,31 +24,6 @@ __all__ = ["emulator_report"]
 # Spectra that derivatives are averaged over, at most, and rows of the table of lines.
 _MAX_STARS = 16
 _MAX_LINES = 20
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 sans-serif; color: #222; max-width: 62em; margin: 2em auto;
-  padding: 0 1em; }}
-h1 {{ font-size: 1.6em; }}
-h2 {{ font-size: 1.2em; border-bottom: 1px solid #ccc; margin-top: 2em; }}
-img {{ max-width: max(100%, 42em); }}
-div {{ overflow-x: auto; }} /* tables and pictures scroll on a narrow screen */
-table {{ border-collapse: collapse; font-size: 0.9em; margin: 1em 0;
-  font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #eee; }}
-th:first-child, td:first-child {{ text-align: left; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-</body>
-</html>
-"""
 
 
 def emulator_report(
@@ -116,7 +89,7 @@ def emulator_report(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "report.html")
     ...     page = emulator_report(emulator, grid.data[:20], grid.target[:20], path)
-    ...     page.read_text(encoding="utf-8")[:15]
+    ...     page.readtext(encoding="utf-8")[:15]
     '<!DOCTYPE html>'
     """
     check_is_fitted(emulator)
@@ -132,9 +105,8 @@ def emulator_report(
             *_labels(emulator, P[:_MAX_STARS], snr, lines),
             *_tokens(emulator, P[:_MAX_STARS]),
         ]
-    page = _PAGE.format(title=html.escape(title), body="\n".join(parts))
     path = Path(path)
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page(title, parts), encoding="utf-8")
     return path
 
 
@@ -164,27 +136,29 @@ def _summary(emulator, q):
         ("95 % of the spectra below", f"{np.quantile(q.spectrum_mae, 0.95):.5f}"),
         ("largest error of a pixel", f"{q.max_error:.4f}"),
     ]
-    return _table(None, rows)
+    return table_of(None, rows)
 
 
 def _errors(q, P, emulator):
     display = EmulationQualityDisplay(q)
-    yield _heading("Errors against wavelength")
-    yield _picture(display.plot, "median, 68 %, 95 % and worst error")
-    yield _heading("Errors against labels and towards the edge of the box")
-    yield _text(
+    yield heading("Errors against wavelength")
+    yield picture(lambda: display.plot().figure_, "median, 68 %, 95 % and worst error")
+    yield heading("Errors against labels and towards the edge of the box")
+    yield text(
         "Bins hold equally many spectra. The edge is at 0, the middle of the box at 1; "
         "dashed is the mean of all."
     )
-    yield _picture(display.plot_labels, "mean absolute error in bins")
+    yield picture(lambda: display.plot_labels().figure_, "mean absolute error in bins")
     if q.element_names:
-        yield _heading("Errors at spectral lines")
-        yield _picture(display.plot_lines, "errors of lines and elements")
+        yield heading("Errors at spectral lines")
+        yield picture(
+            lambda: display.plot_lines().figure_, "errors of lines and elements"
+        )
         order = np.argsort(-q.line_mae)[:_MAX_LINES]
-        yield _text(
+        yield text(
             f"The {len(order)} lines with the largest errors, of {len(q.line_mae)}."
         )
-        yield _table(
+        yield table_of(
             ("line", "wavelength [Å]", "mean |error|", "bias", "depth"),
             [
                 (
@@ -197,8 +171,8 @@ def _errors(q, P, emulator):
                 for i in order
             ],
         )
-    yield _heading("The worst spectra")
-    yield _picture(display.plot_worst, "true and predicted flux")
+    yield heading("The worst spectra")
+    yield picture(lambda: display.plot_worst().figure_, "true and predicted flux")
     names = [
         with_unit(*pair)
         for pair in zip(emulator.label_names_, emulator.label_units_, strict=True)
@@ -207,77 +181,47 @@ def _errors(q, P, emulator):
         (i, q.domain[i], f"{q.spectrum_mae[i]:.4f}", *map(_number, P[i]))
         for i in q.worst
     ]
-    yield _table(None, zip(("row", "domain", "error", *names), *rows, strict=True))
+    yield table_of(None, zip(("row", "domain", "error", *names), *rows, strict=True))
 
 
 def _training(emulator):
     if emulator.history_:
-        yield _heading("Training")
+        yield heading("Training")
         display = TrainingCurveDisplay.from_estimator(emulator)
-        yield _picture(display.plot, "loss against step")
+        yield picture(lambda: display.plot().figure_, "loss against step")
 
 
 def _labels(emulator, P, snr, lines):
-    yield _heading("What the labels change in the spectrum")
+    yield heading("What the labels change in the spectrum")
     found = sensitivity(emulator, P)
     display = SensitivityDisplay(found)
-    yield _picture(lambda: display.plot(lines=lines), "mean derivatives of the flux")
-    yield _heading(f"Errors of the labels to hope for at S/N {snr:g}")
-    yield _text(
+    yield picture(
+        lambda: display.plot(lines=lines).figure_, "mean derivatives of the flux"
+    )
+    yield heading(f"Errors of the labels to hope for at S/N {snr:g}")
+    yield text(
         "Cramér-Rao: all labels free, velocity and continuum known, the emulator true. "
         f"Medians and 90 % of {len(P)} stars."
     )
     bound = bound_of(found, snr)
     display = CramerRaoDisplay(bound)
-    yield _picture(display.plot, "Cramér-Rao errors")
+    yield picture(lambda: display.plot().figure_, "Cramér-Rao errors")
     quantiles = np.quantile(bound.error, [0.5, 0.05, 0.95], axis=0, method="lower")
     rows = [
         (with_unit(name, bound.label_units[i]), *(f"{x:.3g}" for x in quantiles[:, i]))
         for i, name in enumerate(bound.label_names)
         if name in display.free_labels
     ]
-    yield _table(("label", "median", "5 %", "95 %"), rows)
+    yield table_of(("label", "median", "5 %", "95 %"), rows)
 
 
 def _tokens(emulator, P):
     if isinstance(emulator.to_torch().network, TransformerPayne):
-        yield _heading("Response of the tokens")
+        yield heading("Response of the tokens")
         display = TokenResponseDisplay.from_estimator(emulator, P)
-        yield _picture(display.plot, "tokens and labels")
-
-
-# HTML ----------------------------------------------------------------------------
+        yield picture(lambda: display.plot().figure_, "tokens and labels")
 
 
 def _number(x):
     """Abundances to 0.001 dex, temperatures to 1 K, and no minus before zero."""
     return f"{round(x, 3) + 0.0:.3f}" if abs(x) < 100 else f"{x:.0f}"
-
-
-def _heading(text):
-    return f"<h2>{html.escape(text)}</h2>"
-
-
-def _text(text):
-    return f"<p>{html.escape(text)}</p>"
-
-
-def _table(names, rows):
-    def line(cells, tag):
-        inner = "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells)
-        return f"<tr>{inner}</tr>"
-
-    head = [line(names, "th")] if names else []
-    body = [line(row, "td") for row in rows]
-    return "\n".join(["<div><table>", *head, *body, "</table></div>"])
-
-
-def _picture(plot, alt):
-    """Draw what a method of a display draws, as an image within the page."""
-    figure = plot().figure_
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    import_pyplot().close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
-    return f"<div>{image}</div>"

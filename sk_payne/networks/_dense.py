@@ -13,6 +13,9 @@ from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
+# What follows the last linear layer.
+_OUTPUTS = {"linear": (), "sigmoid": (nn.Sigmoid,)}
+
 
 class _Dense(Architecture):
     """Linear layers with activations between them; what the published ones share."""
@@ -26,8 +29,13 @@ class _Dense(Architecture):
         n_hidden: int,
         n_layers: int,
         activation: str,
+        output: str = "linear",
     ):
         super().__init__()
+        if output not in _OUTPUTS:
+            raise ValueError(
+                f"`output` must be one of {', '.join(_OUTPUTS)}; got {output!r}."
+            )
         if n_hidden < 1 or n_layers < 1:
             raise ValueError(
                 f"`n_hidden` and `n_layers` must be at least 1; got {n_hidden} and "
@@ -38,7 +46,8 @@ class _Dense(Architecture):
         for _ in range(n_layers):
             layers += [nn.Linear(width, n_hidden), build_activation(activation)]
             width = n_hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, n_wavelengths))
+        layers.append(nn.Linear(width, n_wavelengths))
+        self.layers = nn.Sequential(*layers, *(one() for one in _OUTPUTS[output]))
         self.flux_layer = f"layers.{2 * n_layers}"
 
     def forward(self, labels: Tensor) -> Tensor:
@@ -89,6 +98,9 @@ class Payne(_Dense):
     activation : str, default="gelu"
         The function g: "gelu", "gelu_tanh" (its approximation, which JAX takes),
         "leaky_relu", "relu", "sigmoid", "silu", "squared_relu" or "tanh".
+    output : {"linear", "sigmoid"}, default="linear"
+        "sigmoid" keeps the output between 0 and 1. It is for networks of other codes,
+        whose output is the flux itself: those trained here give flux of mean zero.
 
     References
     ----------
@@ -114,8 +126,11 @@ class Payne(_Dense):
         n_hidden: int = 300,
         n_layers: int = 2,
         activation: str = "gelu",
+        output: str = "linear",
     ):
-        super().__init__(n_labels, n_wavelengths, n_hidden, n_layers, activation)
+        super().__init__(
+            n_labels, n_wavelengths, n_hidden, n_layers, activation, output
+        )
 
 
 @register_network("bigpayne")

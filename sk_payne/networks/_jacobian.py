@@ -95,7 +95,7 @@ def jacobian_on_grid(network: Architecture, labels: Tensor) -> tuple[Tensor, Ten
     # a tangent is as large as the flux, so blocks shrink by their number
     size = labels.shape[1] * network.n_wavelengths
     blocks = [
-        _forward_mode(network, (labels[stars],), _label_tangents(labels[stars]))
+        forward_mode(network, (labels[stars],), label_tangents(labels[stars]))
         for stars in pixel_blocks(len(labels), size, labels.device)
     ]
     flux, jacobian = (torch.cat(parts) for parts in zip(*blocks, strict=True))
@@ -112,8 +112,8 @@ def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
         len(labels), size * log_wavelength.shape[1], labels.device
     ):
         if network.has_tangents:
-            context = _forward_mode(
-                network.context, (labels[stars],), _label_tangents(labels[stars])
+            context = forward_mode(
+                network.context, (labels[stars],), label_tangents(labels[stars])
             )
         blocks = []
         for px in pixel_blocks(log_wavelength.shape[1], size, labels.device):
@@ -124,28 +124,55 @@ def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
                 )
             else:
                 tangents = _joint_tangents(*inputs, by_wavelength)
-                block = _forward_mode(network, inputs, tangents)
+                block = forward_mode(network, inputs, tangents)
             blocks.append(block)
         rows.append([torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)])
     flux, jacobian = (torch.cat(parts) for parts in zip(*rows, strict=True))
     return flux, jacobian
 
 
-def _forward_mode(network, inputs, tangents):
-    """Push all tangents through the network; the flux itself is computed once."""
-    return vmap(lambda *tangent: jvp(network, inputs, tangent), out_dims=(None, 1))(
+def forward_mode(function, inputs, tangents):
+    """Push tangents through a function, whose value is computed once.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors; gives a tensor, or a tuple of them.
+    inputs : tuple of Tensor
+        Where it is evaluated.
+    tangents : tuple of Tensor
+        For each input, its changes along a new first axis.
+
+    Returns
+    -------
+    value, derivatives : Tensor or tuple of Tensor
+        The tangents are the second axis of the derivatives.
+    """
+    return vmap(lambda *tangent: jvp(function, inputs, tangent), out_dims=(None, 1))(
         *tangents
     )
 
 
-def _label_tangents(labels):
+def label_tangents(labels):
+    """Give a unit change of each label.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (B, L)
+        Scaled stellar parameters.
+
+    Returns
+    -------
+    tangents : tuple of Tensor of shape (L, B, L)
+        For :func:`forward_mode`.
+    """
     n_labels = labels.shape[1]
     unit = torch.eye(n_labels, dtype=labels.dtype, device=labels.device)
     return (unit[:, None].expand(-1, len(labels), -1),)
 
 
 def _joint_tangents(labels, log_wavelength, by_wavelength):
-    (by_label,) = _label_tangents(labels)
+    (by_label,) = label_tangents(labels)
     wave = torch.zeros(
         len(by_label) + by_wavelength,
         *log_wavelength.shape,

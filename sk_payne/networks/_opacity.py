@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._chemistry import Chemistry, find_labels
+from sk_payne.networks._opacity_jacobian import opacity_jacobian
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
@@ -141,20 +142,35 @@ class OpacityPayne(Architecture):
     def forward(self, labels: Tensor) -> Tensor:
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
         chemistry = None if self.chemistry is None else self.chemistry(labels)
+        power_BK, code, code_2, star = self.star_numbers(labels, chemistry)
+        population_BK = power_BK.exp()
+        strength = self.strength.exp().flatten(0, 1)
+        tau_BPM = (population_BK @ strength.T).unflatten(1, self.strength.shape[:2])
+        x_BPE = self.sums((tau_BPM + 1e-6).log())
+        x_BPE = F.gelu(x_BPE + self.wavelength_code + code[:, None])
+        x_BPE = F.gelu(self.growth(x_BPE) + code_2[:, None])
+        intrinsic = self.flux(x_BPE).transpose(1, 2)
+        smeared = F.conv1d(intrinsic, self.profile[None, None]).squeeze(1)
+        return smeared + self.offset + self.rest(star)
+
+    def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels."""
+        return opacity_jacobian(self, labels)
+
+    def star_numbers(
+        self, labels: Tensor, chemistry: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compute what depends on the star, and not on the wavelength.
+
+        Logarithms of the populations (B, K), the two codes of the star (B, E), and what
+        g has in its last hidden layer (B, H), of labels (B, L) and chemistry, if any.
+        """
         star = self._star(labels, chemistry)
         power_BK = self.powers(labels) + self.populations(star)
         if chemistry is not None:
             power_BK = power_BK + self.chemical_powers(chemistry)
-        population_BK = power_BK.exp()
-        strength = self.strength.exp().flatten(0, 1)
-        tau_BPM = (population_BK @ strength.T).unflatten(1, self.strength.shape[:2])
-        code, code_2 = self.star_code(star)[:, None].chunk(2, dim=-1)
-        x_BPE = self.sums((tau_BPM + 1e-6).log())
-        x_BPE = F.gelu(x_BPE + self.wavelength_code + code)
-        x_BPE = F.gelu(self.growth(x_BPE) + code_2)
-        intrinsic = self.flux(x_BPE).transpose(1, 2)
-        smeared = F.conv1d(intrinsic, self.profile[None, None]).squeeze(1)
-        return smeared + self.offset + self.rest(star)
+        code, code_2 = self.star_code(star).chunk(2, dim=-1)
+        return power_BK, code, code_2, star
 
     @classmethod
     def label_params(cls, label_names, center, half_width) -> dict:

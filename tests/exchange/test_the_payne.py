@@ -227,3 +227,51 @@ def test_a_single_array_is_refused(tmp_path):
 def test_a_file_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="must be a file of The_Payne"):
         read_the_payne(tmp_path / "net.npz", **SAID)
+
+
+class Predictor:
+    """As the PaynePredictor of The_Payne 1.2: arrays in a tuple, and wavelengths."""
+
+    def __init__(self, path, wavelength):
+        net = np.load(path)
+        names = [f"{kind}_array_{i}" for kind in "wb" for i in range(3)]
+        self.NN_coeffs = tuple(net[name] for name in (*names, "x_min", "x_max"))
+        self.wavelength = wavelength
+
+
+def test_a_predictor_brings_its_wavelengths(the_payne_file, emulator):
+    predictor = Predictor(the_payne_file, SAID["wavelength"])
+    names = SAID["label_names"]
+    again = read_the_payne(predictor, medium="vacuum", label_names=names)
+    np.testing.assert_array_equal(again.wavelength_, SAID["wavelength"])
+    labels = draw(emulator)
+    np.testing.assert_array_equal(again.predict(labels), emulator.predict(labels))
+    with pytest.raises(ValueError, match="`label_names` must have 3 values"):
+        read_the_payne(predictor, medium="vacuum")
+
+
+def test_wavelengths_are_read_from_a_file_of_their_own(the_payne_file, tmp_path):
+    np.savez(tmp_path / "wave.npz", wavelength=SAID["wavelength"])
+    said = SAID | {"wavelength": tmp_path / "wave.npz"}
+    again = read_the_payne(the_payne_file, **said)
+    np.testing.assert_array_equal(again.wavelength_, SAID["wavelength"])
+
+
+def test_the_labels_of_apogee_are_known_by_name(tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = (25, 7, 7, 11)
+    arrays = {"x_min": np.zeros(25), "x_max": np.ones(25)}
+    for i in range(3):
+        arrays[f"w_array_{i}"] = rng.normal(size=(sizes[i + 1], sizes[i]))
+        arrays[f"b_array_{i}"] = rng.normal(size=sizes[i + 1])
+    np.savez(tmp_path / "net.npz", **arrays)
+    wavelength = np.linspace(15_100.0, 15_110.0, 11)
+    said = {"wavelength": wavelength, "medium": "vacuum"}
+    named = read_the_payne(tmp_path / "net.npz", **said, label_names="apogee")
+    assert named.label_names_[0] == "Teff"
+    assert named.label_names_[18] == "[Fe/H]"
+    predictor = Predictor(tmp_path / "net.npz", wavelength)
+    same = read_the_payne(predictor, medium="vacuum")
+    assert same.label_names_ == named.label_names_
+    with pytest.raises(ValueError, match="`label_names` must have 25 values"):
+        read_the_payne(tmp_path / "net.npz", **said)

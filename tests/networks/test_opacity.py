@@ -8,6 +8,7 @@ import torch
 
 from sk_payne.networks import OpacityPayne
 from sk_payne.networks._chemistry import find_labels
+from sk_payne.networks._jacobian import jacobian_on_grid
 
 NAMES = ["teff", "C_H", "O_H", "Fe_H"]
 CENTER, HALF_WIDTH = [5000.0, -0.5, -0.25, 0.0], [1000.0, 1.5, 1.25, 1.0]
@@ -103,3 +104,16 @@ def test_label_params_find_teff_and_abundances():
 def test_options_of_a_label_free_network_build_one_without_chemistry():
     assert make().chemistry is None
     assert make(**chemistry()).chemistry is not None
+
+
+@pytest.mark.parametrize("options", [{}, chemistry(), {"reach": 0}])
+def test_derivatives_are_those_of_torchs_forward_mode(options):
+    network = make(**options)
+    torch.nn.init.normal_(network.rest.weight, std=0.1)
+    labels = torch.rand(3, 4, dtype=torch.float64) * 2 - 1
+    with torch.no_grad():
+        flux, jacobian = network.jacobian(labels)
+        expected_flux, expected = jacobian_on_grid(network, labels)
+    torch.testing.assert_close(flux, expected_flux, rtol=0, atol=1e-12)
+    torch.testing.assert_close(jacobian, expected, rtol=0, atol=1e-12)
+    assert jacobian.abs().max() > 0.01

@@ -134,7 +134,7 @@ def test_build_network_with_an_unknown_option_says_what_was_meant():
     with pytest.raises(
         ValueError,
         match=r"`arch_params` of Payne may have \['n_hidden', 'n_layers', "
-        r"'activation'\]; got 'hidden'. Did you mean 'n_hidden'",
+        r"'activation', 'output'\]; got 'hidden'. Did you mean 'n_hidden'",
     ):
         build_network("payne", 3, GRID, {"hidden": 5})
 

@@ -1,0 +1,55 @@
+"""Options of all commands that measure: emulator, reading, observation and fit."""
+
+import click
+
+from sk_payne.abundances import AbundanceRegressor, Observation
+from sk_payne.command._estimator_options import (
+    OBSERVATION,
+    REGRESSOR,
+    estimator_options,
+)
+from sk_payne.command._values import TABLE
+from sk_payne.spectra import SPECTRUM_FORMATS
+
+__all__ = ["star_options"]
+
+
+def star_options(command):
+    """Give a command the options that say how stars are read and measured.
+
+    Parameters
+    ----------
+    command : callable
+        Takes `emulator`, `format`, `read`, and the arguments of `Observation` and
+        `AbundanceRegressor`.
+
+    Returns
+    -------
+    command : callable
+        With the options.
+    """
+    for decorate in reversed(
+        (
+            click.option(
+                "--emulator",
+                required=True,
+                help="A ready emulator, or a file or folder.",
+            ),
+            click.option(
+                "--format",
+                type=click.Choice(SPECTRUM_FORMATS),
+                help="Format of all files; without, it is recognised by their content.",
+            ),
+            click.option(
+                "--read",
+                type=TABLE,
+                default=None,
+                help='Options of formats, "row=1 flux_unit=Jy ...", as of '
+                "read_spectra; each file gets those that its format takes.",
+            ),
+            estimator_options(Observation, OBSERVATION),
+            estimator_options(AbundanceRegressor, REGRESSOR),
+        )
+    ):
+        command = decorate(command)
+    return command
