@@ -15,7 +15,6 @@ from sk_payne.spectra._fits_image import has_wavelengths, wavelengths_of
 from sk_payne.spectra._header_statements import star_of, stated_frame, stated_medium
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
-    column_of,
     data_of,
     describe_hdus,
     image_of,
@@ -73,7 +72,8 @@ def read_arms(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
 
 def is_weave(hdus):
     """Tell whether a FITS file is a Level 1 file of WEAVE, of one arm."""
-    return "FIBTABLE" in hdus and bool(_arms(hdus))
+    endings = ("_DATA", "_IVAR", "_DATA_NOSS")
+    return "FIBTABLE" in hdus and any(h.name.upper().endswith(endings) for h in hdus)
 
 
 def read_weave(hdus, *, target=None, medium=None, flux_unit=None):
@@ -83,7 +83,8 @@ def read_weave(hdus, *, target=None, medium=None, flux_unit=None):
     arms = _arms(hdus)
     if not arms:
         raise FileFormatError(
-            "It has no image whose name ends in _DATA, such as BLUE_DATA, but "
+            "It has no image whose name ends in _DATA, such as BLUE_DATA, with the "
+            "keywords CRVAL1 and CD1_1, but "
             f"{describe_hdus(hdus)}. Check that the file is complete and of this "
             "format."
         )
@@ -109,7 +110,7 @@ def _rows(hdus, target):
     names = [str(name).strip() for name in table[key]]
     rows = range(len(names))
     if "NSPEC" in (name.upper() for name in columns):
-        rows = [int(n) - 1 for n in np.atleast_1d(column_of(hdus, "FIBTABLE", "NSPEC"))]
+        rows = [int(number) - 1 for number in table["NSPEC"]]
     if target is None and len(names) == 1:
         target = names[0]
     wanted = [target] if isinstance(target, str) else list(target or ())

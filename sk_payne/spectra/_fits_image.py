@@ -26,6 +26,8 @@ from sk_payne.spectra._wavelength_units import check_unstated_unit, scale_to_ang
 
 __all__ = ["has_wavelengths", "is_fits_image", "read_fits_image", "wavelengths_of"]
 
+# What an image of flux may be called: flux, or anything that names no other thing.
+_FLUX = (None, "flux")
 # What images hold that is neither flux, nor its error, nor its mask.
 _LEFT = (None, "wavelength", "log wavelength", "flux")
 
@@ -105,8 +107,13 @@ def wavelengths_of(header, n_pixels, unit=None):
 
 
 def _image_hdu(hdus):
-    """Return the number of the first image of one row with a scale of wavelengths."""
+    """Return the number of the first image of one row with a scale of wavelengths.
+
+    One whose name is that of an error or a mask, such as RED_IVAR, is no flux.
+    """
     for number, hdu in enumerate(hdus):
+        if role_of(hdu.name) not in _FLUX:
+            continue
         if hdu.is_image and hdu.shape and hdu.shape[-1] == np.prod(hdu.shape):
             if has_wavelengths(hdu.header) and hdu.shape[-1] > 0:
                 return number
