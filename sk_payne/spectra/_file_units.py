@@ -28,7 +28,7 @@ _MEANINGS = {
 # a year.
 _WORDS = (
     (r"angstroms?|angs?|ang\.|å|Å|(?-i:A)", "Angstrom"),
-    (r"ergs", "erg"),
+    (r"ergs?", "erg"),
     (r"secs?|seconds?", "s"),
     (r"microns?|micrometers?", "um"),
     (r"nanometers?|nanometres?", "nm"),
@@ -108,4 +108,6 @@ def _spellings(text):
     replaced = text
     for pattern, unit in _PATTERNS:
         replaced = pattern.sub(unit, replaced)
-    yield from (replaced, replaced.lower().replace("angstrom", "Angstrom"), text)
+    yield replaced
+    if text == text.upper():
+        yield replaced.lower().replace("angstrom", "Angstrom")

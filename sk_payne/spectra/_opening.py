@@ -8,7 +8,7 @@ import bz2
 import gzip
 import io
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
@@ -101,22 +101,28 @@ def _too_large(what, max_bytes):
 
 @contextmanager
 def _hdus(source, max_bytes):
+    with ExitStack() as stack:
+        try:
+            hdus = _opened_fits(source, stack)
+            for hdu in hdus:
+                _drop_unreadable_cards(hdu.header)
+                _check_size(hdu, max_bytes)
+        except FileFormatError:
+            raise
+        except Exception as error:  # astropy lets many kinds through
+            raise FileFormatError(
+                f"Its FITS headers are damaged or truncated ({error}). Copy the file "
+                "again."
+            ) from error
+        yield hdus
+
+
+def _opened_fits(source, stack):
     from astropy.io import fits
 
-    try:
-        hdus = fits.open(source)
-        len(hdus)  # reads the headers of all of them
-        for hdu in hdus:
-            _drop_unreadable_cards(hdu.header)
-            _check_size(hdu, max_bytes)
-    except FileFormatError:
-        raise
-    except Exception as error:  # astropy lets many kinds through
-        raise FileFormatError(
-            f"Its FITS headers are damaged or truncated ({error}). Copy the file again."
-        ) from error
-    with hdus:
-        yield hdus
+    hdus = stack.enter_context(fits.open(source))
+    len(hdus)  # reads the headers of all of them
+    return hdus
 
 
 def _drop_unreadable_cards(header):

@@ -190,6 +190,7 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
             f"{format!r}.{did_you_mean(format, SPECTRUM_FORMATS)}"
         )
     path = _checked_path(path)
+    _check_max_bytes(max_bytes)
     with opened(path, max_bytes) as content:
         name = recognise(content, path) if format is None else format
         reader = reader_of(content, name, path)
@@ -242,6 +243,15 @@ def _checked_path(path):
             f"{str(Path.cwd())!r}."
         )
     return path
+
+
+def _check_max_bytes(max_bytes):
+    is_number = isinstance(max_bytes, int) and not isinstance(max_bytes, bool)
+    if not is_number or max_bytes < 1:
+        raise ValueError(
+            "`max_bytes` must be a positive integer, the bytes that a file may expand "
+            f"to; got {max_bytes!r}."
+        )
 
 
 def _check_options(options, reader, name):
