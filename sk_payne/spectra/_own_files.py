@@ -144,11 +144,12 @@ def read_ecsv(lines, *, medium=None, wavelength_unit=None, flux_unit=None):
 
     try:
         table = ascii.read(lines, format="ecsv")
-    except (ascii.InconsistentTableError, ValueError) as error:
+        header = dict(table.meta)
+    except Exception as error:  # astropy lets many kinds through
         raise FileFormatError(f"It is no valid ECSV: {error}") from error
-    described = {"header": dict(table.meta)} | _described(table.meta, medium)
+    described = {"header": header} | _described(header, medium)
     wavelength = _wavelength(table, wavelength_unit)
-    return _read_table(table, wavelength, flux_unit, described, table.meta)
+    return _read_table(table, wavelength, flux_unit, described, header)
 
 
 def is_fits_table(hdus):

@@ -26,6 +26,9 @@ __all__ = [
 # Names of columns in a message, at most.
 _N_SHOWN = 5
 
+# Bytes of a block of FITS.
+_BLOCK = 2880
+
 _REMEDY = "Check that the file is complete and of this format."
 
 
@@ -59,6 +62,7 @@ def pick_hdu(hdus, key):
 def data_of(hdus, key):
     """Return what an HDU holds, an array or a table."""
     hdu = pick_hdu(hdus, key)
+    _check_complete(hdu, key)
     try:
         data = hdu.data
     except Exception as error:  # astropy lets many kinds through
@@ -68,6 +72,25 @@ def data_of(hdus, key):
     if data is None:
         raise FileFormatError(f"HDU {key} holds no data. {_REMEDY}")
     return data
+
+
+def _check_complete(hdu, key):
+    """Refuse data that end before their header says, before memory is taken."""
+    info = hdu.fileinfo()
+    if not info:
+        return
+    file = info["file"]
+    here = file.tell()
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(here)
+    # some writers leave out the filling of the last block
+    if info["datLoc"] + info["datSpan"] - _BLOCK >= end and info["datSpan"]:
+        raise FileFormatError(
+            f"HDU {key} is truncated: its header states {info['datSpan']} bytes of "
+            f"data, and the file has {max(end - info['datLoc'], 0)}. Copy the file "
+            "again."
+        )
 
 
 def image_of(hdus, key, *, n_dimensions=None, shape=None):

@@ -105,3 +105,49 @@ def test_bombs_are_refused_before_they_fill_the_memory(tmp_path):
     *errors, peak = done.stdout.split()
     assert errors == ["FileFormatError"] * 3
     assert int(peak) < 700  # MB
+
+
+def test_compressed_image_is_read(tmp_path):
+    flux = files.flux_of(0, 1, 1000).astype(np.float32)
+    hdu = fits.CompImageHDU(
+        flux, name="FLUX", compression_type="GZIP_1", quantize_level=0
+    )
+    hdu.header.update({"CRVAL1": 5000.0, "CDELT1": 0.1})
+    hdu.writeto(tmp_path / "star.fits")
+    star = read_spectra(tmp_path / "star.fits", medium="air")
+    np.testing.assert_array_equal(star.flux.value, flux[0])
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("TFIELDS", 2**31), ("TFORM1", "'~'"), ("XTENSION", "'X'")]
+)
+def test_header_that_cannot_be_is_refused(tmp_path, keyword, value):
+    path = files.write_sdss_spec(tmp_path)
+    content = path.read_bytes()
+    start = content.index(keyword.ljust(8).encode() + b"= ")
+    card = f"{keyword:8}= {value:>20}".ljust(80).encode()
+    path.write_bytes(content[:start] + card + content[start + 80 :])
+    with pytest.raises(FileFormatError, match=r"spectrum.fits'.*HDU 1 is damaged"):
+        read_spectra(path)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_header_of_too_many_axes_is_refused_at_once(tmp_path, number):
+    path = files.write_sdss_spec(tmp_path)
+    content = path.read_bytes()
+    starts = [i for i in range(0, len(content), 80) if content[i : i + 6] == b"NAXIS "]
+    card = b"NAXIS   = 9999999999".ljust(80)
+    start = starts[number]
+    path.write_bytes(content[:start] + card + content[start + 80 :])
+    with pytest.raises(FileFormatError, match=f"HDU {number} is damaged .*9999999999"):
+        read_spectra(path)
+
+
+def test_header_that_states_too_much_data_is_refused(tmp_path):
+    path = files.write_harps_s1d(tmp_path)
+    content = path.read_bytes()
+    start = content.index(b"NAXIS1  = ")
+    card = b"NAXIS1  =           9999999999".ljust(80)
+    path.write_bytes(content[:start] + card + content[start + 80 :])
+    with pytest.raises(FileFormatError, match="truncated"):
+        read_spectra(path)
