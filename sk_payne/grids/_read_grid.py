@@ -1,6 +1,6 @@
 """Read a training grid that the user has made: npz, HDF5, FITS, or a folder.
 
-It is here so that whatever is wrong with a file is said before training starts.
+Whatever is wrong with a file is said before training starts.
 """
 
 import operator

@@ -1,7 +1,7 @@
 """What columns and images of spectra are called, and which of them is read as what.
 
-It is here so that every reader knows errors and masks by the same names, and none of
-them is left out without a word.
+Every reader knows errors and masks by these names, and leaves none of them out without
+a word.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Spectra of DESI, three arms of many targets in one file.
 
-It is here since specutils' loader gives all targets of an arm at once, says no medium,
-and leaves the resolution matrices of all of them in the metadata.
+specutils' loader gives all targets of an arm at once, says no medium, and leaves the
+resolution matrices of all of them in the metadata.
 """
 
 import numpy as np

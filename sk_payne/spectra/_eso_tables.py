@@ -182,14 +182,17 @@ def _assigned(hdu):
             f"HDU {hdu.name} has no column WAVE; it has {', '.join(names)}. Check that "
             "the file is complete and of this format."
         )
-    if "QUAL" in names:
-        roles.setdefault("quality", "QUAL")
+    # FLUX_REDUCED has a quality of its own
+    for name in (roles["flux"].replace("FLUX", "QUAL"), "QUAL"):
+        if name in names and name != roles["flux"]:
+            roles.setdefault("quality", name)
     return roles
 
 
 def _unread(hdu, roles):
     """Return what looks like an error or a mask, of this flux or of no other."""
     known = {*roles.values(), *(name for pair in _PAIRS for name in pair)}
+    known |= {"QUAL", "QUAL_REDUCED"}
     return [
         name
         for name in hdu.columns.names

@@ -118,13 +118,15 @@ def recognise(content, path):
     raise FileFormatError(
         f"{str(path)!r} is of no format that is known here: {_seen(content)}. If it "
         f"ought to be one of {list(SPECTRUM_FORMATS)}, pass `format` to be told what "
-        f"it lacks. Otherwise {_other_readers(path)}build a specutils Spectrum from "
+        f"it lacks. Otherwise {_other_readers(content, path)}build a specutils Spectrum from "
         'its arrays, with meta={"medium": ...}.'
     )
 
 
-def _other_readers(path):
-    """Name the formats of specutils that recognise the file, for messages."""
+def _other_readers(content, path):
+    """Name the formats of specutils that recognise a FITS file, for messages."""
+    if not is_fits(content):  # specutils would hang on some damaged ones
+        return ""
     from specutils import Spectrum
     from specutils.io.registers import identify_spectrum_format
 

@@ -76,7 +76,7 @@ def read_gaia_rvs_text(lines):
             "there. Check that the file is complete and of this format."
         )
     columns = dict(zip(names, numbers_of(lines, names, is_data), strict=True))
-    return _spectrum(*(columns[name] for name in _NAMES), name=None)
+    return _spectrum(*(columns[n] for n in _NAMES), name=None, header=lines[:1])
 
 
 def _table_of(hdus):
@@ -94,7 +94,7 @@ def _is_range(wavelength):
     )
 
 
-def _spectrum(wavelength, flux, error, name):
+def _spectrum(wavelength, flux, error, name, **meta):
     from astropy import units
 
     if not _is_range(wavelength):
@@ -112,4 +112,5 @@ def _spectrum(wavelength, flux, error, name):
         frame="rest",
         name=name,
         resolving_power=_RESOLVING_POWER,
+        **meta,
     )

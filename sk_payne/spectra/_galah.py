@@ -16,6 +16,9 @@ __all__ = ["is_galah_dr3", "is_galah_dr4", "read_galah_dr3", "read_galah_dr4"]
 # Nominal, of the instrument (Kos et al. 2017).
 _RESOLVING_POWER = 28000.0
 
+# Wavelengths in Å between the four cameras, which are arms of one star.
+_BETWEEN_CAMERAS = (5300.0, 6200.0, 7200.0)
+
 # Difference of Doppler factors at both ends of a spectrum, 0.03 km/s.
 _SAME_SHIFT = 1e-7
 
@@ -66,6 +69,7 @@ def _read(hdus, normalized, error_name, normalized_name, resolving_power):
         barycentric_correction=first_number(header, "BARYEFF"),
         name=header.get("OBJ_NAME") or star_of(header),
         resolving_power=resolving_power,
+        arm=1 + int(np.searchsorted(_BETWEEN_CAMERAS, wavelength[0])),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 
-__all__ = ["check_axes", "check_hdu"]
+__all__ = ["check_hdu", "check_sizes"]
 
 # Columns that a table of the FITS standard has at most, and axes of an image.
 _MOST = 999
@@ -23,11 +23,11 @@ _BLOCK, _CARD, _LONGEST_HEADER = 2880, 80, 2**25
 _SIZE = re.compile(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *\+?(-?\d+)")
 
 
-def check_axes(file):
-    """Refuse a file with a header of more axes than the FITS standard allows.
+def check_sizes(file):
+    """Refuse a file with a header of too many axes, or of less than no data.
 
-    astropy makes a list of as many numbers as a header states axes, before anything
-    can be checked.
+    astropy makes a list of as many numbers as a header states axes, and goes back in
+    the file for negative sizes, before anything can be checked.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def check_axes(file):
     Raises
     ------
     FileFormatError
-        If a header states more than 999 axes, or does not end.
+        If a header states more than 999 axes or a negative size, or does not end.
     """
     start, number = 0, 0
     while header := _raw_header(file, start, number):
@@ -53,7 +53,9 @@ def check_axes(file):
         n_values = math.prod(axes) if axes else 0
         n_values = numbers.get("GCOUNT", 1) * (numbers.get("PCOUNT", 0) + n_values)
         n_bytes = abs(numbers.get("BITPIX", 8)) // 8 * n_values
-        start += len(header) + max(-(-n_bytes // _BLOCK) * _BLOCK, 0)
+        if n_bytes < 0:  # astropy would read the same HDU again and again
+            raise FileFormatError(_damaged(number, f"it states {n_bytes} bytes"))
+        start += len(header) + -(-n_bytes // _BLOCK) * _BLOCK
         number += 1
     file.seek(0)
 

@@ -10,7 +10,7 @@ import io
 from contextlib import ExitStack, contextmanager
 
 from sk_payne.exceptions import FileFormatError
-from sk_payne.spectra._hdu_checks import check_axes, check_hdu
+from sk_payne.spectra._hdu_checks import check_hdu, check_sizes
 
 __all__ = ["MAX_BYTES", "is_fits", "opened"]
 
@@ -99,8 +99,7 @@ def _hdus(source, max_bytes):
     with ExitStack() as stack:
         try:
             hdus = _opened_fits(source, stack)
-            for number, hdu in enumerate(hdus):
-                check_hdu(hdu, number, max_bytes)
+            _check_all(hdus, max_bytes)
         except FileFormatError:
             raise
         except Exception as error:  # astropy lets many kinds through
@@ -117,10 +116,25 @@ def _opened_fits(source, stack):
     # astropy leaves files open that it fails on
     file = source if isinstance(source, io.BytesIO) else source.open("rb")
     stack.enter_context(file)
-    check_axes(file)
-    hdus = stack.enter_context(fits.open(file))
-    len(hdus)  # reads the headers of all of them
-    return hdus
+    check_sizes(file)
+    return stack.enter_context(fits.open(file, lazy_load_hdus=True))
+
+
+def _check_all(hdus, max_bytes):
+    """Check each HDU before astropy reads the header of the next."""
+    number, start = 0, -1
+    while True:
+        try:
+            hdu = hdus[number]
+        except IndexError:
+            return
+        check_hdu(hdu, number, max_bytes)
+        place = hdu.fileinfo()["hdrLoc"]
+        if place <= start:  # a negative size leads back, again and again
+            raise FileFormatError(
+                f"Its HDU {number} lies before HDU {number - 1}. Copy the file again."
+            )
+        number, start = number + 1, place
 
 
 # Text ----------------------------------------------------------------------------

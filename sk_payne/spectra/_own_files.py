@@ -1,7 +1,7 @@
 """Spectra of one's own: columns of text, and tables in ECSV and FITS.
 
-It is here since specutils' loaders of these guess columns by their units, which
-normalised flux lacks, and drop masks.
+specutils' loaders of these guess columns by their units, which normalised flux lacks,
+and drop masks.
 """
 
 import re

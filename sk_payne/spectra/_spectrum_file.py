@@ -1,6 +1,6 @@
 """What the readers of spectrum files share: looking things up, and the Spectrum itself.
 
-It is here so that whatever a file lacks is named in the same words for every survey.
+Every reader names what a file lacks in the same words.
 
 Messages here are sentences about "it", the file; `read_spectra` says which file.
 """

@@ -177,6 +177,7 @@ def test_good_file_is_recognised_by_its_content_and_read(tmp_path, name, writer)
     found = read_spectra(path, **OPTIONS.get(name, {}))
     for star in found if isinstance(found, list) else [found]:
         assert star.meta["format"] == name
+        assert {"medium", "frame", "object", "header", "n_padding"} <= set(star.meta)
         assert np.isfinite(star.flux.value[~star.mask]).all()
 
 

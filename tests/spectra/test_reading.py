@@ -1,7 +1,6 @@
 """Files that people write come in, and whatever cannot be read is told why.
 
-It is here for the door of `read_spectra`, text and tables; surveys have tests of their
-own.
+Text, tables and images of one's own; surveys have tests of their own.
 """
 
 import numpy as np

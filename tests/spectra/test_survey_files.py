@@ -1,6 +1,6 @@
 """Files of surveys, built here by their published layouts, come in with nothing lost.
 
-It is here because an error that is read wrongly makes every later number wrong.
+An error that is read wrongly makes every later number wrong.
 """
 
 import gzip
@@ -563,6 +563,17 @@ def test_reduced_flux_of_eso_is_taken_with_its_own_error(tmp_path):
     spectrum = read_spectra(write_eso(tmp_path, FLUX=None, **changes))
     np.testing.assert_array_equal(spectrum.flux.value, flux)
     np.testing.assert_array_equal(spectrum.uncertainty.array, error)
+
+
+def test_reduced_flux_of_eso_has_a_quality_of_its_own(tmp_path):
+    bits = (np.arange(N_PIXELS) == 3).astype(np.int32)
+    changes = {
+        "FLUX_REDUCED": (random(3, N_PIXELS), "adu"),
+        "ERR_REDUCED": (random(4, N_PIXELS), "adu"),
+        "QUAL_REDUCED": (bits, None),
+    }
+    spectrum = read_spectra(write_eso(tmp_path, FLUX=None, **changes))
+    assert np.flatnonzero(spectrum.mask).tolist() == [3]
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,18 @@ def test_names_of_hdus_tell_what_galah_holds(tmp_path, swapped):
     )
 
 
+def test_cameras_of_galah_are_arms_of_one_star(tmp_path):
+    paths = [tmp_path / str(camera) for camera in (1, 2, 3, 4)]
+    for path, start in zip(paths, (4713.0, 5648.0, 6478.0, 7585.0), strict=True):
+        path.mkdir()
+        hdus = fits.open(files.write_galah_dr4(path), mode="update")
+        hdus[0].header["CRVAL1"] = start
+        hdus.close()
+    stars = read_spectra([path / "spectrum.fits" for path in paths])
+    assert [star.meta["arm"] for star in stars] == [1, 2, 3, 4]
+    assert len(list(group_arms(stars))) == 1
+
+
 # WEAVE -------------------------------------------------------------------------------
 
 
@@ -202,3 +214,15 @@ def test_table_in_nm_of_another_instrument_is_not_gaia(tmp_path):
         read_spectra(tmp_path / "star.csv", medium="air")
     star = read_spectra(tmp_path / "star.csv", medium="air", wavelength_unit="nm")
     np.testing.assert_allclose(star.wavelength.value, [8500, 8501])
+
+
+# Others ------------------------------------------------------------------------------
+
+
+def test_refusal_names_the_loader_of_specutils_that_knows_the_file(tmp_path):
+    rows = files.primary(
+        files.flux_of(1, 5, N_PIXELS), TELESCOP="SDSS 2.5-M", FIBERID=7, VERS2D="v4"
+    )
+    path = files.write(tmp_path, [rows])
+    with pytest.raises(ValueError, match=r"specutils, .*format='SDSS-I/II spSpec'"):
+        read_spectra(path)
