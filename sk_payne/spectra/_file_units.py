@@ -41,6 +41,9 @@ _PATTERNS = tuple(
     (re.compile(rf"(?<![A-Za-zÅå0-9.])({word})(?![A-Za-zÅå])", re.IGNORECASE), unit)
     for word, unit in _WORDS
 )
+# Beyond these, in SI, squares of a unit are no numbers.
+_SCALES = (1e-100, 1e100)
+
 # No unit is longer, and parsing takes time.
 _LONGEST = 80
 
@@ -83,7 +86,8 @@ def as_unit(text, whose):
             warnings.simplefilter("ignore", units.UnitsWarning)
             try:
                 unit = units.Unit(spelling)
-                if units.A not in unit.decompose().bases:
+                base = unit.decompose()
+                if units.A not in base.bases and _SCALES[0] < base.scale < _SCALES[1]:
                     return unit
             except (ValueError, TypeError, ArithmeticError):
                 continue

@@ -115,10 +115,11 @@ def recognise(content, path):
     for name, (looks_like_it, _) in _formats_for(content).items():
         if looks_like_it(content):
             return name
+    others = _other_readers(content, path)
     raise FileFormatError(
         f"{str(path)!r} is of no format that is known here: {_seen(content)}. If it "
         f"ought to be one of {list(SPECTRUM_FORMATS)}, pass `format` to be told what "
-        f"it lacks. Otherwise {_other_readers(content, path)}build a specutils Spectrum from "
+        f"it lacks. Otherwise {others}build a specutils Spectrum from "
         'its arrays, with meta={"medium": ...}.'
     )
 

@@ -4,8 +4,6 @@ Each keyword is known here once, so that all readers take the same word for the 
 thing.
 """
 
-import numpy as np
-
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra._frame import read_frame
 
@@ -14,6 +12,9 @@ __all__ = ["first_number", "number_of", "star_of", "stated_frame", "stated_mediu
 # Values of the keyword VELREF in the convention of AIPS, to which 256 is added where
 # velocities are radio ones.
 _VELREF = {2: "heliocentric", 3: "topocentric"}
+
+# No number of a header that anybody means is as large.
+_LARGEST = 1e100
 
 # Keywords for the name of the star: of FITS, SDSS, LAMOST, GALAH, 4MOST and APOGEE.
 _NAMES = ("OBJECT", "OBJ_NME", "OBJNAME", "OBJ_UID", "DESIG", "OBJID")
@@ -102,7 +103,7 @@ def first_number(header, *names):
     for name in names:
         value = header.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            if np.isfinite(value):
+            if abs(value) < _LARGEST:  # False for NaN, too
                 return float(value)
     return None
 

@@ -52,7 +52,9 @@ def test_spelling_of_a_unit_is_understood(text, unit):
     assert as_unit(text, "the flux").to(unit) == pytest.approx(1, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["mA", "kA/m", "flurbs", "(", "1/0", "10**(9**9)"])
+@pytest.mark.parametrize(
+    "text", ["mA", "kA/m", "flurbs", "(", "1/0", "10**(9**9)", "1e200 Jy"]
+)
 def test_unit_that_cannot_be_is_refused_and_the_option_is_named(tmp_path, text):
     path = write_image(tmp_path, BUNIT=text)
     with pytest.raises(FileFormatError, match=r"cannot be understood. Pass flux_unit="):
