@@ -10,7 +10,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from sk_payne.exceptions import FileFormatError, UnreadColumnWarning
-from sk_payne.spectra import SPECTRUM_FORMATS, read_spectra
+from sk_payne.spectra import SPECTRUM_FORMATS, as_spectra, read_spectra
 
 # Format, writer, the HDU of the flux, and what is missing in a variant: a column of
 # that HDU, or a keyword of one.
@@ -179,6 +179,8 @@ def test_good_file_is_recognised_by_its_content_and_read(tmp_path, name, writer)
         assert star.meta["format"] == name
         assert {"medium", "frame", "object", "header", "n_padding"} <= set(star.meta)
         assert np.isfinite(star.flux.value[~star.mask]).all()
+    # arms and orders are one star
+    assert len(as_spectra(found, require_uncertainty=False)) == 1
 
 
 def test_every_format_has_a_file_that_is_damaged():
