@@ -28,6 +28,7 @@ def _import_beside(name):
 
 fake_accelerator = _import_beside("fake_accelerator")
 _import_beside("regressors")
+_import_beside("spectrum_files")
 
 # A device of this machine for the tests of devices; pretended ones if there is none.
 REAL_DEVICE = os.environ.get("SK_PAYNE_DEVICE")

@@ -1,15 +1,25 @@
 """Read a training grid that the user has made: npz, HDF5, FITS, or a folder.
 
-It is here so that whatever is wrong with a file is said before training starts.
+Whatever is wrong with a file is said before training starts.
 """
 
+import operator
+import struct
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import FileFormatError
+from sk_payne.grids._expansion import (
+    MAX_BYTES,
+    check_expansion,
+    check_gzip,
+    npz_member_size,
+)
 from sk_payne.grids._grid_arrays import as_grid
 from sk_payne.grids._store import open_grid
 
@@ -28,11 +38,17 @@ _SPELLINGS = {
     "mask": ("mask", "flux_mask"),
 }
 _REQUIRED = ("labels", "flux", "wavelength")
+# What numpy and zipfile raise for damaged archives.
+_DAMAGED = (
+    *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, MemoryError),
+    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
+    tokenize.TokenError,
+)
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 _FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
 
 
-def read_grid(path, *, drop_bad=False):
+def read_grid(path, *, drop_bad=False, max_bytes=MAX_BYTES):
     """Read a training grid from a file, or from the folder of :func:`build_grid`.
 
     The file holds arrays under any of these names:
@@ -70,6 +86,9 @@ def read_grid(path, *, drop_bad=False):
     drop_bad : bool, default=False
         Whether to leave out spectra with labels or flux that are not finite, with a
         warning that says which. Folders of :func:`build_grid` have none.
+    max_bytes : int, default=536870912
+        What compressed arrays may take in memory without being suspicious. Beyond it,
+        a file that expands to more than 20 times its size is refused.
 
     Returns
     -------
@@ -160,7 +179,7 @@ def read_grid(path, *, drop_bad=False):
             f"There is no file {str(path)!r}. Check `path`; the working directory is "
             f"{str(Path.cwd())!r}."
         )
-    return as_grid(readers[suffix](path), path, drop_bad)
+    return as_grid(readers[suffix](path, max_bytes), path, drop_bad)
 
 
 def _from_folder(path):
@@ -170,21 +189,34 @@ def _from_folder(path):
     return Bunch(**{name: getattr(grid, name) for name in names}, **absent)
 
 
-def _read_npz(path):
-    if not zipfile.is_zipfile(path):
+def _read_npz(path, max_bytes):
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except _DAMAGED as error:
         raise FileFormatError(
             f"{str(path)!r} is not an npz file, or is damaged. Write it again with "
             "`numpy.savez`."
+        ) from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise FileFormatError(
+            f"{str(path)!r} is a single array, not an npz file. Write it again with "
+            "`numpy.savez`."
         )
-    with np.load(path, allow_pickle=False) as archive:
+    with archive:
         names = _pick_names(archive.files, path)
-        return {key: _read_member(archive, name, path) for key, name in names.items()}
+        sizes = [_of_member(npz_member_size, archive, n, path) for n in names.values()]
+        check_expansion(path, sum(sizes), max_bytes)
+        return {
+            key: _of_member(operator.getitem, archive, name, path)
+            for key, name in names.items()
+        }
 
 
-def _read_member(archive, name, path):
+def _of_member(what, archive, name, path):
+    """Return `what(archive, name)`, or say that the array cannot be read."""
     try:
-        return archive[name]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        return what(archive, name)
+    except _DAMAGED as error:
         raise FileFormatError(
             f"{name!r} in {str(path)!r} cannot be read: {error} Arrays of Python "
             "objects are refused, as they could run code; save numbers as float and "
@@ -192,7 +224,7 @@ def _read_member(archive, name, path):
         ) from error
 
 
-def _read_hdf5(path):
+def _read_hdf5(path, max_bytes):
     try:
         import h5py
     except ImportError as error:
@@ -211,6 +243,8 @@ def _read_hdf5(path):
         optional = set(_SPELLINGS) - set(_REQUIRED)
         attributes = optional & set(file.attrs) - datasets
         names = _pick_names([*sorted(datasets), *sorted(attributes)], path)
+        sizes = [file[name].nbytes for name in names.values() if name in datasets]
+        check_expansion(path, sum(sizes), max_bytes)
         stored = {
             key: np.asarray(file.attrs[name] if name in attributes else file[name][()])
             for key, name in names.items()
@@ -220,9 +254,11 @@ def _read_hdf5(path):
         return stored
 
 
-def _read_fits(path):
+def _read_fits(path, max_bytes):
     from astropy.io import fits
 
+    if path.name.lower().endswith(".gz"):
+        check_gzip(path, max_bytes)
     spelled = {name.lower(): name for names in _SPELLINGS.values() for name in names}
     try:
         hdus = fits.open(path, memmap=False)

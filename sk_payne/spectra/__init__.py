@@ -7,6 +7,7 @@ from sk_payne.spectra._arms import group_arms
 from sk_payne.spectra._as_spectra import as_spectra
 from sk_payne.spectra._broadening import VelocityConvolver, broaden
 from sk_payne.spectra._doppler import C_KMS, doppler_factor
+from sk_payne.spectra._formats import SPECTRUM_FORMATS
 from sk_payne.spectra._interpolation import GridInterpolator
 from sk_payne.spectra._medium import check_medium, convert_medium
 from sk_payne.spectra._profiles import (
@@ -17,7 +18,7 @@ from sk_payne.spectra._profiles import (
     rotation_transfer,
     velocity_sigma,
 )
-from sk_payne.spectra._reading import SPECTRUM_FORMATS, read_spectra
+from sk_payne.spectra._reading import read_spectra
 from sk_payne.spectra._resolving_power import (
     describe_resolving_power,
     resolve_resolving_power,

@@ -1,7 +1,7 @@
 """What columns and images of spectra are called, and which of them is read as what.
 
-It is here so that every reader knows errors and masks by the same names, and none of
-them is left out without a word.
+Every reader knows errors and masks by these names, and leaves none of them out without
+a word.
 """
 
 import re
@@ -12,24 +12,27 @@ __all__ = ["POWERS", "are_spectrum", "errors_and_mask", "first_of", "role_of"]
 
 # Names without case, blanks and underscores. Those of flux may have "flux" before or
 # behind. The first kind of error in a table is the one that is read.
-_WAVELENGTH = ("wavelength", "wave", "lambda")
+_WAVELENGTH = ("wavelength", "wave", "lambda", "waveobs", "wavelengths", "lam")
+_LOG_WAVELENGTH = ("loglam", "loglambda", "logwave", "logwavelength")
 _KINDS = (
-    ("error", ("uncertainty", "error", "err", "errors", "unc", "eflux", "dflux")),
+    ("error", ("uncertainty", "error", "err", "errors", "errs", "unc", "eflux")),
+    ("error", ("dflux", "staterror", "errordata", "errdata")),
     ("ivar", ("ivar", "invvar", "inversevariance", "inversevar", "invvariance")),
     ("variance", ("variance", "var")),
     # may also be the width of a line-spread function, or the noise of something else
-    ("error", ("sigma", "sig", "noise", "std", "stddev")),
+    ("error", ("sigma", "sig", "noise", "std", "stddev", "stdev", "rms")),
     ("mask", ("mask", "andmask", "bitmask", "pixmask", "pixelmask", "badpix")),
     ("mask", ("badpixel", "badpixels", "bad", "dq", "flag", "flags")),
-    ("quality", ("quality", "qual")),
+    ("quality", ("quality", "qual", "qualdata")),
 )
 _ROLES = {name: kind for kind, names in _KINDS for name in names}
 _ROLES |= dict.fromkeys(_WAVELENGTH, "wavelength") | {"flux": "flux"}
+_ROLES |= dict.fromkeys(_LOG_WAVELENGTH, "log wavelength")
 _ORDER = list(_ROLES)
 
 # Words in the name of what may be an error or a mask of something.
 _SUSPICIOUS = {
-    *(name for name, role in _ROLES.items() if role not in ("wavelength", "flux")),
+    *(name for _, names in _KINDS for name in names),
     *("uncertainties", "snr", "weight", "weights", "good"),
 }
 
@@ -79,8 +82,9 @@ def first_of(role, names):
 
 
 def are_spectrum(names):
-    """Tell whether wavelength and flux are among these names."""
-    return {"wavelength", "flux"} <= {role_of(name) for name in names}
+    """Tell whether wavelength, or its logarithm, and flux are among these names."""
+    roles = {role_of(name) for name in names}
+    return "flux" in roles and bool(roles & {"wavelength", "log wavelength"})
 
 
 # Values --------------------------------------------------------------------------

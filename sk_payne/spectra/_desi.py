@@ -1,14 +1,14 @@
 """Spectra of DESI, three arms of many targets in one file.
 
-It is here since specutils' loader gives all targets of an arm at once, says no medium,
-and leaves the resolution matrices of all of them in the metadata.
+specutils' loader gives all targets of an arm at once, says no medium, and leaves the
+resolution matrices of all of them in the metadata.
 """
 
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
+from sk_payne.spectra._file_units import as_unit
 from sk_payne.spectra._spectrum_file import (
-    as_unit,
     data_of,
     image_of,
     make_spectrum,
@@ -23,7 +23,11 @@ _FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
 
 def is_desi(hdus):
     """Tell whether a FITS file holds spectra of DESI."""
-    return any(f"{arm}_{part}" in hdus for arm in _ARMS for part in ("FLUX", "IVAR"))
+    has_arm = any(f"{arm}_{part}" in hdus for arm in _ARMS for part in ("FLUX", "IVAR"))
+    # anybody may call images so, but not with these beside them
+    return has_arm and (
+        "FIBERMAP" in hdus or any(f"{arm}_RESOLUTION" in hdus for arm in _ARMS)
+    )
 
 
 def read_desi(hdus, *, target=None):

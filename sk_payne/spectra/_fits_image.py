@@ -1,27 +1,35 @@
 """Spectra that are one row of an image, whose header has the wavelengths as a formula.
 
-It is here since that is how most spectrographs and IRAF write single spectra, and since
-specutils takes logarithms of IRAF for wavelengths.
+Most spectrographs and IRAF write single spectra so. specutils takes logarithms of IRAF
+for wavelengths.
 """
 
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra._columns import errors_and_mask, role_of
-from sk_payne.spectra._frame import read_frame
-from sk_payne.spectra._own_files import scale_to_angstrom
+from sk_payne.spectra._file_units import unit_or_ask
+from sk_payne.spectra._header_statements import (
+    first_number,
+    number_of,
+    star_of,
+    stated_frame,
+    stated_medium,
+)
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
-    as_unit,
     describe_hdus,
     image_of,
     make_spectrum,
 )
+from sk_payne.spectra._wavelength_units import check_unstated_unit, scale_to_angstrom
 
-__all__ = ["is_fits_image", "read_fits_image"]
+__all__ = ["has_wavelengths", "is_fits_image", "read_fits_image", "wavelengths_of"]
 
-# Whoever means Å and writes less has written a logarithm or another unit.
-_SHORTEST = 100.0
+# What an image of flux may be called: flux, or anything that names no other thing.
+_FLUX = (None, "flux")
+# What images hold that is neither flux, nor its error, nor its mask.
+_LEFT = (None, "wavelength", "log wavelength", "flux")
 
 
 def is_fits_image(hdus):
@@ -31,8 +39,6 @@ def is_fits_image(hdus):
 
 def read_fits_image(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
     """Read one row of flux; other images may hold its errors and its mask."""
-    from astropy import units
-
     number = _image_hdu(hdus)
     if number is None:
         raise FileFormatError(
@@ -42,24 +48,74 @@ def read_fits_image(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
     header = hdus[number].header
     flux = image_of(hdus, number)
     unit = header.get("BUNIT", "") if flux_unit is None else flux_unit
-    unit = _understood(unit, "the flux", "flux_unit")
     return make_spectrum(
-        _wavelengths(header, flux.size, wavelength_unit),
+        wavelengths_of(header, flux.size, wavelength_unit),
         flux.ravel(),
         **_errors_and_mask(hdus, number, flux.shape),
-        unit=units.dimensionless_unscaled if unit is None else unit,
-        medium=agreed_medium(_stated_medium(header), medium),
-        frame=read_frame(header.get("FRAME"), header.get("SPECSYS")),
-        name=hdus[0].header.get("OBJECT", header.get("OBJECT")),
+        unit=unit_or_ask(unit, "the flux", "flux_unit"),
+        medium=agreed_medium(stated_medium(header, hdus[0].header), medium),
+        frame=stated_frame(header, hdus[0].header),
+        name=star_of(hdus[0].header, header),
+        resolving_power=first_number(hdus[0].header, "SPEC_RES"),
+    )
+
+
+def has_wavelengths(header):
+    """Tell whether a header has a formula for wavelengths along the first axis."""
+    return "CRVAL1" in header and ("CDELT1" in header or "CD1_1" in header)
+
+
+def wavelengths_of(header, n_pixels, unit=None):
+    """Return wavelengths in Å, linear in the pixels or their logarithm.
+
+    Logarithms are those of FITS (WAVE-LOG, AWAV-LOG; Greisen et al. 2006, equation 5)
+    and of IRAF (DC-FLAG = 1: to the base of ten). Without CRPIX1, which the standard
+    then takes for 0 and nobody means so, the first pixel is at CRVAL1.
+
+    Parameters
+    ----------
+    header : astropy header
+        Of the image.
+    n_pixels : int
+        Number of pixels in a row.
+    unit : None or str or astropy unit
+        Unit of the wavelengths instead of CUNIT1.
+
+    Returns
+    -------
+    wavelength : ndarray of shape (n_pixels,)
+        In Å.
+    """
+    start, step = number_of(header, "CRVAL1"), number_of(header, "CD1_1", "CDELT1")
+    reference = first_number(header, "CRPIX1")
+    first = 1.0 if reference is None else reference
+    steps = (np.arange(1, n_pixels + 1) - first) * step
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        if first_number(header, "DC-FLAG") == 1:
+            values = 10.0 ** (start + steps)
+        elif str(header.get("CTYPE1", "")).strip().upper().endswith("-LOG"):
+            values = start * np.exp(steps / start)
+        else:
+            values = start + steps
+    stated = header.get("CUNIT1") if unit is None else unit
+    if not str(stated or "").strip():
+        check_unstated_unit(values)
+        return values
+    return values * scale_to_angstrom(
+        unit_or_ask(stated, "the wavelengths", "wavelength_unit")
     )
 
 
 def _image_hdu(hdus):
-    """Return the number of the first image of one row with a scale of wavelengths."""
+    """Return the number of the first image of one row with a scale of wavelengths.
+
+    One whose name is that of an error or a mask, such as RED_IVAR, is no flux.
+    """
     for number, hdu in enumerate(hdus):
+        if role_of(hdu.name) not in _FLUX:
+            continue
         if hdu.is_image and hdu.shape and hdu.shape[-1] == np.prod(hdu.shape):
-            header = hdu.header
-            if "CRVAL1" in header and ("CDELT1" in header or "CD1_1" in header):
+            if has_wavelengths(hdu.header) and hdu.shape[-1] > 0:
                 return number
     return None
 
@@ -75,48 +131,10 @@ def _errors_and_mask(hdus, number, shape):
     def read(name, power):
         return np.array(image_of(hdus, images[name], shape=shape), np.float64).ravel()
 
-    found = errors_and_mask(list(images), read)
-    left = [n for n in images if role_of(n) in (None, "wavelength", "flux")]
+    # pipelines of ESO write a quality of 0 where a pixel is good
+    is_eso = "ESO PRO CATG" in hdus[0].header
+    stated = dict.fromkeys(images, "0 = good") if is_eso else None
+    found = errors_and_mask(list(images), read, stated)
+    left = [n for n in images if role_of(n) in _LEFT]
     unread = [f"image {name}" for name in found["unread"] + left]
     return found | {"unread": unread}
-
-
-def _wavelengths(header, n_pixels, unit):
-    """Return wavelengths in Å, linear in the pixels or their logarithm.
-
-    Logarithms are those of FITS (WAVE-LOG, AWAV-LOG; Greisen et al. 2006, equation 5)
-    and of IRAF (DC-FLAG = 1: to the base of ten). Without CRPIX1, which the standard
-    then takes for 0 and nobody means so, the first pixel is at CRVAL1.
-    """
-    start = float(header["CRVAL1"])
-    step = float(header["CD1_1"] if "CD1_1" in header else header["CDELT1"])
-    steps = (np.arange(1, n_pixels + 1) - float(header.get("CRPIX1", 1.0))) * step
-    if header.get("DC-FLAG") == 1:
-        values = 10.0 ** (start + steps)
-    elif str(header.get("CTYPE1", "")).strip().upper().endswith("-LOG"):
-        values = start * np.exp(steps / start)
-    else:
-        values = start + steps
-    stated = header.get("CUNIT1", "Angstrom") if unit is None else unit
-    values = values * scale_to_angstrom(
-        _understood(stated, "the wavelengths", "wavelength_unit")
-    )
-    if not values.min() > _SHORTEST:
-        raise FileFormatError(
-            f"Its wavelengths would run from {values[0]:g} to {values[-1]:g} Å. Pass "
-            "wavelength_unit= if CUNIT1 is missing or wrong; if they are logarithms "
-            "that no DC-FLAG or CTYPE1 tells, build a specutils Spectrum."
-        )
-    return values
-
-
-def _understood(unit, whose, option):
-    try:
-        return as_unit(str(unit).strip(), whose)
-    except FileFormatError as error:
-        raise FileFormatError(f"{error} Pass {option}=, an astropy unit.") from error
-
-
-def _stated_medium(header):
-    """Return what CTYPE1 says: AWAV is air; many who write WAVE mean air, too."""
-    return "air" if str(header.get("CTYPE1", "")).upper().startswith("AWAV") else None

@@ -1,7 +1,7 @@
 """Spectra of one's own: columns of text, and tables in ECSV and FITS.
 
-It is here since specutils' loaders of these guess columns by their units, which
-normalised flux lacks, and drop masks.
+specutils' loaders of these guess columns by their units, which normalised flux lacks,
+and drop masks.
 """
 
 import re
@@ -11,15 +11,21 @@ import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra._columns import are_spectrum, errors_and_mask, first_of
-from sk_payne.spectra._frame import read_frame
+from sk_payne.spectra._file_units import as_unit, unit_or_ask
+from sk_payne.spectra._header_statements import (
+    star_of,
+    stated_frame,
+    stated_medium,
+)
+from sk_payne.spectra._padding import find_padding
 from sk_payne.spectra._spectrum_file import (
     agreed_medium,
-    as_unit,
     data_of,
     describe_hdus,
     make_spectrum,
 )
 from sk_payne.spectra._text_columns import header_of, numbers_of, starts_with_numbers
+from sk_payne.spectra._wavelength_units import check_unstated_unit, scale_to_angstrom
 
 __all__ = [
     "is_ecsv",
@@ -28,7 +34,6 @@ __all__ = [
     "read_ecsv",
     "read_fits_table",
     "read_text",
-    "scale_to_angstrom",
 ]
 
 _COMMENT = re.compile(r"#\s*(\w+)\s*[:=]\s*(.+?)\s*$")
@@ -48,24 +53,21 @@ def read_text(lines, *, medium=None, wavelength_unit=None):
     from astropy import units
 
     names, is_data = header_of(lines)
+    unit = wavelength_unit or _unit_in(names)
     columns = numbers_of(lines, names, is_data)
     comments = [line.strip() for line in lines if line.lstrip().startswith("#")]
     matches = [m for m in map(_COMMENT.match, comments) if m is not None]
     stated = {m[1].lower(): m[2] for m in matches}
     described = {"header": comments} | _described(stated, medium)
     if names is not None:
-        return _read_table(
-            _table_of(names, columns),
-            _unit_of_text(names, wavelength_unit),
-            None,
-            described,
-            stated,
-        )
+        table = _table_of(names, columns)
+        wavelength = _wavelength_of_text(table, unit)
+        return _read_table(table, wavelength, None, described, stated)
     flux, error = columns[1], columns[2] if len(columns) == 3 else None
     if error is not None:
         _check_error(flux, error)
     return make_spectrum(
-        columns[0] * scale_to_angstrom(units.Unit(wavelength_unit or "Angstrom")),
+        _in_angstrom(columns[0], unit),
         flux,
         error=error,
         unit=units.dimensionless_unscaled,
@@ -85,18 +87,38 @@ def _table_of(names, columns):
         ) from error
 
 
-def _unit_of_text(names, given):
-    """Return the unit of wavelengths: the one given, or in its name, or Å."""
-    stated = _UNIT_IN_NAME.search(first_of("wavelength", names))
-    return given or (stated[1] if stated else "Angstrom")
+def _unit_in(names):
+    """Return the unit in the name of the wavelengths, or None."""
+    name = None if names is None else first_of("wavelength", names)
+    stated = None if name is None else _UNIT_IN_NAME.search(name)
+    return None if stated is None else stated[1]
+
+
+def _wavelength_of_text(table, unit):
+    if unit is None and first_of("wavelength", table.colnames) is not None:
+        return _in_angstrom(_numbers(table, _column(table, "wavelength")), None)
+    return _wavelength(table, unit)
+
+
+def _in_angstrom(wavelength, unit):
+    """Return the wavelengths of text in Å, which is their unit if none is stated."""
+    if unit is None:
+        check_unstated_unit(wavelength)
+        return wavelength
+    unit = unit_or_ask(unit, "the wavelengths", "wavelength_unit")
+    return wavelength * scale_to_angstrom(unit)
 
 
 def _check_error(flux, error):
     """Refuse a third column that cannot be the error of the flux."""
+    measured = ~find_padding(flux)
     with warnings.catch_warnings():
-        # all may be NaN
+        # all may be NaN, or padding
         warnings.simplefilter("ignore", RuntimeWarning)
-        of_flux, of_error = np.nanmedian(np.abs(flux)), np.nanmedian(error)
+        of_flux, of_error = (
+            np.nanmedian(np.abs(flux[measured])),
+            np.nanmedian(error[measured]),
+        )
     is_mask = np.isin(error, (0, 1)).all() and (error == 0).any()
     if of_error > of_flux or is_mask:
         seen = "holds only 0 and 1" if is_mask else f"has a median of {of_error:.3g}"
@@ -122,10 +144,12 @@ def read_ecsv(lines, *, medium=None, wavelength_unit=None, flux_unit=None):
 
     try:
         table = ascii.read(lines, format="ecsv")
-    except (ascii.InconsistentTableError, ValueError) as error:
+        header = dict(table.meta)
+    except Exception as error:  # astropy lets many kinds through
         raise FileFormatError(f"It is no valid ECSV: {error}") from error
-    described = {"header": dict(table.meta)} | _described(table.meta, medium)
-    return _read_table(table, wavelength_unit, flux_unit, described, table.meta)
+    described = {"header": header} | _described(header, medium)
+    wavelength = _wavelength(table, wavelength_unit)
+    return _read_table(table, wavelength, flux_unit, described, header)
 
 
 def is_fits_table(hdus):
@@ -157,7 +181,8 @@ def read_fits_table(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
     }
     described = _described(stated, medium)
     unread = [f"table {other} {hdus[other].name}".strip() for other in others]
-    return _read_table(table, wavelength_unit, flux_unit, described, stated, unread)
+    wavelength = _wavelength(table, wavelength_unit)
+    return _read_table(table, wavelength, flux_unit, described, stated, unread)
 
 
 def _table_hdus(hdus):
@@ -169,21 +194,14 @@ def _table_hdus(hdus):
     ]
 
 
-def _read_table(table, wavelength_unit, flux_unit, described, stated, unread=()):
+def _read_table(table, wavelength, flux_unit, described, stated, unread=()):
+    """Read a table of which `wavelength` gives the wavelengths in Å."""
     names = table.colnames
-    columns = {role: first_of(role, names) for role in ("wavelength", "flux")}
-    for role, name in columns.items():
-        if name is None:
-            raise FileFormatError(
-                f"It has no column {role!r}, but {names}. Rename the column."
-            )
-    unit = _unit(table, columns["flux"], "flux_unit", flux_unit)
-    scale = scale_to_angstrom(
-        _unit(table, columns["wavelength"], "wavelength_unit", wavelength_unit)
-    )
+    flux = _column(table, "flux")
+    unit = _unit(table, flux, "flux_unit", flux_unit)
 
     def read(name, power):
-        own, of_flux = table[name].unit, table[columns["flux"]].unit
+        own, of_flux = table[name].unit, table[flux].unit
         is_plain = power == 0 or own is None or (power == 1 and own == of_flux)
         scale = 1.0 if is_plain else _scale(table, name, unit**power)
         return _numbers(table, name) * scale
@@ -192,12 +210,34 @@ def _read_table(table, wavelength_unit, flux_unit, described, stated, unread=())
     found = errors_and_mask(names, read, says)
     found["unread"] = [*found["unread"], *unread]
     return make_spectrum(
-        _numbers(table, columns["wavelength"]) * scale,
-        _numbers(table, columns["flux"]),
+        wavelength,
+        _numbers(table, flux),
         unit=unit,
         **found,
         **described,
     )
+
+
+def _column(table, role):
+    name = first_of(role, table.colnames)
+    if name is None:
+        raise FileFormatError(
+            f"It has no column {role!r}, but {table.colnames}. Rename the column."
+        )
+    return name
+
+
+def _wavelength(table, given):
+    """Return the wavelengths in Å, from their column or that of their logarithm."""
+    logarithm = first_of("log wavelength", table.colnames)
+    if logarithm is not None and first_of("wavelength", table.colnames) is None:
+        with np.errstate(over="ignore"):
+            wavelength = 10 ** _numbers(table, logarithm)
+        check_unstated_unit(wavelength)
+        return wavelength
+    name = _column(table, "wavelength")
+    unit = _unit(table, name, "wavelength_unit", given)
+    return _numbers(table, name) * scale_to_angstrom(unit)
 
 
 def _numbers(table, name):
@@ -214,10 +254,7 @@ def _numbers(table, name):
 def _unit(table, name, option, given=None):
     """Return the unit of a column, or what is given instead by an option."""
     unit = table[name].unit if given is None else given
-    try:
-        return as_unit("" if unit is None else str(unit), f"column {name!r}")
-    except FileFormatError as error:
-        raise FileFormatError(f"{error} Pass {option}=, an astropy unit.") from error
+    return unit_or_ask("" if unit is None else unit, f"column {name!r}", option)
 
 
 def _scale(table, name, wanted):
@@ -237,19 +274,6 @@ def _scale(table, name, wanted):
 # Both ----------------------------------------------------------------------------
 
 
-def scale_to_angstrom(unit):
-    """Return what a wavelength is multiplied by to be in Å."""
-    from astropy import units
-
-    try:
-        return unit.to(units.AA)
-    except units.UnitConversionError as error:
-        raise FileFormatError(
-            f"Its wavelengths must have a unit of length; they have {str(unit)!r}. "
-            "Give the column its unit, or pass wavelength_unit=."
-        ) from error
-
-
 def _described(stated, medium):
     """Return the arguments of make_spectrum that the comments of a file give."""
     power = stated.get("resolving_power")
@@ -259,9 +283,10 @@ def _described(stated, medium):
         raise FileFormatError(
             f"It states the resolving power {power!r}, which is no number. Correct it."
         ) from error
+    words = {str(key).upper(): value for key, value in stated.items()}
     return {
-        "medium": agreed_medium(stated.get("medium"), medium),
-        "frame": read_frame(stated.get("frame")),
-        "name": stated.get("object"),
+        "medium": agreed_medium(stated_medium(words), medium),
+        "frame": stated_frame(words),
+        "name": star_of(words),
         "resolving_power": power,
     }

@@ -1,59 +1,26 @@
 """read_spectra: files of surveys, telescopes and one's own, as specutils spectra.
 
-It is here so that a spectrum keeps its errors, mask and medium on its way in, and that
-users of a file which cannot be read are told what it lacks.
+A spectrum keeps its errors, mask and medium on its way in, and users of a file which
+cannot be read are told what it lacks.
 """
 
 import inspect
 import os
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 from sk_payne.exceptions import FileFormatError, UnreadColumnWarning, did_you_mean
-from sk_payne.spectra._desi import is_desi, read_desi
-from sk_payne.spectra._fits_image import is_fits_image, read_fits_image
-from sk_payne.spectra._own_files import (
-    is_ecsv,
-    is_fits_table,
-    is_text,
-    read_ecsv,
-    read_fits_table,
-    read_text,
+from sk_payne.spectra._formats import (
+    SPECTRUM_FORMATS,
+    reader_of,
+    recognise,
 )
-from sk_payne.spectra._spectrum_file import describe_hdus
-from sk_payne.spectra._survey_images import (
-    is_apstar,
-    is_aspcapstar,
-    is_galah,
-    read_apstar,
-    read_aspcapstar,
-    read_galah,
-)
-from sk_payne.spectra._survey_tables import is_4most, is_eso, read_4most, read_eso
+from sk_payne.spectra._opening import MAX_BYTES, is_fits, opened
 
 __all__ = ["SPECTRUM_FORMATS", "read_spectra"]
 
-# Each format: does this content look like it, and read it. The first that does wins.
-_FITS_FORMATS = {
-    "apogee-apstar": (is_apstar, read_apstar),
-    "apogee-aspcapstar": (is_aspcapstar, read_aspcapstar),
-    "galah-dr3": (is_galah, read_galah),
-    "4most-l1": (is_4most, read_4most),
-    "eso-sdp": (is_eso, read_eso),
-    "desi": (is_desi, read_desi),
-    "fits-table": (is_fits_table, read_fits_table),
-    "fits-image": (is_fits_image, read_fits_image),
-}
-_TEXT_FORMATS = {
-    "ecsv": (is_ecsv, read_ecsv),
-    "text": (is_text, read_text),
-}
 
-SPECTRUM_FORMATS = (*_FITS_FORMATS, *_TEXT_FORMATS)
-
-
-def read_spectra(path, format=None, **options):
+def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
     r"""Read observed spectra from a file, or from several.
 
     Parameters
@@ -63,34 +30,45 @@ def read_spectra(path, format=None, **options):
     format : None or str, default=None
         One of :data:`~sk_payne.spectra.SPECTRUM_FORMATS`. None recognises the format
         by the content of the file; its name says nothing.
+    max_bytes : int, default=268435456
+        Limit to what a compressed file, or a compressed image in it, expands to. Text
+        may have a quarter of it, and a line for 256 bytes of it.
     **options : object
         What the format takes:
 
         row : int or sequence of int, default=0
             "apogee-apstar": rows 0 and 1 are combined spectra, with weights by pixel
             and by visit, the others the visits.
+        bad_bits : None or sequence of int
+            "apogee-apstar", "apogee-apvisit", "lamost-lrs", "lamost-mrs", "sdss-spec",
+            "sdss-mwm": numbers of the bits that mark a bad pixel, None for any. The
+            defaults are under Notes.
         normalized : bool, default=False
-            "galah-dr3": the flux that GALAH normalised, instead of counts.
-        target : int or sequence of int
-            "desi": one TARGETID or several, needed if the file holds several.
+            "galah-dr3", "galah-dr4": the flux that GALAH normalised, not counts.
+        target : int, str, or a sequence of them
+            "desi": TARGETID; "weave-l1": CNAME; "pypeit-spec1d": one object. Needed if
+            the file holds several.
         medium : {"air", "vacuum"}
-            "4most-l1", "eso-sdp" and files of one's own: needed if the file does not
-            say.
+            "4most-l1", "eso-sdp", "lamost-lrs", "lamost-mrs", "weave-l1",
+            "iraf-multispec" and files of one's own: needed if the file does not say.
         flux_unit : str or astropy unit
-            "4most-l1", "eso-sdp", "fits-table", "fits-image", "ecsv": instead of one
-            that is missing, or that nobody can understand.
+            "4most-l1", "eso-sdp", "eso-s1d", "weave-l1", "iraf-multispec",
+            "fits-table", "fits-arms", "fits-image", "ecsv": instead of one that is
+            missing, or that nobody can understand.
         wavelength_unit : str or astropy unit
-            "fits-table", "fits-image", "ecsv": likewise; "text": Å by default.
+            "iraf-multispec", "fits-table", "fits-arms", "fits-image", "ecsv":
+            likewise; "text": Å by default.
 
     Returns
     -------
     spectra : specutils.Spectrum or specutils.SpectrumList
-        A list for several files, for several rows, and for DESI (one item per arm and
-        exposure; `measure` takes the arms of an exposure as one star). Wavelengths are
-        in Å. The mask is True where the file says so and where flux or error are not
-        finite, or the error is not positive. Tables of ESO whose errors are all NaN
-        have no uncertainty. ``meta`` has the entries, None where the file does not
-        tell,
+        A list for several files, for several rows, and for files of arms or orders
+        (one item per arm and exposure; `measure` takes the arms of an exposure as one
+        star). Wavelengths are in Å. The mask is True where the file says so, where flux
+        or error are not finite, where the error is not positive, and on padding: flux
+        that is exactly zero in three neighbours or more, or with a tiny error, and
+        constant ends. Tables of ESO whose errors are all NaN have no uncertainty.
+        ``meta`` has the entries, None where the file does not tell,
 
         medium : {"air", "vacuum"}
             Medium of the wavelengths.
@@ -99,17 +77,26 @@ def read_spectra(path, format=None, **options):
         frame : {"rest", "barycentric", "heliocentric", "topocentric"} or None
             What the wavelengths are at rest with: "rest" means the star.
         velocity : float or None
-            "apogee-apstar", "apogee-aspcapstar", and normalised flux of "galah-dr3":
-            barycentric velocity in km/s by which the survey shifted it to rest.
+            "apogee-apstar", "apogee-aspcapstar", "sdss-mwm", and normalised flux of
+            "galah-dr3": barycentric velocity in km/s by which the survey shifted it to
+            rest.
         barycentric_correction : float or None
-            "apogee-apstar" (visits), "galah-dr3", "eso-sdp", "4most-l1": what the
-            header says is added to topocentric velocities, in km/s. It is in
-            wavelengths of all frames but "topocentric" already.
+            "apogee-apstar" (visits), "apogee-apvisit", "galah-dr3", "galah-dr4",
+            "eso-sdp", "eso-s1d", "eso-e2ds", "4most-l1": what the header says is added
+            to topocentric velocities, in km/s. It is in wavelengths of all frames but
+            "topocentric" already.
+        redshift : float or None
+            "lamost-lrs", "lamost-mrs", "sdss-spec": what the survey measured;
+            wavelengths were not shifted by it.
+        arm : str or int
+            Where a file has several arms, or orders.
         object : str or None
             What the file calls the star.
         resolving_power : float, ndarray of shape (n_pixels,) or None
-            Wavelength over full width at half maximum; of APOGEE and GALAH, the nominal
-            one of the instrument.
+            Wavelength over full width at half maximum; of many surveys, the nominal one
+            of the instrument.
+        n_padding : int
+            Number of pixels that hold padding.
         header : object
             The primary header; of text, the list of comments; of ECSV, a dictionary.
         bitmask : ndarray of int, shape (n_pixels,)
@@ -140,11 +127,13 @@ def read_spectra(path, format=None, **options):
     -----
     What a bit of ``meta["bitmask"]`` means, and which mask a pixel:
 
-    - "apogee-apstar": APOGEE_PIXMASK. Bad are those that the survey's own software
-      calls bad: BADPIX 0, CRPIX 1 (cosmic ray), SATPIX 2 (saturated), UNFIXABLE 3,
-      BADDARK 4, BADFLAT 5, BADERR 6, NOSKY 7 (no sky fibre), NOT_ENOUGH_PSF 14 (less
-      than half of the profile in good pixels). The others warn: LITTROW_GHOST 8,
-      PERSIST_HIGH, _MED and _LOW 9-11, SIG_SKYLINE 12, SIG_TELLURIC 13.
+    - "apogee-apstar", "apogee-apvisit", "sdss-mwm": APOGEE_PIXMASK. Bad are those that
+      the survey's own software calls bad: BADPIX 0, CRPIX 1 (cosmic ray), SATPIX 2
+      (saturated), UNFIXABLE 3, BADDARK 4, BADFLAT 5, BADERR 6, NOSKY 7 (no sky fibre),
+      NOT_ENOUGH_PSF 14 (less than half of the profile in good pixels). The others warn:
+      LITTROW_GHOST 8, PERSIST_HIGH, _MED and _LOW 9-11, SIG_SKYLINE 12, SIG_TELLURIC
+      13.
+    - "lamost-lrs", "lamost-mrs", "sdss-spec", and BOSS in "sdss-mwm": any bit.
     - "desi": any bit. SOMEBADPIX 0, ALLBADPIX 1, COSMIC 2, LOWFLAT 3, BADFIBERFLAT 4,
       BRIGHTSKY 5, BADSKY 6; later releases have more.
     - "4most-l1", "eso-sdp": the column QUAL, if any; 0 is good.
@@ -167,10 +156,12 @@ def read_spectra(path, format=None, **options):
     wavelengths gives what DESI would see of it. Their resolving power is that of a
     Gaussian with the second moment of the columns of that matrix.
 
-    specutils' own loaders were not used: those of APOGEE drop the bitmask, that of
-    GALAH takes its relative errors for absolute ones, that of DESI reads all targets,
-    those of text need units of flux, and ``Spectrum.read`` fails on the one-row tables
-    of ESO.
+    specutils' own loaders were not used: those of APOGEE drop the bitmask, those of
+    SDSS drop the resolution, that of GALAH takes its relative errors for absolute ones,
+    that of DESI reads all targets, that of IRAF drops errors and the zero points of
+    dispersions, those of text need units of flux, and ``Spectrum.read`` fails on the
+    one-row tables of ESO. A file that is of no format here, and of one of theirs, is
+    refused by a message that names the loader.
 
     References
     ----------
@@ -192,16 +183,17 @@ def read_spectra(path, format=None, **options):
     ('text', 'air', array([0.98, 0.95]))
     """
     if isinstance(path, (list, tuple)):
-        return _read_several(path, format, options)
+        return _read_several(path, format, options | {"max_bytes": max_bytes})
     if format is not None and format not in SPECTRUM_FORMATS:
         raise ValueError(
             f"`format` must be None or one of {list(SPECTRUM_FORMATS)}; got "
             f"{format!r}.{did_you_mean(format, SPECTRUM_FORMATS)}"
         )
     path = _checked_path(path)
-    with _opened(path) as content:
-        name = _recognised(content, path) if format is None else format
-        reader = _reader(content, name, path)
+    _check_max_bytes(max_bytes)
+    with opened(path, max_bytes) as content:
+        name = recognise(content, path) if format is None else format
+        reader = reader_of(content, name, path)
         _check_options(options, reader, name)
         try:
             found = reader(content, **options)
@@ -210,7 +202,7 @@ def read_spectra(path, format=None, **options):
         for spectrum in _as_list(found):
             _warn_of_unread(spectrum.meta.pop("unread", ()), path, name)
             spectrum.meta["format"] = name
-            if name in _FITS_FORMATS:
+            if is_fits(content):
                 spectrum.meta["header"] = content[0].header.copy()
     return found
 
@@ -253,76 +245,13 @@ def _checked_path(path):
     return path
 
 
-@contextmanager
-def _opened(path):
-    """Give the HDUs of a FITS file, the lines of a text, or None for anything else."""
-    from astropy.io import fits
-
-    try:
-        hdus = fits.open(path)
-    except OSError:
-        hdus = None
-    if hdus is None:
-        yield _lines(path)
-    else:
-        with hdus:
-            yield hdus
-
-
-def _lines(path):
-    content = path.read_bytes()
-    if b"\0" in content:
-        return None
-    # an Å in another encoding spoils nothing but a comment
-    return content.decode("utf-8-sig", errors="replace").splitlines()
-
-
-def _formats_for(content):
-    if content is None:
-        return {}
-    return _FITS_FORMATS if _is_fits(content) else _TEXT_FORMATS
-
-
-def _is_fits(content):
-    from astropy.io import fits
-
-    return isinstance(content, fits.HDUList)
-
-
-def _recognised(content, path):
-    """Return the name of the format that the content has."""
-    for name, (looks_like_it, _) in _formats_for(content).items():
-        if looks_like_it(content):
-            return name
-    raise FileFormatError(
-        f"{str(path)!r} is of no format that is known here: {_seen(content)}. If it "
-        f"ought to be one of {list(SPECTRUM_FORMATS)}, pass `format` to be told what "
-        "it lacks. Otherwise build a specutils Spectrum from its arrays, with "
-        'meta={"medium": ...}.'
-    )
-
-
-def _seen(content):
-    """Say what the content is, for messages."""
-    if content is None:
-        return "it is neither FITS nor text"
-    if _is_fits(content):
-        return f"it is a FITS file with the HDUs {describe_hdus(content)}"
-    data = [line for line in content if line.strip() and not line.startswith("#")]
-    if not data:
-        return "it is a text without data"
-    return f"it is a text whose data start with {data[0][:40]!r}"
-
-
-def _reader(content, name, path):
-    formats = _formats_for(content)
-    if name not in formats:
-        kind = "FITS" if name in _FITS_FORMATS else "text"
-        raise FileFormatError(
-            f"{str(path)!r} cannot be {name!r}, which is {kind}: {_seen(content)}. "
-            "Leave out `format` to have it recognised."
+def _check_max_bytes(max_bytes):
+    is_number = isinstance(max_bytes, int) and not isinstance(max_bytes, bool)
+    if not is_number or max_bytes < 1:
+        raise ValueError(
+            "`max_bytes` must be a positive integer, the bytes that a file may expand "
+            f"to; got {max_bytes!r}."
         )
-    return formats[name][1]
 
 
 def _check_options(options, reader, name):

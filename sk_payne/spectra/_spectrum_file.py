@@ -1,31 +1,33 @@
 """What the readers of spectrum files share: looking things up, and the Spectrum itself.
 
-It is here so that whatever a file lacks is named in the same words for every survey.
+Every reader names what a file lacks in the same words.
 
 Messages here are sentences about "it", the file; `read_spectra` says which file.
 """
-
-import warnings
 
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra._medium import check_medium
+from sk_payne.spectra._padding import find_padding
 
 __all__ = [
     "agreed_medium",
-    "as_unit",
+    "check_columns",
+    "column_of",
     "data_of",
     "describe_hdus",
-    "first_number",
     "image_of",
-    "keyword",
     "make_spectrum",
     "pick_hdu",
+    "table_of",
 ]
 
 # Names of columns in a message, at most.
 _N_SHOWN = 5
+
+# Bytes of a block of FITS.
+_BLOCK = 2880
 
 _REMEDY = "Check that the file is complete and of this format."
 
@@ -57,26 +59,38 @@ def pick_hdu(hdus, key):
         ) from error
 
 
-def keyword(hdus, key, name):
-    """Return the value of a keyword of an HDU."""
-    header = pick_hdu(hdus, key).header
-    if name not in header:
-        raise FileFormatError(f"HDU {key} has no keyword {name}. {_REMEDY}")
-    return header[name]
-
-
 def data_of(hdus, key):
     """Return what an HDU holds, an array or a table."""
     hdu = pick_hdu(hdus, key)
+    _check_complete(hdu, key)
     try:
         data = hdu.data
-    except (OSError, TypeError, ValueError) as error:
+    except Exception as error:  # astropy lets many kinds through
         raise FileFormatError(
             f"HDU {key} is damaged or truncated ({error}). Copy the file again."
         ) from error
     if data is None:
         raise FileFormatError(f"HDU {key} holds no data. {_REMEDY}")
     return data
+
+
+def _check_complete(hdu, key):
+    """Refuse data that end before their header says, before memory is taken."""
+    info = hdu.fileinfo()
+    if not info:
+        return
+    file = info["file"]
+    here = file.tell()
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(here)
+    # some writers leave out the filling of the last block
+    if info["datLoc"] + info["datSpan"] - _BLOCK >= end and info["datSpan"]:
+        raise FileFormatError(
+            f"HDU {key} is truncated: its header states {info['datSpan']} bytes of "
+            f"data, and the file has {max(end - info['datLoc'], 0)}. Copy the file "
+            "again."
+        )
 
 
 def image_of(hdus, key, *, n_dimensions=None, shape=None):
@@ -98,19 +112,67 @@ def image_of(hdus, key, *, n_dimensions=None, shape=None):
     return data
 
 
-def as_unit(text, whose):
-    """Return the unit that a header means, which need not keep to the standard."""
-    from astropy import units
+def table_of(hdus, key):
+    """Return a table HDU, after checking that it is one."""
+    hdu = pick_hdu(hdus, key)
+    if hdu.is_image:
+        raise FileFormatError(f"HDU {key} must be a table, and is an image. {_REMEDY}")
+    return hdu
 
-    for spelling in (text, text.lower()):
-        with warnings.catch_warnings():
-            # several slashes, of which the standard disapproves
-            warnings.simplefilter("ignore", units.UnitsWarning)
-            try:
-                return units.Unit(spelling)
-            except ValueError:
-                continue
-    raise FileFormatError(f"The unit of {whose}, {text!r}, cannot be understood.")
+
+def check_columns(hdus, key, *names):
+    """Refuse a table that lacks a column, in capitals or not; name those it has."""
+    known = table_of(hdus, key).columns.names
+    small = {name.lower() for name in known}
+    missing = [name for name in names if name.lower() not in small]
+    if missing:
+        raise FileFormatError(
+            f"HDU {key} has no column {missing[0]}; it has {', '.join(known)}. "
+            f"{_REMEDY}"
+        )
+
+
+def column_of(hdus, key, name, row=None):
+    """Return a vector from a table, as integers or float64.
+
+    Parameters
+    ----------
+    hdus : HDUList
+        The file.
+    key : int or str
+        Number or name of the HDU.
+    name : str
+        Of the column.
+    row : None or int, default=None
+        The row whose cell holds the vector; None takes the only row of a table whose
+        cells are vectors, and otherwise a number from each row.
+
+    Returns
+    -------
+    values : ndarray of shape (n_pixels,)
+        A copy.
+    """
+    check_columns(hdus, key, name)
+    data = data_of(hdus, key)
+    try:
+        column = data[name]
+        if row is not None:
+            column = column[row]
+        elif len(data) == 1:
+            column = column[0]
+        values = np.array(column)
+        if values.dtype.kind not in "iub":
+            values = values.astype(np.float64)
+    except (IndexError, KeyError, TypeError, ValueError, OSError) as error:
+        raise FileFormatError(
+            f"The column {name} of HDU {key} must hold numbers ({error}). {_REMEDY}"
+        ) from error
+    if values.ndim != 1:
+        raise FileFormatError(
+            f"The column {name} of HDU {key} must hold a vector; its shape is "
+            f"{values.shape}. {_REMEDY}"
+        )
+    return values
 
 
 def agreed_medium(stated, medium):
@@ -136,29 +198,6 @@ def agreed_medium(stated, medium):
             f"{medium!r}. Leave out `medium`, or correct the file."
         )
     return stated
-
-
-def first_number(header, *names):
-    """Give the first keyword of a header that holds a number.
-
-    Parameters
-    ----------
-    header : astropy header
-        Of a file.
-    *names : str
-        Keywords, in the order in which they are asked.
-
-    Returns
-    -------
-    number : float or None
-        None if there is none.
-    """
-    for name in names:
-        value = header.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if np.isfinite(value):
-                return float(value)
-    return None
 
 
 # Build ---------------------------------------------------------------------------
@@ -197,8 +236,8 @@ def make_spectrum(
     error, ivar : None or array-like of shape (n_pixels,)
         Error (1 sigma) or inverse variance of the flux, not both.
     bad : None or array-like of bool, shape (n_pixels,)
-        Pixels that the file marks; those without a finite flux and a positive, finite
-        error are added.
+        Pixels that the file marks. Those without a finite flux and a positive, finite
+        error are added, and those that hold padding.
     resolving_power : None, float or array of shape (n_pixels,)
         Wavelength over the full width at half maximum.
     **meta : object
@@ -207,7 +246,7 @@ def make_spectrum(
     Returns
     -------
     spectrum : specutils.Spectrum
-        With copies of all arrays.
+        With copies of all arrays. ``meta["n_padding"]`` counts pixels of padding.
     """
     from astropy import units
     from astropy.nddata import InverseVariance, StdDevUncertainty
@@ -218,7 +257,7 @@ def make_spectrum(
     mask = ~np.isfinite(flux)
     if bad is not None:
         mask = mask | (_vector(bad, "mask", wavelength.shape) != 0)
-    uncertainty = None
+    uncertainty, sigma = None, None
     for values, kind, of in (
         (error, StdDevUncertainty, unit),
         (ivar, InverseVariance, unit**-2),
@@ -227,19 +266,27 @@ def make_spectrum(
             values = _vector(values, "error", wavelength.shape)
             mask = mask | ~(np.isfinite(values) & (values > 0))
             uncertainty = kind(values, unit=of)
+            sigma = values if kind is StdDevUncertainty else _sigma(values)
+    padding = find_padding(flux, sigma)
     return Spectrum(
         flux=flux * unit,
         spectral_axis=wavelength * units.AA,
         uncertainty=uncertainty,
-        mask=mask,
+        mask=mask | padding,
         meta={
             "medium": medium,
             "frame": frame,
             "object": None if name is None else str(name).strip(),
             "resolving_power": resolving_power,
+            "n_padding": int(padding.sum()),
             **meta,
         },
     )
+
+
+def _sigma(ivar):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return ivar**-0.5
 
 
 def _checked_wavelength(wavelength):
@@ -264,7 +311,12 @@ def _checked_wavelength(wavelength):
 
 
 def _vector(values, what, shape):
-    values = np.array(values, dtype=np.float64)
+    try:
+        values = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"Its {what} must hold numbers ({error}). {_REMEDY}"
+        ) from error
     if values.shape != shape:
         raise FileFormatError(
             f"Its {what} must have one value per wavelength, {shape}; its shape is "

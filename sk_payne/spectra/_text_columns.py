@@ -1,6 +1,6 @@
 """Columns of numbers in text: what separates them, what they are called, their values.
 
-It is here because people write numbers with commas, and names into comments.
+People write numbers with commas, and names into comments.
 """
 
 import re

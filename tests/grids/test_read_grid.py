@@ -4,8 +4,10 @@ It is here because a grid misread costs a night of training.
 """
 
 import builtins
+import gzip
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -497,3 +499,49 @@ def test_an_error_and_an_inverse_variance_are_refused(tmp_path):
     path = write_npz(tmp_path, arrays(uncertainty=ones, ivar=ones))
     with pytest.raises(FileFormatError, match=r"its inverse variance. Keep one"):
         read_grid(path)
+
+
+# Files that expand -------------------------------------------------------------------
+
+
+def test_npz_that_expands_beyond_the_limit_is_refused(tmp_path):
+    arrays = {
+        "P": np.zeros((3, 2)),
+        "F": np.ones((3, 9973)),
+        "wave": np.arange(5e3, 14973),
+    }
+    np.savez_compressed(tmp_path / "grid.npz", **arrays)
+    with pytest.raises(FileFormatError, match=r"grid.npz' expands to .*`max_bytes`, 9"):
+        read_grid(tmp_path / "grid.npz", max_bytes=99_999)
+    np.savez(tmp_path / "grid.npz", **arrays)  # as large on disk as in memory
+    read_grid(tmp_path / "grid.npz", max_bytes=99_999)
+
+
+def test_npz_whose_header_states_too_much_is_refused(tmp_path):
+    header = np.lib.format.header_data_from_array_1_0(np.zeros(3))
+    header["shape"] = (10**11,)
+    with zipfile.ZipFile(tmp_path / "grid.npz", "w") as archive:
+        with archive.open("flux.npy", "w") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(bytes(24))
+        for name in ("P.npy", "wave.npy"):
+            with archive.open(name, "w") as file:
+                np.lib.format.write_array(file, np.zeros(3))
+    with pytest.raises(FileFormatError, match=r"'flux' in .* states 8e\+11 bytes"):
+        read_grid(tmp_path / "grid.npz")
+
+
+def test_gzipped_fits_that_expands_beyond_the_limit_is_refused(tmp_path):
+    with gzip.open(tmp_path / "grid.fits.gz", "wb") as file:
+        file.write(bytes(10**6))
+    with pytest.raises(FileFormatError, match="expands to"):
+        read_grid(tmp_path / "grid.fits.gz", max_bytes=99_999)
+
+
+def test_hdf5_that_expands_beyond_the_limit_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "grid.h5", "w") as file:
+        file["P"], file["wave"] = np.zeros((3, 2)), np.arange(5e3, 14973)
+        file.create_dataset("F", (3, 9973 * 101), "f8", compression="gzip")
+    with pytest.raises(FileFormatError, match="expands to"):
+        read_grid(tmp_path / "grid.h5", max_bytes=99_999)

@@ -1,7 +1,6 @@
 """Files that people write come in, and whatever cannot be read is told why.
 
-It is here for the door of `read_spectra`, text and tables; surveys have tests of their
-own.
+Text, tables and images of one's own; surveys have tests of their own.
 """
 
 import numpy as np
@@ -14,7 +13,7 @@ from astropy.wcs import WCS
 from specutils import Spectrum, SpectrumList
 
 from sk_payne.exceptions import FileFormatError, UnreadColumnWarning
-from sk_payne.spectra import SPECTRUM_FORMATS, as_spectra, read_spectra
+from sk_payne.spectra import SPECTRUM_FORMATS, as_spectra, group_arms, read_spectra
 
 N_PIXELS = 13
 WAVELENGTH = np.linspace(5000.0, 5000.6, N_PIXELS)
@@ -447,13 +446,44 @@ def test_images_may_hold_an_inverse_variance_and_a_mask(tmp_path):
 
 
 def test_images_that_are_not_read_are_named(tmp_path):
-    names = ("BLUE_DATA", "BLUE_IVAR", "RED_DATA", "RED_IVAR", "RED_MASK")
-    path = write_arms(tmp_path, **dict.fromkeys(names, FLUX))
-    with pytest.warns(UnreadColumnWarning) as caught:
-        star = read_spectra(path, medium="air")
-    for name in names[1:]:
-        assert f"image {name}" in str(caught[0].message)
-    assert star.uncertainty is None
+    path = write_arms(tmp_path, FLUX=FLUX, SKY=FLUX, MODEL=FLUX)
+    with pytest.warns(UnreadColumnWarning, match="image SKY, image MODEL"):
+        read_spectra(path, medium="air")
+
+
+def test_images_named_after_arms_are_arms_with_their_errors_and_masks(tmp_path):
+    blue, red = np.full(N_PIXELS, 4.0), np.full(N_PIXELS, 9.0)
+    mask = (np.arange(N_PIXELS) == 5).astype(np.int16)
+    path = write_arms(
+        tmp_path,
+        BLUE_DATA=FLUX,
+        BLUE_IVAR=blue,
+        RED_DATA=2 * FLUX,
+        RED_IVAR=red,
+        RED_MASK=mask,
+    )
+    stars = read_spectra(path, medium="air")
+    assert [star.meta["arm"] for star in stars] == ["BLUE", "RED"]
+    assert [star.meta["format"] for star in stars] == ["fits-arms"] * 2
+    for star, flux, ivar in zip(stars, (FLUX, 2 * FLUX), (blue, red), strict=True):
+        np.testing.assert_array_equal(star.flux.value, flux)
+        np.testing.assert_array_equal(star.uncertainty.array, ivar)
+    assert [np.flatnonzero(star.mask).tolist() for star in stars] == [[], [5]]
+    assert len(list(group_arms(stars))) == 1
+
+
+def test_wavelengths_of_an_arm_may_be_an_image(tmp_path):
+    path = write_arms(tmp_path, B_FLUX=FLUX, B_WAVE=400 + 0.1 * np.arange(N_PIXELS))
+    (star,) = read_spectra(path, medium="air", wavelength_unit="nm")
+    np.testing.assert_allclose(
+        star.wavelength.value, 4000 + np.arange(N_PIXELS), rtol=1e-14
+    )
+
+
+def test_image_beside_arms_that_is_not_read_is_named(tmp_path):
+    path = write_arms(tmp_path, BLUE_DATA=FLUX, BLUE_MODEL=FLUX, SKY=FLUX)
+    with pytest.warns(UnreadColumnWarning, match="image BLUE_MODEL, image SKY"):
+        read_spectra(path, medium="air")
 
 
 # Errors and masks by their names -----------------------------------------------------

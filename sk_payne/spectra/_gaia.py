@@ -1,0 +1,116 @@
+"""Spectra of Gaia's radial velocity spectrometer, in FITS and CSV.
+
+CSV states neither unit nor medium: the three names and the range of wavelengths tell.
+"""
+
+import numpy as np
+
+from sk_payne.exceptions import FileFormatError
+from sk_payne.spectra._spectrum_file import (
+    check_columns,
+    column_of,
+    describe_hdus,
+    make_spectrum,
+)
+from sk_payne.spectra._text_columns import header_of, numbers_of
+
+__all__ = ["is_gaia_rvs", "is_gaia_rvs_text", "read_gaia_rvs", "read_gaia_rvs_text"]
+
+_NAMES = ("wavelength", "flux", "flux_error")
+
+# Mean spectra of DR3 go from 846 to 870 nm, exactly (Seabroke et al. 2022).
+_FIRST, _LAST, _NEAR = 846.0, 870.0, 0.005
+_ANGSTROM_PER_NM = 10.0
+# Of the instrument (Cropper et al. 2018).
+_RESOLVING_POWER = 11500.0
+
+
+def is_gaia_rvs(hdus):
+    """Tell whether a FITS file holds a mean spectrum of Gaia RVS."""
+    key = _table_of(hdus)
+    try:
+        return key is not None and _is_range(column_of(hdus, key, "wavelength"))
+    except FileFormatError:  # another table of such names
+        return False
+
+
+def read_gaia_rvs(hdus):
+    """Read the normalised flux, at rest."""
+    key = _table_of(hdus)
+    if key is None:
+        raise FileFormatError(
+            f"It has no table with the columns {', '.join(_NAMES)}, but "
+            f"{describe_hdus(hdus)}. Check that the file is complete and of this "
+            "format."
+        )
+    check_columns(hdus, key, *_NAMES)
+    header = hdus[key].header
+    return _spectrum(
+        *(column_of(hdus, key, name) for name in _NAMES),
+        name=header.get("SOURCE_ID", hdus[0].header.get("SOURCE_ID")),
+    )
+
+
+def is_gaia_rvs_text(lines):
+    """Tell whether text holds a mean spectrum of Gaia RVS."""
+    names, is_data = header_of(lines)
+    if names is None or not is_data or tuple(names) != _NAMES:
+        return False
+    data = [line for line in lines if line.strip() and not line.startswith("#")][1:]
+    if not data:
+        return False
+    try:
+        ends = [numbers_of([line], names, False)[0] for line in (data[0], data[-1])]
+    except FileFormatError:  # text of another kind
+        return False
+    return _is_range(np.concatenate(ends))
+
+
+def read_gaia_rvs_text(lines):
+    """Read the normalised flux, at rest."""
+    names, is_data = header_of(lines)
+    missing = [name for name in _NAMES if name not in (names or ())]
+    if missing or not is_data:
+        raise FileFormatError(
+            f"Its first line must be {','.join(_NAMES)}; {', '.join(missing)} is not "
+            "there. Check that the file is complete and of this format."
+        )
+    columns = dict(zip(names, numbers_of(lines, names, is_data), strict=True))
+    return _spectrum(*(columns[n] for n in _NAMES), name=None, header=lines[:1])
+
+
+def _table_of(hdus):
+    for key, hdu in enumerate(hdus):
+        if not hdu.is_image and set(_NAMES) <= {n.lower() for n in hdu.columns.names}:
+            return key
+    return None
+
+
+def _is_range(wavelength):
+    return (
+        wavelength.size > 1
+        and abs(wavelength[0] - _FIRST) < _NEAR
+        and abs(wavelength[-1] - _LAST) < _NEAR
+    )
+
+
+def _spectrum(wavelength, flux, error, name, **meta):
+    from astropy import units
+
+    if not _is_range(wavelength):
+        raise FileFormatError(
+            f"Its wavelengths must go from {_FIRST} to {_LAST} nm; they go from "
+            f"{wavelength[0]:g} to {wavelength[-1]:g}. Leave out `format` to have the "
+            "file recognised."
+        )
+    return make_spectrum(
+        wavelength * _ANGSTROM_PER_NM,
+        flux,
+        error=error,
+        unit=units.dimensionless_unscaled,
+        medium="vacuum",
+        frame="rest",
+        name=name,
+        resolving_power=_RESOLVING_POWER,
+        **meta,
+    )

@@ -1,0 +1,192 @@
+"""Damaged files of every format are refused: the message names file and fault."""
+
+import warnings
+
+import numpy as np
+import pytest
+import spectrum_files as files
+from astropy.io import fits
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from sk_payne.exceptions import FileFormatError, UnreadColumnWarning
+from sk_payne.spectra import SPECTRUM_FORMATS, as_spectra, read_spectra
+
+# Format, writer, the HDU of the flux, and what is missing in a variant: a column of
+# that HDU, or a keyword of one.
+FITS = [
+    ("lamost-lrs", files.write_lamost_image, 0, None),
+    ("lamost-lrs", files.write_lamost_table, 1, "IVAR"),
+    ("lamost-mrs", files.write_lamost_mrs, 1, "IVAR"),
+    ("sdss-spec", files.write_sdss_spec, 1, "ivar"),
+    ("sdss-mwm", files.write_mwm_star, 1, "CRVAL"),
+    ("apogee-apvisit", files.write_apvisit, 1, None),
+    ("galah-dr4", files.write_galah_dr4, 0, "CRVAL1"),
+    ("weave-l1", lambda folder: files.write_weave(folder, 1), 1, "CRVAL1"),
+    ("gaia-rvs", files.write_gaia_fits, 1, "flux_error"),
+    ("eso-sdp", files.write_xshooter, 1, "SIGNAL"),
+    ("eso-s1d", files.write_harps_s1d, 0, "CRVAL1"),
+    ("eso-s1d", files.write_espresso_s1d, 1, "error"),
+    ("eso-e2ds", files.write_harps_e2ds, 0, "ESO DRS CAL TH COEFF LL5"),
+    ("eso-e2ds", files.write_espresso_s2d, 1, None),
+    ("iraf-multispec", files.write_multispec, 0, "WAT2_001"),
+    ("pypeit-spec1d", files.write_spec1d, 1, "OPT_MASK"),
+    ("pypeit-coadd1d", files.write_coadd1d, 1, "ivar"),
+    ("fits-arms", files.write_fits_arms, 1, None),
+]
+IDS = [f"{name}-{writer.__name__}" for name, writer, _, _ in FITS]
+# Of these, what is left without the first HDU is good, too.
+OF_PARTS = ("lamost-mrs", "sdss-mwm", "fits-arms")
+# They state no medium.
+OPTIONS = {"iraf-multispec": {"medium": "air"}}
+
+
+def refused(path, name):
+    """Read a file as a format, and as what it looks like; both must be refused."""
+    for format_ in (name, None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyUserWarning)  # of the truncation
+            with pytest.raises(FileFormatError, match=rf"{path.name}'") as caught:
+                read_spectra(path, format_, **OPTIONS.get(name, {}))
+        if format_ is not None:
+            said = str(caught.value)
+    return said
+
+
+@pytest.mark.parametrize(("name", "writer", "key", "missing"), FITS, ids=IDS)
+def test_truncated_file_is_refused(tmp_path, name, writer, key, missing):
+    path = writer(tmp_path)
+    with fits.open(path) as hdus:
+        start = hdus[key].fileinfo()["datLoc"]
+    path.write_bytes(path.read_bytes()[: start + 4])
+    assert refused(path, name)
+
+
+@pytest.mark.parametrize(("name", "writer", "key", "missing"), FITS, ids=IDS)
+def test_file_without_its_flux_is_refused(tmp_path, name, writer, key, missing):
+    path = writer(tmp_path)
+    with fits.open(path) as hdus:
+        kept = [hdu.copy() for i, hdu in enumerate(hdus) if i != key or i == 0]
+    if key == 0:
+        kept[0].data = None
+    if name in OF_PARTS:
+        kept = [hdu for hdu in kept[:1]]
+    fits.HDUList(kept).writeto(path, overwrite=True)
+    assert refused(path, name)
+
+
+@pytest.mark.parametrize("name", OF_PARTS)
+def test_parts_that_are_left_are_read(tmp_path, name):
+    path = next(case[1] for case in FITS if case[0] == name)(tmp_path)
+    with fits.open(path) as hdus:
+        kept = [hdu.copy() for i, hdu in enumerate(hdus) if i != 1]
+    fits.HDUList(kept).writeto(path, overwrite=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnreadColumnWarning)  # of BLUE_IVAR
+        assert len(read_spectra(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "writer", "key", "missing"),
+    [case for case in FITS if case[3]],
+    ids=[i for i, case in zip(IDS, FITS, strict=True) if case[3]],
+)
+def test_file_without_a_column_or_keyword_is_refused(
+    tmp_path, name, writer, key, missing
+):
+    path = writer(tmp_path)
+    with fits.open(path) as hdus:
+        kept = [hdu.copy() for hdu in hdus]
+    if missing in kept[key].header:
+        del kept[key].header[missing]
+    else:
+        header = kept[key].header
+        columns = Table(kept[key].data)
+        columns.remove_column(missing)
+        kept[key] = fits.table_to_hdu(columns)
+        kept[key].header.extend(header, unique=True)
+        kept[key].name = header.get("EXTNAME", "")
+    fits.HDUList(kept).writeto(path, overwrite=True, output_verify="silentfix")
+    assert refused(path, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "writer", "key", "missing"),
+    [case for case in FITS if case[0] not in OF_PARTS],
+    ids=[i for i, case in zip(IDS, FITS, strict=True) if case[0] not in OF_PARTS],
+)
+def test_hdu_of_another_kind_is_refused(tmp_path, name, writer, key, missing):
+    path = writer(tmp_path)
+    with fits.open(path) as hdus:
+        kept = [hdu.copy() for hdu in hdus]
+    of_kept = kept[key]
+    if of_kept.is_image:
+        other = files.table({"a": np.arange(3)}, of_kept.name)
+    else:
+        other = files.image(np.zeros(3), of_kept.name)
+    if key == 0:
+        of_kept.data = np.zeros((2, 2, 2, 2), np.float32)
+    else:
+        kept[key] = other
+    fits.HDUList(kept).writeto(path, overwrite=True)
+    assert refused(path, name)
+
+
+# Text --------------------------------------------------------------------------------
+
+TEXT = [
+    ("gaia-rvs-csv", files.write_gaia_csv),
+    ("libre-esprit", files.write_libre_esprit),
+]
+
+
+@pytest.mark.parametrize(("name", "writer"), TEXT)
+def test_text_that_ends_in_a_line_is_refused(tmp_path, name, writer):
+    path = writer(tmp_path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-3], lines[-3].split()[0].split(",")[0]]))
+    assert "columns" in refused(path, name)
+
+
+@pytest.mark.parametrize(("name", "writer"), TEXT)
+def test_text_without_a_column_is_refused(tmp_path, name, writer):
+    path = writer(tmp_path)
+    separator = "," if name == "gaia-rvs-csv" else " "
+    lines = path.read_text().splitlines()
+    start = 0 if name == "gaia-rvs-csv" else 2
+    cut = [separator.join(line.split(separator)[:-1]) for line in lines[start:]]
+    path.write_text("\n".join(lines[:start] + cut))
+    assert refused(path, name)
+
+
+@pytest.mark.parametrize(("name", "writer"), TEXT)
+def test_text_without_its_head_is_refused(tmp_path, name, writer):
+    path = writer(tmp_path)
+    path.write_text("\n".join(path.read_text().splitlines()[1:]))
+    assert refused(path, name)
+
+
+# All ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "writer"), [*((case[0], case[1]) for case in FITS), *TEXT]
+)
+def test_good_file_is_recognised_by_its_content_and_read(tmp_path, name, writer):
+    path = writer(tmp_path).rename(tmp_path / "no_suffix")
+    found = read_spectra(path, **OPTIONS.get(name, {}))
+    for star in found if isinstance(found, list) else [found]:
+        assert star.meta["format"] == name
+        assert {"medium", "frame", "object", "header", "n_padding"} <= set(star.meta)
+        assert np.isfinite(star.flux.value[~star.mask]).all()
+    # arms and orders are one star
+    assert len(as_spectra(found, require_uncertainty=False)) == 1
+
+
+def test_every_format_has_a_file_that_is_damaged():
+    elsewhere = {  # test_survey_files.py and test_reading.py
+        *("apogee-apstar", "apogee-aspcapstar", "galah-dr3", "4most-l1", "desi"),
+        *("fits-table", "fits-image", "ecsv", "text"),
+    }
+    here = {name for name, *_ in [*FITS, *TEXT]}
+    assert here | elsewhere == set(SPECTRUM_FORMATS)
