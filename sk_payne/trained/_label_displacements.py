@@ -142,9 +142,10 @@ class LabelDisplacements:
         Returns
         -------
         samples : list of LabelSample
-            Each of all stars. Windows of a star lie anywhere.
+            Those of fits, over all wavelengths; then linear ones over windows, which
+            lie anywhere.
         """
-        samples = [self.over_all()]
+        samples = [self.fitted]
         n, n_stretches = self.slope.shape[:2]
         rng = np.random.default_rng(0)
         for width in _WINDOWS if n_stretches > 1 else ():

@@ -220,13 +220,12 @@ def _features(labels):
 def _most_likely(displacements):
     """Maximise the likelihood and the priors of all parameters."""
     samples = [_Prepared(sample) for sample in displacements.samples()]
-    features = _features(displacements.labels)
     n_labels = displacements.labels.shape[1]
     start = {
         "scatter": torch.full((n_labels,), math.log(_SCATTER[0])),
         "inflation": torch.full((n_labels,), math.log(_INFLATION[0])),
         "exponent": torch.tensor(_EXPONENT[0]),
-        "growth": torch.zeros(features.shape[1]),
+        "growth": torch.zeros(2 * n_labels),
         "freedom": torch.tensor(math.log(_FREEDOM[0])),
     }
     values = {k: v.cpu().double().requires_grad_() for k, v in start.items()}
@@ -237,7 +236,7 @@ def _most_likely(displacements):
     def objective():
         optimizer.zero_grad()
         loss = _penalty(values) / len(displacements)
-        limited = _limited(values, torch.from_numpy(features))
+        limited = _limited(values)
         for sample in samples:
             likelihood = sample.log_likelihood(limited).mean()
             loss = loss - likelihood / len(samples)
@@ -246,25 +245,21 @@ def _most_likely(displacements):
 
     optimizer.step(objective)
     with torch.no_grad():
-        found = _limited(values, torch.from_numpy(features))
-    found = {name: np.atleast_1d(value.numpy()) for name, value in found.items()}
-    log_growth = found.pop("log_growth")
-    return LabelErrors(
-        **found,
-        growth=values["growth"].detach().numpy(),
-        log_growth_range=np.array([log_growth.min(), log_growth.max()]),
-    )
+        found = _limited(values)
+        log_growth = samples[0].features @ found["growth"]
+    found = {k: np.atleast_1d(v.detach().numpy()) for k, v in found.items()}
+    log_growth_range = np.array([log_growth.min(), log_growth.max()])
+    return LabelErrors(**found, log_growth_range=log_growth_range)
 
 
-def _limited(values, features):
+def _limited(values):
     """Parameters themselves, from their logarithms, within limits."""
     log = {k: values[k].clamp(*limits) for k, limits in _LIMITS.items()}
-    log_growth = features @ values["growth"]
     return {
         "scatter": log["scatter"].exp(),
         "inflation": log["inflation"].exp(),
         "exponent": log["exponent"],
-        "log_growth": log_growth.clamp(-_LARGEST_GROWTH, _LARGEST_GROWTH),
+        "growth": values["growth"],
         # more than 4, so that distances have a variance
         "degrees_of_freedom": 4 + log["freedom"].exp(),
     }
@@ -277,6 +272,7 @@ class _Prepared:
         self.displacement, self.rest, information, part = (
             torch.from_numpy(np.ascontiguousarray(values)) for values in sample[1:]
         )
+        self.features = torch.from_numpy(_features(sample.labels))
         self.unit = torch.eye(len(information[0])).to(information)
         self.independent = torch.linalg.inv(information + LABEL_PRIOR * self.unit)
         self.log_part = part.log()
@@ -287,8 +283,9 @@ class _Prepared:
         shrunk = (values["exponent"] * self.log_part).exp()[:, None, None]
         covariance = inflation[:, None] * self.independent * inflation * shrunk
         covariance = covariance + torch.diag(values["scatter"] ** 2)
-        growth = values["log_growth"].exp()[:, None, None]
-        covariance = growth * covariance + self.rest
+        log_growth = self.features @ values["growth"]
+        log_growth = log_growth.clamp(-_LARGEST_GROWTH, _LARGEST_GROWTH)
+        covariance = log_growth.exp()[:, None, None] * covariance + self.rest
         root = torch.linalg.cholesky(covariance + _LEAST * self.unit)
         white = torch.linalg.solve_triangular(
             root, self.displacement[..., None], upper=False
