@@ -76,7 +76,7 @@ def recovery_verdict(recovery, *, significance=0.01):
     >>> level = np.linspace(0.005, 0.995, 100)[None]
     >>> recovery = Bunch(
     ...     snr=np.array([100.0]), label_names=["Fe_H"], true=np.zeros((100, 1)),
-    ...     measured=pull, error=np.ones_like(pull), error_dof=np.full((1, 100), np.inf),
+    ...     measured=pull, error=1 + 0 * pull, error_dof=np.full((1, 100), np.inf),
     ...     rank=level[..., None], sample_rank=None, joint=level, tarp=level,
     ... )
     >>> print(*recovery_verdict(recovery))
@@ -95,7 +95,9 @@ def recovery_verdict(recovery, *, significance=0.01):
     for i, name in enumerate(recovery.label_names):
         rows = fit[fit["label"] == name]
         pull = _pulls(recovery, i)
-        said += _of_parameter(name, rows, pull, recovery.rank[..., i], limit)
+        said += _of_parameter(
+            name, rows, pull, recovery.rank[..., i], limit, significance
+        )
     labels_hold = not said
     for i, name in enumerate(recovery.label_names if len(tables) > 2 else []):
         rows = samples[samples["label"] == name]
@@ -130,7 +132,7 @@ def _pulls(recovery, i):
     return np.where(np.isfinite(pull) & np.isfinite(error), pull / one, np.nan)
 
 
-def _of_parameter(name, rows, pull, rank, limit):
+def _of_parameter(name, rows, pull, rank, limit, significance):
     """Sentences on the errors of one parameter."""
     said = []
     shift, where = _worst(rows, ("below_p",), limit)
@@ -138,7 +140,7 @@ def _of_parameter(name, rows, pull, rank, limit):
         said.append(_of_shift(name, rows[shift], pull[shift], where))
     worst, where = _worst(rows, _WIDTH, limit)
     if where and not (said and _is_right(pull[worst], limit)):
-        said.append(_of_width(name, rows[worst], pull[worst], where, limit))
+        said.append(_of_width(name, rows[worst], pull[worst], where, significance))
     if said:
         return said
     return _of_ranks(name, "the errors claimed", rows, ("rank_p",), rank, limit)
@@ -162,13 +164,14 @@ def _is_right(pull, limit):
     return binomial_p(count, len(pull), REGIONS["68"]) >= limit
 
 
-def _of_width(name, row, pull, where, limit):
+def _of_width(name, row, pull, where, significance):
     parts = {key: 100 * row[f"coverage_{key}"] for key in REGIONS}
     held = (
         f"the 68 % intervals hold {parts['68']:.0f} % of {row['n']} stars, the 95 % "
         f"intervals {parts['95']:.0f} % ({_p(row, _WIDTH)})."
     )
-    if row["coverage_68_p"] < limit:
+    # that errors are wrong is known; of all stars or of a few, is what is asked here
+    if row["coverage_68_p"] < significance:
         factor = np.nanquantile(np.abs(pull), REGIONS["68"])
         if parts["68"] < 100 * REGIONS["68"]:
             return (
@@ -195,7 +198,8 @@ def _of_ranks(name, claim, rows, columns, rank, limit):
     row, pile = rows[worst], _pile(rank[worst])
     return [
         f"Ranks of {name} under {claim} pile up {pile} {where}: "
-        f"{_MEANING[claim][pile]}; the 68 % intervals hold {100 * row['coverage_68']:.0f} % of {row['n']} stars "
+        f"{_MEANING[claim][pile]}; "
+        f"the 68 % intervals hold {100 * row['coverage_68']:.0f} % of {row['n']} stars "
         f"({_p(row, columns)})."
     ]
 

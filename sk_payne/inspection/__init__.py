@@ -2,6 +2,7 @@
 
 from sk_payne.inspection._attention import AttentionDisplay, attention_maps
 from sk_payne.inspection._best_windows import BestWindowsDisplay, best_windows
+from sk_payne.inspection._calibration import CalibrationDisplay
 from sk_payne.inspection._cramer_rao import CramerRaoDisplay, cramer_rao
 from sk_payne.inspection._emulation_error import EmulationErrorDisplay
 from sk_payne.inspection._head_elements import HeadElementDisplay, head_element_scores
@@ -18,6 +19,7 @@ from sk_payne.inspection._training_curve import TrainingCurveDisplay
 __all__ = [
     "AttentionDisplay",
     "BestWindowsDisplay",
+    "CalibrationDisplay",
     "CramerRaoDisplay",
     "EmulationErrorDisplay",
     "EmulationQualityDisplay",
