@@ -172,13 +172,14 @@ def _of_width(name, row, pull, where, significance):
         f"{where}: the 68 % intervals hold {parts['68']:.0f} % of {row['n']} stars, "
         f"the 95 % intervals {parts['95']:.0f} % ({_p(row, _WIDTH)})."
     )
+    size = np.abs(pull[np.isfinite(pull)])
+    factor = np.quantile(size, REGIONS["68"])
     # that errors are wrong is known; of all stars or of a few, is what is asked here
-    if row["coverage_68_p"] >= significance:
+    p_scaled = binomial_p((size < 2 * factor).sum(), len(size), REGIONS["95"])
+    if row["coverage_68_p"] >= significance and p_scaled < significance:
         if parts["95"] < 100 * REGIONS["95"]:
             return f"{name} of too many stars is far off {held} A second valley?"
         return f"{name} of too few stars is far off for normal errors {held}"
-    size = np.abs(pull[np.isfinite(pull)])
-    factor = np.quantile(size, REGIONS["68"])
     if factor < 1:
         return f"Errors of {name} are too large by a factor of {1 / factor:.2g} {held}"
     found = f"Errors of {name} are too small by a factor of {factor:.2g} {held}"
@@ -187,7 +188,7 @@ def _of_width(name, row, pull, where, significance):
     if far.any():
         found += (
             f" {100 * far.mean():.2g} % of the stars are further off than that "
-            "explains: a second valley?"
+            "explains: a second valley, or errors that are not normal?"
         )
     return found
 
