@@ -82,29 +82,27 @@ def recovery_verdict(recovery, *, significance=0.01):
     >>> print(*recovery_verdict(recovery))
     Nothing wrong found in 8 tests of 100 stars: ...
     """
-    joint = joint_table(recovery)
-    joint = joint[: len(recovery.snr)]
-    fit = rank_table(recovery)
-    tables = [(joint, (*_JOINT, "tarp_p")), (fit, _RANKS)]
+    joint = joint_table(recovery)[: len(recovery.snr)]
+    n = int(np.max(joint["n"], initial=0))
+    if n == 0:
+        return ["No star was measured."]
+    fit, samples = rank_table(recovery), None
+    n_tests = len(joint) * (1 + len(_JOINT)) + len(fit) * len(_RANKS)
     if recovery.sample_rank is not None:
         samples = rank_table(recovery, of="samples")
-        tables.append((samples, _RANKS))
-    n_tests = sum(len(table) * len(columns) for table, columns in tables)
+        n_tests += len(samples) * len(_RANKS)
     limit = significance / n_tests
     said = []
     for i, name in enumerate(recovery.label_names):
-        rows = fit[fit["label"] == name]
+        rows, rank = fit[fit["label"] == name], recovery.rank[..., i]
         pull = _pulls(recovery, i)
-        said += _of_parameter(
-            name, rows, pull, recovery.rank[..., i], limit, significance
-        )
+        said += _of_parameter(name, rows, pull, rank, limit, significance)
     labels_hold = not said
-    for i, name in enumerate(recovery.label_names if len(tables) > 2 else []):
-        rows = samples[samples["label"] == name]
-        rank = recovery.sample_rank[..., i]
-        said += _of_ranks(name, "posterior samples", rows, _RANKS, rank, limit)
+    if samples is not None:
+        for i, name in enumerate(recovery.label_names):
+            rows, rank = samples[samples["label"] == name], recovery.sample_rank[..., i]
+            said += _of_ranks(name, "posterior samples", rows, _RANKS, rank, limit)
     said += _of_joint(joint, limit, labels_hold)
-    n = int(np.max(joint["n"], initial=0))
     if said:
         return [
             *said,
@@ -265,4 +263,4 @@ def _unnoticed(n, probability, limit):
     """Percentages that a region may hold without that its test fails."""
     counts = np.arange(n + 1)
     passed = counts[binomial_p(counts, n, probability) >= limit]
-    return 100 * passed[[0, -1]] / max(n, 1)
+    return 100 * passed[[0, -1]] / n

@@ -219,9 +219,9 @@ def _draw_coverage(panel, rank, labels):
         panel.axvline(expected, color="0.5", lw=0.8, ls="--", zorder=0)
         panel.plot(part, y, ls="", ms=4.5, label=name, **style)
     panel.set_yticks(y, labels)
-    panel.set_ylim(len(labels) - 0.5, -0.5)
+    panel.set_ylim(len(labels) + 1.3, -0.5)  # with room for the legend
     panel.set_xlim(left=min(40, panel.get_xlim()[0]), right=101)
-    panel.legend(fontsize="small", loc="best")
+    panel.legend(fontsize="small", loc="lower left", ncols=2)
 
 
 def _draw_levels(panel, levels, snr):
@@ -254,9 +254,9 @@ def _draw_ranks(panel, rank, labels):
         panel.plot(grid, np.repeat(part, 2)[:-1] - grid, **style)
     panel.set_xlim(0, 1)
     limit = 1.15 * max(half, reach.max(initial=0))
-    panel.set_ylim(-limit, limit)
+    panel.set_ylim(-limit * (2.1 if named else 1), limit)
     if named:
-        panel.legend(fontsize="small", ncols=2)
+        panel.legend(fontsize="small", ncols=2, loc="lower left")
 
 
 def _draw_band(panel, n, slope):
@@ -282,7 +282,7 @@ def _reach(level, part):
 
 
 def _new_panels(n_labels):
-    heights = [_ROW * max(n_labels, 6), _PANEL, _PANEL, _PANEL]
+    heights = [_ROW * max(n_labels + 2, 7), _PANEL, _PANEL, _PANEL]
     _, ax = import_pyplot().subplots(
         4,
         1,

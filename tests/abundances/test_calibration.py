@@ -364,6 +364,11 @@ def test_verdict_on_tails_names_the_stars_that_are_far_off():
     assert says(short, "Fe_H of too few stars is far off for normal errors")
 
 
+def test_verdict_on_no_star_says_so():
+    nothing = recovery_of(np.full((1, 3, 1), np.nan))
+    assert recovery_verdict(nothing) == ["No star was measured."]
+
+
 def test_verdict_rarely_calls_right_errors_wrong():
     rng = np.random.default_rng(0)
     n_wrong = 0
