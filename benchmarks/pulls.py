@@ -19,7 +19,7 @@ import numpy as np
 from record import RESULTS, table, write
 
 from sk_payne import AbundanceRegressor, Observation, load
-from sk_payne.abundances import FLAGS, mock_recovery, recovery_table
+from sk_payne.abundances import FLAGS, joint_table, mock_recovery, recovery_table
 
 SHOWN = ("label", "unit", "snr", "n", "bias", "scatter", "error", "pull_mean")
 SHOWN += ("pull_std", "pull_spread", "coverage_68", "coverage_95")
@@ -63,6 +63,7 @@ def main():
         f"standard errors: pull_std {rows[0]['pull_std_error']:.3f}, "
         f"coverage_68 {rows[0]['coverage_68_error']:.3f}"
     )
+    print(*recovery.verdict, sep="\n")
     write(
         f"pulls_{arguments.arch}"
         + "_priors" * arguments.priors
@@ -78,6 +79,8 @@ def main():
                 for name, (bit, _) in FLAGS.items()
             },
             "rows": rows,
+            "joint": plain_rows(joint_table(recovery)[: len(recovery.snr)]),
+            "verdict": recovery.verdict,
             "thirds": plain_rows(recovery_table(recovery, by="self")),
         },
     )

@@ -1,25 +1,18 @@
 """Mock recovery: stars of known labels, observed with noise and measured back."""
 
-import copy
+from numbers import Integral
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sk_payne.abundances._calibration import calibration_levels
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
-from sk_payne.abundances._mock_spectra import MockObserver, continua, predict_quietly
+from sk_payne.abundances._mock_stars import bring_stars, draw_stars
 from sk_payne.abundances._observation import Observation
-from sk_payne.abundances._parameters import VELOCITY
-from sk_payne.inputs import read_flux, read_labels, to_floats
-from sk_payne.spectra import SpectrumSet
+from sk_payne.abundances._verdict import recovery_verdict
 
 __all__ = ["mock_recovery"]
-
-# Part of the box of the labels that stars are drawn from.
-_INNER = 0.8
-
-# Velocities in km/s that stars are drawn from, at most.
-_FASTEST = 200.0
 
 
 def mock_recovery(
@@ -27,20 +20,24 @@ def mock_recovery(
     labels=None,
     *,
     flux=None,
+    spectra=None,
     snr=(50, 100, 300),
     n_stars=300,
     wavelength=None,
     vsini=None,
     vmac=None,
     velocity=None,
+    samples=None,
+    sampler="importance",
     random_state=None,
 ):
-    """Measure stars that a regressor's own emulator made, with noise.
+    """Measure stars of known labels, and test the errors claimed for them.
 
-    All else being exact, the errors that the regressor claims must then describe how
-    far its results are from the truth. Spectra of the emulator are broadened, shifted,
-    multiplied by a continuum and given Gaussian noise, each as far as the regressor
-    fits it; the regressor measures them, with the error of the emulator left out.
+    Errors are right if they describe how far results are from the truth: label by
+    label, and jointly. Unless spectra are given, the regressor's own emulator makes
+    them. They are broadened, shifted, multiplied by a continuum and given Gaussian
+    noise, each as far as the regressor fits it; the regressor measures them, with the
+    error of the emulator left out.
 
     Parameters
     ----------
@@ -53,20 +50,33 @@ def mock_recovery(
         Spectra of `labels`, on the grid of the emulator, instead of those that it
         makes: of a synthesis code, for instance. What the emulator gets wrong then
         comes in; the errors claimed are those of the noise all the same.
+    spectra : spectra, default=None
+        Spectra of `labels` as :meth:`AbundanceRegressor.measure` takes them, in any
+        number of arms, which the regressor measures as it is set up. If they have
+        uncertainties, they are measured as they are, and `snr` is their median. If
+        they have none, they must be normalised and free of noise, which is added at
+        each `snr`.
     snr : float or array-like of shape (n_snr,), default=(50, 100, 300)
         Signal-to-noise ratios per pixel in the continuum.
     n_stars : int, default=300
         Stars to draw, if there are no `labels`.
-    wavelength : array-like of shape (n_observed,), default=None
-        Observed wavelengths in Å, in the medium of the emulator. If None, its grid.
+    wavelength : array-like of shape (n_observed,) or list of them, default=None
+        Observed wavelengths in Å, in the medium of the emulator; a list with those of
+        each arm, if there are several. If None, its grid.
     vsini, vmac : float or tuple of float, default=None
         Rotation and macroturbulence of the stars in km/s, or limits to draw them from
         uniformly. If None, those of the regressor.
     velocity : float or tuple of float, default=None
         Radial velocity in km/s, likewise. If None, the `velocity_range` of the
-        regressor between -200 and 200.
+        regressor between -200 and 200. With `spectra`, `vsini`, `vmac` and `velocity`
+        are one known number or one for each star; if None, they are not judged.
+    samples : int, default=None
+        Samples of the posterior to draw for each star and S/N, for ranks under them.
+        If None, none are drawn.
+    sampler : {"importance", "emcee"}, default="importance"
+        Of :meth:`AbundanceRegressor.posterior`.
     random_state : int, RandomState instance or None, default=None
-        Determines the stars and their noise.
+        Determines the stars, their noise, samples, and points of TARP.
 
     Returns
     -------
@@ -76,17 +86,38 @@ def mock_recovery(
         snr : ndarray of shape (n_snr,)
             As asked for.
         label_names, label_units : list of str
-            Of the parameters: first the labels, then what else is fitted of "vsini",
-            "vmac" and "radial_velocity".
+            Of the parameters: first the labels, then what else is fitted and known of
+            "vsini", "vmac", "radial_velocity" and "velocity_offset_1" and so on.
+        n_labels : int
+            Number of labels.
         true : ndarray of shape (n_stars, n_parameters)
             Of the stars.
         measured, error : ndarray of shape (n_snr, n_stars, n_parameters)
             What the regressor found, and the standard deviations that it claims; NaN
             for stars without data.
+        covariance : ndarray of shape (n_snr, n_stars, n_parameters, n_parameters)
+            Covariances that the regressor claims.
+        error_dof : ndarray of shape (n_snr, n_stars)
+            Degrees of freedom of Student's t distribution that errors follow, if
+            tables have that column; infinite for normal errors.
         interval : ndarray of shape (n_snr, n_stars, n_parameters, 2) or None
             Ends of the middle 68 % of the posterior, if the regressor gives means.
         chi2, dof, flags : ndarray of shape (n_snr, n_stars)
             As in :meth:`sk_payne.AbundanceRegressor.measure`.
+        distance, n_free : ndarray of shape (n_snr, n_stars)
+            Squared Mahalanobis distance of the labels from the truth, and how many of
+            them are free: see :func:`joint_distance`.
+        joint : ndarray of shape (n_snr, n_stars)
+            Probability of a smaller distance: see :func:`joint_probability`.
+        rank : ndarray of shape (n_snr, n_stars, n_parameters)
+            Part of the normal or t distribution claimed that is below the truth.
+        sample_rank : ndarray of shape (n_snr, n_stars, n_parameters) or None
+            Part of the posterior samples that is below the truth.
+        tarp : ndarray of shape (n_snr, n_stars)
+            Level of the credible region of all labels, around a random point, at whose
+            edge the truth is; by the samples, or else by draws of what is claimed.
+        verdict : list of str
+            As of :func:`recovery_verdict`.
 
     Raises
     ------
@@ -98,6 +129,9 @@ def mock_recovery(
     See Also
     --------
     recovery_table : Bias, scatter, pulls and coverage.
+    joint_table, rank_table : Coverage of joint regions, and ranks.
+    recovery_verdict : What is wrong, in words.
+    sk_payne.inspection.CalibrationDisplay : A figure of coverage, ranks and TARP.
     sk_payne.inspection.MockRecoveryDisplay : A figure of them.
 
     Notes
@@ -109,6 +143,22 @@ def mock_recovery(
     is what the fit takes it to be: that of an emulator that can tell it, if nothing is
     broadened, or else a quintic spline. `flux` is always interpolated by a spline, so
     that an emulator which is wrong between its wavelengths is found out.
+
+    If errors are right, `joint`, `rank`, `sample_rank` and `tarp` are uniform between 0
+    and 1 over the stars. Ranks under samples are simulation-based calibration [1]_, of
+    which `rank` is the closed form for normal errors. `tarp` is the test of expected
+    coverage of Lemos et al. [2]_. The random point of a star is drawn from the
+    distribution claimed for it, and distances are those in its covariance. Bounds of
+    labels are not part of the distribution claimed: those of labels that hardly show
+    have ranks that are too even, or pile up in the middle. Samples by importance are
+    worth fewer than `samples` independent ones; take some hundred.
+
+    References
+    ----------
+    .. [1] Talts et al., "Validating Bayesian inference algorithms with simulation-based
+       calibration", arXiv:1804.06788, 2018.
+    .. [2] Lemos et al., "Sampling-based accuracy testing of posterior estimators for
+       general inference", ICML, arXiv:2302.03026, 2023.
 
     Examples
     --------
@@ -131,63 +181,89 @@ def mock_recovery(
     label unit  snr   n
     ----- ---- ----- ---
      teff    K 100.0  50
+    >>> print(*recovery.verdict)
+    Nothing wrong found ...
     """
     check_is_fitted(regressor)
+    _check_samples(samples)
     fitted = fitted_emulator_of(regressor)
-    emulator = fitted.estimator
     given = regressor.observation
     observation = (Observation() if given is None else given).checked()
-    if flux is not None and labels is None:
-        raise ValueError("`labels` of the spectra must be given with `flux`; got None.")
-    _check_instrument(observation)
-    snr = _checked_snr(snr)
-    rng = check_random_state(random_state)
-    labels = _labels(rng, labels, n_stars, fitted)
-    nuisances = {
-        "vsini": _draw(rng, "vsini", vsini, observation.vsini, len(labels)),
-        "vmac": _draw(rng, "vmac", vmac, observation.vmac, len(labels)),
-        VELOCITY: _draw(rng, "velocity", velocity, _usual(observation), len(labels)),
-    }
-    observer = MockObserver(observation, fitted, wavelength, nuisances)
-    if flux is not None:
-        flux = observer.observe(_checked_flux(flux, len(labels), fitted.n_pixels))
-    elif observer.is_between_pixels():
-        flux = observer.predict(emulator, labels)
-    else:
-        flux = observer.observe(predict_quietly(emulator, labels))
-    wavelength, covered = observer.wavelength, observer.covered
-    continuum = continua(rng, observation.continuum_degree, wavelength, len(labels))
-    noise = rng.standard_normal(flux.shape)
-    spectra = [
-        SpectrumSet(
-            np.where(covered, continuum * (flux + noise / one), 0.0),
-            np.where(covered, (one / continuum) ** 2, 0.0),
-            wavelength=wavelength,
-            medium=None if wavelength is None else fitted.medium,
+    if observation.second_star is not None:
+        raise ValueError(
+            "`second_star` of the observation must be None: mock stars are single. Set "
+            "it so in a copy: errors of single stars hold alike."
         )
-        for one in snr
+    rng = check_random_state(random_state)
+    options = {"labels": labels, "snr": snr, "rng": rng}
+    options["known"] = {"vsini": vsini, "vmac": vmac, "velocity": velocity}
+    if spectra is None:
+        options |= {"flux": flux, "n_stars": n_stars, "wavelength": wavelength}
+        stars = draw_stars(regressor, fitted, observation, **options)
+    elif flux is None and wavelength is None:
+        stars = bring_stars(regressor, fitted, spectra=spectra, **options)
+    else:
+        raise ValueError("`flux` and `wavelength` must be None with `spectra`.")
+    measured = [
+        stars.regressor.measure(some, return_cov=True) for some in stars.spectra
     ]
-    # a shallow copy is fitted like the original, unlike a clone
-    judged = copy.copy(regressor)
-    changes = {"emulator_error": False}
-    if observation.resolving_power is None:
-        changes["resolving_power"] = "emulator"
-    judged.observation = copy.copy(observation).set_params(**changes)
-    judged.snr = judged.medium = None
-    tables = [judged.measure(stars) for stars in spectra]
     names = fitted.label_names
-    others = [n for n in nuisances if n in tables[0].colnames and n not in names]
-    names = names + others
-    return Bunch(
-        snr=snr,
-        label_names=names,
+    others = [n for n in stars.nuisances if n in measured[0][0].colnames]
+    others = [n for n in others if n not in names]
+    recovery = _gather(measured, names + others)
+    recovery.update(
+        snr=stars.snr,
+        label_names=names + others,
         label_units=fitted.label_units + ["km / s"] * len(others),
-        true=np.column_stack([labels, *(nuisances[name] for name in others)]),
+        n_labels=len(names),
+        true=np.column_stack([stars.labels, *(stars.nuisances[n] for n in others)]),
+    )
+    drawn = None
+    if samples is not None:
+        drawn = _draw_samples(stars, recovery.label_names, samples, sampler, rng)
+    claims = ("true", "measured", "error", "covariance", "error_dof", "n_labels")
+    claims = {name: recovery[name] for name in claims}
+    recovery.update(calibration_levels(**claims, samples=drawn, rng=rng))
+    recovery.verdict = recovery_verdict(recovery)
+    return recovery
+
+
+def _gather(measured, names):
+    """Join tables, with covariances, of the same stars."""
+    tables, covariance = zip(*measured, strict=True)
+    columns = tables[0].colnames
+    every = [name for name in columns if f"{name}_error" in columns]
+    own = np.array([every.index(name) for name in names])
+    error_dof = np.full((len(tables), len(tables[0])), np.inf)
+    if "error_dof" in columns:
+        error_dof = _column(tables, "error_dof")
+    return Bunch(
         measured=np.stack([_column(tables, n) for n in names], axis=-1),
         error=np.stack([_column(tables, f"{n}_error") for n in names], axis=-1),
+        covariance=np.stack(covariance)[..., own[:, None], own],
+        error_dof=error_dof,
         interval=_intervals(tables, names),
         **{name: _column(tables, name) for name in ("chi2", "dof", "flags")},
     )
+
+
+def _draw_samples(stars, names, n, sampler, rng):
+    """Draw samples of the posterior of all stars at each S/N."""
+    found = []
+    for some in stars.spectra:
+        posterior = stars.regressor.posterior(
+            some, sampler=sampler, n_draws=n, random_state=rng
+        )
+        own = [posterior.label_names.index(name) for name in names]
+        found.append(posterior.samples[..., own])
+    return found
+
+
+def _check_samples(samples):
+    if samples is not None and not (isinstance(samples, Integral) and samples >= 2):
+        raise ValueError(
+            f"`samples` must be None or an integer of at least 2; got {samples!r}."
+        )
 
 
 def _intervals(tables, names):
@@ -201,95 +277,3 @@ def _intervals(tables, names):
 def _column(tables, name):
     """One column of all tables without its unit, of shape (n_tables, n_rows)."""
     return np.array([getattr(table[name], "value", table[name]) for table in tables])
-
-
-# Stars ---------------------------------------------------------------------------
-
-
-def _check_instrument(observation):
-    """Refuse what mock stars cannot have: they are single, in points of one arm."""
-    allowed = {
-        "resolving_power": np.ndim(observation.resolving_power) == 0,
-        "integrate_pixels": not observation.integrate_pixels,
-        "arm_offsets": observation.arm_offsets is None,
-        "second_star": observation.second_star is None,
-        "stages": not observation.stages,
-    }
-    for name, is_simple in allowed.items():
-        if not is_simple:
-            raise ValueError(
-                f"`{name}` of the observation must be that of a single star in one arm "
-                "whose pixels see points, with one resolving power and no stages; got "
-                f"{getattr(observation, name)!r}. Set it so in a copy: errors hold "
-                "alike."
-            )
-
-
-def _checked_snr(snr):
-    values = np.atleast_1d(to_floats(snr, argument="snr"))
-    if values.ndim != 1 or not (np.isfinite(values) & (values > 0)).all():
-        raise ValueError(
-            f"`snr` must be one or several positive, finite numbers; got {snr!r}."
-        )
-    return values
-
-
-def _labels(rng, labels, n_stars, fitted):
-    low, high = fitted.low, fitted.high
-    if labels is None:
-        if n_stars < 1:
-            raise ValueError(f"`n_stars` must be at least 1; got {n_stars}.")
-        unit = _INNER * rng.uniform(-0.5, 0.5, (n_stars, len(low)))
-        return (low + high) / 2 + unit * (high - low)
-    names, units = fitted.label_names, fitted.label_units
-    table = read_labels(labels, argument="labels", names=names, units=units)
-    labels = np.array(table.values, dtype=np.float64)
-    if labels.ndim != 2 or labels.shape[1] != len(low) or not len(labels):
-        raise ValueError(
-            f"`labels` must have the shape (n_stars, {len(low)}), one column for each "
-            f"of {fitted.label_names}; got {labels.shape}."
-        )
-    outside = ~((labels >= low) & (labels <= high))
-    if outside.any():
-        star, i = np.argwhere(outside)[0]
-        raise ValueError(
-            "`labels` must lie where the regressor looks; got "
-            f"{fitted.label_names[i]} = {labels[star, i]} of star {star}, beyond "
-            f"{low[i]} to {high[i]}. Leave out such stars, or clip them."
-        )
-    return labels
-
-
-def _checked_flux(flux, n_stars, n_pixels):
-    table = read_flux(flux, argument="flux")
-    flux = np.array(table.values, dtype=np.float64)
-    if table.mask is not None:
-        flux[table.mask] = np.nan
-    finite = np.isfinite(flux).all()
-    if flux.shape != (n_stars, n_pixels) or not finite:
-        raise ValueError(
-            f"`flux` must be finite and of the shape {(n_stars, n_pixels)}, on the "
-            "grid of the emulator and one row for each row of `labels`; got "
-            f"{flux.shape}{'' if finite else ' with NaN or infinity'}."
-        )
-    return flux
-
-
-def _usual(observation):
-    """Velocities to draw from if nothing is said."""
-    if observation.velocity_range is None:
-        return 0.0
-    return np.clip(observation.velocity_range, -_FASTEST, _FASTEST)
-
-
-def _draw(rng, name, limits, usual, n):
-    """Velocities in km/s, uniform between limits."""
-    value = usual if limits is None else limits
-    value = to_floats(value, argument=name, unit="km/s")
-    pair = value.repeat(2) if value.ndim == 0 else value
-    if pair.shape != (2,) or not np.isfinite(pair).all() or pair[0] > pair[1]:
-        raise ValueError(
-            f"`{name}` must be a velocity in km/s, or a smallest and a largest one; "
-            f"got {limits!r}."
-        )
-    return rng.uniform(*pair, n)

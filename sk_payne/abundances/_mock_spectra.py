@@ -1,4 +1,4 @@
-"""Mock spectra of known stars: broadened, shifted, with a continuum."""
+"""Mock spectra of known stars: broadened, shifted, with a continuum, in any arms."""
 
 import warnings
 
@@ -18,7 +18,7 @@ from sk_payne.spectra import (
     velocity_sigma,
 )
 
-__all__ = ["MockObserver", "continua", "predict_quietly"]
+__all__ = ["MockObserver", "continua", "predict_quietly", "read_arms"]
 
 # Largest departure of a continuum from one.
 _TILT = 0.3
@@ -33,10 +33,13 @@ class MockObserver:
         Checked; its instrument and limb darkening are used.
     emulator : FittedEmulator
         The emulator.
-    wavelength : array-like of shape (n_observed,) or None
+    wavelength : ndarray of shape (n_observed,) or None
         In Å; None for the grid of the emulator.
+    arm : ndarray of shape (n_observed,) or None
+        Arm of each pixel, from 0; None for a single one.
     nuisances : dict of str to ndarray of shape (n_stars,)
-        Widths and velocities of the stars in km/s.
+        Widths and velocities of the stars in km/s, and perhaps offsets of arms after
+        the first.
 
     Attributes
     ----------
@@ -48,7 +51,7 @@ class MockObserver:
         Whether flux comes from within the grid.
     """
 
-    def __init__(self, observation, emulator, wavelength, nuisances):
+    def __init__(self, observation, emulator, wavelength, arm, nuisances):
         self.observation, self.emulator = observation, emulator
         self.vsini, self.vmac = nuisances["vsini"], nuisances["vmac"]
         self.wavelength = self.rest = None
@@ -62,11 +65,9 @@ class MockObserver:
                     "SpectrumEmulator and train it again."
                 )
             return
-        wavelength = grid if wavelength is None else wavelength
-        self.wavelength = to_floats(
-            wavelength, argument="wavelength", unit="Angstrom"
-        ).copy()
-        self.rest = self.wavelength / doppler_factor(nuisances[VELOCITY])[:, None]
+        self.wavelength = np.array(grid if wavelength is None else wavelength)
+        velocity = _velocities(nuisances, arm)
+        self.rest = self.wavelength / doppler_factor(velocity)
         self.instrument, sigma = {}, 0.0
         if observation.given_power is not None:
             resolving_powers = observation.given_power, emulator.resolving_power
@@ -104,8 +105,10 @@ class MockObserver:
         flux = np.ones(self.rest.shape)
         for i, good in enumerate(self.covered):
             if good.any():
-                at = self.rest[i, good]
-                flux[i, good] = predict_quietly(emulator, labels[[i]], wavelength=at)[0]
+                # arms may overlap
+                at, place = np.unique(self.rest[i, good], return_inverse=True)
+                told = predict_quietly(emulator, labels[[i]], wavelength=at)[0]
+                flux[i, good] = told[place]
         return flux
 
     def observe(self, flux):
@@ -124,8 +127,57 @@ class MockObserver:
         return GridInterpolator(grid)(flux, self.rest)
 
 
-def continua(rng, degree, wavelength, n):
-    """Draw gentle polynomials as continua.
+def read_arms(wavelength):
+    """Read the wavelengths of one arm, or a list of those of several.
+
+    Parameters
+    ----------
+    wavelength : array-like of shape (n_observed,), list of them, or None
+        In Å, or quantities.
+
+    Returns
+    -------
+    wavelength : ndarray of shape (n_observed,) or None
+        Of all arms, one behind the other.
+    arm : ndarray of shape (n_observed,), int, or None
+        Arm of each pixel; None for one arm.
+
+    Examples
+    --------
+    >>> from sk_payne.abundances._mock_spectra import read_arms
+    >>> read_arms([[4500.0, 4501.0], [4600.0]])
+    (array([4500., 4501., 4600.]), array([0, 0, 1]))
+    """
+    if wavelength is None:
+        return None, None
+    is_several = isinstance(wavelength, list | tuple) and any(map(np.ndim, wavelength))
+    arms = [
+        to_floats(one, argument="wavelength", unit="Angstrom")
+        for one in (wavelength if is_several else [wavelength])
+    ]
+    if any(one.ndim != 1 or not len(one) for one in arms):
+        raise ValueError(
+            "`wavelength` must be the wavelengths of the pixels in Å, or a list with "
+            f"those of each arm; got the shapes {[one.shape for one in arms]}."
+        )
+    if len(arms) == 1:
+        return arms[0], None
+    number = np.repeat(np.arange(len(arms)), [len(one) for one in arms])
+    return np.concatenate(arms), number
+
+
+def _velocities(nuisances, arm):
+    """Velocities in km/s, of shape (n_stars, 1) or (n_stars, n_observed)."""
+    velocity = nuisances[VELOCITY][:, None]
+    offsets = [v for n, v in nuisances.items() if n.startswith("velocity_offset_")]
+    if not offsets:
+        return velocity
+    first = np.zeros(len(velocity))
+    return velocity + np.stack([first, *offsets], axis=1)[:, arm]
+
+
+def continua(rng, degree, wavelength, arm, n):
+    """Draw gentle polynomials as continua, one for each arm.
 
     Parameters
     ----------
@@ -135,6 +187,8 @@ def continua(rng, degree, wavelength, n):
         Degree; None for a continuum of one.
     wavelength : ndarray of shape (n_observed,) or None
         Å.
+    arm : ndarray of shape (n_observed,) or None
+        Arm of each pixel.
     n : int
         Number of stars.
 
@@ -145,10 +199,16 @@ def continua(rng, degree, wavelength, n):
     """
     if degree is None or wavelength is None:
         return 1.0
-    x = np.interp(wavelength, wavelength[[0, -1]], [-1.0, 1.0])
-    basis = np.polynomial.chebyshev.chebvander(x, degree)
-    size = _TILT / (degree + 1)
-    return 1 + rng.uniform(-size, size, (n, degree + 1)) @ basis.T
+    size, found = _TILT / (degree + 1), np.empty((n, len(wavelength)))
+    arm = np.zeros(len(wavelength), dtype=int) if arm is None else arm
+    for number in np.unique(arm):
+        own = wavelength[arm == number]
+        x = np.interp(own, own[[0, -1]], [-1.0, 1.0])
+        basis = np.polynomial.chebyshev.chebvander(x, degree)
+        found[:, arm == number] = (
+            1 + rng.uniform(-size, size, (n, degree + 1)) @ basis.T
+        )
+    return found
 
 
 def predict_quietly(emulator, labels, **where):

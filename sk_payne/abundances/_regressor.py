@@ -290,7 +290,14 @@ class AbundanceRegressor(
         return labels
 
     def measure(
-        self, X, *, uncertainty=None, mask=None, combinations=None, return_model=False
+        self,
+        X,
+        *,
+        uncertainty=None,
+        mask=None,
+        combinations=None,
+        return_model=False,
+        return_cov=False,
     ):
         """Measure stars, and tell all about it.
 
@@ -306,6 +313,8 @@ class AbundanceRegressor(
             covariance, and are often far from those of uncorrelated parts.
         return_model : bool, default=False
             Whether to return the flux of the fits.
+        return_cov : bool, default=False
+            Whether to return covariances of all parameters.
 
         Returns
         -------
@@ -323,6 +332,9 @@ class AbundanceRegressor(
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the
             observed pixels; NaN where they were not used.
+        cov : ndarray of shape (n_stars, n_parameters, n_parameters)
+            Only if `return_cov`: covariances of the parameters in the order and the
+            units of their columns.
 
         Raises
         ------
@@ -338,7 +350,8 @@ class AbundanceRegressor(
             with_second=plan.second_star is not None,
             frame=plan.spectra.frame,
         )
-        return (table, results.model) if return_model else table
+        extras = [results.model] * return_model + [results.covariance] * return_cov
+        return (table, *extras) if extras else table
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination of the labels, R², averaged over them.

@@ -2,6 +2,7 @@
 
 from sk_payne.inspection._attention import AttentionDisplay, attention_maps
 from sk_payne.inspection._best_windows import BestWindowsDisplay, best_windows
+from sk_payne.inspection._calibration import CalibrationDisplay
 from sk_payne.inspection._catalogue_report import catalogue_report
 from sk_payne.inspection._cramer_rao import CramerRaoDisplay, cramer_rao
 from sk_payne.inspection._emulation_error import EmulationErrorDisplay
@@ -19,6 +20,7 @@ from sk_payne.inspection._training_curve import TrainingCurveDisplay
 __all__ = [
     "AttentionDisplay",
     "BestWindowsDisplay",
+    "CalibrationDisplay",
     "CramerRaoDisplay",
     "EmulationErrorDisplay",
     "EmulationQualityDisplay",

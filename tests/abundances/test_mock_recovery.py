@@ -31,9 +31,10 @@ ARRAYS = ("snr", "true", "measured", "error", "chi2", "dof", "flags")
 class Boastful(AbundanceRegressor):
     """Believes that noise is half of what it is."""
 
-    def measure(self, X):
+    def measure(self, X, **options):
         return super().measure(
-            SpectrumSet(X.flux, 4 * X.ivar, wavelength=X.wavelength, medium=X.medium)
+            SpectrumSet(X.flux, 4 * X.ivar, wavelength=X.wavelength, medium=X.medium),
+            **options,
         )
 
 
@@ -42,9 +43,9 @@ class Watched(AbundanceRegressor):
 
     seen = None
 
-    def measure(self, X):
+    def measure(self, X, **options):
         Watched.seen = X
-        return super().measure(X)
+        return super().measure(X, **options)
 
 
 @pytest.fixture(scope="module")

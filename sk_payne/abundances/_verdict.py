@@ -1,0 +1,266 @@
+"""What is wrong with the errors of a recovery, in words."""
+
+import numpy as np
+from scipy import stats
+
+from sk_payne.abundances._calibration import joint_table, rank_table
+from sk_payne.abundances._uniformity import REGIONS, binomial_p
+
+__all__ = ["recovery_verdict"]
+
+# Tests of the rows of each table, by the columns of their p-values.
+_WIDTH = ("coverage_68_p", "coverage_95_p")
+_RANKS = (*_WIDTH, "below_p", "rank_p")
+_JOINT = (*_WIDTH, "joint_p")
+
+# Part of the ranks that counts as an end.
+_END = 0.2
+
+# What it means if too many ranks are somewhere.
+_MEANING = {
+    "the errors claimed": {
+        "at both ends": "errors are too small, or there is a second valley",
+        "in the middle": "errors are too large",
+        "at the low end": "values are too high",
+        "at the high end": "values are too low",
+    },
+    "posterior samples": {
+        "at both ends": "samples are too narrow, or miss a second valley",
+        "in the middle": "samples are too wide",
+        "at the low end": "samples are too high",
+        "at the high end": "samples are too low",
+    },
+}
+
+
+def recovery_verdict(recovery, *, significance=0.01):
+    """Say in plain sentences whether, and how, the errors of a recovery are wrong.
+
+    Parameters
+    ----------
+    recovery : Bunch
+        From :func:`mock_recovery`.
+    significance : float, default=0.01
+        Probability that right errors are called wrong, in any of the tests.
+
+    Returns
+    -------
+    sentences : list of str
+        One for each parameter, and for the joint tests, that fails, with its p-value
+        and the worst S/N; then one that says what is significant. If nothing fails,
+        one that says so, and which coverage would have been noticed.
+
+    See Also
+    --------
+    joint_table, rank_table : The tests.
+
+    Notes
+    -----
+    Tests are binomial for the coverage of the 68 and 95 % regions and for the side of
+    the truth, and Kolmogorov-Smirnov for ranks, distances and TARP. A test fails if its
+    p-value is below `significance` divided by the number of tests (Bonferroni [1]_),
+    which holds however the tests depend on each other. A p-value is that of its test
+    alone.
+
+    References
+    ----------
+    .. [1] Dunn, "Multiple comparisons among means", Journal of the American Statistical
+       Association 56, 52, 1961.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.utils import Bunch
+    >>> from sk_payne.abundances import recovery_verdict
+    >>> pull = np.random.default_rng(0).standard_normal((1, 100, 1))
+    >>> level = np.linspace(0.005, 0.995, 100)[None]
+    >>> recovery = Bunch(
+    ...     snr=np.array([100.0]), label_names=["Fe_H"], true=np.zeros((100, 1)),
+    ...     measured=pull, error=1 + 0 * pull, error_dof=np.full((1, 100), np.inf),
+    ...     rank=level[..., None], sample_rank=None, joint=level, tarp=level,
+    ... )
+    >>> print(*recovery_verdict(recovery))
+    Nothing wrong found in 8 tests of 100 stars: ...
+    """
+    joint = joint_table(recovery)[: len(recovery.snr)]
+    n = int(np.max(joint["n"], initial=0))
+    if n == 0:
+        return ["No star was measured."]
+    fit, samples = rank_table(recovery), None
+    n_tests = len(joint) * (1 + len(_JOINT)) + len(fit) * len(_RANKS)
+    if recovery.sample_rank is not None:
+        samples = rank_table(recovery, of="samples")
+        n_tests += len(samples) * len(_RANKS)
+    limit = significance / n_tests
+    said = []
+    for i, name in enumerate(recovery.label_names):
+        rows, rank = fit[fit["label"] == name], recovery.rank[..., i]
+        pull = _pulls(recovery, i)
+        said += _of_parameter(name, rows, pull, rank, limit, significance)
+    labels_hold = not said
+    if samples is not None:
+        for i, name in enumerate(recovery.label_names):
+            rows, rank = samples[samples["label"] == name], recovery.sample_rank[..., i]
+            said += _of_ranks(name, "posterior samples", rows, _RANKS, rank, limit)
+    said += _of_joint(joint, limit, labels_hold)
+    if said:
+        return [
+            *said,
+            f"Right errors fail any of these {n_tests} tests with a probability of "
+            f"{100 * significance:g} % at most.",
+        ]
+    low, high = _unnoticed(n, REGIONS["68"], limit)
+    return [
+        f"Nothing wrong found in {n_tests} tests of {n} stars: a 68 % region that "
+        f"holds between {low:.0f} and {high:.0f} % may go unnoticed, at a significance "
+        f"of {100 * significance:g} % for all tests together."
+    ]
+
+
+# Parameters ----------------------------------------------------------------------
+
+
+def _pulls(recovery, i):
+    """Give pulls of a parameter, (n_snr, n_stars), those of t as normal ones."""
+    error, dof = recovery.error[..., i], recovery.error_dof
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pull = (recovery.measured[..., i] - recovery.true[:, i]) / error
+    pull = np.where(np.isfinite(pull) & np.isfinite(error), pull, np.nan)
+    size = np.abs(pull)
+    # normal ones as they are: their tails may be too small for numbers
+    size = np.where(np.isinf(dof), size, stats.norm.isf(stats.t.sf(size, dof)))
+    return np.sign(pull) * size
+
+
+def _of_parameter(name, rows, pull, rank, limit, significance):
+    """Sentences on the errors of one parameter."""
+    said = []
+    shift, where = _worst(rows, ("below_p",), limit)
+    if where:
+        said.append(_of_shift(name, rows[shift], pull[shift], where))
+    worst, where = _worst(rows, _WIDTH, limit)
+    if where and not (said and _is_right(pull[worst], limit)):
+        said.append(_of_width(name, rows[worst], pull[worst], where, significance))
+    if said:
+        return said
+    return _of_ranks(name, "the errors claimed", rows, ("rank_p",), rank, limit)
+
+
+def _of_shift(name, row, pull, where):
+    size = np.nanmedian(pull)
+    part = row["n_below"] / row["n"]
+    side, part = ("high", part) if part > 0.5 else ("low", 1 - part)
+    return (
+        f"{name} is measured too {side} {where}, by {abs(size):.2g} of its error in "
+        f"the median: so are {100 * part:.0f} % of {row['n']} stars "
+        f"({_p(row, ('below_p',))})."
+    )
+
+
+def _is_right(pull, limit):
+    """Whether the width of pulls is right but for their shift."""
+    pull = pull[np.isfinite(pull)]
+    count = (np.abs(pull - np.median(pull)) < 1).sum()
+    return binomial_p(count, len(pull), REGIONS["68"]) >= limit
+
+
+def _of_width(name, row, pull, where, significance):
+    parts = {key: 100 * row[f"coverage_{key}"] for key in REGIONS}
+    held = (
+        f"{where}: the 68 % intervals hold {parts['68']:.0f} % of {row['n']} stars, "
+        f"the 95 % intervals {parts['95']:.0f} % ({_p(row, _WIDTH)})."
+    )
+    size = np.abs(pull[np.isfinite(pull)])
+    factor = np.quantile(size, REGIONS["68"])
+    # that errors are wrong is known; of all stars or of a few, is what is asked here
+    p_scaled = binomial_p((size < 2 * factor).sum(), len(size), REGIONS["95"])
+    if row["coverage_68_p"] >= significance and p_scaled < significance:
+        if parts["95"] < 100 * REGIONS["95"]:
+            return f"{name} of too many stars is far off {held} A second valley?"
+        return f"{name} of too few stars is far off for normal errors {held}"
+    if factor < 1:
+        return f"Errors of {name} are too large by a factor of {1 / factor:.2g} {held}"
+    found = f"Errors of {name} are too small by a factor of {factor:.2g} {held}"
+    # the largest of as many normal errors
+    far = size > factor * stats.norm.isf(significance / 2 / len(size))
+    if far.any():
+        found += (
+            f" {100 * far.mean():.2g} % of the stars are further off than that "
+            "explains: a second valley, or errors that are not normal?"
+        )
+    return found
+
+
+def _of_ranks(name, claim, rows, columns, rank, limit):
+    """Sentence on ranks under a claim that are not even."""
+    worst, where = _worst(rows, columns, limit)
+    if not where:
+        return []
+    row, pile = rows[worst], _pile(rank[worst])
+    return [
+        f"Ranks of {name} under {claim} pile up {pile} {where}: "
+        f"{_MEANING[claim][pile]}; "
+        f"the 68 % intervals hold {100 * row['coverage_68']:.0f} % of {row['n']} stars "
+        f"({_p(row, columns)})."
+    ]
+
+
+def _pile(rank):
+    """Where too many ranks are."""
+    rank = rank[np.isfinite(rank)]
+    low, high = np.mean(rank < _END) - _END, np.mean(rank > 1 - _END) - _END
+    if low * high > 0:
+        return "at both ends" if low > 0 else "in the middle"
+    return "at the low end" if low > high else "at the high end"
+
+
+# All labels together -------------------------------------------------------------
+
+
+def _of_joint(rows, limit, labels_hold):
+    """Sentences on the regions of all labels."""
+    said = []
+    worst, where = _worst(rows, _JOINT, limit)
+    if where:
+        row = rows[worst]
+        why = " Each label alone holds: correlations are wrong." * labels_hold
+        said.append(
+            f"The 68 % region of all labels together holds "
+            f"{100 * row['coverage_68']:.0f} %, and the 95 % region "
+            f"{100 * row['coverage_95']:.0f} % of {row['n']} stars {where} "
+            f"({_p(row, _JOINT)}).{why}"
+        )
+    worst, where = _worst(rows, ("tarp_p",), limit)
+    if where:
+        row = rows[worst]
+        said.append(
+            f"The expected coverage (TARP) of all labels is off the diagonal by up to "
+            f"{row['tarp_distance']:.2f} {where} ({_p(row, ('tarp_p',))})."
+        )
+    return said
+
+
+# Significance --------------------------------------------------------------------
+
+
+def _worst(rows, columns, limit):
+    """Row of the smallest p-value, and words for the S/N that fail, if one does."""
+    p = np.min([rows[name] for name in columns], axis=0)
+    worst = int(np.argmin(p))
+    if not p[worst] < limit:
+        return worst, ""
+    others = [f"{snr:g}" for snr in rows["snr"][p < limit] if snr != rows["snr"][worst]]
+    also = f" (and {', '.join(others)})" if others else ""
+    return worst, f"at S/N {rows['snr'][worst]:g}{also}"
+
+
+def _p(row, columns):
+    p = min(row[name] for name in columns)
+    return f"p = {p:.1g}" if p > 1e-99 else "p < 1e-99"
+
+
+def _unnoticed(n, probability, limit):
+    """Percentages that a region may hold without that its test fails."""
+    counts = np.arange(n + 1)
+    passed = counts[binomial_p(counts, n, probability) >= limit]
+    return 100 * passed[[0, -1]] / n
