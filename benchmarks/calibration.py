@@ -23,11 +23,10 @@ import warnings
 
 import numpy as np
 from record import RESULTS, machine, table, write
-from scipy.stats import chi2
-from scipy.stats import f as fisher
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
+from sk_payne.abundances import joint_distance, joint_probability
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._plan import plan_fit
@@ -123,7 +122,8 @@ def judge(emulator, n, snr, own=False, window=None, masked=0.0, **width):
     off = found.labels - labels
     pulls = np.abs(off) / found.errors
     robust = np.quantile(np.abs(off), ONE, axis=0)
-    probability = joint_probability(off, found.label_covariance, found.error_dof)
+    distance, n_free = joint_distance(labels, found.labels, found.label_covariance)
+    probability = joint_probability(distance, n_free, found.error_dof)
     per_label = {
         "within_1_sigma": (pulls < 1).mean(axis=0),
         "within_2_sigma": (pulls < 2).mean(axis=0),
@@ -161,17 +161,6 @@ def observed(emulator, flux, snr, window, masked, vsini=None, resolving_power=No
     shifted = wavelength * doppler_factor(VELOCITY)
     spectra = SpectrumSet(flux, ivar, wavelength=shifted, medium=emulator.medium_)
     return spectra, options
-
-
-def joint_probability(off, covariance, dof):
-    """Give the probability of a smaller distance from the measured labels."""
-    k = off.shape[1]
-    solved = np.linalg.solve(covariance, off[..., None])[..., 0]
-    distance = (off * solved).sum(axis=1)
-    finite = np.isfinite(dof)
-    safe = np.where(finite, dof, 1e6)
-    by_t = fisher.cdf(distance / k * safe / (safe - 2), k, safe)
-    return np.where(finite, by_t, chi2.cdf(distance, k))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-__all__ = ["joint_distance", "joint_probability", "whiten"]
+__all__ = ["joint_distance", "joint_probability", "t_scale", "whiten"]
 
 # Smallest variance of a direction, in units of the variances of its labels: a claim
 # below is a rounding error of a singular covariance.
@@ -60,8 +60,8 @@ def joint_probability(distance, n_free, dof=np.inf):
         Number of parameters K of each.
     dof : array-like, default=inf
         Degrees of freedom :math:`\nu` of the claim. The measured vector is taken to be
-        normal if they are infinite, and otherwise to follow a multivariate t
-        distribution, whose matrix is the covariance claimed.
+        normal if they are infinite, and otherwise, above 2, to follow a multivariate t
+        distribution with the covariance claimed.
 
     Returns
     -------
@@ -71,7 +71,8 @@ def joint_probability(distance, n_free, dof=np.inf):
     Notes
     -----
     The distance of a normal vector follows :math:`\chi^2_K`; that of a multivariate t
-    vector is K times a variable with the distribution :math:`F(K, \nu)` [1]_.
+    vector is :math:`K (\nu - 2) / \nu` times a variable with the distribution
+    :math:`F(K, \nu)` [1]_.
 
     References
     ----------
@@ -84,16 +85,38 @@ def joint_probability(distance, n_free, dof=np.inf):
     >>> float(joint_probability(1.0, 1).round(4))
     0.6827
     >>> float(joint_probability(1.0, 1, dof=3).round(4))
-    0.609
+    0.8183
     """
     distance, n_free, dof = np.broadcast_arrays(distance, n_free, dof)
     is_finite = np.isfinite(dof)
     nu = np.where(is_finite, dof, 1.0)
     k = np.maximum(n_free, 1)
-    found = np.where(
-        is_finite, stats.f.cdf(distance / k, k, nu), stats.chi2.cdf(distance, k)
-    )
+    by_t = stats.f.cdf(t_scale(dof) ** 2 * distance / k, k, nu)
+    found = np.where(is_finite, by_t, stats.chi2.cdf(distance, k))
     return np.where(n_free > 0, found, np.nan)
+
+
+def t_scale(dof):
+    """Give the standard deviation of Student's t distribution.
+
+    Parameters
+    ----------
+    dof : array-like
+        Degrees of freedom, more than 2.
+
+    Returns
+    -------
+    scale : ndarray
+        1 if they are infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.abundances._joint_distance import t_scale
+    >>> t_scale([4.0, np.inf]).round(3)
+    array([1.414, 1.   ])
+    """
+    return 1 / np.sqrt(1 - 2 / np.asarray(dof, float))
 
 
 def whiten(difference, covariance):

@@ -7,7 +7,7 @@ samples, and levels of credible regions around random points.
 import numpy as np
 from scipy import stats
 
-from sk_payne.abundances._joint_distance import whiten
+from sk_payne.abundances._joint_distance import t_scale, whiten
 
 __all__ = ["claimed_ranks", "sample_ranks", "tarp_levels"]
 
@@ -40,7 +40,8 @@ def claimed_ranks(true, measured, error, dof=np.inf):
     is_claimed = np.isfinite(error) & (error > 0)
     z = np.where(is_claimed, true - measured, np.nan) / np.where(is_claimed, error, 1.0)
     # t of infinite degrees of freedom is the normal distribution
-    return stats.t.cdf(z, np.asarray(dof, float)[..., None])
+    dof = np.asarray(dof, float)[..., None]
+    return stats.t.cdf(t_scale(dof) * z, dof)
 
 
 def sample_ranks(true, samples, rng):
@@ -152,7 +153,8 @@ def _draws(is_free, n, dof, rng):
     is_finite = np.isfinite(dof)
     nu = np.where(is_finite, dof, 1.0)[:, None]
     squeeze = np.sqrt(rng.chisquare(nu, (n_stars, n)) / nu)
-    return normal / np.where(is_finite[:, None], squeeze, 1.0)[..., None]
+    squeeze = np.where(is_finite[:, None], squeeze, 1.0) * t_scale(dof)[:, None]
+    return normal / squeeze[..., None]
 
 
 def _spread(count, samples, rng):

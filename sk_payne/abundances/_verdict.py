@@ -4,6 +4,7 @@ import numpy as np
 from scipy import stats
 
 from sk_payne.abundances._calibration import joint_table, rank_table
+from sk_payne.abundances._joint_distance import t_scale
 from sk_payne.abundances._uniformity import REGIONS, binomial_p
 
 __all__ = ["recovery_verdict"]
@@ -128,7 +129,8 @@ def _pulls(recovery, i):
     pull = np.where(np.isfinite(pull) & np.isfinite(error), pull, np.nan)
     size = np.abs(pull)
     # normal ones as they are: their tails may be too small for numbers
-    size = np.where(np.isinf(dof), size, stats.norm.isf(stats.t.sf(size, dof)))
+    by_t = stats.norm.isf(stats.t.sf(t_scale(dof) * size, dof))
+    size = np.where(np.isinf(dof), size, by_t)
     return np.sign(pull) * size
 
 
