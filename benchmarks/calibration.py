@@ -10,19 +10,22 @@ together: how many true values lie in the regions of 68.27 and 95.45 %, by Hotel
 statistic with the degrees of freedom that `measure` tells.
 
 Writes results/calibration.json, one row for each architecture and case; rows that are
-there are kept.
+there are kept. --draw draws docs/images/calibration.png from it.
 
     python benchmarks/calibration.py [--arch bigpayne opacity transformer]
-        [--case "S/N 100"] [--spectra 300]
+        [--case "S/N 100"] [--spectra 300] [--draw]
 """
 
 import argparse
 import json
 import time
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from record import RESULTS, machine, table, write
+from scipy.stats import binom
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
@@ -51,6 +54,8 @@ CASES = {
     "R = 20 000": {"snr": 100, "resolving_power": 20_000.0},
     "vsini = 20 km/s": {"snr": 100, "vsini": 20.0},
     "drawn by the emulator": {"snr": 100, "own": True},
+    # errors of single pixels only, as if they were independent
+    "independent errors": {"snr": 100, "independent": True},
 }
 
 
@@ -59,6 +64,7 @@ def main():
     parser.add_argument("--arch", nargs="+", default=["bigpayne", "opacity"])
     parser.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--spectra", type=int, default=300)
+    parser.add_argument("--draw", action="store_true")
     arguments = parser.parse_args()
     path = RESULTS / "calibration.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
@@ -72,6 +78,32 @@ def main():
             write("calibration", {"rows": rows, "machine": machine()})
             print(summary(rows[-1]), flush=True)
     table([summary(row) for row in rows])
+    if arguments.draw:
+        draw([row for row in rows if row["arch"] == arguments.arch[0]])
+
+
+def draw(rows):
+    """Draw how many stars lie within one and two errors of each label."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    by_case = {row["case"]: row for row in rows}
+    for case, fill in (("independent errors", "none"), ("S/N 100", "full")):
+        row = by_case[case]
+        for name, probability, color in (
+            ("within_1_sigma", ONE, "C0"),
+            ("within_2_sigma", TWO, "C1"),
+        ):
+            part = row[name]
+            ax.plot(list(part), list(part.values()), "o", c=color, fillstyle=fill)
+            low, high = binom.interval(0.95, row["n"], probability)
+            ax.axhspan(low / row["n"], high / row["n"], color="0.85", zorder=0)
+            ax.axhline(probability, color="0.5", lw=0.8, zorder=0)
+    ax.set(ylim=(0, 1), ylabel="part of the stars")
+    ax.tick_params(axis="x", rotation=90)
+    path = Path(__file__).parent.parent / "docs" / "images" / "calibration.png"
+    figure.savefig(path, dpi=120)
+    print("Wrote", path)
 
 
 def summary(row):
@@ -95,7 +127,9 @@ def summary(row):
     }
 
 
-def judge(emulator, n, snr, own=False, window=None, masked=0.0, **width):
+def judge(
+    emulator, n, snr, own=False, independent=False, window=None, masked=0.0, **width
+):
     """Measure test spectra in one case, and compare with their labels."""
     grid = load_sme_grid()
     rows = grid.test_indices[:n]
@@ -106,8 +140,11 @@ def judge(emulator, n, snr, own=False, window=None, masked=0.0, **width):
     observation = Observation(
         velocity_range=(-100, 100), emulator_error=not own, **options
     )
+    fitted = fitted_emulator_of(AbundanceRegressor(emulator, observation))
+    if independent:
+        fitted = replace(fitted, label_errors=None)
     plan = plan_fit(
-        fitted_emulator_of(AbundanceRegressor(emulator, observation)),
+        fitted,
         spectra,
         observation,
         fixed=None,

@@ -136,11 +136,7 @@ def _read_row(hdus, key, row, bad_bits, is_star):
         frame="rest",
         name=hdus[0].header["SDSS_ID"],
         resolving_power=APOGEE_RESOLVING_POWER if is_apogee else None,
-        velocity=(
-            float(data_of(hdus, key)["v_rad"][row])
-            if "v_rad" in _columns(hdu)
-            else None
-        ),
+        velocity=_velocity_of_mwm(hdus, key, row),
         bitmask=bits,
         **({"arm": hdu.name} if is_star else {}),
     )
