@@ -67,8 +67,9 @@ class Observation(BaseEstimator):
         Further effects, applied in order to the model at the pixels: a
         :class:`Telluric` template, or a stage of your own.
     emulator_error : bool, default=True
-        Whether the held-out error of the emulator at each wavelength is added to the
-        errors of the pixels, in quadrature.
+        Whether errors of the emulator, learned from held-out spectra, count: the 1
+        sigma error of the flux is added in quadrature to the errors of the pixels, and
+        the covariance by which they displace labels to that of the fit.
     error_floor : float or "fit", default=0.0
         Error that is added to all pixels in quadrature, as a fraction of the
         continuum, since no model is perfect. "fit" finds it for each star, so that

@@ -7,19 +7,12 @@ from sklearn.base import (
     RegressorMixin,
     clone,
 )
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.abundances._beyond_errors import BeyondErrors
-from sk_payne.abundances._fitted_emulator import (
-    TrainingRecord,
-    fitted_emulator_of,
-    is_fitted,
-)
+from sk_payne.abundances._estimator_protocol import EstimatorProtocol
+from sk_payne.abundances._fitted_emulator import TrainingRecord, fitted_emulator_of
 from sk_payne.abundances._flags import warn_unmeasured
 from sk_payne.abundances._former_arguments import (
     FORMER,
@@ -36,7 +29,12 @@ from sk_payne.inputs import read_labels
 
 
 class AbundanceRegressor(
-    BeyondErrors, MetaEstimatorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator
+    EstimatorProtocol,
+    BeyondErrors,
+    MetaEstimatorMixin,
+    MultiOutputMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     r"""Stellar parameters, abundances and radial velocity of observed stars.
 
@@ -107,7 +105,9 @@ class AbundanceRegressor(
     not in the chi2 that is told. The covariance of a star is the inverse of
     :math:`J W J^T`, plus the inverse variances of priors, where J are derivatives, of
     velocity, widths and continuum too, and W the inverse variances of the pixels:
-    errors allow for all other free parameters, and hold for independent noise.
+    errors allow for all other free parameters, and hold for independent noise. To it
+    the covariance is added by which the error of the emulator displaces labels; see
+    `emulator_error` of :class:`Observation` and :class:`~sk_payne.trained.LabelErrors`.
 
     Means, of `estimate`, are those of 192 samples of the posterior, by importance
     sampling. Where they are worth fewer than some 20 independent ones, `n_effective`,
@@ -321,10 +321,11 @@ class AbundanceRegressor(
         table : astropy.table.QTable
             One row per star: each label, and what else is fitted, with its error
             (`<name>_error`) and unit, velocities in km/s; `chi2`, `dof`, `n_pixels`,
-            `n_clipped`, `n_segments` of the continuum, `error_floor`, `n_iterations`,
-            `expected_fall` of chi2 by another step, `converged`, `flags`, whose
-            description explains the bits, and `label_flags`, which names the labels
-            concerned. `frame` says what velocities are relative to, if a spectrum
+            `n_clipped`, `n_segments` of the continuum, `error_floor`, `error_dof`, the
+            degrees of freedom of the t distribution of errors (infinite: Gaussian),
+            `n_iterations`, `expected_fall` of chi2 by another step, `converged`,
+            `flags`, whose description explains the bits, and `label_flags`, which names
+            the labels concerned. `frame` says what velocities are relative to, if a spectrum
             states it. With `estimate` "mean" also `<name>_p16` and `<name>_p84`, the
             ends of the middle 68 % of the posterior, and `n_effective`; chi2 and flags
             are those of the best fit. With a second star also `n_stars`, `delta_chi2`
@@ -375,26 +376,6 @@ class AbundanceRegressor(
         names, units = emulator.label_names, emulator.label_units
         y = read_labels(y, argument="y", names=names, units=units).values
         return super().score(X, y, sample_weight=sample_weight)
-
-    def get_metadata_routing(self):
-        """Route metadata of `fit` to the emulator, and its own to the regressor.
-
-        Returns
-        -------
-        router : MetadataRouter
-            What scikit-learn asks for.
-        """
-        router = MetadataRouter(owner=self).add_self_request(self)
-        mapping = MethodMapping().add(caller="fit", callee="fit")
-        return router.add(emulator=self.emulator, method_mapping=mapping)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "emulator_") or is_fitted(self.emulator)
 
     def _plan(self, X, uncertainty, mask, *, estimate=None):
         """Read spectra, and plan their fit."""
