@@ -326,10 +326,10 @@ class AbundanceRegressor(
             `n_iterations`, `expected_fall` of chi2 by another step, `converged`,
             `flags`, whose description explains the bits, and `label_flags`, which names
             the labels concerned. `frame` says what velocities are relative to, if a
-            spectrum states it. With `estimate` "mean" also `<name>_p16` and `<name>_p84`, the
-            ends of the middle 68 % of the posterior, and `n_effective`; chi2 and flags
-            are those of the best fit. With a second star also `n_stars`, `delta_chi2`
-            and `delta_bic`, two stars minus one.
+            spectrum states it. With `estimate` "mean" also `<name>_p16` and
+            `<name>_p84`, the ends of the middle 68 % of the posterior, and
+            `n_effective`; chi2 and flags are those of the best fit. With a second star
+            also `n_stars`, `delta_chi2` and `delta_bic`, two stars minus one.
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the
             observed pixels; NaN where they were not used.
