@@ -108,23 +108,7 @@ def draw(rows):
 
 def summary(row):
     """Give one row without the labels."""
-    one, two, sharp = (
-        np.array(list(row[name].values()))
-        for name in ("within_1_sigma", "within_2_sigma", "sharpness")
-    )
-    return {
-        "arch": row["arch"],
-        "case": row["case"],
-        "68 %": one.mean(),
-        "from": one.min(),
-        "to": one.max(),
-        "95 %": two.mean(),
-        "from ": two.min(),
-        "to ": two.max(),
-        "sharpness": sharp.max(),
-        "joint 68 %": row["joint_68"],
-        "joint 95 %": row["joint_95"],
-    }
+    return {name: value for name, value in row.items() if not isinstance(value, dict)}
 
 
 def judge(
@@ -172,6 +156,12 @@ def judge(
             name: dict(zip(names, part.tolist(), strict=True))
             for name, part in per_label.items()
         },
+        **{
+            f"{name}_{end}": float(of(per_label[f"within_{n}_sigma"]))
+            for n, end in ((1, "68"), (2, "95"))
+            for name, of in (("mean", np.mean), ("low", np.min), ("high", np.max))
+        },
+        "sharpness_max": float(per_label["sharpness"].max()),
         "joint_68": float((probability < ONE).mean()),
         "joint_95": float((probability < TWO).mean()),
         "error_dof": float(np.median(found.error_dof)),

@@ -18,7 +18,7 @@ def options(network):
 
     >>> from sk_payne.networks import Payne
     >>> [name for name, _, _ in options(Payne)]
-    ['n_hidden', 'n_layers', 'activation']
+    ['n_hidden', 'n_layers', 'activation', 'output']
     """
     found = []
     for parameter in ClassDoc(network)["Parameters"]:

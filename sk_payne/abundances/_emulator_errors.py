@@ -79,7 +79,7 @@ def covariance_by_emulator(problem, variables, normal):
     )
     covariance = np.zeros(normal.shape)
     covariance[:, :n_labels, :n_labels] = np.where(both, own, 0.0)
-    return _pulled(covariance, problem.prior[1], normal)
+    return _pulled(covariance, problem.prior[1], normal, free)
 
 
 def displacements_by_emulator(problem, fit, n, seeds):
@@ -197,11 +197,14 @@ def _information(emulator, labels, used):
     return ((found + found.mT) / 2).cpu().numpy()
 
 
-def _pulled(covariance, weight, normal):
+def _pulled(covariance, weight, normal, free):
     """Shrink displacements as priors pull fits back."""
     if not weight.any():
         return covariance
+    free = torch.from_numpy(free).to(normal.device)
+    weight = weight * free
+    normal = normal * (free[:, None] & free[:, :, None])
+    normal = normal + torch.diag_embed((~free).to(normal))
     inverse = invert_normal_matrix(normal).nan_to_num(posinf=0.0)
-    pull = torch.eye(normal.shape[1]).to(normal) - inverse * weight[:, None]
-    pull = pull.cpu().numpy()
+    pull = np.eye(normal.shape[1]) - (inverse * weight[:, None]).cpu().numpy()
     return pull @ covariance @ pull.transpose(0, 2, 1)

@@ -83,7 +83,9 @@ class Kept:
             Files of a part.
         """
         record = self.path / _FILES
-        before = json.loads(record.read_text("utf-8")) if record.is_file() else []
+        before = (
+            json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
+        )
         now = [_state(file) for file in files]
         pairs = zip(before, now, strict=False)  # one may be longer
         changed = {i // chunk_size for i, (old, new) in enumerate(pairs) if old != new}

@@ -89,7 +89,7 @@ def emulator_report(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "report.html")
     ...     page = emulator_report(emulator, grid.data[:20], grid.target[:20], path)
-    ...     page.readtext(encoding="utf-8")[:15]
+    ...     page.read_text(encoding="utf-8")[:15]
     '<!DOCTYPE html>'
     """
     check_is_fitted(emulator)

@@ -5,6 +5,7 @@ It is here for measuring stars, which asks for all derivatives at every step.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,9 @@ from sk_payne.networks._evaluate import pixel_blocks
 
 if TYPE_CHECKING:
     from sk_payne.networks._architecture import Architecture
+
+# torch keeps one level of forward mode for all threads.
+_ONE_AT_A_TIME = threading.RLock()
 
 # Tangents of networks that take the wavelength that count like one flux, on a CPU.
 _AT_ONCE = 4
@@ -148,9 +152,9 @@ def forward_mode(function, inputs, tangents):
     value, derivatives : Tensor or tuple of Tensor
         The tangents are the second axis of the derivatives.
     """
-    return vmap(lambda *tangent: jvp(function, inputs, tangent), out_dims=(None, 1))(
-        *tangents
-    )
+    mapped = vmap(lambda *tangent: jvp(function, inputs, tangent), out_dims=(None, 1))
+    with _ONE_AT_A_TIME:
+        return mapped(*tangents)
 
 
 def label_tangents(labels):

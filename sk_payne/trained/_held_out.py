@@ -51,7 +51,7 @@ class HeldOutErrors:
     label_errors: LabelErrors | None
 
     @classmethod
-    def measure(cls, predict, labels, flux, rows, label_low, label_high, module):
+    def measure(cls, predict, labels, flux, rows, label_low, label_high, module=None):
         """Compare predictions with the held-out spectra, in blocks.
 
         Parameters
@@ -66,8 +66,9 @@ class HeldOutErrors:
             Rows of the held-out spectra; at least one.
         label_low, label_high : ndarray of shape (n_labels,)
             The training box.
-        module : TorchEmulator
-            The trained emulator, for derivatives.
+        module : TorchEmulator, default=None
+            The trained emulator, for derivatives; without it, errors of labels are not
+            measured.
 
         Returns
         -------
@@ -82,7 +83,9 @@ class HeldOutErrors:
         mae, rms, kept, residuals = _compare(predict, labels, flux, rows)
         edges, label_mae = error_by_quartile(labels[kept], residuals)
         model = ErrorModel.from_held_out(labels[kept], residuals, label_low, label_high)
-        label_errors = LabelErrors.measure(module, model, labels, flux, rows)
+        label_errors = None
+        if module is not None:
+            label_errors = LabelErrors.measure(module, model, labels, flux, rows)
         return cls(mae, rms, edges, label_mae, model, label_errors)
 
 

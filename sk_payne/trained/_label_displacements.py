@@ -4,6 +4,7 @@ A fit of a held-out spectrum without noise misses its labels by as much as the e
 the emulator resembles changes of labels.
 """
 
+import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sk_payne.networks import evaluate_with_jacobian, fast_products
+from sk_payne.networks import evaluate_with_jacobian, fast_products, float64_device
 from sk_payne.trained._blocks import row_blocks
 
 __all__ = ["LABEL_PRIOR", "LabelDisplacements", "LabelSample"]
@@ -25,8 +26,11 @@ _WINDOWS = (3, 5)
 # Spectra that are looked at, at most.
 _MAX_SPECTRA = 512
 
-# Spectra that are fitted, at most, and steps of these fits.
-_MAX_FITTED, _N_STEPS = 192, 7
+# Spectra that are fitted, at most; starts of these fits, and steps from each.
+_MAX_FITTED, _N_STARTS, _N_STEPS = 192, 3, 7
+
+# Starts are so many standard deviations of independent errors apart.
+_APART = 3.0
 
 # Inverse variance of labels before any spectrum, in half widths of the training box.
 LABEL_PRIOR = 1.0
@@ -77,6 +81,27 @@ class LabelDisplacements:
     fitted : LabelSample
         Of some of the stars, over all wavelengths, as fits find them: large
         displacements are not linear in the errors of the flux.
+
+    Examples
+    --------
+    >>> from sk_payne import SpectrumEmulator
+    >>> from sk_payne.datasets import make_spectra
+    >>> from sk_payne.emulators._flux import TrainingFlux
+    >>> from sk_payne.trained import LabelDisplacements
+    >>> grid = make_spectra(60, random_state=0)
+    >>> emulator = SpectrumEmulator(
+    ...     arch="payne", validation_fraction=0.2, max_steps=50, random_state=0
+    ... ).fit(grid.data[:50], grid.target[:50])
+    >>> trained = emulator.trained_
+    >>> displacements = LabelDisplacements.measure(
+    ...     trained.module,
+    ...     trained.held_out.model,
+    ...     grid.data[50:],
+    ...     TrainingFlux(grid.target[50:]),
+    ...     np.arange(10),
+    ... )
+    >>> displacements.over_all().displacement.shape
+    (10, 5)
     """
 
     labels: np.ndarray
@@ -109,6 +134,9 @@ class LabelDisplacements:
         displacements : LabelDisplacements
             Of evenly spread spectra. Masked pixels do not count.
         """
+        place = float64_device(module.label_center.device)
+        if place != module.label_center.device:
+            module = copy.deepcopy(module).to(place)
         spectra = _Spectra(module, error_model, labels, flux, rows)
         n_labels, n_wavelengths = labels.shape[1], flux.shape[1]
         edges = _edges(n_wavelengths)
@@ -207,7 +235,9 @@ class _Stars:
     """A block of held-out spectra, weighed as if noise were as large as errors."""
 
     def __init__(self, module, error_model, labels, flux, good):
-        self.module, self.error_model, self.flux = module, error_model, flux
+        self.module, self.error_model = module, error_model
+        # squares of flux in units of its own are numbers in single precision
+        self.flux = flux / np.float32(module.flux_scale)
         center, half_width = (
             values.cpu().numpy().astype(np.float64)
             for values in (module.label_center, module.label_half_width)
@@ -215,7 +245,7 @@ class _Stars:
         self.center, self.half_width = center, half_width
         self.labels = (labels - center) / half_width
         self.good = good
-        self.noise = np.median(error_model.scale) ** 2
+        self.noise = (np.median(error_model.scale) / module.flux_scale) ** 2
         variance = self._variance(self.labels)
         self.weight = self._inverse(variance + self.noise, variance)
 
@@ -244,9 +274,32 @@ class _Stars:
         return [np.stack(total, axis=1).astype(np.float64) for total in totals]
 
     def fit(self):
-        """Fit the labels from the true ones; give what is in a `LabelSample`."""
+        """Fit the labels; give what is in a `LabelSample`.
+
+        From the true labels, and from others at distances that independent errors
+        allow: labels that hardly show may fit better there.
+        """
         edges, unit = np.array([0, self.flux.shape[1]]), np.eye(self.labels.shape[1])
-        labels, damping = self.labels, np.full(len(self.labels), 1e-3)
+        information = self.sums(self.labels, edges)[2][:, 0] + LABEL_PRIOR * unit
+        apart = np.diagonal(np.linalg.inv(information), axis1=1, axis2=2) ** 0.5
+        rng = np.random.default_rng(0)
+        labels, chi2 = self._fit_from(self.labels, edges)
+        for _ in range(_N_STARTS - 1):
+            start = self.labels + _APART * apart * rng.standard_normal(apart.shape)
+            others, other = self._fit_from(np.clip(start, -1, 1), edges)
+            labels = np.where((other < chi2)[:, None], others, labels)
+            chi2 = np.minimum(chi2, other)
+        normal, spread, information = (
+            total[:, 0] for total in self.sums(labels, edges)[:3]
+        )
+        inverse = np.linalg.inv(normal + LABEL_PRIOR * unit)
+        independent = inverse @ spread @ inverse
+        off = labels - self.labels
+        return labels, off, independent, information, np.ones(len(labels))
+
+    def _fit_from(self, labels, edges):
+        """Fit the labels from a start; give them, and chi2."""
+        unit, damping = np.eye(labels.shape[1]), np.full(len(labels), 1e-3)
         chi2, sums = self._chi2(labels), self.sums(labels, edges)
         for _ in range(_N_STEPS):
             normal, slope = sums[0][:, 0] + LABEL_PRIOR * unit, sums[3][:, 0]
@@ -261,11 +314,7 @@ class _Stars:
             chi2 = np.where(better, found, chi2)
             damping = np.where(better, damping / 10, damping * 10)
             sums = self.sums(labels, edges)
-        normal, spread, information = (total[:, 0] for total in sums[:3])
-        inverse = np.linalg.inv(normal + LABEL_PRIOR * unit)
-        independent = inverse @ spread @ inverse
-        off = labels - self.labels
-        return labels, off, independent, information, np.ones(len(labels))
+        return labels, chi2
 
     @torch.no_grad()
     def linearized(self, labels):
@@ -276,21 +325,22 @@ class _Stars:
         if log_wavelength is not None:
             log_wavelength = log_wavelength.to(scaled.device)
         flux, jacobian = evaluate_with_jacobian(module.network, scaled, log_wavelength)
-        flux, jacobian = module.unscale(flux), jacobian * module.flux_scale
+        flux = module.unscale(flux) / module.flux_scale
         return flux.cpu().numpy(), jacobian.cpu().numpy()
 
     @torch.no_grad()
     def _chi2(self, labels):
         """Squared residuals over variances, and the pull of the prior."""
         scaled = torch.from_numpy(labels).to(self.module.label_center)
-        predicted = self.module.from_scaled(scaled).cpu().numpy()
+        predicted = self.module.from_scaled(scaled) / self.module.flux_scale
+        predicted = predicted.cpu().numpy()
         residual = np.where(self.weight > 0, self.flux - predicted, 0.0)
         pull = LABEL_PRIOR * ((labels - self.labels) ** 2).sum(axis=1)
         return (self.weight * residual**2).sum(axis=1, dtype=np.float64) + pull
 
     def _variance(self, labels):
         labels = (self.center + self.half_width * labels).astype(np.float32)
-        return self.error_model.std(labels) ** 2
+        return (self.error_model.std(labels) / np.float32(self.module.flux_scale)) ** 2
 
     def _inverse(self, variance, known):
         """Inverse variances; 0 for bad pixels, and where the emulator is exact."""

@@ -131,8 +131,16 @@ class LabelErrors:
 
         Parameters
         ----------
-        module, error_model, labels, flux, rows
-            As in :meth:`LabelDisplacements.measure`.
+        module : TorchEmulator
+            The trained emulator.
+        error_model : ErrorModel
+            Its errors.
+        labels : ndarray of shape (n_held_out, n_labels)
+            Stellar parameters of the held-out spectra.
+        flux : TrainingFlux of shape (n_spectra, n_wavelengths)
+            Flux of all spectra.
+        rows : ndarray of shape (n_held_out,), int
+            Rows of the held-out spectra.
 
         Returns
         -------
@@ -222,13 +230,13 @@ def _most_likely(displacements):
     samples = [_Prepared(sample) for sample in displacements.samples()]
     n_labels = displacements.labels.shape[1]
     start = {
-        "scatter": torch.full((n_labels,), math.log(_SCATTER[0])),
-        "inflation": torch.full((n_labels,), math.log(_INFLATION[0])),
-        "exponent": torch.tensor(_EXPONENT[0]),
-        "growth": torch.zeros(2 * n_labels),
-        "freedom": torch.tensor(math.log(_FREEDOM[0])),
+        "scatter": np.full(n_labels, math.log(_SCATTER[0])),
+        "inflation": np.full(n_labels, math.log(_INFLATION[0])),
+        "exponent": np.array(_EXPONENT[0]),
+        "growth": np.zeros(2 * n_labels),
+        "freedom": np.array(math.log(_FREEDOM[0])),
     }
-    values = {k: v.cpu().double().requires_grad_() for k, v in start.items()}
+    values = {k: torch.from_numpy(v).requires_grad_() for k, v in start.items()}
     optimizer = torch.optim.LBFGS(
         list(values.values()), max_iter=_MAX_ITERATIONS, line_search_fn="strong_wolfe"
     )
@@ -273,7 +281,7 @@ class _Prepared:
             torch.from_numpy(np.ascontiguousarray(values)) for values in sample[1:]
         )
         self.features = torch.from_numpy(_features(sample.labels))
-        self.unit = torch.eye(len(information[0])).to(information)
+        self.unit = torch.from_numpy(np.eye(len(information[0])))
         self.independent = torch.linalg.inv(information + LABEL_PRIOR * self.unit)
         self.log_part = part.log()
 
