@@ -33,12 +33,15 @@ class _UnderWay:
         Table that has the others.
     is_other : bool
         Whether the file there is of other items.
+    states : dict of int to tuple
+        Size and time of modification of the files of items that are not measured now.
     """
 
     chunk: Chunk
     tried: set
     part: Any
     is_other: bool
+    states: dict
 
 
 class Parts:
@@ -83,10 +86,12 @@ class Parts:
         part = read_part(file) if file.exists() else None
         about = {"content": None} if part is None else part.meta["catalogue"]
         is_other = about["content"] != chunk.content
+        states = {} if is_other else _states_of(about)
         if is_other:
             tried = set(chunk.items)
         else:
             tried = {f["item"] for f in about["failures"] if self._again(f, chunk)}
+            tried |= {item for item in states if _is_new(states[item], chunk, item)}
             if not tried:
                 self._under_way.pop(number, None)
                 self._settle(chunk, about["failures"], is_other=False)
@@ -96,6 +101,7 @@ class Parts:
             tried=tried,
             part=None if is_other else part,
             is_other=is_other and part is not None,
+            states={i: state for i, state in states.items() if i not in tried},
         )
         return chunk.only(tried)
 
@@ -130,7 +136,17 @@ class Parts:
             failures += [f for f in old if f["item"] not in tried]
         failures.sort(key=lambda f: (f["item"], f["row"] or 0))
         _number_stars(table, failures)
-        table.meta["catalogue"] = {"content": chunk.content, "failures": failures}
+        lost = {f["item"] for f in failures if f["row"] is None}
+        states = begun.states | {
+            item: _state_of(chunk.files[item])
+            for item in tried - lost
+            if item in chunk.files
+        }
+        table.meta["catalogue"] = {
+            "content": chunk.content,
+            "failures": failures,
+            "files": [[item, *states[item]] for item in sorted(states)],
+        }
         text = io.StringIO()
         table.write(text, format="ascii.ecsv")
         self._folder.replace(part_name(number), text.getvalue().encode())
@@ -219,15 +235,32 @@ def read_part(path):
     return table
 
 
-def _file_now(path):
-    """Path, size in bytes and time of modification in ns of a file, if it is one."""
-    if path is None:
-        return {"file": None}
+def _state_of(path):
+    """Size in bytes and time of modification in ns of a file; None if there is none."""
     try:
         status = os.stat(path)
     except OSError:
-        return {"file": path, "size": None, "mtime": None}
-    return {"file": path, "size": status.st_size, "mtime": status.st_mtime_ns}
+        return None, None
+    return status.st_size, status.st_mtime_ns
+
+
+def _states_of(about):
+    """States of the files of a part when they were measured, by their items."""
+    return {item: tuple(state) for item, *state in about.get("files", [])}
+
+
+def _is_new(before, chunk, item):
+    """Whether the file of an item is another one now; one that is gone is not."""
+    now = _state_of(chunk.files[item]) if item in chunk.files else (None, None)
+    return now[0] is not None and now != before
+
+
+def _file_now(path):
+    """Path, size and time of modification of a file, if it is one."""
+    if path is None:
+        return {"file": None}
+    size, mtime = _state_of(path)
+    return {"file": path, "size": size, "mtime": mtime}
 
 
 def _merged(part, table, tried):

@@ -6,7 +6,18 @@ from pathlib import Path
 __all__ = ["expand_files"]
 
 # Endings of files in a folder that may be spectra.
-_SPECTRA = (".fits", ".fit", ".fts", ".ecsv", ".csv", ".txt", ".dat", ".asc", ".ascii")
+_SPECTRA = (
+    ".fits",
+    ".fit",
+    ".fts",
+    ".ecsv",
+    ".csv",
+    ".txt",
+    ".dat",
+    ".asc",
+    ".ascii",
+    ".s",
+)
 _PACKED = (".gz", ".fz", ".bz2", ".xz", ".zst")
 
 

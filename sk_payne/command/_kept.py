@@ -1,7 +1,6 @@
 """What a run keeps beside its table: a catalogue in parts, and how files were read."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from sk_payne._persistence import replacing
 
 __all__ = ["Kept"]
 
-_RECORD, _FILES = "reading.json", "files.json"
+_RECORD = "reading.json"
 
 
 class Kept:
@@ -70,31 +69,6 @@ class Kept:
         with replacing(record) as file:
             file.write(text.encode())
 
-    def forget_changed(self, files, chunk_size):
-        """Remove the parts of files that are others now, or have changed.
-
-        A catalogue knows its files by their names, without folder and time.
-
-        Parameters
-        ----------
-        files : list of str
-            Absolute paths of all files of this run.
-        chunk_size : int
-            Files of a part.
-        """
-        record = self.path / _FILES
-        before = (
-            json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
-        )
-        now = [_state(file) for file in files]
-        pairs = zip(before, now, strict=False)  # one may be longer
-        changed = {i // chunk_size for i, (old, new) in enumerate(pairs) if old != new}
-        for number in changed:
-            part = self.catalogue / f"part-{number:06d}.ecsv"
-            part.unlink(missing_ok=True)
-        with replacing(record) as file:
-            file.write(json.dumps(now + before[len(now) :]).encode())
-
     def failures(self):
         """List what could not be read or measured.
 
@@ -108,12 +82,3 @@ class Kept:
             return []
         lines = file.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line]
-
-
-def _state(file):
-    """Path, size and time of modification of a file, the last two None without it."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return [file, None, None]
-    return [file, status.st_size, status.st_mtime_ns]

@@ -143,7 +143,6 @@ def _measured(regressor, reader, paths, kept, values, output):
         }
     )
     whole = [str(Path(path).absolute()) for path in paths]
-    kept.forget_changed(whole, values["chunk_size"])
     arguments = (regressor, whole, kept.catalogue)
     options = {
         "reader": reader,

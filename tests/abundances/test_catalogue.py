@@ -613,6 +613,32 @@ def test_failed_item_is_tried_again_when_its_file_has_changed(
     assert_same(read_catalogue(path), read_catalogue(expected), rtol=1e-6)
 
 
+def test_star_whose_file_has_changed_is_measured_again(
+    regressor, stars, expected, tmp_path, count_measured
+):
+    files = [tmp_path / f"{i}.txt" for i in range(N_STARS)]
+    for i, file in enumerate(files):
+        file.write_text(str((i + 1) % N_STARS if i == 3 else i))
+
+    def run():
+        count_measured.clear()
+        return measure(
+            regressor,
+            files,
+            tmp_path / "x",
+            reader=lambda path: stars[int(path.read_text())],
+        )
+
+    run()
+    files[3].write_text(" 3")
+    files[5].unlink()  # what was measured of it stays
+    path = run()
+    assert count_measured == [1, 1]  # a star without data, and one star
+    assert_same(read_catalogue(path), read_catalogue(expected), rtol=1e-6)
+    run()
+    assert count_measured == [1]
+
+
 def test_failed_items_are_tried_again_if_asked(
     regressor, stars, expected, tmp_path, count_measured
 ):
