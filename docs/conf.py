@@ -36,6 +36,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(sklearn|torch|nn|numpy|collections|skorch|astropy|specutils)\..*"),
     (r"py:attr", r".*"),  # attributes are described with their class
     (r"py:class", "Chemistry"),
+    (r"py:class", r"sk_payne\.trained\._.*"),  # parts of a TrainedEmulator
     (r"py:data", r"sk_payne\.spectra\.SPECTRUM_FORMATS"),
 ]
 

@@ -107,7 +107,7 @@ class AbundanceRegressor(
     velocity, widths and continuum too, and W the inverse variances of the pixels:
     errors allow for all other free parameters, and hold for independent noise. To it
     the covariance is added by which the error of the emulator displaces labels; see
-    `emulator_error` of :class:`Observation` and :class:`~sk_payne.trained.LabelErrors`.
+    `emulator_error` of :class:`Observation`, and the user guide.
 
     Means, of `estimate`, are those of 192 samples of the posterior, by importance
     sampling. Where they are worth fewer than some 20 independent ones, `n_effective`,

@@ -74,10 +74,6 @@ def grid_segments(wavelength):
     segments : list of slice
         Pixels of each segment, one segment for a grid without gaps.
 
-    See Also
-    --------
-    is_gap : The rule.
-
     Examples
     --------
     >>> from sk_payne.spectra import grid_segments
