@@ -18,6 +18,9 @@ __all__ = ["check_hdu", "check_sizes"]
 _MOST = 999
 
 
+# Bytes of a value in memory.
+_BYTES_PER_VALUE = 8
+
 # Bytes of a block, of a card, and of a header at most.
 _BLOCK, _CARD, _LONGEST_HEADER = 2880, 80, 2**25
 _SIZE = re.compile(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *\+?(-?\d+)")
@@ -76,7 +79,7 @@ def _raw_header(file, start, number):
     return b""  # astropy says what is wrong with the rest
 
 
-def check_hdu(hdu, number, max_bytes):
+def check_hdu(hdu, number, max_bytes, *, is_expanded=False):
     """Refuse an HDU that is damaged, or that expands too far.
 
     Parameters
@@ -87,6 +90,8 @@ def check_hdu(hdu, number, max_bytes):
         Its place in the file, for messages.
     max_bytes : int
         Limit to what a compressed image may expand to.
+    is_expanded : bool, default=False
+        Whether the whole file was compressed, so that the limit holds for any image.
 
     Raises
     ------
@@ -105,7 +110,7 @@ def check_hdu(hdu, number, max_bytes):
         if not (type(n_fields) is int and 0 <= n_fields <= _MOST):
             raise ValueError(f"TFIELDS is {n_fields!r}")
         if hdu.is_image:
-            n_bytes = _expanded_bytes(hdu)
+            n_bytes = _expanded_bytes(hdu, is_expanded)
         else:
             if not all(isinstance(name, str) for name in hdu.columns.names):
                 raise ValueError("a column has no name")
@@ -122,14 +127,15 @@ def check_hdu(hdu, number, max_bytes):
         )
 
 
-def _expanded_bytes(hdu):
-    """Return the bytes of a compressed image, 0 of one that is as large on disk."""
+def _expanded_bytes(hdu, is_expanded):
+    """Return the bytes that a compressed image takes as float64, 0 of any other."""
     from astropy.io import fits
 
     shape = tuple(int(n) for n in hdu.shape)
-    if not isinstance(hdu, fits.CompImageHDU):
+    if not shape or not (is_expanded or isinstance(hdu, fits.CompImageHDU)):
         return 0
-    return abs(hdu.header["BITPIX"]) // 8 * np.prod(shape, dtype=float)
+    # readers turn integers of one byte into numbers of eight
+    return _BYTES_PER_VALUE * np.prod(shape, dtype=float)
 
 
 def _drop_unreadable_cards(header):

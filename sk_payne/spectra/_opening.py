@@ -99,7 +99,7 @@ def _hdus(source, max_bytes):
     with ExitStack() as stack:
         try:
             hdus = _opened_fits(source, stack)
-            _check_all(hdus, max_bytes)
+            _check_all(hdus, max_bytes, isinstance(source, io.BytesIO))
         except FileFormatError:
             raise
         except Exception as error:  # astropy lets many kinds through
@@ -120,7 +120,7 @@ def _opened_fits(source, stack):
     return stack.enter_context(fits.open(file, lazy_load_hdus=True))
 
 
-def _check_all(hdus, max_bytes):
+def _check_all(hdus, max_bytes, is_expanded):
     """Check each HDU before astropy reads the header of the next."""
     number, start = 0, -1
     while True:
@@ -128,7 +128,7 @@ def _check_all(hdus, max_bytes):
             hdu = hdus[number]
         except IndexError:
             return
-        check_hdu(hdu, number, max_bytes)
+        check_hdu(hdu, number, max_bytes, is_expanded=is_expanded)
         place = hdu.fileinfo()["hdrLoc"]
         if place <= start:  # a negative size leads back, again and again
             raise FileFormatError(

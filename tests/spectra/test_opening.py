@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import subprocess
 import sys
 
@@ -160,3 +161,14 @@ def test_header_that_states_too_much_data_is_refused(tmp_path):
     path.write_bytes(content[:start] + card + content[start + 80 :])
     with pytest.raises(FileFormatError, match="truncated"):
         read_spectra(path)
+
+
+def test_image_of_bytes_that_grows_eightfold_in_memory_is_refused(tmp_path):
+    header = fits.Header({"CRVAL1": 5000.0, "CDELT1": 0.1, "CTYPE1": "AWAV"})
+    packed = io.BytesIO()
+    fits.PrimaryHDU(np.zeros(300_000, np.uint8), header).writeto(packed)
+    path = tmp_path / "star.fits.gz"
+    path.write_bytes(gzip.compress(packed.getvalue()))
+    with pytest.raises(FileFormatError, match="expands to more than `max_bytes`"):
+        read_spectra(path, max_bytes=1_000_000)
+    assert len(read_spectra(path, max_bytes=3_000_000).flux) == 300_000
