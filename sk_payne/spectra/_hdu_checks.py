@@ -23,6 +23,8 @@ _BYTES_PER_VALUE = 8
 
 # Bytes of a block, of a card, and of a header at most.
 _BLOCK, _CARD, _LONGEST_HEADER = 2880, 80, 2**25
+# Where astropy takes a header to end, damaged or not.
+_END = re.compile(rb"END *([^A-Z0-9_ -]|$)")
 _SIZE = re.compile(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *\+?(-?\d+)")
 
 
@@ -72,11 +74,11 @@ def _raw_header(file, start, number):
     while block := file.read(_BLOCK):
         header += block
         cards = (block[i : i + _CARD] for i in range(0, len(block), _CARD))
-        if any(card.rstrip() == b"END" for card in cards):
+        if any(map(_END.match, cards)):
             return bytes(header)
         if len(header) > _LONGEST_HEADER:
             raise FileFormatError(_damaged(number, "its header does not end"))
-    return b""  # astropy says what is wrong with the rest
+    return bytes(header)  # astropy says what is wrong with one that does not end
 
 
 def check_hdu(hdu, number, max_bytes, *, is_expanded=False):

@@ -190,3 +190,17 @@ def test_every_format_has_a_file_that_is_damaged():
     }
     here = {name for name, *_ in [*FITS, *TEXT]}
     assert here | elsewhere == set(SPECTRUM_FORMATS)
+
+
+def test_header_of_many_axes_with_a_damaged_end_is_refused_at_once(tmp_path):
+    hdu = fits.PrimaryHDU(np.ones((2, 37)))
+    hdu.writeto(tmp_path / "star.fits")
+    content = (tmp_path / "star.fits").read_bytes()
+    content = content.replace(
+        b"NAXIS   =                    2", b"NAXIS   =             99999999"
+    )
+    end = content.index(b"END     ")
+    content = content[: end + 70] + b"%\xbf\x9a\x02" + content[end + 74 :]
+    (tmp_path / "star.fits").write_bytes(content)
+    with pytest.raises(FileFormatError, match="states 99999999 axes"):
+        read_spectra(tmp_path / "star.fits")
