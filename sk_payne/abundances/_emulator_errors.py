@@ -191,10 +191,9 @@ def _information(emulator, labels, used):
     weight = np.divide(
         module.flux_scale**2, error**2, out=np.zeros_like(error), where=error > 0
     )
-    weight = torch.from_numpy(weight * used).to(jacobian)
-    found = ((jacobian * weight[:, None]) @ jacobian.mT).double()
-    # single precision is not quite symmetric
-    return ((found + found.mT) / 2).cpu().numpy()
+    jacobian = jacobian.cpu().double()
+    found = (jacobian * torch.from_numpy(weight * used)[:, None]) @ jacobian.mT
+    return ((found + found.mT) / 2).numpy()
 
 
 def _pulled(covariance, weight, normal, free):

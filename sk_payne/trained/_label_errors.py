@@ -191,8 +191,10 @@ class LabelErrors:
             In half widths of the training box.
         """
         unit = np.eye(information.shape[-1])
-        independent = np.linalg.inv(information + LABEL_PRIOR * unit)
-        independent *= (part**self.exponent)[:, None, None]
+        # rounding of single precision may leave eigenvalues below zero
+        value, vector = np.linalg.eigh(information)
+        value = 1 / (value.clip(0) + LABEL_PRIOR) * part[:, None] ** self.exponent
+        independent = (vector * value[:, None]) @ vector.transpose(0, 2, 1)
         both = self.inflation[:, None] * independent * self.inflation
         both = both + self.scatter**2 * unit
         log_growth = np.clip(_features(labels) @ self.growth, *self.log_growth_range)

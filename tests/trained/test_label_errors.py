@@ -88,6 +88,13 @@ def test_labels_that_are_not_fitted_make_errors_of_others_smaller():
     assert less < free
 
 
+def test_covariance_is_positive_though_rounding_spoils_the_information():
+    errors = LabelErrors.from_displacements(simulate(6, 3.0, SCATTER)[0])
+    information = 1e9 * np.ones((1, K, K)) - 50 * np.eye(K)
+    covariance = errors.covariance(np.zeros((1, K)), information, np.ones(1))
+    assert np.linalg.eigvalsh(covariance).min() > 0
+
+
 @pytest.fixture(scope="module")
 def grid():
     return make_spectra(500, random_state=3)
