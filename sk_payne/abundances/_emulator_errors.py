@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
+from sk_payne.abundances._model import on_grid
 from sk_payne.abundances._normal_matrix import invert_normal_matrix
 from sk_payne.abundances._parameters import VELOCITY
 from sk_payne.abundances._starts import resample_roughly
-from sk_payne.networks import evaluate_with_jacobian
 from sk_payne.spectra import doppler_factor
 
 __all__ = [
@@ -181,16 +181,10 @@ def _used(observed, ivar, variables):
 @torch.no_grad()
 def _information(emulator, labels, used):
     """Sum J S^-2 J^T over the wavelengths that are used."""
-    module = emulator.single
-    scaled = torch.from_numpy(labels).to(module.label_center)
-    log_wavelength = module.log_wavelength
-    if log_wavelength is not None:
-        log_wavelength = log_wavelength.to(scaled.device)
-    _, jacobian = evaluate_with_jacobian(module.network, scaled, log_wavelength)
+    scaled = torch.from_numpy(labels).to(emulator.single.label_center)
+    _, jacobian = on_grid(emulator.single, scaled)
     error = emulator.error_model.std(emulator.center + emulator.half_width * labels)
-    weight = np.divide(
-        module.flux_scale**2, error**2, out=np.zeros_like(error), where=error > 0
-    )
+    weight = np.divide(1.0, error**2, out=np.zeros_like(error), where=error > 0)
     jacobian = jacobian.cpu().double()
     found = (jacobian * torch.from_numpy(weight * used)[:, None]) @ jacobian.mT
     return ((found + found.mT) / 2).numpy()

@@ -8,7 +8,7 @@ import torch
 from sk_payne.networks import evaluate_with_jacobian
 from sk_payne.spectra import C_KMS, doppler_factor
 
-__all__ = ["GridModel", "ObservedModel", "StarColumns", "StarLight"]
+__all__ = ["GridModel", "ObservedModel", "StarColumns", "StarLight", "on_grid"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class GridModel:
 
     def linearize(self, rows, variables):
         """Give flux (n, P) and derivatives (n, K, P), in single precision."""
-        return _on_grid(self.single, variables.to(self.single.label_center))
+        return on_grid(self.single, variables.to(self.single.label_center))
 
     def spectra(self, row, variables):
         """Give spectra (n, P) of one star with other labels, in single precision."""
@@ -172,7 +172,7 @@ class StarLight:
 
     def _interpolate(self, labels, variables, rest):
         """Interpolate what `_evaluate` gives, for networks on a fixed grid."""
-        flux, jacobian = _on_grid(self.single, labels)
+        flux, jacobian = on_grid(self.single, labels)
         if self.broadening is None:
             both = torch.cat([flux[:, None], jacobian], dim=1)
             coefficients = self.interpolator.coefficients(both)
@@ -292,7 +292,7 @@ class ObservedModel:
         return self.sampling.points(rows), arms
 
 
-def _on_grid(single, labels):
+def on_grid(single, labels):
     """Flux and derivatives by the labels at the wavelengths of the emulator."""
     log_wavelength = single.log_wavelength.to(labels.device)
     return _scaled(
