@@ -29,12 +29,12 @@ from scipy.stats import binom
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
-from sk_payne.abundances import joint_distance, joint_probability
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._plan import plan_fit
 from sk_payne.datasets import load_sme_grid
 from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.recovery import joint_distance, joint_probability
 from sk_payne.spectra import SpectrumSet, broaden, doppler_factor
 
 warnings.simplefilter("ignore", ExtrapolationWarning)

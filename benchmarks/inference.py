@@ -30,10 +30,10 @@ import numpy as np
 from record import RESULTS, machine, table, write
 
 from sk_payne import AbundanceRegressor, Observation, load
-from sk_payne.abundances import recovery_statistics
 from sk_payne.datasets import load_sme_grid
 from sk_payne.inspection import RecoveryDisplay
 from sk_payne.networks import NETWORKS
+from sk_payne.recovery import recovery_statistics
 
 CASES = {
     "noise_free": {"snr": 1000.0, "noise": 0.0, "emulator_error": True},

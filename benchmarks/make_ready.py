@@ -16,8 +16,8 @@ from record import machine
 from trained import trained
 
 import sk_payne
-from sk_payne.abundances import recovery_statistics
 from sk_payne.datasets import load_sme_grid
+from sk_payne.recovery import recovery_statistics
 
 DATA = Path(sk_payne.__file__).parent / "emulators" / "data"
 LARGEST = 8e6  # bytes

@@ -19,7 +19,8 @@ import numpy as np
 from record import RESULTS, table, write
 
 from sk_payne import AbundanceRegressor, Observation, load
-from sk_payne.abundances import FLAGS, joint_table, mock_recovery, recovery_table
+from sk_payne.abundances import FLAGS
+from sk_payne.recovery import joint_table, mock_recovery, recovery_table
 
 SHOWN = ("label", "unit", "snr", "n", "bias", "scatter", "error", "pull_mean")
 SHOWN += ("pull_std", "pull_spread", "coverage_68", "coverage_95")

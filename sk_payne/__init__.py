@@ -1,9 +1,10 @@
 """Neural emulators of stellar spectra, and stars measured with them.
 
 `emulators` learn stellar parameters -> flux with the `networks`; `abundances` inverts
-any emulator to measure stars on `spectra`; `grids` and `datasets` hold what emulators
-are trained on; `inspection` draws what a fitted one does; `exchange` reads and writes
-models of other codes. `python -m sk_payne` runs the whole job.
+any emulator to measure stars on `spectra`; `recovery` tests their errors on stars of
+known labels; `grids` and `datasets` give training spectra; `inspection` draws what a
+fitted emulator does; `exchange` reads and writes models of other codes.
+`python -m sk_payne` runs the whole job.
 """
 
 from sk_payne._sharing import from_pretrained, push_to_hub

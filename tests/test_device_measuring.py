@@ -8,7 +8,7 @@ import pytest
 from regressors import make_regressor
 
 from sk_payne import Observation
-from sk_payne.abundances import measure_catalogue, mock_recovery
+from sk_payne.abundances import measure_catalogue
 from sk_payne.datasets import make_spectra
 from sk_payne.inspection import (
     attention_maps,
@@ -16,6 +16,7 @@ from sk_payne.inspection import (
     sensitivity,
     token_response,
 )
+from sk_payne.recovery import mock_recovery
 from sk_payne.spectra import SpectrumSet
 
 AT_REST = {"velocity_range": None, "resolving_power": "emulator"}

@@ -27,6 +27,7 @@ LEVELS = {
     "datasets": 2,
     "emulators": 3,
     "abundances": 4,
+    "recovery": 4.5,
     "_sharing": 4,
     "exchange": 4,
     "inspection": 5,
@@ -38,7 +39,7 @@ LEVELS = {
 RESERVED = {
     "specutils": {"spectra"},
     "astropy.units": {"inputs", "spectra", "abundances", "grids"},
-    "astropy.table": {"spectra", "abundances", "grids", "command"},
+    "astropy.table": {"spectra", "abundances", "recovery", "grids", "command"},
 }
 # What takes long to import, or may be absent: only inside functions.
 NEVER_AT_TOP_LEVEL = (

@@ -3,7 +3,7 @@ Do the errors hold?
 ===================
 
 An error is a claim: over many stars, what was measured should scatter by it around the
-truth. :func:`~sk_payne.abundances.mock_recovery` draws stars, lets the emulator make
+truth. :func:`~sk_payne.recovery.mock_recovery` draws stars, lets the emulator make
 their spectra, adds noise, and measures them.
 """
 
@@ -11,13 +11,13 @@ their spectra, adds noise, and measures them.
 # A regressor to be tested, as it would be used.
 
 from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
-from sk_payne.abundances import mock_recovery, recovery_table
 from sk_payne.datasets import make_spectra
 from sk_payne.inspection import (
     CalibrationDisplay,
     LabelCovarianceDisplay,
     MockRecoveryDisplay,
 )
+from sk_payne.recovery import mock_recovery, recovery_table
 
 grid = make_spectra(
     400,

@@ -155,6 +155,15 @@ def fitted_emulator_of(regressor):
     -------
     fitted : FittedEmulator
         The view.
+
+    Examples
+    --------
+    >>> from sk_payne import AbundanceRegressor, Observation, load
+    >>> from sk_payne.abundances import fitted_emulator_of
+    >>> emulator = load("dwarfs-4500-4600")
+    >>> fitted = fitted_emulator_of(AbundanceRegressor(emulator))
+    >>> list(fitted.label_names)[:2]
+    ['teff', 'logg']
     """
     emulator = getattr(regressor, "emulator_", regressor.emulator)
     trained = getattr(regressor, "_trained", None)

@@ -226,6 +226,15 @@ def width_limits(emulator, observation):
     ------
     ValueError
         If the emulator does not know what the observation asks for.
+
+    Examples
+    --------
+    >>> from sk_payne import AbundanceRegressor, Observation, load
+    >>> from sk_payne.abundances import fitted_emulator_of, width_limits
+    >>> emulator = load("dwarfs-4500-4600")
+    >>> fitted = fitted_emulator_of(AbundanceRegressor(emulator))
+    >>> width_limits(fitted, Observation(vsini=(0, 40)))["vsini"]
+    (0, 40)
     """
     limits = {"vsini": observation.vsini, "vmac": observation.vmac}
     is_wanted = (

@@ -175,6 +175,15 @@ def instrument_width(emulator, resolving_power, wavelength=None):
     ------
     ValueError
         If the emulator does not know its own, or spectra are sharper.
+
+    Examples
+    --------
+    >>> from sk_payne import AbundanceRegressor, Observation, load
+    >>> from sk_payne.abundances import fitted_emulator_of, instrument_width
+    >>> emulator = load("dwarfs-4500-4600")
+    >>> fitted = fitted_emulator_of(AbundanceRegressor(emulator))
+    >>> float(round(instrument_width(fitted, 20_000), 2))  # km/s; from R = 50 000
+    5.83
     """
     if resolving_power is None:
         return 0.0

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import stats
 
-from sk_payne.abundances import mock_recovery, rank_table
 from sk_payne.inspection._axes import chosen_labels, import_pyplot
+from sk_payne.recovery import mock_recovery, rank_table
 
 __all__ = ["CalibrationDisplay"]
 
@@ -62,8 +62,8 @@ class CalibrationDisplay:
 
     See Also
     --------
-    sk_payne.abundances.rank_table : The numbers of the labels.
-    sk_payne.abundances.joint_table : Those of all labels together.
+    sk_payne.recovery.rank_table : The numbers of the labels.
+    sk_payne.recovery.joint_table : Those of all labels together.
     MockRecoveryDisplay : Bias, scatter and pulls against S/N.
 
     Notes
@@ -107,7 +107,7 @@ class CalibrationDisplay:
         of : {"fit", "samples"}, default="fit"
             As in :meth:`from_recovery`.
         **options : dict
-            For :func:`sk_payne.abundances.mock_recovery`.
+            For :func:`sk_payne.recovery.mock_recovery`.
 
         Returns
         -------
@@ -123,7 +123,7 @@ class CalibrationDisplay:
         Parameters
         ----------
         recovery : Bunch
-            From :func:`sk_payne.abundances.mock_recovery`.
+            From :func:`sk_payne.recovery.mock_recovery`.
         of : {"fit", "samples"}, default="fit"
             Whether ranks are those in the errors claimed, or under posterior samples.
 

@@ -68,7 +68,7 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=(), emulator_error=False)
     See Also
     --------
     best_windows : The best parts of a spectrum for one label.
-    sk_payne.abundances.mock_recovery : Whether errors of a fit come up to it.
+    sk_payne.recovery.mock_recovery : Whether errors of a fit come up to it.
 
     Notes
     -----

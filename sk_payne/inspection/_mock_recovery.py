@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from sk_payne.abundances import mock_recovery, recovery_table
 from sk_payne.inspection._axes import chosen_labels, import_pyplot, with_unit
+from sk_payne.recovery import mock_recovery, recovery_table
 
 __all__ = ["MockRecoveryDisplay"]
 
@@ -48,7 +48,7 @@ class MockRecoveryDisplay:
     Parameters
     ----------
     recovery : Bunch
-        From :func:`sk_payne.abundances.mock_recovery`.
+        From :func:`sk_payne.recovery.mock_recovery`.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class MockRecoveryDisplay:
 
     See Also
     --------
-    sk_payne.abundances.recovery_table : The numbers.
+    sk_payne.recovery.recovery_table : The numbers.
     RecoveryDisplay : Measured against true values, star by star.
 
     Examples
@@ -94,7 +94,7 @@ class MockRecoveryDisplay:
         labels : array-like of shape (n_stars, n_labels), default=None
             Of the stars; drawn if None.
         **options : dict
-            For :func:`sk_payne.abundances.mock_recovery`.
+            For :func:`sk_payne.recovery.mock_recovery`.
 
         Returns
         -------

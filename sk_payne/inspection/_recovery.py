@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from sk_payne.abundances import recovery_statistics
 from sk_payne.inspection._axes import import_pyplot, with_unit
+from sk_payne.recovery import recovery_statistics
 
 __all__ = ["RecoveryDisplay"]
 

@@ -219,7 +219,7 @@ class TrainedEmulator:
             raise ValueError(
                 "`return_std` must be False: this emulator was not trained here, so "
                 "its errors are not known. Measure them on spectra it was not trained "
-                "on with sk_payne.abundances.mock_recovery, or train on with "
+                "on with sk_payne.recovery.mock_recovery, or train on with "
                 "FineTunedEmulator, which holds spectra out."
             )
         raise ValueError(

@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.utils import Bunch
 
 from sk_payne import AbundanceRegressor, Observation
-from sk_payne.abundances import (
+from sk_payne.recovery import (
     joint_distance,
     joint_probability,
     joint_table,

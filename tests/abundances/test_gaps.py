@@ -10,11 +10,11 @@ from regressors import make_regressor
 from specutils import Spectrum
 
 from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
-from sk_payne.abundances import mock_recovery
 from sk_payne.abundances._starts import resample_roughly
 from sk_payne.abundances._velocity_scan import VelocityScan
 from sk_payne.datasets import make_spectra
 from sk_payne.exceptions import WavelengthMismatchError
+from sk_payne.recovery import mock_recovery
 from sk_payne.spectra import GridInterpolator, doppler_factor
 
 # Of a grid of 257 pixels, those of two arms and of three pixels alone.

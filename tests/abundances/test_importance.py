@@ -8,9 +8,9 @@ from scipy.stats import kstest, multivariate_normal, truncnorm
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_payne import Observation
-from sk_payne.abundances import mock_recovery, recovery_table
 from sk_payne.abundances._importance import Samples, sample_by_importance
 from sk_payne.abundances._truncated import fit_box_gaussian, sample_box_gaussian
+from sk_payne.recovery import mock_recovery, recovery_table
 
 TILTED = [[4.0, 3.0], [3.0, 5.0]]
 

@@ -22,13 +22,14 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from specutils import Spectrum
 
 from sk_payne import AbundanceRegressor, Observation
-from sk_payne.abundances import FLAGS, mock_recovery
+from sk_payne.abundances import FLAGS
 from sk_payne.exceptions import (
     ExtrapolationWarning,
     ResolutionWarning,
     WavelengthMismatchError,
 )
 from sk_payne.inspection import cramer_rao
+from sk_payne.recovery import mock_recovery
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
 NAMES = ["teff", "Fe_H", "Mg_H"]

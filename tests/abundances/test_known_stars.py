@@ -10,8 +10,9 @@ from regressors import make_regressor
 from specutils import SpectrumList
 
 from sk_payne import AbundanceRegressor, Observation
-from sk_payne.abundances import SecondStar, Stage, joint_table, mock_recovery
+from sk_payne.abundances import SecondStar, Stage
 from sk_payne.exceptions import ResolutionWarning
+from sk_payne.recovery import joint_table, mock_recovery
 from sk_payne.spectra import SpectrumSet
 
 N_STARS = 7

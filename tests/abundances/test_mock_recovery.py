@@ -13,12 +13,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.utils import Bunch
 
 from sk_payne import AbundanceRegressor, Observation
-from sk_payne.abundances import (
-    FLAGS,
-    mock_recovery,
-    recovery_statistics,
-    recovery_table,
-)
+from sk_payne.abundances import FLAGS
+from sk_payne.recovery import mock_recovery, recovery_statistics, recovery_table
 from sk_payne.spectra import SpectrumSet, broaden
 
 N_STARS = 199

@@ -6,8 +6,8 @@ import scipy.stats
 from sklearn.utils import Bunch
 
 from sk_payne import AbundanceRegressor, Observation
-from sk_payne.abundances import mock_recovery, rank_table
 from sk_payne.inspection import CalibrationDisplay
+from sk_payne.recovery import mock_recovery, rank_table
 
 N_STARS = 103
 

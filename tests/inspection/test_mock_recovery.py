@@ -5,8 +5,8 @@ import pytest
 from sklearn.utils import Bunch
 
 from sk_payne import AbundanceRegressor, Observation
-from sk_payne.abundances import mock_recovery, recovery_table
 from sk_payne.inspection import MockRecoveryDisplay
+from sk_payne.recovery import mock_recovery, recovery_table
 
 N_STARS = 103
 

@@ -4,9 +4,7 @@ import warnings
 
 import numpy as np
 
-from sk_payne.abundances._parameters import VELOCITY
-from sk_payne.abundances._plan import width_limits
-from sk_payne.abundances._resolution import instrument_width
+from sk_payne.abundances import VELOCITY, instrument_width, width_limits
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.inputs import to_floats
 from sk_payne.spectra import (
@@ -144,7 +142,7 @@ def read_arms(wavelength):
 
     Examples
     --------
-    >>> from sk_payne.abundances._mock_spectra import read_arms
+    >>> from sk_payne.recovery._mock_spectra import read_arms
     >>> read_arms([[4500.0, 4501.0], [4600.0]])
     (array([4500., 4501., 4600.]), array([0, 0, 1]))
     """

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sk_payne.abundances._joint_distance import joint_distance, joint_probability
-from sk_payne.abundances._truth_levels import claimed_ranks, sample_ranks, tarp_levels
-from sk_payne.abundances._uniformity import (
+from sk_payne.recovery._joint_distance import joint_distance, joint_probability
+from sk_payne.recovery._truth_levels import claimed_ranks, sample_ranks, tarp_levels
+from sk_payne.recovery._uniformity import (
     REGIONS,
     binomial_p,
     central,
@@ -109,7 +109,7 @@ def joint_table(recovery):
     --------
     >>> import numpy as np
     >>> from sklearn.utils import Bunch
-    >>> from sk_payne.abundances import joint_table
+    >>> from sk_payne.recovery import joint_table
     >>> level = np.array([[0.1, 0.3, 0.5, 0.99]])
     >>> table = joint_table(Bunch(snr=np.array([100.0]), joint=level, tarp=level))
     >>> float(table["coverage_68"][0]), float(table["tarp_distance"][0])
@@ -171,7 +171,7 @@ def rank_table(recovery, *, of="fit"):
     --------
     >>> import numpy as np
     >>> from sklearn.utils import Bunch
-    >>> from sk_payne.abundances import rank_table
+    >>> from sk_payne.recovery import rank_table
     >>> rank = np.linspace(0.01, 0.99, 50)[None, :, None]
     >>> table = rank_table(
     ...     Bunch(snr=np.array([100.0]), label_names=["Fe_H"], rank=rank)

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from sk_payne.abundances._mock_spectra import (
+from sk_payne.abundances import VELOCITY
+from sk_payne.inputs import read_flux, read_labels, to_floats
+from sk_payne.recovery._mock_spectra import (
     MockObserver,
     continua,
     predict_quietly,
     read_arms,
 )
-from sk_payne.abundances._parameters import VELOCITY
-from sk_payne.inputs import read_flux, read_labels, to_floats
 from sk_payne.spectra import SpectrumSet, as_spectra
 
 __all__ = ["KnownStars", "bring_stars", "draw_stars"]

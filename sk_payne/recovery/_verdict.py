@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import stats
 
-from sk_payne.abundances._calibration import joint_table, rank_table
-from sk_payne.abundances._joint_distance import t_scale
-from sk_payne.abundances._uniformity import REGIONS, binomial_p
+from sk_payne.recovery._calibration import joint_table, rank_table
+from sk_payne.recovery._joint_distance import t_scale
+from sk_payne.recovery._uniformity import REGIONS, binomial_p
 
 __all__ = ["recovery_verdict"]
 
@@ -72,7 +72,7 @@ def recovery_verdict(recovery, *, significance=0.01):
     --------
     >>> import numpy as np
     >>> from sklearn.utils import Bunch
-    >>> from sk_payne.abundances import recovery_verdict
+    >>> from sk_payne.recovery import recovery_verdict
     >>> pull = np.random.default_rng(0).standard_normal((1, 100, 1))
     >>> level = np.linspace(0.005, 0.995, 100)[None]
     >>> recovery = Bunch(

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from sk_payne.abundances._flags import FLAGS
+from sk_payne.abundances import FLAGS
 from sk_payne.exceptions import did_you_mean
 
 __all__ = ["recovery_statistics", "recovery_table"]
@@ -71,7 +71,7 @@ def recovery_statistics(true, measured, error, interval=None):
 
     Examples
     --------
-    >>> from sk_payne.abundances import recovery_statistics
+    >>> from sk_payne.recovery import recovery_statistics
     >>> statistics = recovery_statistics(
     ...     true=[[0.0], [0.0], [0.0]], measured=[[1.0], [-1.0], [3.0]],
     ...     error=[[1.0], [1.0], [1.0]],
@@ -147,7 +147,7 @@ def recovery_table(recovery, by=None, n_bins=3):
     --------
     >>> import numpy as np
     >>> from sklearn.utils import Bunch
-    >>> from sk_payne.abundances import recovery_table
+    >>> from sk_payne.recovery import recovery_table
     >>> recovery = Bunch(
     ...     snr=np.array([100.0]), label_names=["Fe_H"], label_units=["dex"],
     ...     true=np.array([[0.0], [-1.0]]), measured=np.array([[[0.5], [-1.5]]]),

@@ -37,7 +37,7 @@ def joint_distance(true, measured, covariance):
 
     Examples
     --------
-    >>> from sk_payne.abundances import joint_distance
+    >>> from sk_payne.recovery import joint_distance
     >>> distance, n_free = joint_distance([0, 0], [3, 0], [[9, 0], [0, 0]])
     >>> float(distance), int(n_free)
     (1.0, 1)
@@ -81,7 +81,7 @@ def joint_probability(distance, n_free, dof=np.inf):
 
     Examples
     --------
-    >>> from sk_payne.abundances import joint_probability
+    >>> from sk_payne.recovery import joint_probability
     >>> float(joint_probability(1.0, 1).round(4))
     0.6827
     >>> float(joint_probability(1.0, 1, dof=3).round(4))
@@ -112,7 +112,7 @@ def t_scale(dof):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._joint_distance import t_scale
+    >>> from sk_payne.recovery._joint_distance import t_scale
     >>> t_scale([4.0, np.inf]).round(3)
     array([1.414, 1.   ])
     """
@@ -144,7 +144,7 @@ def whiten(difference, covariance):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._joint_distance import whiten
+    >>> from sk_payne.recovery._joint_distance import whiten
     >>> whitener, is_free = whiten(np.zeros(2), [[4.0, 0.0], [0.0, np.inf]])
     >>> whitener(np.array([[2.0, 7.0], [4.0, 0.0]]))
     array([[1., 0.],

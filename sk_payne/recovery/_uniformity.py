@@ -33,7 +33,7 @@ def coverage(level, probability):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._uniformity import coverage
+    >>> from sk_payne.recovery._uniformity import coverage
     >>> [int(number) for number in coverage(np.array([0.2, 0.9, np.nan]), 0.68)]
     [1, 2]
     """
@@ -57,7 +57,7 @@ def binomial_p(count, n, probability):
 
     Examples
     --------
-    >>> from sk_payne.abundances._uniformity import binomial_p
+    >>> from sk_payne.recovery._uniformity import binomial_p
     >>> float(binomial_p(0, 3, 0.5))
     0.25
     """
@@ -84,7 +84,7 @@ def kolmogorov_smirnov(level, n_independent=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._uniformity import kolmogorov_smirnov
+    >>> from sk_payne.recovery._uniformity import kolmogorov_smirnov
     >>> distance, p = kolmogorov_smirnov(np.full(100, 0.5))
     >>> float(distance), bool(p < 1e-20)
     (0.5, True)

@@ -6,11 +6,10 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sk_payne.abundances._calibration import calibration_levels
-from sk_payne.abundances._fitted_emulator import fitted_emulator_of
-from sk_payne.abundances._mock_stars import bring_stars, draw_stars
-from sk_payne.abundances._observation import Observation
-from sk_payne.abundances._verdict import recovery_verdict
+from sk_payne.abundances import Observation, fitted_emulator_of
+from sk_payne.recovery._calibration import calibration_levels
+from sk_payne.recovery._mock_stars import bring_stars, draw_stars
+from sk_payne.recovery._verdict import recovery_verdict
 
 __all__ = ["mock_recovery"]
 
@@ -163,7 +162,7 @@ def mock_recovery(
     Examples
     --------
     >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
-    >>> from sk_payne.abundances import mock_recovery, recovery_table
+    >>> from sk_payne.recovery import mock_recovery, recovery_table
     >>> from sk_payne.datasets import make_spectra
     >>> grid = make_spectra(300, random_state=0)
     >>> emulator = SpectrumEmulator(

@@ -7,7 +7,7 @@ samples, and levels of credible regions around random points.
 import numpy as np
 from scipy import stats
 
-from sk_payne.abundances._joint_distance import t_scale, whiten
+from sk_payne.recovery._joint_distance import t_scale, whiten
 
 __all__ = ["claimed_ranks", "sample_ranks", "tarp_levels"]
 
@@ -33,7 +33,7 @@ def claimed_ranks(true, measured, error, dof=np.inf):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._truth_levels import claimed_ranks
+    >>> from sk_payne.recovery._truth_levels import claimed_ranks
     >>> claimed_ranks(np.zeros(2), np.array([0.0, 1.0]), np.ones(2)).round(4)
     array([0.5   , 0.1587])
     """
@@ -74,7 +74,7 @@ def sample_ranks(true, samples, rng):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._truth_levels import sample_ranks
+    >>> from sk_payne.recovery._truth_levels import sample_ranks
     >>> samples = np.arange(99.0)[None, :, None]
     >>> rank = sample_ranks(np.array([[9.5]]), samples, np.random.RandomState(0))
     >>> bool(0.1 <= rank[0, 0] <= 0.11)
@@ -124,7 +124,7 @@ def tarp_levels(true, measured, covariance, *, dof, rng, samples=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._truth_levels import tarp_levels
+    >>> from sk_payne.recovery._truth_levels import tarp_levels
     >>> rng = np.random.RandomState(0)
     >>> true, covariance = rng.standard_normal((500, 3)), np.array([np.eye(3)] * 500)
     >>> level = tarp_levels(

@@ -1,0 +1,22 @@
+"""Mock recovery: tests of the errors of measured stars, alone and jointly.
+
+Stars of known labels are measured; pulls, ranks, joint distances and expected coverage
+tell whether the claimed covariances hold.
+"""
+
+from sk_payne.recovery._calibration import joint_table, rank_table
+from sk_payne.recovery._joint_distance import joint_distance, joint_probability
+from sk_payne.recovery._mock_recovery import mock_recovery
+from sk_payne.recovery._recovery_statistics import recovery_statistics, recovery_table
+from sk_payne.recovery._verdict import recovery_verdict
+
+__all__ = [
+    "joint_distance",
+    "joint_probability",
+    "joint_table",
+    "mock_recovery",
+    "rank_table",
+    "recovery_statistics",
+    "recovery_table",
+    "recovery_verdict",
+]
