@@ -4,9 +4,9 @@ from numbers import Integral
 
 from sklearn.utils import check_random_state
 
+from sk_payne.abundances._limits import profile_limits
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._posterior import sample_posterior, weigh_posterior
-from sk_payne.abundances._profile import profile_limits
 from sk_payne.abundances._table import make_limits_table
 from sk_payne.exceptions import did_you_mean
 

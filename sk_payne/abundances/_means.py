@@ -30,7 +30,7 @@ def replace_by_means(block, results):
     means : Measurements
         The same with means, covariances and intervals of the posterior.
     """
-    means = results.with_intervals()
+    means = results.with_intervals(of_samples=True)
     observed = observe(block, previous=results.parameters)
     if not len(observed):
         return means

@@ -9,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 
 from sk_payne.abundances._flags import set_flags
+from sk_payne.abundances._intervals import add_intervals
 from sk_payne.abundances._means import replace_by_means
 from sk_payne.abundances._preparations import Preparations
 from sk_payne.abundances._results import Measurements
@@ -28,6 +29,9 @@ _MUCH = 2**18
 
 # Blocks that wait for each thread.
 _AHEAD = 4
+
+# What follows the best fit, for each estimate but the mode.
+_FURTHER = {"mean": replace_by_means, "profile": add_intervals}
 
 
 @fast_products()
@@ -49,19 +53,18 @@ def measure_stars(plan, *, keep_model=False, verbose=0):
         Results of all stars; those without data are flagged.
     """
     n_stars, n_pixels = plan.spectra.shape
-    of_means = plan.estimate == "mean"
     results = Measurements.empty(
         n_stars,
         plan.parameters,
         n_pixels=n_pixels if keep_model else None,
-        of_means=of_means,
+        estimate=plan.estimate,
     )
 
     def measured(block):
         found = search(block, keep_model=keep_model)
         set_flags(found, block.parameters)
-        if of_means:
-            return replace_by_means(block, found), ()
+        if plan.estimate in _FURTHER:
+            return _FURTHER[plan.estimate](block, found), ()
         if plan.second_star is None:
             return found, ()
         return found, find_second_stars(block, found, keep_model=keep_model)

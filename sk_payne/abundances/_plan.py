@@ -53,7 +53,7 @@ class FitPlan:
         All parameters, in their order.
     constraints : Constraints
         Fixed values and priors of all stars.
-    estimate : {"mode", "mean"}
+    estimate : {"mode", "mean", "profile"}
         Best fits, or means of the posterior.
     max_iterations : int
         Largest number of steps of a fit.
@@ -162,13 +162,15 @@ def plan_fit(
     """
     if max_iterations < 1:
         raise ValueError(f"`max_iterations` must be at least 1; got {max_iterations}.")
-    if estimate not in ("mode", "mean"):
-        raise ValueError(f"`estimate` must be 'mode' or 'mean'; got {estimate!r}.")
+    if estimate not in ("mode", "mean", "profile"):
+        raise ValueError(
+            f"`estimate` must be 'mode', 'mean' or 'profile'; got {estimate!r}."
+        )
     observation = (Observation() if observation is None else observation).checked()
-    if observation.second_star is not None and estimate == "mean":
+    if observation.second_star is not None and estimate != "mode":
         raise ValueError(
             "`estimate` must be 'mode' with a second star in the observation; got "
-            "'mean'."
+            f"{estimate!r}."
         )
     widths = width_limits(emulator, observation)
     wavelength = observed_wavelength(emulator, spectra)

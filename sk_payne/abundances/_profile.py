@@ -1,79 +1,33 @@
-"""One-sided limits of parameters by the profile of chi2."""
+"""Profile of chi2: one parameter is moved, and all others are fitted again."""
 
 import numpy as np
 import torch
-from scipy.stats import norm
 
 from sk_payne.abundances._emulator_errors import covariance_by_emulator
-from sk_payne.abundances._measure import each_block
 from sk_payne.abundances._normal_matrix import invert_normal_matrix
-from sk_payne.abundances._observed import observe
-from sk_payne.abundances._search import fit_again
-from sk_payne.networks import fast_products
 
-__all__ = ["profile_limits"]
+__all__ = ["find_limit", "variances"]
 
 # Steps towards a limit, and how near it must be, in the root of the rise of chi2.
 _MAX_STEPS, _NEAR = 30, 0.01
 
 
-@fast_products()
-def profile_limits(plan, best, names, *, confidence, side):
-    """Find where chi2 has risen by what a one-sided limit allows.
+def variances(problem, fit):
+    """Give variances of the parameters of fits, without and with the emulator's error.
 
     Parameters
     ----------
-    plan : FitPlan
-        The plan of the fit.
-    best : Measurements
-        Best fits of all stars.
-    names : list of str
-        Names of the parameters.
-    confidence : float
-        Between 0.5 and 1.
-    side : {"upper", "lower"}
-        Side of the limits.
+    problem : Problem
+        Problem of B stars.
+    fit : LeastSquaresFit
+        Its solution, with K parameters.
 
     Returns
     -------
-    limits : ndarray of shape (n, n_names)
-        In the units of the parameters; infinite where chi2 does not rise enough within
-        the bounds, NaN for stars without data, and the value itself where it is known.
+    noise, every : Tensor of shape (B, K)
+        In the variables of the fit: variances by chi2, and those with errors of the
+        emulator added.
     """
-    limits = np.full((len(plan.spectra), len(names)), np.nan)
-    sign = 1.0 if side == "upper" else -1.0
-    z = float(norm.ppf(confidence))
-
-    def of_block(block):
-        limits = np.full((len(block), len(names)), np.nan)
-        observed = observe(block, previous=best.of_block(block).parameters)
-        if not len(observed):
-            return limits
-        problem, fit = fit_again(observed)
-        stars, parameters = observed.rows, block.parameters
-        noise, every = _variances(problem, fit)
-        for i, name in enumerate(names):
-            # the spectrum says nothing about the offset of an absent arm
-            limits[stars, i] = sign * np.inf
-            if name in parameters:
-                own = parameters.index(name)
-                # chi2 does not know of errors of the emulator that go together
-                scaled = z * (every / noise)[:, own].sqrt().nan_to_num(1.0)
-                place = _limit(fit, problem, own, noise, sign, scaled).cpu().numpy()
-                limits[stars, i] = parameters.zero[own] + parameters.scale[own] * place
-            known = plan.constraints.of(block.rows[stars])
-            known = known.value[:, plan.parameters.index(name)]
-            is_known = np.isfinite(known)
-            limits[stars[is_known], i] = known[is_known]
-        return limits
-
-    for block, of_stars in each_block(plan, of_block):
-        limits[block.rows] = of_stars
-    return limits
-
-
-def _variances(problem, fit):
-    """Variances of parameters (B, K) by chi2, and with errors of the emulator."""
     covariance = invert_normal_matrix(fit.normal_matrix)
     own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
     noise = torch.diagonal(covariance, dim1=1, dim2=2)
@@ -83,10 +37,29 @@ def _variances(problem, fit):
     return noise, noise + own.to(noise)
 
 
-def _limit(best, problem, column, noise, sign, z):
-    """Limits of one parameter where the root of the rise of chi2 is z, of shape (B,).
+def find_limit(best, problem, column, noise, sign, z):
+    """Find where chi2, with all other parameters fitted, has risen by the square of z.
 
-    In the variables of the fit; `noise` are variances by chi2, of shape (B, K).
+    Parameters
+    ----------
+    best : LeastSquaresFit
+        Best fits of B stars.
+    problem : Problem
+        Their problem.
+    column : int
+        Parameter.
+    noise : Tensor of shape (B, K)
+        Variances of the parameters by chi2.
+    sign : {-1.0, 1.0}
+        Side of the limit.
+    z : float or Tensor of shape (B,)
+        Root of the rise of chi2.
+
+    Returns
+    -------
+    limit : Tensor of shape (B,)
+        In the variables of the fit; infinite where chi2 does not rise enough within the
+        bounds.
     """
     here = best.parameters[:, column]
     # of every star, where the root of the rise of chi2 is below z, and where above

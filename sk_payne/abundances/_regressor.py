@@ -74,11 +74,13 @@ class AbundanceRegressor(
     fixed : mapping of str to float or array-like of shape (n_stars,), default=None
         Known parameters, such as ``{"teff": 5777}``. Their errors are zero, also in the
         covariance. NaN and masked values leave the parameter of a star free.
-    estimate : {"mode", "mean"}, default="mode"
-        "mode" gives the best fit, with the errors of a linear model; "mean" the mean,
-        covariance and middle 68 % of the posterior around it, flat within `bounds` but
-        for priors, in some ten times the time. Take the mean for labels that hardly
-        show: their best fit ends at the bounds, where its errors do not hold.
+    estimate : {"mode", "mean", "profile"}, default="mode"
+        "mode" gives the best fit with the errors of a linear model. "profile" adds
+        intervals of 68 % to it: one error on each side where chi2 is a parabola, and
+        from the profile of chi2 elsewhere, such as for a label that ends at a bound.
+        "mean" gives mean, covariance and middle 68 % of the posterior, flat within
+        `bounds` but for priors. Both take some ten times the time. Use one of them for
+        labels that hardly show, whose errors of a linear model do not hold.
     max_iterations : int, default=100
         Largest number of steps of the fit of a star.
     verbose : int, default=0
@@ -326,9 +328,12 @@ class AbundanceRegressor(
             `n_iterations`, `expected_fall` of chi2 by another step, `converged`,
             `flags`, whose description explains the bits, and `label_flags`, which names
             the labels concerned. `frame` says what velocities are relative to, if a
-            spectrum states it. With `estimate` "mean" also `<name>_p16` and
-            `<name>_p84`, the ends of the middle 68 % of the posterior, and
-            `n_effective`; chi2 and flags are those of the best fit. With a second star
+            spectrum states it. With `estimate` "profile" also `<name>_p16` and
+            `<name>_p84`, the ends of intervals of 68 %, and `profile_intervals`, which
+            names the parameters whose interval is from the profile of chi2; the others
+            are Gaussian. With `estimate` "mean" these are the ends of the middle 68 %
+            of the posterior, with `n_effective`; chi2 and flags are those of the best
+            fit. With a second star
             also `n_stars`, `delta_chi2` and `delta_bic`, two stars minus one.
         model : ndarray of shape (n_stars, n_pixels)
             Only if `return_model`: flux of the best fits, continuum included, at the

@@ -53,7 +53,10 @@ class Measurements:
     error_dof : ndarray of shape (n,)
         Degrees of freedom of the t distribution that errors of the labels follow.
     interval : ndarray of shape (n, K, 2) or None
-        Ends of the middle 68 % of the posterior; None for best fits.
+        Ends of intervals of 68 %; None if only standard deviations were asked for.
+    from_profile : ndarray of shape (n, K), bool, or None
+        Whether the interval follows from the profile of chi2 or else is Gaussian; None
+        if all intervals are those of the posterior.
     n_effective : ndarray of shape (n,) or None
         Number of independent samples of the posterior.
     n_stars : ndarray of shape (n,), int
@@ -85,10 +88,11 @@ class Measurements:
     delta_bic: np.ndarray
     model: np.ndarray | None = None
     interval: np.ndarray | None = None
+    from_profile: np.ndarray | None = None
     n_effective: np.ndarray | None = None
 
     @classmethod
-    def empty(cls, n, parameters, *, n_pixels=None, of_means=False):
+    def empty(cls, n, parameters, *, n_pixels=None, estimate="mode"):
         """Give results of n stars that are not measured yet.
 
         Parameters
@@ -99,8 +103,8 @@ class Measurements:
             Their parameters.
         n_pixels : int, default=None
             Pixels of the model; None for no model.
-        of_means : bool, default=False
-            Whether there are intervals.
+        estimate : {"mode", "mean", "profile"}, default="mode"
+            Whether there are intervals: of samples for "mean".
 
         Returns
         -------
@@ -131,8 +135,9 @@ class Measurements:
             delta_chi2=nan(n),
             delta_bic=nan(n),
             model=None if n_pixels is None else nan(n, n_pixels),
-            interval=nan(n, k, 2) if of_means else None,
-            n_effective=nan(n) if of_means else None,
+            interval=None if estimate == "mode" else nan(n, k, 2),
+            from_profile=np.zeros((n, k), bool) if estimate == "profile" else None,
+            n_effective=nan(n) if estimate == "mean" else None,
         )
 
     def report(self, problem, fit, weights):
@@ -190,12 +195,26 @@ class Measurements:
         self.expected_fall[rows] = fit.expected_fall.cpu().numpy()
         self._report_flux(problem, fit)
 
-    def with_intervals(self):
-        """Give a copy that has room for intervals of the posterior."""
+    def with_intervals(self, *, of_samples):
+        """Give a copy with room for intervals.
+
+        Parameters
+        ----------
+        of_samples : bool
+            Whether the intervals are those of samples of the posterior.
+
+        Returns
+        -------
+        results : Measurements
+            The copy.
+        """
         n, k = self.parameters.shape
         copied = {name: values.copy() for name, values in self._arrays()}
         copied["interval"] = np.full((n, k, 2), np.nan)
-        copied["n_effective"] = np.full(n, np.nan)
+        if of_samples:
+            copied["n_effective"] = np.full(n, np.nan)
+        else:
+            copied["from_profile"] = np.zeros((n, k), dtype=bool)
         return replace(self, **copied)
 
     def put(self, rows, other, which=slice(None)):
@@ -319,6 +338,7 @@ class Measurements:
             "is_fixed": both,
             "at_edge": both,
             "interval": both,
+            "from_profile": both,
             "covariance": (rows[:, None, None], columns[:, None], columns),
             "model": (rows[:, None], block.pixels),
         }

@@ -26,13 +26,8 @@ _POOR = 5
 _MARGIN = 0.1
 
 # A fit is repeated if its residuals resemble model spectra by this many standard
-# deviations; one in a hundred good fits does. Other valleys are searched above the
-# smaller number, which half of the good fits exceed.
-_STRANGE, _SUSPECT = 2.5, 0.0
-
-# Residuals tell nothing if more than this part of the variances is no noise, but errors
-# of the emulator and a floor, which may be correlated.
-_BLIND = 0.1
+# deviations; one in a hundred good fits does.
+_STRANGE = 2.5
 
 # Steps after which a fit from another valley must be better.
 _FIRST_STEPS = 4
@@ -192,8 +187,7 @@ def _fit_from_starts(problem, weights, starts, at_rest):
             break
         _take_better(problem, weights, fit, start, rows)
         doubt[rows] = _doubt(problem, weights, fit, rows)
-    searched = (doubt > _SUSPECT) | _is_blind(problem, weights)
-    for row in problem.every[searched].tolist():
+    for row in problem.every.tolist():
         for start in other_valleys(problem, weights, fit, row):
             _explore(problem, weights, fit, start.expand_as(fit.parameters), row)
     return fit
@@ -282,16 +276,6 @@ def _complete(observed, start):
     every = torch.from_numpy(every)
     every[:, : start.shape[1]] = start
     return every.to(observed.block.emulator.device)
-
-
-def _is_blind(problem, weights):
-    """Whether too much of the errors is no noise for residuals to tell."""
-    device = problem.flux.device
-    if weights.is_needed:
-        return torch.ones(len(problem.flux), dtype=torch.bool, device=device)
-    observed = problem.observed
-    share = (observed.systematic * observed.ivar).sum(axis=1)
-    return as_tensor(share > _BLIND * (observed.ivar > 0).sum(axis=1), device)
 
 
 def _doubt(problem, weights, fit, rows):

@@ -68,6 +68,10 @@ def make_table(
     )
     described = describe_labels(results, parameters)
     _add(table, "label_flags", np.array(described, dtype=str))
+    if results.from_profile is not None:
+        names = np.array(parameters.names, dtype=object)
+        chosen = [" ".join(names[row]) for row in results.from_profile]
+        _add(table, "profile_intervals", np.array(chosen, dtype=str))
     if frame is not None and (frame != "").any():
         _add(table, "frame", frame)
     return table

@@ -321,7 +321,7 @@ def test_recovery_of_means_counts_their_intervals(make_regressor):
             lambda regressor, flux: regressor.set_params(estimate="median").predict(
                 flux
             ),
-            "`estimate` must be 'mode' or 'mean'; got 'median'",
+            "`estimate` must be 'mode', 'mean' or 'profile'; got 'median'",
         ),
         (
             lambda regressor, flux: regressor.posterior(flux, sampler="nuts"),

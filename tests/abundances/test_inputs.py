@@ -376,9 +376,10 @@ def test_label_that_never_varied_is_known(constant, flux):
     assert_same(table, fixed)
     assert not table["vmic_error"].value.any()
     assert not flags_of(table, "LABEL_AT_EDGE").any()
-    mean = make_regressor(constant, estimate="mean", **how).measure(flux)
-    for column in ("vmic", "vmic_p16", "vmic_p84"):
-        np.testing.assert_allclose(mean[column].value, 1.0, rtol=1e-6)
+    for estimate in ("mean", "profile"):
+        table = make_regressor(constant, estimate=estimate, **how).measure(flux)
+        for column in ("vmic", "vmic_p16", "vmic_p84"):
+            np.testing.assert_allclose(table[column].value, 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("side", ["upper", "lower"])

@@ -145,6 +145,62 @@ def test_wrong_arguments_of_limits_are_named(
         make_regressor().limits(noisy(draw_labels(1)), **options)
 
 
+# Intervals
+
+
+def test_intervals_of_well_measured_labels_are_gaussian(
+    make_regressor, noisy, draw_labels
+):
+    flux = noisy(draw_labels(4), snr=1000.0)
+    table = make_regressor(snr=1000.0, estimate="profile").measure(flux)
+    assert (table["profile_intervals"] == "").all()
+    for name in NAMES:
+        value, error = table[name].value, table[f"{name}_error"].value
+        for end, sign in (("p16", -1), ("p84", 1)):
+            expected = value + sign * error
+            np.testing.assert_allclose(table[f"{name}_{end}"].value, expected)
+
+
+def test_interval_of_a_label_at_its_bound_ends_where_chi2_has_risen_by_one(
+    make_regressor, noisy, emulator
+):
+    low, high = emulator.label_low_, emulator.label_high_
+    labels = np.tile((low + high) / 2, (20, 1))
+    labels[:, 2] = low[2]
+    flux = noisy(labels, snr=20.0, seed=1)
+    table = make_regressor(snr=20.0, estimate="profile").measure(flux)
+    at_bound = table["Mg_H"].value == low[2]
+    assert at_bound.any()
+    named = table["profile_intervals"][at_bound]
+    assert all("Mg_H" in names.split() for names in named)
+    assert (table["Mg_H_p16"].value[at_bound] == low[2]).all()
+    upper = table["Mg_H_p84"].value
+    inside = at_bound & (upper < high[2])
+    there = make_regressor(snr=20.0, fixed={"Mg_H": upper}).measure(flux)["chi2"]
+    rise = np.sqrt(there - table["chi2"])
+    np.testing.assert_allclose(rise[inside], 1.0, atol=0.011)
+
+
+def test_intervals_hold_as_often_as_they_say(make_regressor, noisy, draw_labels):
+    labels = draw_labels(150, seed=7)
+    flux = noisy(labels, snr=8.0, seed=5)
+    table = make_regressor(snr=8.0, estimate="profile").measure(flux)
+    assert any("Mg_H" in names for names in table["profile_intervals"])
+    for i, name in enumerate(NAMES):
+        low, high = (table[f"{name}_{end}"].value for end in ("p16", "p84"))
+        holds = ((low <= labels[:, i]) & (labels[:, i] <= high)).sum()
+        assert binom.ppf(1e-3, 150, 0.683) <= holds <= binom.ppf(0.999, 150, 0.683)
+
+
+def test_interval_of_a_known_label_is_its_value(make_regressor, noisy, draw_labels):
+    flux = noisy(draw_labels(2))
+    regressor = make_regressor(fixed={"teff": 5000.0}, estimate="profile")
+    table = regressor.measure(flux)
+    for column in ("teff", "teff_p16", "teff_p84"):
+        assert (table[column].value == 5000.0).all()
+    assert not any("teff" in names for names in table["profile_intervals"])
+
+
 # Posterior
 
 

@@ -65,7 +65,6 @@ def test_every_star_ends_in_the_deeper_of_two_valleys(emulator, labels):
 def test_label_that_hardly_shows_ends_in_the_deeper_valley(emulator, monkeypatch):
     # without the restarts from other templates
     monkeypatch.setattr("sk_payne.abundances._search._STRANGE", np.inf)
-    monkeypatch.setattr("sk_payne.abundances._search._SUSPECT", -np.inf)
     rng = np.random.default_rng(3)
     labels = rng.uniform(-0.8, 0.8, (150, 3))
     flux = noisy(emulator, labels)

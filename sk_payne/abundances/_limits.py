@@ -1,0 +1,68 @@
+"""One-sided limits of parameters by the profile of chi2."""
+
+import numpy as np
+from scipy.stats import norm
+
+from sk_payne.abundances._measure import each_block
+from sk_payne.abundances._observed import observe
+from sk_payne.abundances._profile import find_limit, variances
+from sk_payne.abundances._search import fit_again
+from sk_payne.networks import fast_products
+
+__all__ = ["profile_limits"]
+
+
+@fast_products()
+def profile_limits(plan, best, names, *, confidence, side):
+    """Find where chi2 has risen by what a one-sided limit allows.
+
+    Parameters
+    ----------
+    plan : FitPlan
+        The plan of the fit.
+    best : Measurements
+        Best fits of all stars.
+    names : list of str
+        Names of the parameters.
+    confidence : float
+        Between 0.5 and 1.
+    side : {"upper", "lower"}
+        Side of the limits.
+
+    Returns
+    -------
+    limits : ndarray of shape (n, n_names)
+        In the units of the parameters; infinite where chi2 does not rise enough within
+        the bounds, NaN for stars without data, and the value itself where it is known.
+    """
+    limits = np.full((len(plan.spectra), len(names)), np.nan)
+    sign = 1.0 if side == "upper" else -1.0
+    z = float(norm.ppf(confidence))
+
+    def of_block(block):
+        limits = np.full((len(block), len(names)), np.nan)
+        observed = observe(block, previous=best.of_block(block).parameters)
+        if not len(observed):
+            return limits
+        problem, fit = fit_again(observed)
+        stars, parameters = observed.rows, block.parameters
+        noise, every = variances(problem, fit)
+        for i, name in enumerate(names):
+            # the spectrum says nothing about the offset of an absent arm
+            limits[stars, i] = sign * np.inf
+            if name in parameters:
+                own = parameters.index(name)
+                # chi2 does not know of errors of the emulator that go together
+                scaled = z * (every / noise)[:, own].sqrt().nan_to_num(1.0)
+                place = find_limit(fit, problem, own, noise, sign, scaled)
+                place = parameters.scale[own] * place.cpu().numpy()
+                limits[stars, i] = parameters.zero[own] + place
+            known = plan.constraints.of(block.rows[stars])
+            known = known.value[:, plan.parameters.index(name)]
+            is_known = np.isfinite(known)
+            limits[stars[is_known], i] = known[is_known]
+        return limits
+
+    for block, of_stars in each_block(plan, of_block):
+        limits[block.rows] = of_stars
+    return limits
