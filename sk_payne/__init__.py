@@ -1,8 +1,8 @@
 """Neural emulators of stellar spectra, and stars measured with them.
 
 `emulators` learn stellar parameters -> flux with the `networks`; `abundances` inverts
-any emulator to measure stars on `spectra`; `grids` and `datasets` hold what emulators
-are trained on; `inspection` draws what a fitted one does; `exchange` reads and writes
+any emulator to measure stars on `spectra`; `grids` and `datasets` hold training
+spectra; `inspection` draws fitted emulators and regressors; `exchange` reads and writes
 models of other codes. `python -m sk_payne` runs the whole job.
 """
 
