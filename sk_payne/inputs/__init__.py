@@ -1,7 +1,7 @@
-"""What users hand over, read once: arrays with names, units and masks.
+"""Readers of arguments: arrays with names, units and masks.
 
-Every room of the package reads its arguments here, so that a table, a quantity or a
-masked array means the same everywhere.
+Every room reads its arguments with them, so that a table, a quantity or a masked array
+means the same everywhere.
 """
 
 from sk_payne.inputs._columns import is_table
