@@ -73,7 +73,7 @@ def make_spectra(
 
     Stellar parameters are drawn uniformly: Teff 4000-6000 K, log g 4-5, and each
     [X/H] from -2 to 1. The lines do not depend on `random_state`, and those of one
-    element do not depend on which others are asked for.
+    element do not depend on the choice of other elements.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def make_spectra(
         medium : str
             "air".
         resolving_power : float
-            As asked for.
+            R of the spectra.
         lines : ndarray of shape (n_lines,), structured
             Fields "wavelength" (Å, air), "element", "excitation" (eV) and
             "strength" (logarithm of the line opacity of a star of solar composition

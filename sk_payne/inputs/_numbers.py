@@ -296,12 +296,12 @@ def without_unit(value, *, argument, unit=""):
 
 
 def list_rows(mask):
-    """Name the rows of an array that have masked values.
+    """Name the rows of an array where a mask is True, for messages.
 
     Parameters
     ----------
     mask : ndarray of bool
-        True for masked values.
+        True for values to report.
 
     Returns
     -------
@@ -311,7 +311,7 @@ def list_rows(mask):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.inputs._numbers import list_rows
+    >>> from sk_payne.inputs import list_rows
     >>> list_rows(np.array([False, True])), list_rows(np.ones(7, bool))
     ('row 1', 'rows 0, 1, 2, 3, 4 and 2 others')
     """
