@@ -370,14 +370,14 @@ def test_load_with_an_option_that_the_architecture_lacks_is_an_error(rewrite):
         description["attributes"]["arch_params_"] = {"n_neurons": 23}
 
     with pytest.raises(
-        FileFormatError, match=r"got 'n_neurons'.*or install the one that wrote it"
+        FileFormatError, match=r"got 'n_neurons'.*or install the version that wrote it"
     ):
         load(rewrite(rename))
 
 
 def test_load_never_imports_what_a_file_names(rewrite):
     path = rewrite(lambda _, d: d.update(arch="antigravity.Network"))
-    with pytest.raises(FileFormatError, match="which loading may not import"):
+    with pytest.raises(FileFormatError, match="which loading must not import"):
         load(path)
     assert "antigravity" not in sys.modules
 

@@ -317,7 +317,7 @@ def test_check_allows_for_the_arithmetic_of_other_machines(folder):
 def test_check_of_a_fingerprint_of_something_else_is_an_error(folder, text):
     (folder / "fingerprint.json").write_text(text)
     write_sums(folder)
-    with pytest.raises(FileFormatError, match="fingerprint is not one of this emulat"):
+    with pytest.raises(FileFormatError, match="fingerprint does not fit this emulat"):
         check(folder)
 
 
