@@ -11,15 +11,13 @@ from importlib.metadata import version
 import numpy as np
 from tqdm.auto import tqdm
 
+from sk_payne.grids._grid_arrays import SHORTEST
 from sk_payne.grids._store import FAILED, MISSING, open_grid
 from sk_payne.grids._store_writer import StoreWriter
 from sk_payne.grids._synthesis import describe_engine, synthesise
 from sk_payne.resumable import settle
 
 __all__ = ["build_grid"]
-
-# Stellar photospheres are dark below the Lyman limit; nm and µm are small numbers.
-_SHORTEST = 900.0
 
 
 def build_grid(
@@ -230,7 +228,7 @@ def _check_arguments(n, wavelength, medium, random_state):
             f"`wavelength` must be a 1-D array; got the shape {wavelength.shape}."
         )
     is_axis = np.isfinite(wavelength).all() and (np.diff(wavelength) > 0).all()
-    if not (is_axis and wavelength[0] >= _SHORTEST):
+    if not (is_axis and wavelength[0] >= SHORTEST):
         raise ValueError(
             "`wavelength` must be finite, in Å and strictly increasing; got "
             f"{wavelength[0]:g} to {wavelength[-1]:g}. Sort it; multiply nm by 10."

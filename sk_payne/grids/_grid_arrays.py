@@ -8,10 +8,10 @@ from sklearn.utils import Bunch
 from sk_payne.exceptions import FileFormatError
 from sk_payne.inputs import list_rows
 
-__all__ = ["as_grid"]
+__all__ = ["SHORTEST", "as_grid"]
 
 # Stellar photospheres are dark below the Lyman limit; nm and µm are small numbers.
-_SHORTEST = 900.0
+SHORTEST = 900.0
 # numpy's fill value of masked arrays.
 _FILL_VALUE = 1e20
 
@@ -163,7 +163,7 @@ def _in_angstrom(wavelength, unit, path):
             f"runs from {wavelength[0]} to {wavelength[-1]}. Sort it, and the columns "
             "of the flux with it."
         )
-    if wavelength[0] < _SHORTEST:
+    if wavelength[0] < SHORTEST:
         raise FileFormatError(
             f"'wavelength' in {str(path)!r} must be in Å; {wavelength[0]:g} to "
             f"{wavelength[-1]:g} looks like nm or µm. Multiply nm by 10 and µm by "

@@ -65,8 +65,8 @@ class LabelSample(NamedTuple):
 class LabelDisplacements:
     """Displacements of held-out spectra, as sums over stretches of wavelengths.
 
-    J are the derivatives of the flux by the labels, S its 1 sigma errors. Weights W are
-    inverse variances for noise as large as the error of the emulator.
+    J are the derivatives of the flux by the labels, S its 1 sigma errors, and W =
+    1 / (S^2 + n^2) the weights for a noise n equal to the median error.
 
     Parameters
     ----------
