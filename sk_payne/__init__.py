@@ -2,8 +2,8 @@
 
 `emulators` learn stellar parameters -> flux with the `networks`; `abundances` inverts
 any emulator to measure stars on `spectra`; `recovery` tests their errors on stars of
-known labels; `grids` and `datasets` give training spectra; `inspection` draws what a
-fitted emulator does; `exchange` reads and writes models of other codes.
+known labels; `grids` and `datasets` give training spectra; `inspection` draws
+fitted emulators and regressors; `exchange` reads and writes models of other codes.
 `python -m sk_payne` runs the whole job.
 """
 

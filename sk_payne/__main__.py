@@ -8,17 +8,17 @@ __all__ = ["main_of_module"]
 
 
 def main_of_module(argv=None):
-    """Run the command; arguments that begin with no subcommand are those of `demo`.
+    """Run the command line; without a subcommand, run `demo`.
 
     Parameters
     ----------
     argv : list of str, default=None
-        Arguments; those of the command line if None.
+        Arguments; ``sys.argv[1:]`` if None.
 
     Returns
     -------
     status : int
-        As of :func:`sk_payne.command.main`.
+        Exit status of :func:`sk_payne.command.main`.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     return main(argv, prog_name="python -m sk_payne", default="demo")

@@ -1,7 +1,6 @@
-"""SHA-256 of every file of a folder, in a file that ``sha256sum --check`` reads.
+"""SHA-256 of every file of a folder, in a list that ``sha256sum --check`` reads.
 
-It is here, below the rooms, so that whoever writes, reads or fetches a folder agrees on
-what proves it whole: the digest of that one file stands for the whole folder.
+The SHA-256 of the list itself identifies the content of the whole folder.
 """
 
 import hashlib
@@ -32,17 +31,17 @@ def digest_of(path):
 
 
 def format_sums(contents):
-    """Give the text that lists files and their SHA-256.
+    """Format the list of files and their SHA-256.
 
     Parameters
     ----------
     contents : dict of str to bytes
-        What will be in each file.
+        Content of each file by name.
 
     Returns
     -------
     text : str
-        A line for each file.
+        One line per file.
 
     Examples
     --------
@@ -64,17 +63,17 @@ def parse_sums(path, required=()):
     path : pathlib.Path
         The list.
     required : sequence of str, default=()
-        Files that it must have.
+        Names that the list must have.
 
     Returns
     -------
     sums : dict of str to str
-        SHA-256 by name. No name leads out of the folder.
+        SHA-256 by file name. No name points outside the folder.
 
     Raises
     ------
     FileFormatError
-        If it is no such list, or lacks a file.
+        If a line is malformed, or a required file is not listed.
     """
     text = path.read_bytes().decode("utf-8", errors="replace")
     lines = [
@@ -82,7 +81,7 @@ def parse_sums(path, required=()):
     ]
     if not lines or None in lines:
         raise FileFormatError(
-            f"'{path}' is damaged: a line of it is no SHA-256 with the name of a file. "
+            f"'{path}' is damaged: each line must be a SHA-256 and the name of a file. "
             "Fetch the folder again."
         )
     sums = {line[2]: line[1] for line in lines}
@@ -95,32 +94,32 @@ def parse_sums(path, required=()):
 
 
 def verify_folder(folder, required):
-    """Make sure that every file of a folder is the one that was written.
+    """Check that every file of a folder has the SHA-256 in its list.
 
     Parameters
     ----------
     folder : pathlib.Path
-        With a list of files and their SHA-256.
+        Folder with the list ``SHA256SUMS``.
     required : sequence of str
-        Files that it must list.
+        Names that the list must have.
 
     Returns
     -------
     sums : dict of str to str
-        SHA-256 by name, that of the list itself last.
+        SHA-256 by file name; the list itself comes last.
 
     Raises
     ------
     FileNotFoundError
         If there is no list.
     FileFormatError
-        If the list is damaged, or a file is missing or another one.
+        If the list is damaged, or a file is missing or was changed.
     """
     path = folder / SUMS
     if not path.is_file():
         raise FileNotFoundError(
-            f"'{folder}' has no file '{SUMS}': it is no folder of an emulator, or an "
-            "incomplete one. Fetch it again, or save the emulator again."
+            f"'{folder}' has no file '{SUMS}': it is not the folder of an emulator, or "
+            "is incomplete. Fetch it again, or save the emulator again."
         )
     sums = parse_sums(path, required)
     for name, expected in sums.items():
@@ -129,11 +128,11 @@ def verify_folder(folder, required):
                 f"'{folder / name}' is missing, but '{SUMS}' lists it. Fetch the "
                 "folder again, or save the emulator again."
             )
-        found = digest_of(folder / name)
-        if found != expected:
+        digest = digest_of(folder / name)
+        if digest != expected:
             raise FileFormatError(
-                f"'{folder / name}' is damaged or was changed: its SHA-256 is {found}, "
-                f"not {expected} as '{SUMS}' says. Fetch the folder again, or save the "
-                "emulator again."
+                f"'{folder / name}' is damaged or was changed: its SHA-256 is "
+                f"{digest}, not {expected} as '{SUMS}' says. Fetch the folder again, "
+                "or save the emulator again."
             )
     return sums | {SUMS: digest_of(path)}

@@ -1,9 +1,7 @@
-"""Files of tensors and JSON, whose reading executes nothing, and files written whole.
+"""Files of tensors and JSON, and atomic replacement of files.
 
-It is here, below every room, so that each fitted thing is kept in the same format.
-
-A file of tensors is a safetensors file; its header holds one JSON text under
-"sk_payne": what the thing is, and a SHA-256 of its tensors.
+Tensors are kept in safetensors files, which execute no code when read. The header holds
+one JSON text under "sk_payne": a description, and the SHA-256 of the tensors.
 """
 
 import hashlib
@@ -27,7 +25,7 @@ _KEY = "sk_payne"
 
 @contextmanager
 def replacing(path):
-    """Open a new file that takes its place when it is complete, or not at all.
+    """Write a file atomically: it appears when it is complete, or not at all.
 
     Parameters
     ----------
@@ -52,7 +50,7 @@ def replacing(path):
         )
     temporary = path.with_name(f"{path.name}{secrets.token_hex(8)}.partial")
     try:
-        # a model is shared like any new file: the system applies the umask
+        # permissions follow the umask, as for any new file
         with open(temporary, "xb") as file:
             yield file
         os.replace(temporary, path)
@@ -62,16 +60,16 @@ def replacing(path):
 
 
 def write_file(path, tensors, description):
-    """Write tensors and their description, in one go.
+    """Write tensors and their description to a file, atomically.
 
     Parameters
     ----------
     path : str or path-like
         Replaced if it exists, and only when everything is written.
     tensors : dict of str to ndarray
-        Numbers.
+        Arrays by name.
     description : dict
-        What JSON can hold.
+        Values that JSON can hold.
 
     Raises
     ------
@@ -84,19 +82,19 @@ def write_file(path, tensors, description):
 
 
 def encode_file(tensors, description):
-    """Give the bytes of a file of tensors.
+    """Encode tensors and their description as the content of a file.
 
     Parameters
     ----------
     tensors : dict of str to ndarray
-        Numbers.
+        Arrays by name.
     description : dict
-        What JSON can hold.
+        Values that JSON can hold.
 
     Returns
     -------
     content : bytes
-        What :func:`read_file` reads.
+        Content for :func:`read_file`.
     """
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     header = {
@@ -108,7 +106,7 @@ def encode_file(tensors, description):
 
 
 def read_file(path):
-    """Read what :func:`write_file` wrote.
+    """Read a file that :func:`write_file` wrote.
 
     Parameters
     ----------
@@ -118,7 +116,7 @@ def read_file(path):
     Returns
     -------
     tensors : dict of str to ndarray
-        Numbers.
+        Arrays by name.
     description : dict
         As written, with the format version and the checksum.
 
@@ -141,7 +139,7 @@ def read_file(path):
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise FileFormatError(
-            f"'{path}' is no safetensors file, or a truncated one ({error}). Copy it "
+            f"'{path}' is not a safetensors file, or is truncated ({error}). Copy it "
             "again, or save the model again."
         ) from error
     description = _parse(path, metadata)

@@ -1,7 +1,6 @@
-"""Emulators of others: fetched once, proved to be the right ones, and kept.
+"""Sharing of emulators by folder, address or the Hugging Face Hub.
 
-It is here, above the rooms, because where an emulator comes from is no business of the
-emulator.
+Downloads are checked against their SHA-256 and cached.
 """
 
 import hashlib
@@ -26,7 +25,7 @@ _CHUNK = 2**20
 def from_pretrained(source, *, revision=None, sha256=None, cache=None, arch=None):
     """Load an emulator from a folder, an address or the Hugging Face Hub.
 
-    What was fetched is kept, so that the next call needs no network.
+    Downloads are cached, so the next call needs no network.
 
     Parameters
     ----------
@@ -36,16 +35,16 @@ def from_pretrained(source, *, revision=None, sha256=None, cache=None, arch=None
           ".safetensors";
         - "owner/name" on the Hub, which needs the package huggingface_hub.
     revision : str, default=None
-        A commit, tag or branch on the Hub. Only a commit is the same for ever; if None,
-        the newest.
+        Commit, tag or branch on the Hub; the newest commit if None. Only a commit never
+        changes.
     sha256 : str, default=None
-        Of the file, or of ``SHA256SUMS`` in the folder, which stands for all of its
-        files: :func:`sk_payne.check` tells it. An address needs it.
+        SHA-256 of the file, or of ``SHA256SUMS`` in the folder, which covers all files;
+        :func:`sk_payne.check` reports it. Required for an address.
     cache : path-like, default=None
-        Folder to keep what was fetched in. If None, ``sk_payne`` in the user's cache,
-        and that of huggingface_hub for the Hub.
+        Folder for downloads. If None, ``sk_payne`` in the user's cache, or the cache of
+        huggingface_hub.
     arch : type, default=None
-        The ``nn.Module`` class of the network, if it was the author's own.
+        Class of the network (``nn.Module``), if it is not one of sk_payne.
 
     Returns
     -------
@@ -57,18 +56,18 @@ def from_pretrained(source, *, revision=None, sha256=None, cache=None, arch=None
     FileNotFoundError
         If there is no such file or folder.
     FileFormatError
-        If a file is missing, damaged, or not the one that `sha256` stands for.
+        If a file is missing, damaged, or has another SHA-256.
     ValueError
         If `source`, `revision` and `sha256` don't go together.
     ConnectionError
-        If an address cannot be read and its emulator was not kept.
+        If an address cannot be read and its emulator is not in the cache.
     ImportError
         If huggingface_hub is needed and not installed.
 
     See Also
     --------
-    push_to_hub : Puts one there.
-    check : Tells the SHA-256, and whether predictions are those of the author.
+    push_to_hub : Upload an emulator to the Hub.
+    check : Report the SHA-256, and compare predictions with the author's.
 
     Examples
     --------
@@ -94,7 +93,7 @@ def from_pretrained(source, *, revision=None, sha256=None, cache=None, arch=None
     if revision is not None and not is_on_hub:
         raise ValueError(
             f"`revision` is for 'owner/name' on the Hub; got it with {text!r}. Leave "
-            "it out; `sha256` tells versions apart anywhere."
+            "it out; `sha256` identifies a version anywhere."
         )
     if is_address:
         return load(_fetch(text, sha256, cache), arch=arch)
@@ -105,7 +104,7 @@ def from_pretrained(source, *, revision=None, sha256=None, cache=None, arch=None
     else:
         raise FileNotFoundError(
             f"`source` must be a file, a folder, an address or 'owner/name' on the "
-            f"Hub; got {text!r}, which is none."
+            f"Hub; got {text!r}, which is none of them."
         )
     if sha256 is not None:
         proof = path / SUMS if path.is_dir() else path
@@ -114,26 +113,26 @@ def from_pretrained(source, *, revision=None, sha256=None, cache=None, arch=None
 
 
 def push_to_hub(emulator, repo_id, *, provenance=None, private=False):
-    """Put an emulator on the Hugging Face Hub, with its model card.
+    """Upload an emulator to the Hugging Face Hub, with its model card.
 
-    The repository is made if there is none. It needs the package huggingface_hub, and
-    that you are logged in (``hf auth login``).
+    The repository is made if there is none. The package huggingface_hub and a login
+    (``hf auth login``) are needed.
 
     Parameters
     ----------
     emulator : SpectrumEmulator or FineTunedEmulator
-        Fitted.
+        A fitted emulator.
     repo_id : str
         "owner/name".
     provenance : dict, default=None
-        As in :meth:`SpectrumEmulator.save`.
+        Origin of the training spectra, as in :meth:`SpectrumEmulator.save`.
     private : bool, default=False
         Whether a new repository is hidden from others.
 
     Returns
     -------
     revision : str
-        The commit: what others give to :func:`from_pretrained`.
+        The commit, for :func:`from_pretrained`.
 
     Raises
     ------
@@ -144,7 +143,7 @@ def push_to_hub(emulator, repo_id, *, provenance=None, private=False):
 
     See Also
     --------
-    from_pretrained : Loads it.
+    from_pretrained : Load an emulator from the Hub.
 
     Examples
     --------
@@ -155,8 +154,8 @@ def push_to_hub(emulator, repo_id, *, provenance=None, private=False):
     """
     hub = _import_hub()
     with tempfile.TemporaryDirectory() as folder:
-        known = (provenance or {}) | {"repo_id": repo_id}
-        emulator.save(Path(folder, "emulator"), provenance=known)
+        provenance = (provenance or {}) | {"repo_id": repo_id}
+        emulator.save(Path(folder, "emulator"), provenance=provenance)
         hub.create_repo(repo_id, private=private, exist_ok=True)
         commit = hub.upload_folder(
             repo_id=repo_id,
@@ -167,7 +166,7 @@ def push_to_hub(emulator, repo_id, *, provenance=None, private=False):
 
 
 def _fetch(address, sha256, cache):
-    """Fetch a file or a folder, unless it is there."""
+    """Download a file or a folder, unless it is in the cache."""
     parts = urlsplit(address)
     if parts.scheme not in _SCHEMES:
         raise ValueError(
@@ -176,10 +175,10 @@ def _fetch(address, sha256, cache):
         )
     if sha256 is None:
         raise ValueError(
-            f"`sha256` must be given with an address, as what is there may change; got "
-            f"none with {address!r}. `sk_payne.check` tells it to the author."
+            f"`sha256` must be given with an address, whose content may change; got "
+            f"None with {address!r}. The author gets it from `sk_payne.check`."
         )
-    # what is asked for by its content is kept by its content
+    # the key of the cache is the content, not the address
     folder = _cache(cache) / sha256
     folder.mkdir(parents=True, exist_ok=True)
     if parts.path.endswith(".safetensors"):
@@ -198,8 +197,8 @@ def _fetch_file(address, path, sha256):
         response = urllib.request.urlopen(address, timeout=60)
     except OSError as error:
         raise ConnectionError(
-            f"'{address}' cannot be read ({error}), and was not fetched before. Try "
-            "again, or fetch it by other means and pass its path."
+            f"'{address}' cannot be read ({error}), and is not in the cache. Try "
+            "again, or download it by other means and pass its path."
         ) from error
     digest = hashlib.sha256()
     with response, replacing(path) as file:
@@ -217,11 +216,11 @@ def _fetch_from_hub(repo_id, revision, cache):
     return Path(folder)
 
 
-def _require(where, found, expected):
-    if found != expected:
+def _require(place, digest, expected):
+    if digest != expected:
         raise FileFormatError(
-            f"'{where}' is not what was asked for, or was cut short: its SHA-256 is "
-            f"{found}, not {expected}. Fetch it again, or ask its author."
+            f"'{place}' is another version than asked for, or truncated: its SHA-256 "
+            f"is {digest}, not {expected}. Fetch it again, or ask its author."
         )
 
 
@@ -229,7 +228,7 @@ def _checked_sha256(sha256):
     if not re.fullmatch("[0-9a-fA-F]{64}", str(sha256)):
         raise ValueError(
             f"`sha256` must be 64 hexadecimal digits; got {sha256!r}. "
-            "`sk_payne.check` tells them."
+            "`sk_payne.check` reports them."
         )
     return sha256.lower()
 

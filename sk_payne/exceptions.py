@@ -1,6 +1,6 @@
-"""The warnings and errors of sk_payne, in one place so that users can catch them.
+"""Warnings and errors of sk_payne.
 
-Every error is also the built-in exception that a caller would expect.
+Each derives from the closest built-in warning or error.
 """
 
 import difflib
@@ -45,14 +45,14 @@ class FileFormatError(ValueError):
 
 
 def did_you_mean(word, known):
-    """Give a hint for the message of an error about a misspelt word.
+    """Suggest a correction of a misspelt word, for error messages.
 
     Parameters
     ----------
     word : object
-        What was asked for.
+        The unknown word.
     known : list of str
-        What there is.
+        Allowed words.
 
     Returns
     -------

@@ -27,6 +27,7 @@ def _import_beside(name):
 
 
 fake_accelerator = _import_beside("fake_accelerator")
+_import_beside("public_names")
 _import_beside("regressors")
 _import_beside("spectrum_files")
 

@@ -11,65 +11,21 @@ Not asked for, with reasons:
 - RT02 (name of a single returned value): names of results are user interface here.
 """
 
-import importlib
 import inspect
 
 import pytest
 from numpydoc.validate import validate
+from public_names import public_objects
 from torch import nn
 
-ROOMS = [
-    "sk_payne",
-    "sk_payne._checksums",
-    "sk_payne._persistence",
-    "sk_payne.abundances",
-    "sk_payne.datasets",
-    "sk_payne.emulators",
-    "sk_payne.exceptions",
-    "sk_payne.exchange",
-    "sk_payne.grids",
-    "sk_payne.inputs",
-    "sk_payne.inspection",
-    "sk_payne.networks",
-    "sk_payne.resumable",
-    "sk_payne.spectra",
-    "sk_payne.trained",
-]
-# Of everything: sections in order and well formed, a summary that is a sentence.
+# Required of everything: well-formed sections in order, a summary that is a sentence.
 FORM = {
     *("GL02", "GL03", "GL05", "GL06", "GL07", "GL09", "GL10"),
     *("SS01", "SS03", "SS04", "PR04", "PR06", "PR07", "PR10"),
     *("RT03", "RT05", "SA02", "SA03", "SA04"),
 }
-# Of what users call: parameters that are those of the signature, and the result.
+# Required of names that users call: parameters as in the signature, and the result.
 CONTENT = {"PR01", "PR02", "PR03", "RT01", "YD01"}
-
-
-def public_objects():
-    """Yield the full name and the object of each public class, function, method."""
-    seen = set()
-    for room_name in ROOMS:
-        room = importlib.import_module(room_name)
-        for name in getattr(room, "__all__", []):
-            value = getattr(room, name)
-            if not (inspect.isclass(value) or inspect.isfunction(value)):
-                continue
-            full = f"{value.__module__}.{value.__qualname__}"
-            if full in seen or not full.startswith("sk_payne."):
-                continue
-            seen.add(full)
-            yield full, value
-            if inspect.isclass(value):
-                yield from methods_of(full, value)
-
-
-def methods_of(full, cls):
-    for name, value in vars(cls).items():
-        plain = getattr(value, "__func__", value)  # of a class method
-        if not name.startswith("_") and (
-            inspect.isfunction(plain) or isinstance(value, property)
-        ):
-            yield f"{full}.{name}", plain
 
 
 PUBLIC = dict(public_objects())

@@ -1,6 +1,6 @@
-"""Training grids that are there at once: one shipped, one computed on the spot.
+"""Training grids without a download: one is shipped, one is computed in milliseconds.
 
-They are here so that every example and test starts without a download.
+Examples and tests use them.
 """
 
 from sk_payne.datasets._make_spectra import make_spectra

@@ -1,7 +1,4 @@
-"""Analytic spectra, of any size, in milliseconds.
-
-They are here so that tests and tutorials need neither a synthesis code nor a file.
-"""
+"""Analytic spectra for tests and tutorials, computed in milliseconds."""
 
 from numbers import Integral, Real
 
@@ -11,7 +8,7 @@ from sklearn.utils import Bunch, check_random_state
 
 __all__ = ["make_spectra"]
 
-# Atomic number and mass in units of the proton's, of the elements on offer.
+# Atomic number and mass in proton masses of each element on offer.
 _ELEMENTS = {
     "C": (6, 12.0),
     "O": (8, 16.0),
@@ -36,7 +33,7 @@ _ABUNDANCE_RANGE = (-2.0, 1.0)
 _SUN_LIKE = {"teff": 5000.0, "logg": 4.5}
 
 _SPEED_OF_LIGHT = 299792.458  # km/s
-_WING = 2.0  # Å, on either side of a line, beyond what the instrument adds
+_WING = 2.0  # Å on either side of a line, in addition to the instrument's width
 _LINE_TYPE = [
     ("wavelength", float),
     ("element", "U2"),
@@ -76,7 +73,7 @@ def make_spectra(
 
     Stellar parameters are drawn uniformly: Teff 4000-6000 K, log g 4-5, and each
     [X/H] from -2 to 1. The lines do not depend on `random_state`, and those of one
-    element do not depend on which others are asked for.
+    element do not depend on the choice of other elements.
 
     Parameters
     ----------
@@ -97,8 +94,8 @@ def make_spectra(
         Signal-to-noise ratio per pixel, in the continuum. Gaussian noise of standard
         deviation 1/snr is added to every pixel. None adds no noise.
     random_state : int, RandomState instance or None, default=None
-        Determines the stellar parameters and the noise. Pass an int for the same
-        result in every call. The stellar parameters do not depend on `snr`.
+        Seed of the stellar parameters and the noise. Pass an int for the same result
+        in every call. The stellar parameters do not depend on `snr`.
     return_X_y : bool, default=False
         If True, return ``(P, F)`` instead of a Bunch.
 
@@ -118,7 +115,7 @@ def make_spectra(
         medium : str
             "air".
         resolving_power : float
-            As asked for.
+            R of the spectra.
         lines : ndarray of shape (n_lines,), structured
             Fields "wavelength" (Å, air), "element", "excitation" (eV) and
             "strength" (logarithm of the line opacity of a star of solar composition
@@ -126,7 +123,7 @@ def make_spectra(
         uncertainty : ndarray of shape (n_spectra, n_wavelengths) or None
             Standard deviation of the noise; None without noise.
         DESCR : str
-            What these spectra are, and what they are not.
+            Description of the spectra and their limits.
 
     (P, F) : tuple
         The stellar parameters and the flux alone, if `return_X_y` is True.
@@ -191,16 +188,16 @@ def make_spectra(
 
 
 def _line_list(low, high, label_names):
-    """Lines between two wavelengths, from sequences that fill intervals evenly."""
+    """Draw lines between two wavelengths from low-discrepancy sequences."""
     lines = []
     for element in (name[:-2] for name in label_names if name not in _RANGES):
         number = _ELEMENTS[element][0]
-        # Each element has a spacing of its own, 2 to 3 Å, or two elements would be
-        # blended in the same way everywhere.
+        # 2 to 3 Å, different for each element, or two elements would be blended in the
+        # same way everywhere.
         spacing = 2.0 + np.modf(number * np.sqrt(7.0))[0]
         for k in range(int(low / spacing) - 1, int(high / spacing) + 1):
-            # Fractional parts of multiples of irrationals (Weyl): without a random
-            # generator the list is the same for ever.
+            # Fractional parts of multiples of irrationals (Weyl): the list is always
+            # the same, as it needs no random generator.
             a, b, c = np.modf((k + 97 * number) * np.sqrt([2.0, 3.0, 5.0]))[0]
             position = spacing * (k + a)
             if low <= position <= high:
@@ -209,9 +206,9 @@ def _line_list(low, high, label_names):
 
 
 def _reach(position, resolving_power):
-    """How far from its centre a line is felt, in Å.
+    """Half width in Å of the window in which a line absorbs.
 
-    Counted from each line, so that flux does not depend on where the window ends.
+    It depends on the line alone, so that flux does not depend on the wavelength range.
     """
     return _WING + 3.0 * position / resolving_power
 
@@ -219,9 +216,9 @@ def _reach(position, resolving_power):
 def _flux(columns, wavelength, lines, resolving_power):
     """Flux of shape (n_spectra, n_wavelengths): the exponential of Voigt profiles.
 
-    Strength: ratio of line to continuum opacity, eta. With theta = 5040 K / Teff,
-    excitation multiplies it by 10**(-E theta), and the ionisation of the element by
-    about 10**(3 theta), both counted from 5000 K.
+    The strength of a line is eta, the ratio of line to continuum opacity. With theta =
+    5040 K / Teff, excitation multiplies eta by 10**(-E theta), and ionisation of the
+    element by about 10**(3 theta), both relative to 5000 K.
     """
     teff = columns.get("teff", np.full((1, 1), _SUN_LIKE["teff"]))
     logg = columns.get("logg", np.full((1, 1), _SUN_LIKE["logg"]))
@@ -241,7 +238,7 @@ def _flux(columns, wavelength, lines, resolving_power):
 
 
 def _gaussian_width(position, element, teff, resolving_power):
-    """Add up instrument, heat and 1 km/s of microturbulence; sigma in Å."""
+    """Add up instrument, heat and 1 km/s of microturbulence: one sigma, in Å."""
     mass = _ELEMENTS[element][1]
     thermal = 0.0911**2 * teff / mass  # k / m of the proton is (0.0911 km/s)**2 / K
     instrument = _SPEED_OF_LIGHT / resolving_power / np.sqrt(8.0 * np.log(2.0))
@@ -250,7 +247,7 @@ def _gaussian_width(position, element, teff, resolving_power):
 
 
 def _equivalent_width(eta, pressure):
-    """Curve of growth in Å: linear, then logarithmic, then a square root."""
+    """Equivalent width in Å: linear in eta, then logarithmic, then a square root."""
     damping = 0.02 * pressure
     return 0.04 * (np.log1p(eta) + np.sqrt(1.0 + damping * eta) - 1.0)
 

@@ -1,7 +1,4 @@
-"""The training grid shipped with the package, and how its file is unpacked.
-
-It is here so that a real emulator can be trained seconds after installation.
-"""
+"""The training grid shipped with the package, and the decoder of its file."""
 
 import zlib
 from importlib.resources import files
@@ -52,11 +49,11 @@ def load_sme_grid(*, return_X_y=False, as_frame=False):
             A fixed split: the last 300 spectra are the test set.
         quantisation_error : dict
             Largest ("max") and root-mean-square ("rms") difference between `target`
-            and the flux as it was computed, in units of the continuum.
+            and the computed flux, in units of the continuum.
         frame : DataFrame or None
             The stellar parameters as a DataFrame if `as_frame` is True.
         DESCR : str
-            How the grid was made, what it is good for, and what to cite.
+            Origin, purpose and citation of the grid.
 
     (P, F) : tuple
         The stellar parameters and the flux alone, if `return_X_y` is True.
@@ -133,10 +130,10 @@ def _as_frame(data, label_names):
 def _decode_flux(stored):
     """Undo the prediction of pixels; see `benchmarks/build_sme_grid.py`.
 
-    Pixels come in the order of ``order``. The first K, the pivots, are each predicted
-    from the pivots before; the others from all K pivots and from up to M pixels just
-    before them. A prediction is a rounded sum of integer pixels times integer
-    coefficients over a power of two.
+    Pixels are stored in the order of ``order``. Each of the first K pixels, the pivots,
+    is predicted from the pivots before it; the others from all K pivots and from up to
+    M pixels just before them. A prediction is a rounded sum of integer pixels times
+    integer coefficients over a power of two.
 
     The sums run in float64 because BLAS is fast, and are exact all the same: pixels
     stay below 2**11, coefficients below 2**15 and 332 terms below 2**9, so that no
@@ -176,7 +173,7 @@ def _decode_residuals(stored):
 
 
 def _unfold(high, low):
-    """Signed integers, as float64, from the two bytes of 0, -1, 1, -2, 2, ..."""
+    """Join two bytes to signed integers (float64); 0, 1, 2, ... mean 0, -1, 1, ..."""
     folded = high.astype(np.int32) * 256 + low
     return ((folded >> 1) ^ -(folded & 1)).astype(np.float64)
 

@@ -1,7 +1,4 @@
-"""Training grids: the spectra an emulator learns from, and where they come from.
-
-They are here so that a grid made with any synthesis code can be used.
-"""
+"""Training grids: parameter spaces, synthesis engines, grids on disk, line lists."""
 
 from sk_payne.grids._atmosphere_grid import AtmosphereGrid
 from sk_payne.grids._build import build_grid

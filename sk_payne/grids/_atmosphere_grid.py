@@ -1,7 +1,6 @@
-"""AtmosphereGrid: model atmospheres between those of a grid, by smooth interpolation.
+"""AtmosphereGrid: smooth interpolation in a grid of model atmospheres.
 
-It is here because steps at the nodes of a grid of atmospheres are seen in spectra, and
-an emulator would learn them.
+Linear interpolation would leave kinks at the nodes, which an emulator would learn.
 """
 
 import hashlib
@@ -19,25 +18,27 @@ class AtmosphereGrid:
     """Plane-parallel model atmospheres, ATLAS9, MARCS or others, on a regular grid.
 
     Logarithms of all columns are interpolated by cubic splines in [M/H], log g and
-    Teff, layer by layer; layers of all models must be at the same optical depths, as
-    those of ATLAS9 and MARCS are.
+    Teff, layer by layer. All models must have layers at the same optical depths, as
+    those of ATLAS9 and MARCS do.
 
     Parameters
     ----------
     metallicity, log_g, teff : array-like
-        Nodes, increasing, four at least of each: [M/H] in dex, log g of cm/s2, and K.
+        Nodes, increasing, at least four of each: [M/H] in dex, log g in dex of cm/s2,
+        and Teff in K.
     layers : array-like of shape (n_metallicity, n_log_g, n_teff, n_layers, 4)
-        Of each model, from the surface inwards: column mass in g/cm2, temperature in K,
-        gas pressure in dyn/cm2, and electron density in 1/cm3.
+        Columns of each model, from the surface inwards: column mass in g/cm2,
+        temperature in K, gas pressure in dyn/cm2, and electron density in 1/cm3.
 
     Raises
     ------
     ValueError
-        If nodes and layers do not agree, or are not positive where they must be.
+        If the shapes of nodes and layers do not agree, nodes do not increase, or layers
+        are not positive.
 
     See Also
     --------
-    PySMEEngine : Takes such a grid.
+    PySMEEngine : Synthesis with these atmospheres.
 
     Examples
     --------
@@ -64,12 +65,12 @@ class AtmosphereGrid:
             if nodes.shape != (n,) or n < 4 or not (np.diff(nodes) > 0).all():
                 raise ValueError(
                     f"`{name}` must increase and have one value for each of the {n} of "
-                    f"`layers`, four at least; got {nodes.tolist()}."
+                    f"`layers`, at least four; got {nodes.tolist()}."
                 )
         if not (np.isfinite(layers).all() and (layers > 0).all()):
             raise ValueError("`layers` must be finite and positive. Fill the gaps.")
-        # numpy's logarithm rounds differently on other processors; grids are known by
-        # the checksum of these numbers
+        # numpy's logarithm rounds differently on other processors, but the checksum of
+        # these numbers identifies a grid
         logs = [math.log(value) for value in layers.flat]
         self._log_layers = np.reshape(logs, layers.shape)
 
@@ -79,11 +80,11 @@ class AtmosphereGrid:
         Parameters
         ----------
         teff : float
-            K.
+            Effective temperature in K.
         log_g : float
-            Of cm/s2.
+            Surface gravity in dex of cm/s2.
         metallicity : float
-            [M/H].
+            [M/H] in dex.
 
         Returns
         -------
@@ -93,7 +94,7 @@ class AtmosphereGrid:
         Raises
         ------
         ValueError
-            If it is outside the grid.
+            If a parameter is outside the grid.
         """
         layers = self._log_layers
         values = (metallicity, log_g, teff)
@@ -107,7 +108,7 @@ class AtmosphereGrid:
         return np.exp(layers)
 
     def to_dict(self):
-        """Tell which atmospheres these are, for the provenance of a grid.
+        """Describe the atmospheres, for the provenance of a grid.
 
         Returns
         -------

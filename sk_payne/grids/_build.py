@@ -1,7 +1,7 @@
-"""build_grid: a training grid, made spectrum by spectrum into a folder.
+"""build_grid: compute a training grid into a folder, spectrum by spectrum.
 
-A grid takes days, in which machines stop and spectra fail: spectra that are made are
-kept, and the next call goes on after them.
+A grid may take days, in which machines stop and spectra fail: finished spectra are
+kept, and the next call continues after them.
 """
 
 import warnings
@@ -11,15 +11,13 @@ from importlib.metadata import version
 import numpy as np
 from tqdm.auto import tqdm
 
+from sk_payne.grids._grid_arrays import SHORTEST
 from sk_payne.grids._store import FAILED, MISSING, open_grid
 from sk_payne.grids._store_writer import StoreWriter
 from sk_payne.grids._synthesis import describe_engine, synthesise
 from sk_payne.resumable import settle
 
 __all__ = ["build_grid"]
-
-# Stellar photospheres are dark below the Lyman limit; nm and µm are small numbers.
-_SHORTEST = 900.0
 
 
 def build_grid(
@@ -36,51 +34,50 @@ def build_grid(
     retry_failed=False,
     verbose=1,
 ):
-    """Make a training grid into a folder, and go on where it was stopped.
+    """Compute a training grid into a folder, or resume it.
 
-    Each spectrum is written as soon as it is made. Called again with the same
-    arguments, whatever ended the call before, it makes only what is missing; with a
-    larger `n`, it makes further spectra of the same grid. Several processes may call it
-    at a time with one folder: each spectrum is made by one of them, and all return when
-    all are made. The grid does not depend on the number of workers.
+    Each spectrum is written as soon as it is computed. A later call with the same
+    arguments computes the missing spectra only; with a larger `n`, it adds spectra to
+    the grid. Several processes may share one folder: each spectrum is computed by one
+    of them, and all return when the grid is complete. The grid does not depend on the
+    number of workers.
 
     Parameters
     ----------
     space : ParameterSpace
-        Labels, their ranges, and how they are drawn; or an object of yours with
-        `label_names`, `label_units`, `fixed`, ``sample(n, random_state)``, whose first
-        rows must not depend on `n`, and ``to_dict()``.
+        Labels and their ranges; or an object of yours with `label_names`,
+        `label_units`, `fixed`, ``sample(n, random_state)``, whose first rows must not
+        depend on `n`, and ``to_dict()``.
     engine : callable
-        Takes ``(labels, wavelength)``: a dictionary of all labels by name, those that
-        are fixed included, and the wavelengths in Å. Gives the normalised flux at these
-        wavelengths, or a tuple of flux and continuum. Whatever it raises is recorded
-        with the spectrum, and the run goes on.
+        Synthesis code: ``engine(labels, wavelength)`` takes a dictionary of all labels,
+        fixed ones included, and wavelengths in Å. It returns the normalised flux, or a
+        tuple of flux and continuum. An error is recorded with the spectrum, and the run
+        continues.
     n : int
-        Number of spectra. If the folder has more, those are left as they are.
+        Number of spectra. Further spectra in the folder are kept.
     path : str or path-like
-        Folder of the grid, which is made if it does not exist. A name like that of a
-        file, such as "grid.npz", is an error.
+        Folder of the grid, made if it does not exist. The name of a file, such as
+        "grid.npz", is an error.
     wavelength : array-like of shape (n_wavelengths,)
-        Å, increasing.
+        Wavelengths in Å, increasing.
     medium : {"air", "vacuum"}
-        Of these wavelengths, which the engine must share.
+        Medium of these wavelengths, which the engine must share.
     n_jobs : int, default=1
-        Processes of this machine, -1 for one on each core. With 1, spectra are made in
-        this process.
+        Number of processes, -1 for one per core; 1 is the calling process.
     client : dask.distributed.Client, default=None
-        Whose workers make spectra; the engine is sent to every worker once. They are
-        written here. If None, all is made on this machine.
+        Cluster that computes the spectra instead; the engine is sent to every worker
+        once, and results are written by the calling process.
     random_state : int, default=0
-        Which sample of the space.
+        Seed of the sample of the space.
     retry_failed : bool, default=False
-        Whether spectra that failed in a call before are tried again.
+        Whether to try spectra again that failed in an earlier call.
     verbose : int, default=1
         0 shows no progress bar.
 
     Returns
     -------
     grid : StoredGrid
-        All that is in the folder now, as :func:`open_grid` gives it.
+        All spectra in the folder, from :func:`open_grid`.
 
     Raises
     ------
@@ -92,22 +89,22 @@ def build_grid(
     Warns
     -----
     UserWarning
-        If spectra failed, now or before. ``grid.failures`` has the reasons.
+        If spectra failed, in this call or earlier. ``grid.failures`` has the reasons.
 
     See Also
     --------
-    open_grid : Opens the grid, also while it is made, and describes the files.
-    CommandEngine : Synthesis codes that are programs.
+    open_grid : Open a grid, finished or not; describes its files.
+    CommandEngine : Run a synthesis code that is a program.
 
     Notes
     -----
-    What identifies a grid is in ``grid.json``: the space, `random_state`, wavelengths,
-    medium, and what the engine tells of itself by a method ``to_dict()``; of a function
-    it is the name alone. That the engine computes the same is for the caller to see to.
+    The identity of a grid is in ``grid.json``: the space, `random_state`, wavelengths,
+    medium, and the description of the engine, from its method ``to_dict()`` or else its
+    name. The caller must ensure that an engine of that name computes the same.
 
-    A spectrum that ends the process it is made in, as a fault in compiled code does, is
-    recorded as failed. With ``n_jobs=1`` that process is the caller's own: for such
-    codes, let `n_jobs` be 2 or more, or call them through :class:`CommandEngine`.
+    If a spectrum ends its process, as a fault in compiled code does, it is recorded as
+    failed. With ``n_jobs=1`` that process is the caller's own: for codes that may
+    crash, pass 2 or more for `n_jobs`, or call them through :class:`CommandEngine`.
 
     Examples
     --------
@@ -151,15 +148,15 @@ def build_grid(
     writer = StoreWriter(path, description, wavelength, versions)
     labels = writer.extend(labels)
 
-    wanted = (MISSING, FAILED) if retry_failed else (MISSING,)
-    rows = np.flatnonzero(np.isin(writer.status()[:n], wanted)).tolist()
+    to_make = (MISSING, FAILED) if retry_failed else (MISSING,)
+    rows = np.flatnonzero(np.isin(writer.status()[:n], to_make)).tolist()
     stars = ((row, _as_star(space, labels[row])) for row in rows)
     with tqdm(
         total=n, initial=n - len(rows), unit="spectrum", disable=not verbose
     ) as bar:
         settle(
             stars,
-            _Rows(writer, wanted, bar),
+            _Rows(writer, to_make, bar),
             partial(synthesise, engine, writer.wavelength),
             writer.claims,
             n_jobs=n_jobs,
@@ -179,16 +176,16 @@ def build_grid(
 
 
 class _Rows:
-    """Rows of a grid as pieces of a folder: stars to make, and spectra to keep."""
+    """Store of :func:`settle`: a piece is a row of the grid, its content a star."""
 
-    def __init__(self, writer, wanted, bar):
+    def __init__(self, writer, to_make, bar):
         self._writer = writer
-        self._wanted = wanted
+        self._to_make = to_make  # states of rows to compute
         self._bar = bar
         self._n_failed = 0
 
     def to_do(self, row, star):
-        if self._writer.status_of(row) in self._wanted:
+        if self._writer.status_of(row) in self._to_make:
             return star
         self._bar.update()  # another process has made it
         return None
@@ -213,7 +210,7 @@ def _check_arguments(n, wavelength, medium, random_state):
         if not (isinstance(value, int | np.integer) and value >= least):
             raise ValueError(
                 f"`{name}` must be an integer of at least {least}; got {value!r}. A "
-                "grid must be the same when it is gone on with."
+                "grid must be the same when it is resumed."
             )
     if medium not in ("air", "vacuum"):
         raise ValueError(
@@ -230,8 +227,8 @@ def _check_arguments(n, wavelength, medium, random_state):
         raise ValueError(
             f"`wavelength` must be a 1-D array; got the shape {wavelength.shape}."
         )
-    good = np.isfinite(wavelength).all() and (np.diff(wavelength) > 0).all()
-    if not (good and wavelength[0] >= _SHORTEST):
+    is_axis = np.isfinite(wavelength).all() and (np.diff(wavelength) > 0).all()
+    if not (is_axis and wavelength[0] >= SHORTEST):
         raise ValueError(
             "`wavelength` must be finite, in Å and strictly increasing; got "
             f"{wavelength[0]:g} to {wavelength[-1]:g}. Sort it; multiply nm by 10."

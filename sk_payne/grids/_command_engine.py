@@ -1,8 +1,4 @@
-"""CommandEngine: a synthesis code that is a program, as an engine of grids.
-
-It is here so that Turbospectrum, MOOG, Korg or any script can make a grid, each run in
-a folder of its own.
-"""
+"""CommandEngine: runs a synthesis program, such as Turbospectrum or MOOG, for grids."""
 
 import os
 import signal
@@ -20,24 +16,24 @@ _N_LINES = 5
 class CommandEngine:
     """Synthesis by a program that reads input files and writes output files.
 
-    For each spectrum, a temporary folder is made, templates are filled with the labels
-    and written into it, the command is run in it, and `parse` reads what it left.
+    For each spectrum, templates are filled with the labels and written to a temporary
+    folder, the command runs in it, and `parse` reads its output.
 
     Parameters
     ----------
     templates : dict of str to str
-        Input files: name and text, in which ``{teff:.0f}`` or ``{Fe_H:+.2f}`` stand for
-        labels, as in `str.format`; braces that are meant must be doubled. There are
-        also ``{wavelength_min}``, ``{wavelength_max}`` and ``{n_wavelengths}``.
+        Text of each input file by name, in which ``{teff:.0f}`` or ``{Fe_H:+.2f}``
+        stand for labels, as in `str.format`; double literal braces. Further fields are
+        ``{wavelength_min}``, ``{wavelength_max}`` and ``{n_wavelengths}``.
     command : list of str
-        Program and arguments. Paths must be absolute, but for files in the folder. For
-        redirection, let a shell do it: ``["bash", "-c", "code < input.txt"]``.
+        Program and arguments. Paths outside the temporary folder must be absolute. Use
+        a shell for redirection: ``["bash", "-c", "code < input.txt"]``.
     parse : callable
-        Takes the folder (a `pathlib.Path`) and the wavelengths in Å, and gives the
-        normalised flux at these, or a tuple of flux and continuum.
+        Takes the folder (a `pathlib.Path`) and the wavelengths in Å, and returns the
+        normalised flux, or a tuple of flux and continuum.
     timeout : float, default=None
-        Seconds after which the command, and all it has started, is ended and the
-        spectrum given up.
+        Time limit in s. After it the command and its child processes are killed, and
+        the spectrum fails.
 
     Raises
     ------
@@ -46,12 +42,12 @@ class CommandEngine:
 
     See Also
     --------
-    build_grid : Takes an engine.
+    build_grid : Compute a grid with an engine.
 
     Notes
     -----
-    The folder also holds ``wavelength.txt``, one in Å per line, for codes that take
-    them. Standard output and error go to the files ``stdout`` and ``stderr`` in it.
+    The folder also holds ``wavelength.txt``, with one wavelength in Å per line.
+    Standard output and error go to the files ``stdout`` and ``stderr`` in it.
 
     Examples
     --------
@@ -71,8 +67,7 @@ class CommandEngine:
         if isinstance(command, str):
             raise TypeError(
                 f"`command` must be a list of the program and its arguments; got "
-                f"{command!r}. Pass ['bash', '-c', {command!r}] to have it read by a "
-                "shell."
+                f"{command!r}. Pass ['bash', '-c', {command!r}] to run it in a shell."
             )
         self.templates = dict(templates)
         self.command = [os.fspath(word) for word in command]
@@ -80,28 +75,28 @@ class CommandEngine:
         self.timeout = timeout
 
     def __call__(self, labels, wavelength):
-        """Make one spectrum.
+        """Compute one spectrum.
 
         Parameters
         ----------
         labels : dict of str to float
-            Of the star.
+            Labels of the star.
         wavelength : ndarray of shape (n_wavelengths,)
-            Å.
+            Wavelengths in Å.
 
         Returns
         -------
         flux : ndarray or tuple of ndarray
-            What `parse` gives.
+            Return value of `parse`.
 
         Raises
         ------
         ValueError
-            If a template asks for what is no label.
+            If a field of a template is not a label.
         RuntimeError
-            If the command fails; the end of its standard error is in the message.
+            If the command fails; the message has the end of its standard error.
         TimeoutError
-            If it takes too long.
+            If the command takes longer than `timeout`.
         """
         values = labels | {
             "wavelength_min": float(wavelength[0]),
@@ -118,7 +113,7 @@ class CommandEngine:
             return self.parse(folder, wavelength)
 
     def to_dict(self):
-        """Tell what the engine is, for the provenance of a grid.
+        """Describe the engine, for the provenance of a grid.
 
         Returns
         -------
@@ -164,13 +159,13 @@ def _fill(template, values, file):
         return template.format_map(values)
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(
-            f"The template of {file!r} cannot be filled ({error!r}). There are "
-            f"{sorted(values)}; double the braces that are meant."
+            f"The template of {file!r} cannot be filled ({error!r}). The fields are "
+            f"{sorted(values)}; double literal braces."
         ) from error
 
 
 def _end(process):
-    """End a process and all that it has started."""
+    """Kill a process and its child processes."""
     if hasattr(os, "killpg"):
         os.killpg(process.pid, signal.SIGKILL)
     else:

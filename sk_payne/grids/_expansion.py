@@ -1,7 +1,7 @@
-"""Files that expand from kilobytes to gigabytes, which are refused before they do.
+"""Limits on compressed files, which could expand from kilobytes to gigabytes.
 
-Grids may be large, but spectra do not compress well: a file is suspicious only if it
-expands both far and beyond a limit.
+Grids may be large, but spectra do not compress well: a file is refused only if it
+exceeds both a size and a ratio of compression.
 """
 
 import gzip
@@ -12,11 +12,11 @@ from sk_payne.exceptions import FileFormatError
 
 __all__ = ["MAX_BYTES", "check_expansion", "check_gzip", "npz_member_size"]
 
-# Bytes that any file may expand to.
+# Bytes to which any file may expand.
 MAX_BYTES = 2**29
-# Times its own size that a file may expand to, beyond that; flux in single precision
-# compresses to a half or so.
-_MOST_TIMES = 20
+# Beyond that, largest ratio of expanded size to size of the file; float32 flux
+# compresses to about a half.
+_MAX_RATIO = 20
 _CHUNK = 2**20
 
 
@@ -28,32 +28,32 @@ def check_expansion(path, n_bytes, max_bytes):
     path : pathlib.Path
         The file.
     n_bytes : float
-        What the arrays would take.
+        Size of the arrays in memory.
     max_bytes : int
-        What any file may take.
+        Size that is always allowed.
 
     Raises
     ------
     FileFormatError
-        If they take more than that, and more than 20 times the size of the file.
+        If the arrays exceed `max_bytes` and 20 times the size of the file.
     """
-    if n_bytes > max(max_bytes, _MOST_TIMES * path.stat().st_size):
+    if n_bytes > max(max_bytes, _MAX_RATIO * path.stat().st_size):
         raise FileFormatError(
-            f"{str(path)!r} expands to {n_bytes:.3g} bytes, more than `max_bytes`, "
-            f"{max_bytes}, and than {_MOST_TIMES} times its size. Pass a larger "
+            f"{str(path)!r} expands to {n_bytes:.3g} bytes, more than `max_bytes` "
+            f"({max_bytes}) and more than {_MAX_RATIO} times its size. Pass a larger "
             "`max_bytes=` if you trust the file and have the memory."
         )
 
 
 def check_gzip(path, max_bytes):
-    """Refuse a gzipped file that expands too far, by expanding it piece by piece.
+    """Refuse a gzip file that expands too far; expand it piece by piece.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
     max_bytes : int
-        What any file may expand to.
+        Size that is always allowed.
     """
     total = 0
     try:
@@ -63,29 +63,29 @@ def check_gzip(path, max_bytes):
                 check_expansion(path, total, max_bytes)
     except (OSError, EOFError, gzip.zlib.error) as error:
         raise FileFormatError(
-            f"{str(path)!r} is no gzip file, or is damaged: {error} Write it again."
+            f"{str(path)!r} is not a gzip file, or is damaged: {error} Write it again."
         ) from error
 
 
 def npz_member_size(archive, name):
-    """Return the bytes of an array of an npz file, which its header must agree with.
+    """Return the size of an array in an npz file, checked against its header.
 
     Parameters
     ----------
     archive : numpy.lib.npyio.NpzFile
         The open file.
     name : str
-        Of the array.
+        Name of the array.
 
     Returns
     -------
     n_bytes : int
-        As the archive says.
+        Size by the directory of the archive.
 
     Raises
     ------
     ValueError
-        If the header of the array states more.
+        If the header of the array states a larger size.
     """
     member = name if name in archive.zip.namelist() else f"{name}.npy"
     size = archive.zip.getinfo(member).file_size

@@ -1,7 +1,4 @@
-"""Arrays that a file holds, as a training grid, or what is wrong with them.
-
-It is here so that a message names rows, shapes and a way out, whatever the format.
-"""
+"""Checks of the arrays of a training grid, for files of any format."""
 
 import warnings
 
@@ -9,15 +6,14 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import FileFormatError
+from sk_payne.inputs import list_rows
 
-__all__ = ["as_grid"]
+__all__ = ["SHORTEST", "as_grid"]
 
 # Stellar photospheres are dark below the Lyman limit; nm and µm are small numbers.
-_SHORTEST = 900.0
-# What numpy fills the holes of a masked array with.
+SHORTEST = 900.0
+# numpy's fill value of masked arrays.
 _FILL_VALUE = 1e20
-# Rows in a message, at most.
-_N_SHOWN = 5
 
 
 def as_grid(stored, path, drop_bad):
@@ -26,17 +22,17 @@ def as_grid(stored, path, drop_bad):
     Parameters
     ----------
     stored : dict of str to ndarray
-        Arrays by their meaning: "labels", "flux", "wavelength" and perhaps others;
-        "unit" is that of the wavelengths.
+        Arrays "labels", "flux", "wavelength" and optional others; "unit" is the unit of
+        the wavelengths.
     path : Path
-        Of the file, for messages.
+        The file, for messages.
     drop_bad : bool
         Whether to leave out rows that are not finite.
 
     Returns
     -------
     grid : Bunch
-        As `read_grid` returns it.
+        Result of :func:`read_grid`.
     """
     labels, label_names = _label_columns(stored["labels"], path)
     data = _numbers(labels, "labels", 2, path)
@@ -69,7 +65,7 @@ def as_grid(stored, path, drop_bad):
 
 
 def _without_bad_rows(grid, path, drop_bad):
-    """Refuse labels and flux that are not finite, or leave out their rows."""
+    """Refuse rows with labels or flux that are not finite, or leave them out."""
     bad = {"labels": _is_bad(grid.data), "flux": _is_bad(grid.target)}
     rows = np.zeros(len(grid.data), dtype=bool)
     for key, values in bad.items():
@@ -85,7 +81,7 @@ def _without_bad_rows(grid, path, drop_bad):
         return grid
     warnings.warn(
         f"{np.count_nonzero(rows)} of the {len(rows)} spectra in {str(path)!r} are "
-        f"left out, since labels or flux are not finite: {_rows_in_words(rows)}.",
+        f"left out, since labels or flux are not finite: {list_rows(rows)}.",
         UserWarning,
         stacklevel=4,
     )
@@ -104,7 +100,7 @@ def _bad_message(key, bad, wavelength, path):
     message = (
         f"{key!r} in {str(path)!r} must be finite; {np.count_nonzero(bad)} of "
         f"{bad.size} values are NaN, infinite or 1e20 (the holes of a masked array), "
-        f"in {np.count_nonzero(rows)} of {len(rows)} rows: {_rows_in_words(rows)}. "
+        f"in {np.count_nonzero(rows)} of {len(rows)} rows: {list_rows(rows)}. "
     )
     always = bad.all(axis=0)
     if key == "flux" and always.any():
@@ -118,18 +114,11 @@ def _bad_message(key, bad, wavelength, path):
     )
 
 
-def _rows_in_words(rows):
-    numbers = np.flatnonzero(rows)
-    shown = ", ".join(str(number) for number in numbers[:_N_SHOWN])
-    noun = "row" if len(numbers) == 1 else "rows"
-    return f"{noun} {shown}{', ...' if len(numbers) > _N_SHOWN else ''}"
-
-
 # Arrays --------------------------------------------------------------------------
 
 
 def _label_columns(array, path):
-    """Return labels as one array, and the names of its columns if they have any."""
+    """Return labels as a plain array, and the names of columns or None."""
     names = array.dtype.names
     if names is None:
         return array, None
@@ -154,18 +143,18 @@ def _numbers(array, key, n_dimensions, path):
             f"{key!r} in {str(path)!r} must have {n_dimensions} dimension(s), none of "
             f"length 0; its shape is {array.shape}. Reshape it before saving."
         )
-    # HDF5 files often are big-endian, which torch does not take.
+    # HDF5 files are often big-endian, which torch does not take.
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _in_angstrom(wavelength, unit, path):
-    """Return wavelengths in Å: in the unit that the file states, if it does."""
+    """Convert wavelengths to Å from the unit that the file states, if any."""
     bad = np.flatnonzero(~np.isfinite(wavelength))
     if len(bad):
         raise FileFormatError(
             f"'wavelength' in {str(path)!r} must be finite; {len(bad)} of "
             f"{len(wavelength)} values are not, the first is number {bad[0]}. Leave "
-            "out these pixels, in the flux, too."
+            "out these pixels, in the flux as well."
         )
     wavelength = wavelength.astype(np.float64) * _scale(_as_text(unit) or "", path)
     if wavelength[0] <= 0 or np.any(wavelength[1:] <= wavelength[:-1]):
@@ -174,7 +163,7 @@ def _in_angstrom(wavelength, unit, path):
             f"runs from {wavelength[0]} to {wavelength[-1]}. Sort it, and the columns "
             "of the flux with it."
         )
-    if wavelength[0] < _SHORTEST:
+    if wavelength[0] < SHORTEST:
         raise FileFormatError(
             f"'wavelength' in {str(path)!r} must be in Å; {wavelength[0]:g} to "
             f"{wavelength[-1]:g} looks like nm or µm. Multiply nm by 10 and µm by "
@@ -190,8 +179,8 @@ def _scale(unit, path):
         return units.Unit(unit.strip()).to(units.AA) if unit.strip() else 1.0
     except (ValueError, units.UnitConversionError) as error:
         raise FileFormatError(
-            f"The unit of 'wavelength' in {str(path)!r} must be one of length; it is "
-            f"{unit!r}. Correct it."
+            f"The unit of 'wavelength' in {str(path)!r} must be a unit of length; it "
+            f"is {unit!r}. Correct it."
         ) from error
 
 
@@ -220,11 +209,11 @@ def _like_flux(array, key, shape, path):
 
 
 def _uncertainty(stored, shape, path):
-    """Return errors of the flux (1 sigma), or None."""
+    """Return the standard deviation of the flux, or None."""
     if "uncertainty" in stored and "ivar" in stored:
         raise FileFormatError(
-            f"{str(path)!r} has the error of the flux and its inverse variance. Keep "
-            "one."
+            f"{str(path)!r} has both the error and the inverse variance of the flux. "
+            "Keep one."
         )
     if "uncertainty" in stored:
         error = _like_flux(stored["uncertainty"], "uncertainty", shape, path)
@@ -241,7 +230,7 @@ def _mask(array, shape, path):
 
 
 def _strings(array, key, data, path):
-    """One string per label, or None."""
+    """Return one string per label, or None."""
     if array is None:
         return None
     strings = [_as_text(value) for value in np.atleast_1d(array).ravel().tolist()]

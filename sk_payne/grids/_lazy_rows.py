@@ -1,6 +1,6 @@
-"""LazyRows: some rows of an array on disk, read when they are asked for.
+"""LazyRows: some rows of an array on disk, read when they are indexed.
 
-It is here because a grid with gaps has no contiguous view, and may not fit into memory.
+A grid with missing rows has no contiguous view, and may not fit into memory.
 """
 
 import numpy as np
@@ -9,21 +9,21 @@ __all__ = ["LazyRows"]
 
 
 class LazyRows:
-    """Rows of a 2-D array, as an array that copies only what is asked for.
+    """Rows of a 2-D array, copied only when they are indexed.
 
     Parameters
     ----------
     array : ndarray of shape (n_all, n_columns)
         Usually a memory-map.
     rows : ndarray of shape (n_rows,), int
-        Which of its rows, in which order.
+        Indices of the rows, in any order.
 
     Attributes
     ----------
     shape : tuple of int
         (n_rows, n_columns).
     dtype : numpy.dtype
-        Of the array.
+        Data type of the array.
     ndim : int
         2.
 
@@ -54,7 +54,7 @@ class LazyRows:
         rows = self._rows[key]
         if isinstance(key, slice) and not isinstance(columns, slice):
             columns = np.asarray(columns)
-            # of a slice, numpy takes each row with each column
+            # as in numpy, each row of a slice with each column
             rows = rows[:, None] if columns.ndim else rows
         return np.asarray(self._array[rows, columns])
 

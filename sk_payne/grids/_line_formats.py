@@ -1,7 +1,4 @@
-"""The formats in which line lists are published, as text.
-
-They are here so that each is recognised by its content and read by its own layout.
-"""
+"""Text formats of published line lists: recognition by content, and readers."""
 
 import csv
 import math
@@ -17,17 +14,17 @@ __all__ = ["FORMATS", "Contents"]
 
 
 class Contents(NamedTuple):
-    """What a file holds, in its own units.
+    """Content of a line list, in the units of the file.
 
     Parameters
     ----------
     rows : list of tuple
-        Species, then wavelength, lower energy, log gf, the three damping constants and
-        the depth, NaN where there is none.
+        Species, wavelength, lower energy, log gf, three damping constants and depth of
+        each line; NaN where unknown.
     medium : str or None
-        Of the wavelengths, if the file tells.
+        Medium of the wavelengths; None if the file does not state it.
     wavelength_unit, energy_unit : str
-        As astropy reads them.
+        Names of units, as astropy reads them.
     """
 
     rows: list
@@ -63,13 +60,13 @@ def _row(number, species, values):
     return species, *values
 
 
-def _species(number, name, code):
-    """Call a function that names species, and tell the line if there is none."""
+def _species(number, parse, code):
+    """Parse the code of a species; name the line in an error."""
     try:
-        return name(code)
+        return parse(code)
     except (ValueError, OverflowError) as error:
         raise FileFormatError(
-            f"line {number} is of no known species: {error}. Correct the line."
+            f"line {number} has an unknown species: {error}. Correct the line."
         ) from error
 
 
@@ -78,7 +75,7 @@ def _species(number, name, code):
 _VALD_HEADER = re.compile(r"\s*(?:Elm|Spec)\s+Ion\s+\w+_(air|vac)\(([^)]*)\)")
 _VALD_ENERGY = re.compile(r"(?:Excit|E_low)\(([^)]*)\)")
 _VALD_LINE = re.compile(r"'([^':]*\s\d+)\s*'\s*,([^']*)")
-# the model atmosphere of "extract stellar", or the notes that all requests end with
+# the model atmosphere of "extract stellar", or the notes at the end of all requests
 _VALD_END = re.compile(r"'[^\s'_][^\s']*'\s*,?\s*$|\s*\*|\s*References")
 _VALD_ANNOUNCED = re.compile(r"\s*[\d.]+\s*,\s*[\d.]+\s*,\s*(\d+)\s*,.*[Ww]avelength")
 _VALD_UNITS = {"A": "Angstrom", "nm": "nm", "eV": "eV", "cm^-1": "1/cm", "cm-1": "1/cm"}
@@ -92,8 +89,8 @@ def _read_vald(lines):
     start = next((i for i, line in enumerate(lines) if _VALD_HEADER.match(line)), None)
     if start is None:
         raise FileFormatError(
-            "there is no line that names the columns, such as 'Elm Ion WL_air(A) ...'. "
-            "Keep the header of the file that VALD sent."
+            "no line names the columns, such as 'Elm Ion WL_air(A) ...'. Keep the "
+            "header of the file that VALD sent."
         )
     header = lines[start]
     medium, length = _VALD_HEADER.match(header).groups()
@@ -115,11 +112,12 @@ def _read_vald(lines):
 
 
 def _vald_columns(header):
-    """Where wavelength, energy, log gf, three dampings and depth are; text lines each.
+    """Return the columns of wavelength, energy, log gf, three dampings and depth.
 
-    Long: wavelength, log gf, energy, J, upper energy, J, three Lande factors, damping,
-    depth; in four lines. Short: wavelength, energy, microturbulence, log gf, damping,
-    Lande factor, depth. Microturbulence and depth are those of "extract stellar".
+    The second value is the number of text lines per spectral line. Long: wavelength,
+    log gf, energy, J, upper energy, J, three Lande factors, damping, depth; four lines.
+    Short: wavelength, energy, microturbulence, log gf, damping, Lande factor, depth;
+    one line. Only "extract stellar" has microturbulence and depth.
     """
     if "J lo" in header:
         columns, step = [0, 2, 1, 9, 10, 11, 12], 4
@@ -177,8 +175,8 @@ _GFALL_NUMBERS = (
 )
 _GFALL_OTHERS = (slice(36, 41), slice(64, 69))  # J
 _GFALL_DAMPING = (slice(80, 86), slice(86, 92), slice(92, 98))
-_GFALL_FRACTIONS = (slice(109, 115), slice(118, 124))  # of components, as logarithms
-# Half of the relative difference between air and vacuum.
+_GFALL_FRACTIONS = (slice(109, 115), slice(118, 124))  # logarithms, of components
+# Half of the relative difference between wavelengths in air and in vacuum.
 _BETWEEN_MEDIA = 1.4e-4
 _SHORTEST_IN_AIR = 200.0  # nm
 
@@ -200,7 +198,7 @@ def _read_gfall(lines):
         parts = (*_GFALL_NUMBERS, *_GFALL_DAMPING, *_GFALL_FRACTIONS)
         values = _numbers(number, line, [line[part] for part in parts])
         wavelength, log_gf, code, first, second, *damping = values[:8]
-        # those of predicted levels are negative
+        # energies of predicted levels are negative
         energy, upper = sorted((abs(first), abs(second)))
         log_gf += sum(value for value in values[8:] if not math.isnan(value))
         values = [wavelength, energy, log_gf, *damping, math.nan]
@@ -213,7 +211,7 @@ def _read_gfall(lines):
 
 @lru_cache(maxsize=4096)
 def _gfall_species(code):
-    """Name 26.01, which is Fe 2."""
+    """Name the species of a code: 26.01 is Fe 2."""
     return species_of_code(*divmod(round(100 * code), 100))
 
 
@@ -250,7 +248,7 @@ def _moog_row(number, line):
             "7e10.3 of MOOG."
         )
     wavelength, code, energy, log_gf, damping = _numbers(number, line, texts)
-    # What is positive multiplies Unsöld's value, or is a C6.
+    # A positive value is a factor of Unsöld's value, or a C6.
     damping = damping if damping < 0 else math.nan
     values = [abs(wavelength), energy, log_gf, math.nan, math.nan, damping, math.nan]
     return _row(number, _species(number, _moog_species, code), values)
@@ -258,7 +256,7 @@ def _moog_row(number, line):
 
 @lru_cache(maxsize=4096)
 def _moog_species(code):
-    """Name 26.1, which is Fe 2; further decimals are isotopes."""
+    """Name the species of a code: 26.1 is Fe 2; further decimals are isotopes."""
     number = int(code)
     return species_of_code(number, int(10 * (code - number) + 1e-3))
 
@@ -320,7 +318,7 @@ def _csv_rows(lines, names, places):
         yield _row(number, _species(number, check_species, texts[0]), values)
 
 
-# Name: whether lines of text look like it, and what reads them.
+# Name of the format: function that recognises lines of text, and function to read them.
 FORMATS = {
     "vald": (_is_vald, _read_vald),
     "gfall": (_is_gfall, _read_gfall),

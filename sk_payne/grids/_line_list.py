@@ -1,7 +1,4 @@
-"""Lists of spectral lines, whatever the format, as one table with units.
-
-It is here so that engines and plots know one kind of line list.
-"""
+"""Lists of spectral lines, read from any format into one table with units."""
 
 import gzip
 from pathlib import Path
@@ -15,7 +12,7 @@ __all__ = ["read_line_list"]
 
 _MEDIA = ("air", "vacuum")
 _DESCRIPTIONS = {
-    "wavelength": "wavelength at rest, in the medium of meta",
+    "wavelength": "rest wavelength, in the medium of meta",
     "species": "atom or molecule and stage of ionisation, 1 is neutral",
     "element": "atom or molecule",
     "ion": "stage of ionisation, 1 is neutral",
@@ -36,17 +33,17 @@ def read_line_list(path, format=None, *, medium=None):
     gzip:
 
     ==========  ===========================================================  =========
-    ``format``  what is read                                                 medium
+    ``format``  content                                                      medium
     ==========  ===========================================================  =========
     "vald"      VALD3, short or long, from "extract stellar", "extract all"  stated
                 or "extract element"; wavelengths in Å or nm, energies in
                 eV or 1/cm
-    "gfall"     Kurucz's gfall, in columns of fixed width; log gf includes   by the
-                the fraction of a hyperfine or isotopic component            energies
-    "moog"      MOOG and linemake, in columns of ten characters; the first   not told
+    "gfall"     Kurucz's gfall, in columns of fixed width; log gf includes   inferred
+                the fraction of a hyperfine or isotopic component
+    "moog"      MOOG and linemake, in columns of ten characters; the first   unknown
                 line is a title
-    "csv"       names in line 1: species ("Fe 1"), wavelength or wlcent      not told
-                (Å), e_lower or excit (eV), log_gf or gflog; if there,
+    "csv"       names in line 1: species ("Fe 1"), wavelength or wlcent      unknown
+                (Å), e_lower or excit (eV), log_gf or gflog; optional
                 gamma_rad or gamrad, gamma_stark or gamqst, gamma_vdw or
                 gamvw, depth
     ==========  ===========================================================  =========
@@ -56,26 +53,26 @@ def read_line_list(path, format=None, *, medium=None):
     path : str or os.PathLike
         The file.
     format : {"vald", "gfall", "moog", "csv"}, default=None
-        What it must be. None recognises it.
+        Format of the file; recognised if None.
     medium : {"air", "vacuum"}, default=None
-        Medium of the wavelengths, which files of MOOG and CSV do not tell: linemake
-        gives air. For other files, None takes what they tell.
+        Medium of the wavelengths. MOOG and CSV files need it: linemake writes air. For
+        other files, None takes the medium of the file.
 
     Returns
     -------
     lines : astropy.table.QTable
-        A row for each line, in the order of the file, with the columns
+        One row per line, in the order of the file, with the columns
 
         wavelength : Quantity
-            In Å.
+            Rest wavelength in Å.
         species, element : str
-            Such as "Fe 1" and "Fe", or "CN 1" and "CN".
+            For example "Fe 1" and "Fe", or "CN 1" and "CN".
         ion : int
-            1 is neutral.
+            Stage of ionisation; 1 is neutral.
         e_lower : Quantity
             Excitation energy of the lower level, in eV.
         log_gf : float
-            To the base 10.
+            Logarithm (base 10) of statistical weight times oscillator strength.
         gamma_rad, gamma_stark, gamma_vdw : float
             Logarithms of damping constants; see their descriptions. NaN where the file
             has none, or 0.
@@ -92,18 +89,19 @@ def read_line_list(path, format=None, *, medium=None):
         If the format is not recognised, or a line of the file is wrong. It is a
         `ValueError`.
     ValueError
-        If `format` or `medium` is unknown, the medium is not told, or told otherwise.
+        If `format` or `medium` is unknown, or the medium is missing or not that of the
+        file.
 
     See Also
     --------
-    lines_by_element : The strongest lines, for a plot.
+    lines_by_element : Pick the strongest lines, for a plot.
 
     Notes
     -----
     In all formats wavelengths below 2000 Å are in vacuum, also where the medium is air.
-    Kurucz's gfall and gfallvac look the same: which one it is follows from the energies
-    of the levels. Negative wavelengths mark components in MOOG and become positive; of
-    its damping only logarithms are kept, not factors of Unsöld's value.
+    Kurucz's gfall and gfallvac look the same: the energies of the levels tell them
+    apart. Negative wavelengths mark components in MOOG and become positive; its damping
+    is kept if it is a logarithm, and dropped if it is a factor of Unsöld's value.
 
     References
     ----------
@@ -148,12 +146,13 @@ def read_line_list(path, format=None, *, medium=None):
     if not contents.rows:
         raise FileFormatError(f"{str(path)!r}, as {name!r}, holds no spectral line.")
     lines = _as_table(contents)
-    lines.meta = {"medium": _agree(contents.medium, medium, path), "format": name}
+    medium = _resolve_medium(contents.medium, medium, path)
+    lines.meta = {"medium": medium, "format": name}
     return lines
 
 
 def _read_text(path):
-    """Lines of a file, unpacked if need be."""
+    """Read the lines of a file, and unpack it if it is compressed."""
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no file {str(path)!r}. Check `path`; the working directory is "
@@ -171,28 +170,28 @@ def _read_text(path):
 
 
 def _recognise(text, path):
-    for name, (looks_like_it, _) in FORMATS.items():
-        if looks_like_it(text):
+    for name, (matches, _) in FORMATS.items():
+        if matches(text):
             return name
     first = text[0][:60] if text else ""
     raise FileFormatError(
-        f"{str(path)!r} is of no format that is known here; line 1 is {first!r}. If it "
-        f"ought to be one of {list(FORMATS)}, pass `format` to be told what it lacks."
+        f"{str(path)!r} has an unknown format; line 1 is {first!r}. If it ought to be "
+        f"one of {list(FORMATS)}, pass `format` to see the error."
     )
 
 
-def _agree(told, given, path):
-    if told is None and given is None:
+def _resolve_medium(stated, medium, path):
+    if stated is None and medium is None:
         raise ValueError(
-            f"{str(path)!r} does not tell whether its wavelengths are in air or in "
+            f"{str(path)!r} does not state whether its wavelengths are in air or in "
             'vacuum. Pass `medium="air"` or `medium="vacuum"`.'
         )
-    if told is not None and given not in (None, told):
+    if stated is not None and medium not in (None, stated):
         raise ValueError(
-            f"`medium` must be that of {str(path)!r}, {told!r}; got {given!r}. Leave "
-            "it out."
+            f"`medium` must be that of {str(path)!r}, {stated!r}; got {medium!r}. "
+            "Leave it out."
         )
-    return told or given
+    return stated or medium
 
 
 def _as_table(contents):

@@ -1,7 +1,4 @@
-"""The strongest lines of each element, to be marked in a plot.
-
-They are here since a list of a million lines marks everything, that is, nothing.
-"""
+"""The strongest lines of each element, to mark in a plot."""
 
 import numpy as np
 
@@ -17,28 +14,27 @@ _THETA = 5040.0 / 5000.0  # 1/eV
 def lines_by_element(lines, elements, wavelength_range=None, *, n=5):
     """Pick the strongest lines of elements.
 
-    Strength is the central depth, if the list has it, and else log gf - E · 5040/5000,
-    with the lower energy E in eV: the logarithm of how many absorbers there are at
-    5000 K, up to what all lines of an ion share. Of hyperfine components and others
-    closer than 0.1 Å, the strongest counts.
+    Strength is the central depth, if the list has it, and otherwise log gf -
+    E · 5040/5000 with the lower energy E in eV: the logarithm of the absorber number
+    at 5000 K, except for a constant of each ion. Among lines closer than 0.1 Å, such as
+    hyperfine components, only the strongest is kept.
 
     Parameters
     ----------
     lines : astropy.table.QTable
-        From :func:`read_line_list`.
+        Line list from :func:`read_line_list`.
     elements : sequence of str
         Elements or molecules ("Fe", "CN"), or single ions of them ("Fe 2").
     wavelength_range : (float, float), default=None
-        In Å, in the medium of the list. None takes all lines.
+        First and last wavelength in Å, in the medium of the list; all lines if None.
     n : int, default=5
-        Lines of each element, fewer if there are not as many.
+        Largest number of lines per element.
 
     Returns
     -------
     marks : dict of str to ndarray
-        Wavelengths in Å of each element, in increasing order, in the order of
-        `elements`: what ``SpectrumFitDisplay.plot(lines=...)`` takes. The medium is
-        that of the list.
+        Wavelengths in Å of each element, increasing, in the medium of the list; for
+        ``SpectrumFitDisplay.plot(lines=...)``.
 
     Raises
     ------
@@ -47,8 +43,8 @@ def lines_by_element(lines, elements, wavelength_range=None, *, n=5):
 
     See Also
     --------
-    sk_payne.inspection.SpectrumFitDisplay : What draws them.
-    sk_payne.spectra.convert_medium : For spectra in the other medium.
+    sk_payne.inspection.SpectrumFitDisplay : Draws the marks.
+    sk_payne.spectra.convert_medium : Converts wavelengths to the other medium.
 
     Examples
     --------

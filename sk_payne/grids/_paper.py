@@ -1,7 +1,4 @@
-"""The two training grids of TransformerPayne, as spaces, and their wavelengths.
-
-They are here so that a result of that paper can be repeated by name.
-"""
+"""Spaces and wavelengths of the two training grids of the TransformerPayne paper."""
 
 import numpy as np
 
@@ -17,7 +14,7 @@ _X_H = (-2.0, 1.0)
 
 
 def paper_training(elements=_ELEMENTS):
-    """Give the space of the training grid of TransformerPayne.
+    """Return the space of the training grid of TransformerPayne.
 
     Teff 4000-6000 K, log g 4-5, helium N_He/N_tot 0-0.1568 and every other [X/H]
     from -2 to 1, all independent; microturbulence 0.
@@ -37,12 +34,12 @@ def paper_training(elements=_ELEMENTS):
     See Also
     --------
     paper_pretraining : The grid to train on before this one.
-    paper_wavelengths : Where its spectra are computed.
-    sk_payne.datasets.load_sme_grid : A grid in the same ranges, helium aside.
+    paper_wavelengths : Wavelengths of its spectra.
+    sk_payne.datasets.load_sme_grid : A grid in the same ranges, without helium.
 
     Notes
     -----
-    The paper had up to 100 000 spectra.
+    The paper used up to 100 000 spectra.
 
     References
     ----------
@@ -61,10 +58,9 @@ def paper_training(elements=_ELEMENTS):
 
 
 def paper_pretraining(elements=_ELEMENTS):
-    """Give the space of the grid that TransformerPayne is trained on first.
+    """Return the space of the pretraining grid of TransformerPayne.
 
-    As :func:`paper_training`, but for Teff and log g, which are 5000 K and 4.5: only
-    abundances vary.
+    As :func:`paper_training`, but only abundances vary: Teff is 5000 K and log g 4.5.
 
     Parameters
     ----------
@@ -78,7 +74,7 @@ def paper_pretraining(elements=_ELEMENTS):
 
     See Also
     --------
-    sk_payne.FineTunedEmulator : What goes from this grid to the other one.
+    sk_payne.FineTunedEmulator : Transfers a network from this grid to the other one.
 
     References
     ----------
@@ -95,18 +91,18 @@ def paper_pretraining(elements=_ELEMENTS):
 
 
 def paper_wavelengths():
-    """Give the wavelengths of both grids of TransformerPayne.
+    """Return the wavelengths of both grids of TransformerPayne.
 
     Returns
     -------
     wavelength : ndarray of shape (22315,)
-        From 4000 Å up to 5000 Å in steps of 1e-5 in the natural logarithm, that is, at
-        R = 100 000.
+        Wavelengths in Å from 4000 up to 5000 in steps of 1e-5 in the natural logarithm,
+        that is, at R = 100 000.
 
     Notes
     -----
     We did not find whether they are in air or in vacuum: choose one and state it.
-    Their number follows from range and step, which leaves the last one at 4999.98 Å.
+    Range and step leave the last wavelength at 4999.98 Å.
 
     References
     ----------

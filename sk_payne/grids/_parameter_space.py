@@ -1,7 +1,4 @@
-"""The labels that vary in a training grid, between which limits, and designs in them.
-
-It is here so that what a grid covers is one object, drawn from, asked and written down.
-"""
+"""ParameterSpace: the labels of a training grid, their limits, and samples of them."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -18,30 +15,30 @@ _UNITS = {"teff": "K", "logg": "dex", "vmic": "km/s", "vmac": "km/s", "vsini": "
 
 
 class ParameterSpace:
-    """A box of labels, some counted from others, and the values that all spectra share.
+    """Box of labels, absolute or relative to other labels, and fixed parameters.
 
     Parameters
     ----------
     ranges : mapping of str to (float, float)
-        Lowest and highest value of each label. Their order is that of the columns of P.
+        Lowest and highest value of each label, in the order of the columns of P.
     around : mapping of str to str, default=None
-        Labels whose range is counted from the value of another one:
-        ``{"Mg_H": "Fe_H"}`` makes the range of "Mg_H" one of [Mg/Fe]. The other may be
-        fixed, but not counted from a third. Labels not named here are independent.
+        Labels whose range is relative to another label: ``{"Mg_H": "Fe_H"}`` makes the
+        range of "Mg_H" a range of [Mg/Fe]. The other label may be fixed, but not
+        relative to a third. Labels not named here are independent.
     fixed : mapping of str to float, default=None
-        What all spectra have in common, such as ``{"vmic": 1.0}``. These are no
-        columns of P; synthesis gets them with the labels.
+        Values that all spectra share, such as ``{"vmic": 1.0}``. They are not columns
+        of P; synthesis gets them with the labels.
     units : mapping of str to str, default=None
-        Units of labels, as astropy writes them. Without: "K" for "teff", "dex" for
+        Units of labels, as astropy writes them. By default "K" for "teff", "dex" for
         "logg" and names that end in "_H", "km/s" for "vmic", "vmac" and "vsini", and
         "" for others.
 
     Attributes
     ----------
     ranges, around, fixed : dict
-        As given.
+        The arguments, checked.
     label_names, label_units : list of str
-        Of the columns of P.
+        Names and units of the columns of P.
 
     Raises
     ------
@@ -50,7 +47,7 @@ class ParameterSpace:
 
     See Also
     --------
-    paper_training : The space of a published grid.
+    paper_training : Return the space of a published grid.
 
     Examples
     --------
@@ -81,9 +78,9 @@ class ParameterSpace:
 
     @property
     def bounds(self):
-        """Lowest and highest value of each label, whatever it is counted from.
+        """Lowest and highest absolute value of each label.
 
-        As a dict of (float, float), such as `AbundanceRegressor` takes.
+        A dict of (float, float), for the argument `bounds` of `AbundanceRegressor`.
         """
         limits = self.ranges | {name: (v, v) for name, v in self.fixed.items()}
         bounds = {}
@@ -101,12 +98,12 @@ class ParameterSpace:
             Number of spectra.
         sampler : {"sobol", "uniform", "latin_hypercube"}, default="sobol"
             "sobol" is a scrambled Sobol sequence, which leaves fewer gaps and clumps
-            than independent draws, "uniform". Both nest: the first rows of a larger
-            design are the smaller one, as learning curves and grids that grow need.
-            "latin_hypercube" puts one spectrum into each of `n` slices of every label;
-            its first rows are no such design, and change with `n`.
+            than the independent draws of "uniform". Both nest: the first rows of a
+            larger sample are the smaller sample, as growing grids and learning curves
+            require. "latin_hypercube" puts one spectrum into each of `n` slices of
+            every label; it does not nest.
         random_state : int, RandomState instance or None, default=None
-            An int makes the design the same in every call.
+            Seed. An int gives the same sample in every call.
 
         Returns
         -------
@@ -116,12 +113,12 @@ class ParameterSpace:
         Raises
         ------
         ValueError
-            If `n` is no positive integer or `sampler` is unknown.
+            If `n` is not a positive integer or `sampler` is unknown.
 
         Notes
         -----
-        The samplers are those of `scipy.stats.qmc`. A Sobol sequence is most even when
-        `n` is a power of 2.
+        The samplers come from `scipy.stats.qmc`. A Sobol sequence is most even when `n`
+        is a power of 2.
 
         References
         ----------
@@ -142,7 +139,7 @@ class ParameterSpace:
         return P + self._origins(P)
 
     def contains(self, P):
-        """Tell which stars lie within the space, couplings included.
+        """Check which stars lie within the space, relative ranges included.
 
         Parameters
         ----------
@@ -152,7 +149,7 @@ class ParameterSpace:
         Returns
         -------
         inside : ndarray of shape (n_spectra,), bool
-            Single precision of `P` puts no star outside; a NaN does.
+            True inside. Rounding to single precision is tolerated; NaN is outside.
 
         Raises
         ------
@@ -166,18 +163,19 @@ class ParameterSpace:
                 f"{P.shape}."
             )
         low, high = np.array(list(self.ranges.values())).T
-        # of the values themselves, which are rounded, not of what is counted from them
+        # rounding affects the absolute values, not the differences
         rounding = 1e-6 * np.abs(np.array(list(self.bounds.values()))).max(axis=1)
-        own = P - self._origins(P)
-        return ((own >= low - rounding) & (own <= high + rounding)).all(axis=1)
+        relative = P - self._origins(P)
+        is_inside = (relative >= low - rounding) & (relative <= high + rounding)
+        return is_inside.all(axis=1)
 
     def to_dict(self):
-        """Write the space down in lists, strings and numbers, as JSON takes them.
+        """Describe the space by values that JSON can hold.
 
         Returns
         -------
         description : dict
-            What :meth:`from_dict` reads.
+            Arguments of the space, for :meth:`from_dict`.
         """
         return {
             "ranges": {name: list(limits) for name, limits in self.ranges.items()},
@@ -188,28 +186,28 @@ class ParameterSpace:
 
     @classmethod
     def from_dict(cls, description):
-        """Make the space that :meth:`to_dict` has written down.
+        """Make a space from the description of :meth:`to_dict`.
 
         Parameters
         ----------
         description : mapping
-            From :meth:`to_dict`, through JSON or not.
+            Result of :meth:`to_dict`, also after JSON.
 
         Returns
         -------
         space : ParameterSpace
-            Equal to the one that was written down.
+            Equal to the described one.
 
         Raises
         ------
         ValueError
-            If it is not such a description.
+            If `description` has other keys than :meth:`to_dict` writes.
         """
         names = ["ranges", "around", "fixed", "units"]
         if not isinstance(description, Mapping) or set(description) != set(names):
             raise ValueError(
                 f"`description` must have the keys {names}; got {description!r}. Pass "
-                "what `to_dict` gave."
+                "the result of `to_dict`."
             )
         options = dict(description)
         return cls(options.pop("ranges"), **options)
@@ -220,17 +218,17 @@ class ParameterSpace:
         same_order = self.label_names == other.label_names
         return same_order and self.to_dict() == other.to_dict()
 
-    __hash__ = None  # as of dicts, which may change
+    __hash__ = None  # it holds dicts, which may change
 
     def __repr__(self):
         units = dict(zip(self.label_names, self.label_units, strict=True))
         unusual = {n: unit for n, unit in units.items() if unit != _usual_unit(n)}
         options = {"around": self.around, "fixed": self.fixed, "units": unusual}
-        told = "".join(f", {name}={value}" for name, value in options.items() if value)
-        return f"ParameterSpace({self.ranges}{told})"
+        shown = "".join(f", {name}={value}" for name, value in options.items() if value)
+        return f"ParameterSpace({self.ranges}{shown})"
 
     def _origins(self, P):
-        """Give what each label is counted from, of the shape of P."""
+        """Return the origin of the range of each label; the shape is that of P."""
         origins = np.zeros_like(P)
         for name, other in self.around.items():
             column = self.label_names.index(name)
@@ -242,7 +240,7 @@ class ParameterSpace:
 
 
 def _draw_sobol(n, n_labels, seed):
-    # all of the next power of 2: qmc warns of any other number
+    # draw the next power of 2: qmc warns about any other number
     points = qmc.Sobol(n_labels, seed=seed).random_base2((n - 1).bit_length())
     return points[:n]
 
@@ -318,7 +316,7 @@ def _check_around(around, ranges, fixed):
         if other not in origins:
             raise ValueError(
                 f"`around` must name labels that are fixed or independent, {origins}; "
-                f"{name!r} is counted from {other!r}.{did_you_mean(other, origins)}"
+                f"{name!r} is relative to {other!r}.{did_you_mean(other, origins)}"
             )
     return dict(around)
 

@@ -1,7 +1,4 @@
-"""PySMEEngine: LTE synthesis with PySME, as an engine of grids.
-
-It is here so that a grid can be made with nothing but a line list and atmospheres.
-"""
+"""PySMEEngine: LTE synthesis with PySME, from a line list and model atmospheres."""
 
 import hashlib
 import warnings
@@ -18,13 +15,13 @@ _BOLTZMANN = 1.380649e-16  # erg/K
 _SOLAR = "asplund2009"
 _HELIUM, _NOTHING = "N_He/N_tot", 1e-50
 _N_ANGLES = 5
-# Opacity of a line over that of the continuum below which its wings are left out; at
-# ten times as much, many weak wings lift the continuum by 1e-3.
+# Ratio of line to continuum opacity below which wings are left out; with 1e-3, the
+# missing weak wings lift the continuum by 1e-3.
 _WEAKEST = 1e-4
-# Lines this far outside the wavelengths count, in Å; hydrogen at any distance. Within
-# 5 Å, wings of Sr I 4607 would be missing from 4600 Å, 1e-3 of the continuum.
+# Å outside the wavelength range within which lines count; hydrogen lines always count.
+# With 5 Å, the wing of Sr I 4607 would be missing at 4600 Å: 1e-3 of the continuum.
 _MARGIN = 15.0
-# Standard deviations to which a Gaussian is counted; at four, 6e-5 of it is missing.
+# Standard deviations at which Gaussians are cut; a cut at four loses 6e-5.
 _REACH = 6.0
 _SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
@@ -32,53 +29,50 @@ _SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 class PySMEEngine:
     """Synthesis of plane-parallel stars in LTE by PySME.
 
-    Labels that it knows: `teff` (K), `logg` (of cm/s2), `vmic` (km/s, 1 if it is not
-    given), `X_H` for the abundance [X/H] of any element in dex, and `N_He/N_tot`, the
-    number fraction of helium. Metals without a label, and the metallicity of the
-    atmosphere, follow `Fe_H`. Abundances are relative to the Sun of Asplund et al.
-    (2009), and densities of electrons are computed from those of the star, not taken
-    from the atmosphere.
+    Labels: `teff` (K), `logg` (dex of cm/s2), `vmic` (km/s; 1 by default), `X_H` for
+    the abundance [X/H] of any element in dex, and `N_He/N_tot`, the number fraction of
+    helium. Metals without a label, and the metallicity of the atmosphere, follow
+    `Fe_H`. Abundances are relative to the Sun of Asplund et al. (2009). Electron
+    densities are computed from the abundances of the star, not taken from the
+    atmosphere.
 
     Parameters
     ----------
     line_list : mapping of str to array
-        Columns `species` (such as "Fe 1", which is neutral), `wavelength` (Å),
-        `e_lower` (eV), `log_gf`, `gamma_rad`, `gamma_stark` and `gamma_vdw`
-        (logarithms; NaN or 0 if unknown; the last above 20 as cross-section and
-        exponent of Anstee, Barklem and O'Mara): a dictionary or a table, with or
-        without units.
+        Dictionary or table with the columns `species` ("Fe 1" is neutral),
+        `wavelength` (Å), `e_lower` (eV), `log_gf`, `gamma_rad`, `gamma_stark` and
+        `gamma_vdw` (logarithms; NaN or 0 if unknown; a `gamma_vdw` above 20 holds
+        cross-section and exponent of Anstee, Barklem and O'Mara).
     atmospheres : callable
-        Takes Teff, log g and [M/H] and gives layers: an :class:`AtmosphereGrid`.
+        Takes Teff, log g and [M/H] and returns layers, as :class:`AtmosphereGrid` does.
     medium : {"air", "vacuum"}
-        Of the wavelengths of the lines, and so of the spectra.
+        Medium of the wavelengths of the lines, and so of the spectra.
     resolving_power : float, default=None
-        Of a Gaussian instrument. If None, spectra are not broadened, and computed at
-        the wavelengths asked for.
+        R of a Gaussian instrument. If None, spectra are not broadened.
     step : float, default=2e-6
-        Distance, in ln(wavelength), of the computed wavelengths before they are
-        broadened, counted from the first one asked for. At R = 50 000 and a
-        microturbulence of 1 km/s the default is right to 2e-5 of the continuum; 5e-6
-        takes half the time, and errs by up to 0.006.
+        Spacing of wavelengths, in ln(wavelength), before spectra are broadened. At R =
+        50 000 and a microturbulence of 1 km/s the default has an error of 2e-5 of the
+        continuum; 5e-6 takes half the time, with errors up to 0.006.
 
     Raises
     ------
     ValueError
-        If `medium` is neither, or `step` is not a positive number.
+        If `medium` is unknown, or `step` is not a positive number.
 
     See Also
     --------
-    build_grid : Takes an engine.
+    build_grid : Compute a grid with an engine.
 
     Notes
     -----
-    It needs PySME: ``pip install 'sk_payne[sme]'``, which keeps files of its own in the
-    folder ``.sme`` of the home directory. The library computes one spectrum at a time
-    in each process, so a Dask cluster needs ``threads_per_worker=1``.
+    PySME is needed: ``pip install 'sk_payne[sme]'``. It keeps files in the folder
+    ``.sme`` of the home directory. PySME computes one spectrum at a time in each
+    process, so a Dask cluster needs ``threads_per_worker=1``.
 
-    Where its equation of state does not converge, the library ends the process it is
-    in: pass 2 or more for `n_jobs` of :func:`build_grid`, which then records a failure.
-    We saw it in 4 of 200 dwarfs, in layers so deep that no light leaves them; without
-    the five deepest of the 72 layers of ATLAS9, all four converged.
+    PySME ends its process if the equation of state does not converge: pass 2 or more
+    for `n_jobs` of :func:`build_grid`, which then records a failure. We saw it in 4 of
+    200 dwarfs, in layers so deep that no light leaves them; without the five deepest of
+    the 72 layers of ATLAS9, all four converged.
 
     References
     ----------
@@ -93,7 +87,7 @@ class PySMEEngine:
     ValueError: `medium` must be 'air' or 'vacuum'; got 'water'. ...
     """
 
-    # There is one library in a process: whose lines are in it, and of which range.
+    # One library per process, and the engine and wavelength range of the lines in it.
     _library, _held = None, None
 
     def __init__(
@@ -101,8 +95,8 @@ class PySMEEngine:
     ):
         if medium not in ("air", "vacuum"):
             raise ValueError(
-                f"`medium` must be 'air' or 'vacuum'; got {medium!r}. It is that of "
-                "the line list."
+                f"`medium` must be 'air' or 'vacuum'; got {medium!r}. It is the medium "
+                "of the line list."
             )
         if not 0 < step < np.inf:
             raise ValueError(
@@ -124,24 +118,24 @@ class PySMEEngine:
         self.step = step
 
     def __call__(self, labels, wavelength):
-        """Make one spectrum.
+        """Compute one spectrum.
 
         Parameters
         ----------
         labels : dict of str to float
-            Of the star.
+            Labels of the star.
         wavelength : ndarray of shape (n_wavelengths,)
-            Å.
+            Wavelengths in Å.
 
         Returns
         -------
         flux : ndarray of shape (n_wavelengths,)
-            Flux over continuum.
+            Normalised flux.
 
         Raises
         ------
         ValueError
-            If a label is not known, or the star is outside the atmospheres.
+            If a label is unknown, or the star is outside the grid of atmospheres.
         """
         if self.resolving_power is None:
             return self._synthesise(labels, wavelength)
@@ -152,11 +146,11 @@ class PySMEEngine:
         log_fine = first + self.step * np.arange(-n_margin, n_steps + 1)
         flux = self._synthesise(labels, np.exp(log_fine))
         flux = gaussian_filter1d(flux, sigma, mode="nearest", truncate=_REACH)
-        # straight lines would cut the cores of lines by 2e-3
+        # linear interpolation would cut the cores of lines by 2e-3
         return make_interp_spline(log_fine, flux, k=3)(np.log(wavelength))
 
     def to_dict(self):
-        """Tell what the engine is, for the provenance of a grid.
+        """Describe the engine, for the provenance of a grid.
 
         Returns
         -------
@@ -181,7 +175,7 @@ class PySMEEngine:
         teff, log_g, vmic = labels["teff"], labels["logg"], labels.get("vmic", 1.0)
         atmosphere = self._atmosphere(teff, log_g, labels.get("Fe_H", 0.0), vmic)
         with warnings.catch_warnings():
-            # they differ on purpose
+            # electron densities are computed anew on purpose
             warnings.filterwarnings("ignore", message=".*electron density differs")
             library.InputModel(teff, log_g, vmic, atmosphere)
             library.InputAbund(_abundances(labels))
@@ -194,7 +188,7 @@ class PySMEEngine:
         return (weights * mu @ lines) / (weights * mu @ continuum)
 
     def _start(self, first, last):
-        """Give the library of this process, after the lines of this range are in it."""
+        """Return the library of this process, with the lines of this range in it."""
         if PySMEEngine._held != (self, first, last):
             sme_synth, linelist = _import_pysme()
             near = abs(self.lines["wlcent"] - (first + last) / 2) <= (
@@ -251,12 +245,12 @@ def _as_line_list(linelist, lines, rows):
     return linelist.LineList(
         table.assign(lande=0.0, depth=0.5, reference="", error=0.0),
         lineformat="short",
-        medium="air",  # which says nothing to the library
+        medium="air",  # ignored by the library
     )
 
 
 def _abundances(labels):
-    """Numbers of atoms, on the scale on which hydrogen is 12."""
+    """Return abundances A(X), on the scale on which hydrogen is 12."""
     from pysme.abund import Abund, elements
 
     others = {"teff", "logg", "vmic", _HELIUM}

@@ -1,7 +1,4 @@
-"""Read a training grid that the user has made: npz, HDF5, FITS, or a folder.
-
-Whatever is wrong with a file is said before training starts.
-"""
+"""read_grid: read a training grid from npz, HDF5 or FITS, or from a folder."""
 
 import operator
 import struct
@@ -38,7 +35,7 @@ _SPELLINGS = {
     "mask": ("mask", "flux_mask"),
 }
 _REQUIRED = ("labels", "flux", "wavelength")
-# What numpy and zipfile raise for damaged archives.
+# Errors of numpy and zipfile for damaged archives.
 _DAMAGED = (
     *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, MemoryError),
     *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
@@ -51,7 +48,7 @@ _FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
 def read_grid(path, *, drop_bad=False, max_bytes=MAX_BYTES):
     """Read a training grid from a file, or from the folder of :func:`build_grid`.
 
-    The file holds arrays under any of these names:
+    The file must hold these arrays, each under one of its names:
 
     ===============  ==================================  ==========================
     array            names                               shape
@@ -70,25 +67,25 @@ def read_grid(path, *, drop_bad=False, max_bytes=MAX_BYTES):
     mask of F        "mask", "flux_mask", optional       (n_spectra, n_wavelengths)
     ===============  ==================================  ==========================
 
-    P may be a structured array, whose fields name the labels. In an HDF5 file these are
-    datasets at the root; the optional ones may also be attributes of the root, and the
-    wavelength may have an attribute "unit". In a FITS file these are HDUs of that
-    EXTNAME, in capitals or not: images, and for P better a table with a column for each
-    label, which names them and has their units; medium and resolving power are the
-    keywords MEDIUM and RESPOWER of the primary header or of the wavelengths, whose unit
-    may be BUNIT. Other names are ignored.
+    P may be a structured array, whose fields name the labels. In an HDF5 file, arrays
+    are datasets at the root; optional ones may also be attributes of the root, and the
+    wavelength may have an attribute "unit". In a FITS file, arrays are HDUs with that
+    EXTNAME, in capitals or not: images, and for P preferably a table with one column
+    per label, which provides names and units. MEDIUM and RESPOWER are keywords of the
+    primary header or of the wavelengths; BUNIT is the unit of the wavelengths. Other
+    names are ignored.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file. Its suffix says what it is: ".npz" (from `numpy.savez`), ".h5",
-        ".hdf5", ".fits", ".fit" or ".fits.gz". Or a folder of :func:`build_grid`.
+        File with the suffix ".npz" (from `numpy.savez`), ".h5", ".hdf5", ".fits",
+        ".fit" or ".fits.gz", or a folder of :func:`build_grid`.
     drop_bad : bool, default=False
         Whether to leave out spectra with labels or flux that are not finite, with a
-        warning that says which. Folders of :func:`build_grid` have none.
+        warning that names them. Folders of :func:`build_grid` have none.
     max_bytes : int, default=536870912
-        What compressed arrays may take in memory without being suspicious. Beyond it,
-        a file that expands to more than 20 times its size is refused.
+        Size in memory that compressed arrays may always have. Beyond it, a file that
+        expands to more than 20 times its size is refused.
 
     Returns
     -------
@@ -98,8 +95,8 @@ def read_grid(path, *, drop_bad=False, max_bytes=MAX_BYTES):
         data : ndarray of shape (n_spectra, n_labels), float64
             Stellar parameters P.
         target : ndarray of shape (n_spectra, n_wavelengths), float32 or float64
-            Flux F, in single precision if the file has it so. That of a folder stays
-            on disk; see :class:`StoredGrid`.
+            Flux F, in the precision of the file. The flux of a folder stays on disk;
+            see :class:`StoredGrid`.
         wavelength : ndarray of shape (n_wavelengths,), float64
             Wavelength in Å.
         label_names : list of str
@@ -108,15 +105,15 @@ def read_grid(path, *, drop_bad=False, max_bytes=MAX_BYTES):
         label_units : list of str or None
             Their units, or None if the file has none.
         medium : str or None
-            "air" or "vacuum", or None if the file does not say.
+            "air" or "vacuum", or None if the file does not state it.
         resolving_power : float or None
-            Wavelength over full width at half maximum, or None if the file does not
-            say, as folders do not.
+            R = wavelength / FWHM, or None if the file does not state it. None for a
+            folder.
         uncertainty : ndarray of shape (n_spectra, n_wavelengths) or None
-            Error (1 sigma) of the flux, inf where the inverse variance is 0, or None if
-            the file has none; for ``fit(..., uncertainty=...)``.
+            Standard deviation of the flux, inf where the inverse variance is 0, or None
+            if the file has none; for ``fit(..., uncertainty=...)``.
         mask : ndarray of shape (n_spectra, n_wavelengths), bool, or None
-            True where the mask of the file is not 0: bad flux; for
+            True for bad flux, where the mask of the file is not 0; for
             ``fit(..., mask=...)``.
 
     Raises
@@ -124,7 +121,7 @@ def read_grid(path, *, drop_bad=False, max_bytes=MAX_BYTES):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the suffix is none of the above.
+        If the suffix is another one.
     FileFormatError
         If the file is damaged, an array is missing, shapes or values do not agree, or
         values are not finite. It is a `ValueError`.
@@ -138,7 +135,7 @@ def read_grid(path, *, drop_bad=False, max_bytes=MAX_BYTES):
 
     See Also
     --------
-    open_grid : Opens the folder of a grid, with all that it tells.
+    open_grid : Open the folder of a grid, with its provenance and failures.
     sk_payne.datasets.load_sme_grid : The grid shipped with the package.
 
     Notes
@@ -172,7 +169,7 @@ def read_grid(path, *, drop_bad=False, max_bytes=MAX_BYTES):
         raise ValueError(
             f"`path` must end in .npz, .h5, .hdf5 or .fits, or be a folder; got "
             f"{str(path)!r}. Save the grid with `numpy.savez`, or rename the file if "
-            "it is one of these."
+            "it has one of these formats."
         )
     if not path.is_file():
         raise FileNotFoundError(
@@ -204,18 +201,18 @@ def _read_npz(path, max_bytes):
         )
     with archive:
         names = _pick_names(archive.files, path)
-        sizes = [_of_member(npz_member_size, archive, n, path) for n in names.values()]
+        sizes = [_member(npz_member_size, archive, n, path) for n in names.values()]
         check_expansion(path, sum(sizes), max_bytes)
         return {
-            key: _of_member(operator.getitem, archive, name, path)
+            key: _member(operator.getitem, archive, name, path)
             for key, name in names.items()
         }
 
 
-def _of_member(what, archive, name, path):
-    """Return `what(archive, name)`, or say that the array cannot be read."""
+def _member(read, archive, name, path):
+    """Return ``read(archive, name)``; raise FileFormatError if it is damaged."""
     try:
-        return what(archive, name)
+        return read(archive, name)
     except _DAMAGED as error:
         raise FileFormatError(
             f"{name!r} in {str(path)!r} cannot be read: {error} Arrays of Python "
@@ -267,21 +264,22 @@ def _read_fits(path, max_bytes):
             f"{str(path)!r} is not a FITS file, or is damaged: {error} Write it again."
         ) from error
     with hdus:
-        known = {}
+        by_name = {}
         for hdu in hdus:
             name = spelled.get(hdu.name.lower(), hdu.name)
-            if name in known:
+            if name in by_name:
                 raise FileFormatError(f"{str(path)!r} has two HDUs {name!r}. Keep one.")
             if hdu.data is not None:
-                known[name] = hdu
-        chosen = _pick_names(known, path)
-        stored = {key: known[name].data for key, name in chosen.items()}
+                by_name[name] = hdu
+        names = _pick_names(by_name, path)
+        stored = {key: by_name[name].data for key, name in names.items()}
         if stored["labels"].dtype.names:
-            columns = known[chosen["labels"]].columns
+            columns = by_name[names["labels"]].columns
             stored["labels"] = _with_nan(stored["labels"], columns)
             stored["label_units"] = np.array([unit or "" for unit in columns.units])
-        stored["unit"] = known[chosen["wavelength"]].header.get("BUNIT", "")
-        for header in (hdus[0].header, known[chosen["wavelength"]].header):
+        wavelength_header = by_name[names["wavelength"]].header
+        stored["unit"] = wavelength_header.get("BUNIT", "")
+        for header in (hdus[0].header, wavelength_header):
             for key, name in (("medium", "MEDIUM"), ("resolving_power", "RESPOWER")):
                 if name in header:
                     stored[key] = np.array(header[name])
@@ -289,7 +287,7 @@ def _read_fits(path, max_bytes):
 
 
 def _with_nan(table, columns):
-    """Return a table of FITS as a structured array, NaN where a cell is empty."""
+    """Convert a FITS table to a structured array, with NaN for empty cells."""
     fields = {column.name: np.asarray(table[column.name]) for column in columns}
     for column in columns:
         if column.null is not None:
@@ -302,11 +300,11 @@ def _with_nan(table, columns):
     return filled
 
 
-def _pick_names(found, path):
-    """Name in the file of each array it has; refuse missing and doubtful ones."""
+def _pick_names(stored, path):
+    """Map arrays to their names in the file; refuse missing and ambiguous ones."""
     names = {}
     for key, spellings in _SPELLINGS.items():
-        present = [name for name in spellings if name in found]
+        present = [name for name in spellings if name in stored]
         if len(present) > 1:
             raise FileFormatError(
                 f"{str(path)!r} has {present}, which mean the same. Keep one of them."
@@ -315,7 +313,7 @@ def _pick_names(found, path):
             names[key] = present[0]
         elif key in _REQUIRED:
             raise FileFormatError(
-                f"{str(path)!r} has no {key!r}; it has {sorted(found)}. Save the "
+                f"{str(path)!r} has no {key!r}; it has {sorted(stored)}. Save the "
                 f"array under one of the names {list(spellings)}."
             )
     return names

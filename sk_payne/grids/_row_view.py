@@ -1,7 +1,6 @@
-"""RowView: rows of an array that stay where they are, for scikit-learn to choose from.
+"""RowView: rows of an array on disk, for cross-validation without a copy.
 
-It is here because cross-validation picks rows with ``F[train]``, and would copy a grid
-that does not fit into memory.
+scikit-learn picks rows with ``F[train]``, which would copy the grid into memory.
 """
 
 import mmap
@@ -14,34 +13,34 @@ __all__ = ["RowView"]
 
 
 class RowView:
-    """Rows of a 2-D array, of which other rows are a view again.
+    """View of rows of a 2-D array; rows of a view are views, too.
 
     Parameters
     ----------
     array : array-like of shape (n_all, n_columns)
-        Stays where it is: a `numpy.memmap`, the `target` of a stored grid, a dataset
-        of h5py, an array of Zarr, or whatever else has a shape and a dtype and gives
-        single rows and slices of them.
+        A `numpy.memmap`, the `target` of a stored grid, a dataset of h5py, an array of
+        Zarr, or any object with a shape and a dtype whose rows and slices of rows can
+        be indexed. It is not copied.
 
     Attributes
     ----------
     shape : tuple of int
         (n_rows, n_columns).
     dtype : numpy.dtype
-        Of the array.
+        Data type of the array.
     ndim : int
         2.
 
     Raises
     ------
     ValueError
-        If the array has not two dimensions.
+        If the array does not have two dimensions.
     IndexError
-        If columns are asked for.
+        If columns are indexed.
 
     See Also
     --------
-    open_grid : Its `target` is worth a view.
+    open_grid : Open a grid whose `target` may exceed memory.
 
     Notes
     -----
@@ -68,15 +67,15 @@ class RowView:
                 "`array` must have two dimensions, spectra and wavelengths; got shape "
                 f"{array.shape}. Make it so with array.reshape(n_spectra, -1)."
             )
-        # rows of rows are rows of what is below them
-        inside = isinstance(array, RowView | LazyRows)
-        self._array = array._array if inside else array
-        self._rows = array._rows if inside else np.arange(array.shape[0])
+        # views are not nested: rows of a view are rows of its array
+        is_view = isinstance(array, RowView | LazyRows)
+        self._array = array._array if is_view else array
+        self._rows = array._rows if is_view else np.arange(array.shape[0])
         self.dtype = array.dtype
 
     @property
     def shape(self):
-        """Rows and columns."""
+        """Numbers of rows and columns."""
         return len(self._rows), self._array.shape[1]
 
     def __len__(self):
@@ -85,7 +84,7 @@ class RowView:
     def __getitem__(self, key):
         if isinstance(key, tuple):
             key, *columns = key
-            # scikit-learn asks for all columns by an ellipsis
+            # scikit-learn indexes all columns by an ellipsis
             if columns not in ([...], [slice(None)]):
                 raise IndexError(
                     f"A RowView picks rows alone; got columns {columns}. Read the rows "
@@ -99,12 +98,12 @@ class RowView:
         return view
 
     def announce(self):
-        """Let the system begin to read the rows, if they are in a memory-map.
+        """Prefetch the rows of a memory-map: ask the system to read them.
 
         Returns
         -------
         announced : bool
-            False of other arrays, which offer no such thing.
+            False if the array is not a memory-map, and nothing was done.
         """
         announced = isinstance(self._array, np.memmap)
         if announced:
@@ -118,7 +117,7 @@ class RowView:
 
 
 def _read(array, rows):
-    """Read rows in as few pieces as the array allows."""
+    """Read rows, in as few pieces as possible."""
     n = len(rows)
     if n and rows[-1] - rows[0] == n - 1 and np.all(np.diff(rows) == 1):
         return np.asarray(array[int(rows[0]) : int(rows[-1]) + 1])
@@ -126,7 +125,7 @@ def _read(array, rows):
         if isinstance(array, np.memmap):
             _announce(array, rows)
         return np.asarray(array[rows])
-    # h5py takes rows in increasing order alone, and others take long for many at once
+    # h5py takes increasing rows only, and other libraries are slow for many rows
     out = np.empty((n, array.shape[1]), array.dtype)
     for place, row in enumerate(rows):
         out[place] = array[int(row)]
@@ -134,10 +133,10 @@ def _read(array, rows):
 
 
 def _announce(array, rows):
-    """Tell the system which rows of a memory-map are about to be read.
+    """Prefetch rows of a memory-map by ``madvise``.
 
-    It then reads them all at once, and no more than them; by itself it reads around
-    each row, one after the other, for Linux often megabytes.
+    The system then reads these rows alone, and all at once. Without it, it reads around
+    each row, often megabytes, one row after the other.
     """
     pages = array._mmap
     if not hasattr(pages, "madvise"):

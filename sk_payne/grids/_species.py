@@ -1,7 +1,4 @@
-"""Atoms and molecules of line lists: their codes, and one way to write them.
-
-It is here since each format has its own: "Fe 2", 26.1 and 26.01 are the same ion.
-"""
+"""Names of atoms and molecules: "Fe 2" is written 26.1 or 26.01 in some line lists."""
 
 import re
 from functools import lru_cache
@@ -15,7 +12,7 @@ _SYMBOLS = (
     "At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es"
 ).split()
 
-# Chemists write the heavier atom first, as in MgH and TiO, but for these.
+# Molecules whose lighter atom comes first; in others, such as MgH, the heavier does.
 _LIGHTER_FIRST = {109: "HF", 117: "HCl", 607: "CN", 608: "CO", 616: "CS", 708: "NO"}
 _NAME = re.compile(r"(?:[A-Z][a-z]?\d*)+")
 _ATOM = re.compile(r"([A-Z][a-z]?)\d*")
@@ -23,17 +20,17 @@ _ATOM = re.compile(r"([A-Z][a-z]?)\d*")
 
 @lru_cache(maxsize=4096)
 def check_species(text):
-    """Bring the name of a species, with its stage of ionisation, into our form.
+    """Check and normalise the name of a species with its stage of ionisation.
 
     Parameters
     ----------
     text : str
-        Such as "Fe 1" or " CN  1 "; 1 is neutral.
+        For example "Fe 1" or " CN  1 "; 1 is neutral.
 
     Returns
     -------
     species : str
-        Name and stage with one blank between them.
+        Name and stage, separated by one blank.
 
     Raises
     ------
@@ -55,26 +52,26 @@ def check_species(text):
         or int(words[1]) < 1
     ):
         raise ValueError(
-            f"{text!r} is no species such as 'Fe 1', the neutral atom, or 'CN 1'"
+            f"{text!r} is not a species such as 'Fe 1', the neutral atom, or 'CN 1'"
         )
     return " ".join(words)
 
 
 def species_of_code(number, charge):
-    """Name the species of a number, as Kurucz and MOOG count.
+    """Name a species from its number in the lists of Kurucz and MOOG.
 
     Parameters
     ----------
     number : int
-        Atomic number; of a molecule, the atomic numbers of its atoms, of two digits
-        each from the second on: 607 is CN, 10108 is H2O.
+        Atomic number of an atom. For a molecule, the atomic numbers of its atoms with
+        two digits each: 607 is CN, 10108 is H2O.
     charge : int
-        0 for neutral.
+        Charge of the ion; 0 is neutral.
 
     Returns
     -------
     species : str
-        Such as "Fe 2" for 26 and 1.
+        For example "Fe 2" for 26 and 1.
 
     Raises
     ------
@@ -87,12 +84,12 @@ def species_of_code(number, charge):
     >>> [species_of_code(26, 1), species_of_code(112, 0), species_of_code(10108, 0)]
     ['Fe 2', 'MgH 1', 'H2O 1']
     """
-    atoms, rest = [], number
-    while rest > 0:
-        rest, atom = divmod(rest, 100)
+    atoms, digits = [], number
+    while digits > 0:
+        digits, atom = divmod(digits, 100)
         atoms.append(atom)
     if not atoms or not all(1 <= atom <= len(_SYMBOLS) for atom in atoms):
-        raise ValueError(f"{number} is no atomic number, nor those of a molecule")
+        raise ValueError(f"{number} is not the number of an atom or a molecule")
     return f"{_name_of(number, atoms)} {charge + 1}"
 
 

@@ -1,7 +1,6 @@
 """StoredGrid: a training grid in a folder of plain .npy files and JSON.
 
-It is here so that a grid can be used while it is made, whatever its size, and opened
-without this package.
+Grids of any size can be used while they are computed, and read without this package.
 """
 
 import json
@@ -32,7 +31,7 @@ FORMAT, FORMAT_VERSION = "sk_payne grid", 1
 
 
 class StoredGrid:
-    """A training grid in a folder, as far as it is made; see :func:`open_grid`.
+    """A training grid in a folder, finished or not; see :func:`open_grid`.
 
     Parameters
     ----------
@@ -44,38 +43,38 @@ class StoredGrid:
     path : pathlib.Path
         The folder.
     data : ndarray of shape (n_spectra, n_labels), float64
-        Stellar parameters P of the spectra that are there.
+        Stellar parameters P of the finished spectra.
     target : array-like of shape (n_spectra, n_wavelengths), float32
         Their flux F, which stays on disk: a `numpy.memmap`, or, if rows between are
-        missing or have failed, an object whose rows and columns are indexed like those
-        of one, and are read then.
+        missing or failed, an object that is indexed like one and reads only the indexed
+        values.
     rows : ndarray of shape (n_spectra,), int
-        Which rows of the files these are.
+        Rows of the finished spectra in the files.
     wavelength : ndarray of shape (n_wavelengths,), float64
         Wavelength in Å.
     medium : str
         "air" or "vacuum".
     label_names, label_units : list of str
-        Of the columns of `data`.
+        Names and units of the columns of `data`.
     fixed : dict
         Values of the labels that do not vary.
     status : ndarray of shape (n_rows,), uint8
-        Of each row of the files: 0 missing, 1 done, 2 failed.
+        State of each row of the files: 0 missing, 1 done, 2 failed.
     failures : dict of int to str
-        Why rows have failed.
+        Reason of the failure by row.
     provenance : dict
-        What the grid was made with.
+        Space, seed, engine and versions of software.
 
     Raises
     ------
     FileNotFoundError
         If there is no grid in the folder.
     FileFormatError
-        If the grid is of a newer format, or damaged.
+        If the grid has a newer format, or is damaged.
 
     See Also
     --------
-    build_grid : Makes such a grid.
+    build_grid : Compute a grid.
 
     Examples
     --------
@@ -125,58 +124,56 @@ class StoredGrid:
             return np.load(path, allow_pickle=False, **options)
         except (OSError, ValueError, EOFError) as error:
             raise FileFormatError(
-                f"'{path}' is damaged or missing ({error}). If the grid was stopped "
-                "while its folder was made, call build_grid again; otherwise, restore "
-                "the file."
+                f"'{path}' is damaged or missing ({error}). If build_grid was stopped "
+                "while it made the folder, call it again; otherwise, restore the file."
             ) from error
 
 
 def open_grid(path):
-    """Open a training grid that :func:`build_grid` makes, finished or not.
+    """Open a training grid of :func:`build_grid`, finished or not.
 
     Parameters
     ----------
     path : str or path-like
-        Its folder.
+        Folder of the grid.
 
     Returns
     -------
     grid : StoredGrid
-        With the attributes `data`, `target`, `wavelength`, `medium`, `label_names` and
-        `label_units`, among others, of the spectra that are there now. The flux stays
-        on disk.
+        The finished spectra, with the attributes `data`, `target`, `wavelength`,
+        `medium`, `label_names`, `label_units` and others. The flux stays on disk.
 
     Raises
     ------
     FileNotFoundError
         If there is no grid in the folder.
     FileFormatError
-        If the grid is of a newer format, or damaged.
+        If the grid has a newer format, or is damaged.
 
     See Also
     --------
-    build_grid : Has an example.
-    read_grid : Reads files of other origin, too.
+    build_grid : Compute a grid; has an example.
+    read_grid : Read a grid from a file.
 
     Notes
     -----
-    The folder holds, for `numpy.load`:
+    The folder holds these files for `numpy.load`:
 
     ==================  ====================================  =========================
-    file                shape                                 what
+    file                shape                                 content
     ==================  ====================================  =========================
     ``labels.npy``      (n_rows, n_labels), float64           stellar parameters
-    ``flux.npy``        (n_rows, n_wavelengths), float32      flux over continuum
+    ``flux.npy``        (n_rows, n_wavelengths), float32      normalised flux
     ``status.npy``      (n_rows,), uint8                      0 missing, 1 done,
                                                               2 failed
-    ``wavelength.npy``  (n_wavelengths,), float64             Å
+    ``wavelength.npy``  (n_wavelengths,), float64             wavelength in Å
     ==================  ====================================  =========================
 
     ``grid.json`` has the names and units of labels, the medium and the provenance, and
-    ``failures.jsonl`` a line for each row that has failed. The flux is one row-major
-    array since random spectra come fastest so: 2.9 GB/s through a memory-map in our
-    measurement, 0.07 to 1.6 GB/s from HDF5 and 0.02 GB/s from Zarr (64 rows of 22 315
-    wavelengths, in the cache of the system).
+    ``failures.jsonl`` one line per failed row. The flux is one row-major array, as this
+    is fastest for random spectra: 2.9 GB/s through a memory-map in our measurement,
+    0.07 to 1.6 GB/s from HDF5 and 0.02 GB/s from Zarr (64 rows of 22 315 wavelengths,
+    in the cache of the system).
 
     Examples
     --------
@@ -189,24 +186,24 @@ def open_grid(path):
 
 
 def read_manifest(path):
-    """Read what a grid tells about itself.
+    """Read the manifest of a grid, ``grid.json``.
 
     Parameters
     ----------
     path : pathlib.Path
-        The folder.
+        Folder of the grid.
 
     Returns
     -------
     manifest : dict
-        As written.
+        Content of the file.
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no manifest.
     FileFormatError
-        If it is no manifest of a grid, or of a newer format.
+        If it is not the manifest of a grid, or has a newer format.
     """
     file = path / MANIFEST
     if not file.is_file():
@@ -216,32 +213,33 @@ def read_manifest(path):
         )
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        known = manifest["format"] == FORMAT
+        is_grid = manifest["format"] == FORMAT
         version = manifest["format_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise FileFormatError(
-            f"'{file}' is damaged, or not of a grid ({error!r}). Restore it."
+            f"'{file}' is damaged, or does not describe a grid ({error!r}). Restore it."
         ) from error
-    if not known or version > FORMAT_VERSION:
+    if not is_grid or version > FORMAT_VERSION:
         raise FileFormatError(
-            f"'{file}' must be of {FORMAT!r}, up to version {FORMAT_VERSION}; got "
-            f"{manifest['format']!r}, version {version}. Install a newer sk_payne."
+            f"'{file}' must have the format {FORMAT!r}, up to version "
+            f"{FORMAT_VERSION}; got {manifest['format']!r}, version {version}. Install "
+            "a newer sk_payne."
         )
     return manifest
 
 
 def read_failures(path):
-    """Read why rows of a grid have failed.
+    """Read the reasons of failures of a grid.
 
     Parameters
     ----------
     path : pathlib.Path
-        The folder.
+        Folder of the grid.
 
     Returns
     -------
     failures : dict of int to str
-        The last reason of each row that ever failed.
+        Last reason by row, also of rows that were finished later.
     """
     file = path / FAILURES
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
@@ -250,6 +248,6 @@ def read_failures(path):
         try:
             failure = json.loads(line)
             failures[failure["row"]] = failure["error"]
-        except ValueError:  # a line that was cut short
+        except ValueError:  # a truncated line
             continue
     return failures

@@ -1,6 +1,6 @@
 """StoreWriter: makes the folder of a grid, enlarges it, and fills its rows.
 
-Nothing that ends a run can leave half a spectrum behind.
+A run that is killed leaves no half-written spectrum.
 """
 
 import io
@@ -22,37 +22,37 @@ from sk_payne.resumable import Folder, refuse_other
 
 __all__ = ["StoreWriter"]
 
-# Relative; functions such as exp differ between processors by 2e-16.
+# Relative tolerance; functions such as exp differ between processors by 2e-16.
 _ROUNDING = 1e-13
 
 
 class StoreWriter:
-    """Writes rows of a grid; several processes may write different ones.
+    """Writer of rows of a grid; several processes may write different rows.
 
-    A row is written to disk before it is marked as done: whatever ends a process
-    between leaves a row that is missing. Files are written, not mapped, so that a full
-    disk is an error that can be caught.
+    A row is written to disk before it is marked as done, so that a killed process
+    leaves it missing. Files are written, not mapped, so that a full disk is an error
+    that can be caught.
 
     Parameters
     ----------
     path : str or path-like
-        Folder, which is made if it does not exist.
+        Folder, made if it does not exist.
     description : dict
-        What JSON can hold: `label_names`, `label_units`, `fixed`, `medium` and
-        `provenance`. All of it must be the same when a grid is gone on with.
+        Values that JSON can hold: `label_names`, `label_units`, `fixed`, `medium` and
+        `provenance`. Later calls must pass the same.
     wavelength : ndarray of shape (n_wavelengths,), float64
-        Å.
+        Wavelengths in Å.
     versions : dict of str to str
-        Of software, for the provenance; they may change when a grid is gone on with.
+        Versions of software, for the provenance; they may change later.
 
     Attributes
     ----------
     wavelength : ndarray of shape (n_wavelengths,), float64
-        Å, as they are in the folder.
+        Wavelengths in Å in the folder.
     path : pathlib.Path
         The folder.
     claims : Claims
-        Which rows are being made.
+        Claims on rows that are being computed.
 
     Raises
     ------
@@ -87,20 +87,20 @@ class StoreWriter:
             "status": {"0": "missing", "1": "done", "2": "failed"},
         }
         if (path / MANIFEST).exists():
-            read_manifest(path)  # is an error if the format is unknown
+            read_manifest(path)  # raises an error if the format is unknown
         self._folder = Folder(path, "grid", identity, {"versions": versions})
         self.path = self._folder.path
         self.claims = self._folder.claims
         if self._file("wavelength").exists():
-            found = np.load(self._file("wavelength"))
-            refuse_other(self.path, "grid", _wavelength_difference(found, wavelength))
+            stored = np.load(self._file("wavelength"))
+            refuse_other(self.path, "grid", _wavelength_difference(stored, wavelength))
         n_labels = len(description["label_names"])
         with self.claims.alone():
             self._make("wavelength", wavelength)
             self._make("labels", np.empty((0, n_labels)))
             self._make("flux", np.empty((0, len(wavelength)), dtype=np.float32))
             self._make("status", np.empty(0, dtype=np.uint8))
-        # of the process that began the grid: the last bits may differ
+        # from the process that began the grid: the last bits may differ
         self.wavelength = np.load(self._file("wavelength"))
 
     def status(self):
@@ -119,7 +119,7 @@ class StoreWriter:
         Parameters
         ----------
         row : int
-            Which.
+            Index of the row.
 
         Returns
         -------
@@ -129,37 +129,37 @@ class StoreWriter:
         return int(np.load(self._file("status"), mmap_mode="r")[row])
 
     def extend(self, labels):
-        """Enlarge the grid to so many rows, if it has fewer.
+        """Enlarge the grid to n rows, if it has fewer.
 
         Parameters
         ----------
         labels : ndarray of shape (n, n_labels)
-            Of all rows, also of those that are there.
+            Labels of all rows, existing ones included.
 
         Returns
         -------
         labels : ndarray of shape (n, n_labels)
-            Labels of these rows, as they are in the folder.
+            Labels of these rows in the folder.
 
         Raises
         ------
         ValueError
-            If rows that are there have other labels.
+            If existing rows have other labels.
         """
         with self.claims.alone():
-            found = np.load(self._file("labels"))
-            n_shared = min(len(found), len(labels))
-            changed = ~_agree(found[:n_shared], labels[:n_shared]).all(axis=1)
+            stored = np.load(self._file("labels"))
+            n_shared = min(len(stored), len(labels))
+            changed = ~_agree(stored[:n_shared], labels[:n_shared]).all(axis=1)
             if changed.any():
                 raise ValueError(
                     "`space` must sample the same labels again; those of row "
                     f"{np.argmax(changed)} of '{self.path}' differ. Pass another "
                     "folder, or the versions of space and scipy that began this one."
                 )
-            labels = np.vstack([found[:n_shared], labels[n_shared:]])
-            if len(labels) > len(found):
+            labels = np.vstack([stored[:n_shared], labels[n_shared:]])
+            if len(labels) > len(stored):
                 self._replace("labels", labels)
-            # in this order, so that a row which has a status has all else
+            # status last, so that a row with a status has labels and flux
             for name in ("flux", "status"):
                 _grow(self._file(name), len(labels))
         return labels
@@ -170,28 +170,28 @@ class StoreWriter:
         Parameters
         ----------
         row : int
-            Which.
+            Index of the row.
         flux : ndarray of shape (n_wavelengths,)
-            Of any precision.
+            Normalised flux, of any precision.
         """
         _write_row(self._file("flux"), row, flux)
         _write_row(self._file("status"), row, DONE)
 
     def fail(self, row, reason):
-        """Record that a spectrum could not be made.
+        """Record that a spectrum failed.
 
         Parameters
         ----------
         row : int
-            Which.
+            Index of the row.
         reason : str
-            Why.
+            Reason of the failure.
         """
         self._folder.record_failures([{"row": int(row), "error": reason}])
         _write_row(self._file("status"), row, FAILED)
 
     def sort_failures(self):
-        """Write failures in the order of rows, without those that were made since."""
+        """Sort the list of failures by row, without rows that are finished by now."""
 
         def select():
             status, failures = self.status(), read_failures(self.path)
@@ -220,7 +220,7 @@ class StoreWriter:
 
 
 def _grow(path, n_rows):
-    """Give an array on disk more rows, of zeros that take no space yet."""
+    """Add rows to an array on disk; they are zeros, and take no space yet."""
     array = np.load(path, mmap_mode="r")
     if n_rows <= len(array):
         return
@@ -243,7 +243,7 @@ def _grow(path, n_rows):
 
 
 def _write_row(path, row, values):
-    """Write one row of an array on disk, for good."""
+    """Write one row of an array, and wait until it is on disk."""
     array = np.load(path, mmap_mode="r")
     content = np.broadcast_to(np.asarray(values, array.dtype), array.shape[1:])
     if not 0 <= row < len(array):
@@ -255,18 +255,18 @@ def _write_row(path, row, values):
         os.fsync(file.fileno())
 
 
-def _agree(found, wanted):
-    """Whether numbers are equal but for the rounding of another processor."""
-    return np.isclose(found, wanted, rtol=_ROUNDING, atol=0.0)
+def _agree(stored, values):
+    """Compare numbers up to differences of rounding between processors."""
+    return np.isclose(stored, values, rtol=_ROUNDING, atol=0.0)
 
 
-def _wavelength_difference(found, wanted):
-    same_length = len(found) == len(wanted)
-    if same_length and _agree(found, wanted).all():
+def _wavelength_difference(stored, values):
+    same_length = len(stored) == len(values)
+    if same_length and _agree(stored, values).all():
         return None
-    (a, b, n), (c, d, m) = ((w[0], w[-1], len(w)) for w in (found, wanted))
+    (a, b, n), (c, d, m) = ((w[0], w[-1], len(w)) for w in (stored, values))
     where = ""
     if same_length:
-        first = np.argmin(_agree(found, wanted))
-        where = f"; the first that differs is {found[first]}, not {wanted[first]} Å"
+        first = np.argmin(_agree(stored, values))
+        where = f"; the first that differs is {stored[first]}, not {values[first]} Å"
     return f"`wavelength`: {n} from {a} to {b} Å, not {m} from {c} to {d} Å{where}"

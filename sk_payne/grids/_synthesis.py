@@ -1,35 +1,31 @@
-"""One spectrum of a grid: an engine is called, and what it gives is judged.
-
-It is here so that a run goes on whatever an engine does, and tells why a row is not
-there.
-"""
+"""One spectrum of a grid: call an engine, check its result, and record its errors."""
 
 import numpy as np
 
 __all__ = ["describe_engine", "synthesise"]
 
-# A reason is one line of a file; a traceback of Fortran need not be all of it.
+# Characters of a reason, one line of a file, which need not hold a whole traceback.
 _LONGEST_REASON = 1000
 
 
 def synthesise(engine, wavelength, labels):
-    """Make one normalised spectrum, or tell why it could not be made.
+    """Compute one normalised spectrum, or return the reason of the failure.
 
     Parameters
     ----------
     engine : callable
-        As in :func:`build_grid`.
+        Engine of :func:`build_grid`.
     wavelength : ndarray of shape (n_wavelengths,)
-        Å.
+        Wavelengths in Å.
     labels : dict of str to float
-        Of the star.
+        Labels of the star.
 
     Returns
     -------
     flux : ndarray of shape (n_wavelengths,), float32, or None
-        Flux over continuum.
+        Normalised flux; None if the engine failed.
     reason : str or None
-        Why there is none.
+        Reason of the failure.
 
     Examples
     --------
@@ -56,7 +52,7 @@ def _normalised(result, wavelength):
             f"The flux must have the shape {wavelength.shape} of the wavelengths; the "
             f"engine gave {flux.shape}."
         )
-    with np.errstate(all="ignore"):  # what comes of it is judged next
+    with np.errstate(all="ignore"):  # the result is checked below
         flux = (flux / np.asarray(continuum, dtype=np.float64)).astype(np.float32)
     n_bad = np.count_nonzero(~np.isfinite(flux))
     if n_bad:
@@ -68,17 +64,17 @@ def _normalised(result, wavelength):
 
 
 def describe_engine(engine):
-    """Tell what an engine is, for the provenance of a grid.
+    """Describe an engine, for the provenance of a grid.
 
     Parameters
     ----------
     engine : callable
-        With or without a method `to_dict`.
+        Engine with or without a method `to_dict`.
 
     Returns
     -------
     description : dict or str
-        What `to_dict` gives, or the name of the function or class.
+        Result of `to_dict`, or the name of the function or class.
 
     Examples
     --------

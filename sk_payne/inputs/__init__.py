@@ -1,19 +1,20 @@
-"""What users hand over, read once: arrays with names, units and masks.
+"""Readers of arguments: arrays with names, units and masks.
 
-Every room of the package reads its arguments here, so that a table, a quantity or a
-masked array means the same everywhere.
+Every room reads its arguments with them, so that a table, a quantity or a masked array
+means the same everywhere.
 """
 
 from sk_payne.inputs._columns import is_table
 from sk_payne.inputs._flux import FluxTable, read_flux
 from sk_payne.inputs._labels import LabelTable, read_labels
 from sk_payne.inputs._mapping import read_mapping
-from sk_payne.inputs._numbers import to_float, to_floats, without_unit
+from sk_payne.inputs._numbers import list_rows, to_float, to_floats, without_unit
 
 __all__ = [
     "FluxTable",
     "LabelTable",
     "is_table",
+    "list_rows",
     "read_flux",
     "read_labels",
     "read_mapping",

@@ -1,7 +1,4 @@
-"""Containers with named columns: DataFrames, astropy and xarray tables, records.
-
-It is here so that columns are taken by name from all of them by one code.
-"""
+"""Named columns of DataFrames, astropy tables, xarray objects and structured arrays."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +10,7 @@ from sk_payne.exceptions import did_you_mean
 
 __all__ = ["Columns", "are_numbered", "find_columns", "is_table", "open_columns"]
 
-# What libraries call columns to which nobody gave a name, with the number behind it.
+# Default names of unnamed columns in various libraries, and their number.
 _NUMBERED = re.compile(r"(label_|column_|col|f|x)?(\d+)")
 
 
@@ -24,11 +21,11 @@ class Columns:
     Attributes
     ----------
     names : list of str
-        Their names, in the order of the container.
+        Names, in the order of the container.
     values : list
-        The columns, with their units and masks.
+        Columns, with their units and masks.
     may_have_more : bool
-        Whether columns that nobody asks for are usual, as in a catalogue.
+        Whether further columns are allowed, as in a catalogue.
     """
 
     names: list
@@ -37,7 +34,7 @@ class Columns:
 
 
 def is_table(values):
-    """Whether a container has named columns.
+    """Check whether a container has named columns.
 
     Parameters
     ----------
@@ -65,7 +62,7 @@ def is_table(values):
 
 
 def open_columns(values):
-    """Columns of a container.
+    """Read the named columns of a container.
 
     Parameters
     ----------
@@ -75,12 +72,12 @@ def open_columns(values):
     Returns
     -------
     columns : Columns or None
-        None if it has no columns with names.
+        None if the container has no named columns.
 
     Raises
     ------
     ValueError
-        If two columns have one name.
+        If two columns have the same name.
 
     Examples
     --------
@@ -112,17 +109,17 @@ def open_columns(values):
 
 
 def are_numbered(names):
-    """Whether names are only the numbers of the columns.
+    """Check whether column names are mere numbers, with or without a prefix.
 
     Parameters
     ----------
     names : list of str
-        Of columns.
+        Column names.
 
     Returns
     -------
     are_numbered : bool
-        True for "0", "1" and so on, and for such as "label_0", "label_1", in order.
+        True for "0", "1" and so on, and for "label_0", "label_1" and so on in order.
 
     Examples
     --------
@@ -130,26 +127,25 @@ def are_numbered(names):
     >>> are_numbered(["label_0", "label_1"]), are_numbered(["label_1", "label_0"])
     (True, False)
     """
-    found = [_NUMBERED.fullmatch(name) for name in names]
-    if not all(found):
+    matches = [_NUMBERED.fullmatch(name) for name in names]
+    if not all(matches):
         return False
-    prefixes = {match[1] for match in found}
+    prefixes = {match[1] for match in matches}
     if prefixes == {None}:
         return True
-    return len(prefixes) == 1 and [int(match[2]) for match in found] == list(
-        range(len(names))
-    )
+    numbers = [int(match[2]) for match in matches]
+    return len(prefixes) == 1 and numbers == list(range(len(names)))
 
 
 def find_columns(columns, names, argument):
-    """Columns in the order of some names.
+    """Select columns by name.
 
     Parameters
     ----------
     columns : Columns
-        Of a container.
+        All columns of a container.
     names : list of str
-        Of the columns that are wanted.
+        Names of the columns to select.
     argument : str
         Name of the container, for errors.
 
@@ -161,7 +157,7 @@ def find_columns(columns, names, argument):
     Raises
     ------
     ValueError
-        If one is missing, or there are more where that is not usual.
+        If a column is missing, or there are further columns that are not allowed.
     """
     missing = [name for name in names if name not in columns.names]
     if missing:
@@ -171,10 +167,10 @@ def find_columns(columns, names, argument):
             f"{did_you_mean(missing[0], columns.names)} Rename the column, or pass a "
             "plain array with the columns in that order."
         )
-    more = [name for name in columns.names if name not in names]
-    if more and not columns.may_have_more:
+    others = [name for name in columns.names if name not in names]
+    if others and not columns.may_have_more:
         raise ValueError(
-            f"`{argument}` must have no other columns than {list(names)}; got {more} "
+            f"`{argument}` must have no other columns than {list(names)}; got {others} "
             "as well. Leave them out."
         )
     return [columns.values[columns.names.index(name)] for name in names]

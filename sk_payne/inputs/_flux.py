@@ -1,7 +1,4 @@
-"""Tables of flux: one row per spectrum, with mask and unit.
-
-It is here so that the mask of a masked array is not lost on the way to an array.
-"""
+"""Tables of flux: one row per spectrum, with mask and unit."""
 
 from dataclasses import dataclass
 
@@ -20,11 +17,11 @@ class FluxTable:
     Parameters
     ----------
     values : ndarray of shape (n, n_pixels), float32 or float64, C-contiguous
-        Or what was given, untouched, if that is no table of real numbers.
+        The input untouched, if it is not a table of real numbers.
     mask : ndarray of shape (n, n_pixels), bool, or None
         True for masked pixels; None if none is. NaN is not masked.
     unit : str or None
-        As astropy reads it, "" for numbers without dimension; None for plain arrays.
+        Unit as astropy reads it, "" if dimensionless; None for plain arrays.
 
     Examples
     --------
@@ -39,7 +36,7 @@ class FluxTable:
 
 
 def read_flux(values, *, argument="y", unit=None):
-    """Flux with its mask, in one unit.
+    """Read flux with its mask, in one unit.
 
     Parameters
     ----------
@@ -48,13 +45,13 @@ def read_flux(values, *, argument="y", unit=None):
     argument : str, default="y"
         Name for errors.
     unit : str, default=None
-        Unit that is wanted. If None, flux keeps its own, but percent and the like
-        become fractions of one.
+        Unit of the result. If None, flux keeps its own, but percent and other fractions
+        become plain numbers.
 
     Returns
     -------
     table : FluxTable
-        float32 and float64 arrays are passed on, not copied. What is not a 2-D table
+        float32 and float64 arrays are passed on, not copied. Anything but a 2-D table
         of real numbers is passed on untouched, for the validation of scikit-learn.
 
     Raises
@@ -84,7 +81,7 @@ def read_flux(values, *, argument="y", unit=None):
         unit = unit_name(parts.unit)
         if _is_fraction(parts.unit):
             unit = ""
-    converted = convert(numbers, parts.unit, unit, what=f"`{argument}`")
+    converted = convert(numbers, parts.unit, unit, name=f"`{argument}`")
     return FluxTable(converted.astype(numbers.dtype, copy=False), parts.mask, unit)
 
 

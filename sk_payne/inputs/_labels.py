@@ -1,7 +1,4 @@
-"""Tables of labels: stellar parameters by name, in the units of the emulator.
-
-It is here so that labels mean the same in training, prediction and inspection.
-"""
+"""Tables of labels: stellar parameters by name, in the units of the emulator."""
 
 from dataclasses import dataclass
 
@@ -21,11 +18,11 @@ class LabelTable:
     Parameters
     ----------
     values : ndarray of shape (n, n_labels), float32 or float64, C-contiguous
-        Or what was given, untouched, if that is no table of real numbers.
+        The input untouched, if it is not a table of real numbers.
     names : list of str or None
-        Of the columns; None if they have no names.
+        Column names; None if there are none.
     units : list of str or None
-        Of the columns, as astropy reads them, "" without; None if none has a unit.
+        Units of the columns as astropy reads them, "" without; None if none has one.
 
     Examples
     --------
@@ -40,33 +37,33 @@ class LabelTable:
 
 
 def read_labels(values, *, argument="X", names=None, units=None):
-    """Labels in the order and units that are wanted.
+    """Read labels, in a given order and given units.
 
     Parameters
     ----------
     values : array-like or table of shape (n, n_labels)
         Plain array, Quantity, masked array, list, DataFrame, Table, QTable, Row,
-        DataArray, Dataset or structured array. One label of the shape (n,), if it has
-        a unit or a mask.
+        DataArray, Dataset or structured array. An array with a unit or a mask may have
+        the shape (n,), for one label.
     argument : str, default="X"
         Name for errors.
     names : list of str, default=None
-        Labels that are wanted: columns of a container are taken by name, in any order.
-        If None, all columns are taken. Plain arrays are taken by position.
+        Labels of the result: columns of a container are selected by name, those of a
+        plain array by position. If None, all columns are read.
     units : list of str, default=None
-        Units that are wanted, one for each label; "" where it is not known. If None,
-        values keep their units, which are told in the result.
+        Units of the result, one for each label; "" where unknown. If None, values keep
+        their units, which the result names.
 
     Returns
     -------
     table : LabelTable
-        float32 and float64 arrays are passed on, not copied. What is not a 2-D table
+        float32 and float64 arrays are passed on, not copied. Anything but a 2-D table
         of real numbers is passed on untouched, for the validation of scikit-learn.
 
     Raises
     ------
     ValueError
-        If a column is missing or not numbers, a DataFrame has more of them, a unit
+        If a column is missing or not numeric, a DataFrame has further columns, a unit
         does not convert, or a value is masked.
 
     Examples
@@ -101,26 +98,27 @@ def read_labels(values, *, argument="X", names=None, units=None):
         titles = list(range(len(parts)))
     if units is None or len(units) != len(parts):
         units = [unit_name(part.unit) for part in parts]
-    read = [
+    columns = [
         _read_column(part, unit, f"column {title!r} of `{argument}`")
         for part, unit, title in zip(parts, units, titles, strict=True)
     ]
     has_units = any(units) or any(part.unit is not None for part in parts)
-    numbers = read[0] if is_flat else _stack(read, argument)
+    numbers = columns[0] if is_flat else _stack(columns, argument)
     return LabelTable(numbers, names, units if has_units else None)
 
 
-def _goes_by_position(found, names):
-    """Whether columns have no names that mean anything, or none are known to us."""
-    if are_numbered(found):
-        return names is None or not set(names) <= set(found)
-    return names is not None and are_numbered(names) and not set(names) <= set(found)
+def _goes_by_position(titles, names):
+    """Check whether the titles of columns, or the names of labels, are mere numbers."""
+    if are_numbered(titles):
+        return names is None or not set(names) <= set(titles)
+    return names is not None and are_numbered(names) and not set(names) <= set(titles)
 
 
 def _unnamed_columns(values):
-    """Columns of a table; it itself if it is a plain array; None if it is no table.
+    """Split a table into its columns.
 
-    The parts of one label, if it has a unit or a mask.
+    Returns a list of Parts; one Parts for 1-D values with a unit or a mask; an ndarray
+    for a plain 2-D array; None for anything else.
     """
     if isinstance(values, np.matrix):  # which scikit-learn refuses
         return None
@@ -145,19 +143,19 @@ def _is_row(values):
     return isinstance(values, list | tuple) or getattr(values, "ndim", 0) == 1
 
 
-def _read_column(part, unit, what):
+def _read_column(part, unit, name):
     if part.numbers is None or part.numbers.ndim > 1:
         raise ValueError(
-            f"The {what} must be one real number for each spectrum. Leave the column "
+            f"The {name} must be one real number for each spectrum. Leave the column "
             "out, or pass `label_names` to choose the columns."
         )
     if part.mask is not None and part.mask.any():
         raise ValueError(
-            f"The {what} must have no masked values; {list_rows(part.mask)} masked. "
+            f"The {name} must have no masked values; {list_rows(part.mask)} masked. "
             "Leave these spectra out."
         )
     numbers = np.atleast_1d(part.numbers)
-    converted = convert(numbers, part.unit, unit, what=f"The {what}")
+    converted = convert(numbers, part.unit, unit, name=f"The {name}")
     return converted.astype(numbers.dtype, copy=False)
 
 

@@ -1,7 +1,4 @@
-"""Arguments that say something of parameters by name.
-
-It is here so that bounds, priors and fixed values are looked up alike.
-"""
+"""Arguments by name of a parameter, such as bounds, priors and fixed values."""
 
 from collections.abc import Mapping
 
@@ -12,27 +9,27 @@ __all__ = ["read_mapping"]
 
 
 def read_mapping(values, *, argument, names):
-    """Find what is said of each parameter that is named.
+    """Read values by name of a parameter.
 
     Parameters
     ----------
     values : mapping of str to object, table, or None
-        Of a table, the columns are what is said.
+        Values by name; the columns of a table.
     argument : str
         Name for errors.
     names : list of str
-        Parameters that may be named.
+        Names that are allowed.
 
     Returns
     -------
-    said : dict of str to object
-        In the order of `names`; empty for None. Units and masks are still there, for
+    values : dict of str to object
+        In the order of `names`; empty for None. Values keep their units and masks, for
         :func:`to_floats`.
 
     Raises
     ------
     TypeError
-        If it is no mapping and no table.
+        If `values` is neither a mapping nor a table.
     ValueError
         If a name is unknown.
 

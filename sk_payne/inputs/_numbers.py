@@ -1,7 +1,4 @@
-"""Arguments that are numbers: arrays, quantities, masked columns, series and lists.
-
-It is here so that units and masks are looked at before they are lost.
-"""
+"""Numbers with units and masks: arrays, quantities, masked columns, series, lists."""
 
 from dataclasses import dataclass
 
@@ -24,15 +21,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Parts:
-    """Numbers, and what came with them.
+    """Numbers with their mask and unit.
 
     Attributes
     ----------
     numbers : ndarray of float32 or float64, or None
-        In the byte order of the machine and C-contiguous; None if the values are not
-        real numbers.
+        In native byte order and C-contiguous; None if the values are not real numbers.
     mask : ndarray of bool or None
-        True where a value is missing; None if none is.
+        True where a value is masked; None if none is.
     unit : astropy Unit, str or None
         None for plain numbers.
     """
@@ -43,7 +39,7 @@ class Parts:
 
 
 def take_apart(values):
-    """Numbers, mask and unit of an array in whatever container.
+    """Split an array into numbers, mask and unit.
 
     Parameters
     ----------
@@ -83,7 +79,7 @@ def take_apart(values):
 
 
 def as_real(values):
-    """Array of float32 or float64, or None if values are not real numbers.
+    """Convert to float32 or float64, or to None if values are not real numbers.
 
     Parameters
     ----------
@@ -93,8 +89,8 @@ def as_real(values):
     Returns
     -------
     numbers : ndarray or None
-        In the byte order of the machine and C-contiguous; other numbers than float32
-        become float64. The same array if it is so already.
+        In native byte order and C-contiguous; float64 unless the input is float32. Not
+        copied if nothing changes.
 
     Examples
     --------
@@ -121,20 +117,20 @@ def as_real(values):
 
 
 def to_floats(values, *, argument, unit="", missing=None, is_difference=False):
-    """Numbers of any shape, in the unit that is wanted.
+    """Convert numbers of any shape to a unit.
 
     Parameters
     ----------
     values : array-like
-        Plain numbers, which are in `unit` already, or with a unit or a mask.
+        Numbers with or without a unit and a mask. Plain numbers are in `unit` already.
     argument : str
         Name for errors, such as "vsini" or "priors['teff']".
     unit : str, default=""
         Unit of the result.
     missing : float, default=None
-        What masked values become, such as NaN. If None, they are refused.
+        Replaces masked values, such as NaN. If None, masked values are an error.
     is_difference : bool, default=False
-        Whether values are differences, such as errors.
+        Whether values are differences of numbers, such as errors.
 
     Returns
     -------
@@ -174,7 +170,7 @@ def to_floats(values, *, argument, unit="", missing=None, is_difference=False):
         np.asarray(parts.numbers, dtype=np.float64),
         parts.unit,
         unit,
-        what=f"`{argument}`",
+        name=f"`{argument}`",
         is_difference=is_difference,
     )
     if parts.mask is None:
@@ -189,12 +185,12 @@ def to_floats(values, *, argument, unit="", missing=None, is_difference=False):
 
 
 def to_float(value, *, argument, unit=""):
-    """One number, in the unit that is wanted.
+    """Convert one number to a unit.
 
     Parameters
     ----------
     value : float or Quantity
-        A plain number is in `unit` already.
+        Plain numbers are in `unit` already.
     argument : str
         Name for errors.
     unit : str, default=""
@@ -208,7 +204,7 @@ def to_float(value, *, argument, unit=""):
     Raises
     ------
     TypeError
-        If it is not one real number.
+        If the value is not one real number.
     ValueError
         If the unit does not convert, or the number is masked.
 
@@ -228,18 +224,17 @@ def to_float(value, *, argument, unit=""):
 
 
 def carries_more(values):
-    """Whether items of a list, or of its lists, have units or masks.
+    """Check whether items of a list have units or masks, at any depth.
 
     Parameters
     ----------
     values : object
-        A list, tuple or array of objects, such as a mean and an error. Anything else
-        is no list.
+        A list, tuple or array of objects, such as a mean and an error.
 
     Returns
     -------
     carries_more : bool
-        True if any of them has.
+        True if any item has a unit or a mask; False if `values` is not a list.
 
     Examples
     --------
@@ -259,14 +254,14 @@ def carries_more(values):
 
 
 def without_unit(value, *, argument, unit=""):
-    """Give numbers that have a unit or a mask as plain ones, and the rest untouched.
+    """Convert numbers that have a unit or a mask; return anything else untouched.
 
-    For arguments that may also be a word or None, and whose rules are checked later.
+    For arguments that may also be a word or None, and are checked later.
 
     Parameters
     ----------
     value : object
-        An argument.
+        Value of an argument.
     argument : str
         Name for errors.
     unit : str, default=""
@@ -275,7 +270,7 @@ def without_unit(value, *, argument, unit=""):
     Returns
     -------
     value : object
-        In `unit`. A tuple stays a tuple, a list a list.
+        Plain numbers in `unit`. Tuples and lists keep their type.
 
     Raises
     ------
@@ -301,22 +296,22 @@ def without_unit(value, *, argument, unit=""):
 
 
 def list_rows(mask):
-    """Say which rows of an array are masked somewhere.
+    """Name the rows of an array where a mask is True, for messages.
 
     Parameters
     ----------
     mask : ndarray of bool
-        True for masked values.
+        True for values to report.
 
     Returns
     -------
     rows : str
-        Such as "rows 3, 7 and 2 others", or "the value" of a single number.
+        For example "rows 3, 7 and 2 others"; "the value" for a single number.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.inputs._numbers import list_rows
+    >>> from sk_payne.inputs import list_rows
     >>> list_rows(np.array([False, True])), list_rows(np.ones(7, bool))
     ('row 1', 'rows 0, 1, 2, 3, 4 and 2 others')
     """
@@ -330,7 +325,7 @@ def list_rows(mask):
 
 
 def _native(values):
-    """Array of a Series or DataFrame, with NaN where a value is missing."""
+    """Convert a Series or DataFrame to an array, with NaN for missing values."""
     if isinstance(values, np.ndarray | list | tuple):
         return values
     frame = nw.from_native(
@@ -341,14 +336,14 @@ def _native(values):
 
 
 def _join(items):
-    """Parts of a list, in the unit of its first item that has one."""
+    """Join the parts of items of a list, in the first unit that any of them has."""
     unit = next((item.unit for item in items if item.unit is not None), None)
     shapes = {np.shape(item.numbers) for item in items}
     if any(item.numbers is None for item in items) or len(shapes) > 1:
         return Parts(None, None, unit)
-    wanted = "" if unit is None else unit
+    target = "" if unit is None else unit
     numbers = [
-        convert(item.numbers, item.unit, wanted, what="Items of a list")
+        convert(item.numbers, item.unit, target, name="Items of a list")
         for item in items
     ]
     masks = [

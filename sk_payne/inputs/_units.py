@@ -1,13 +1,13 @@
-"""Conversion of numbers from the unit that they have to the one that is wanted.
+"""Conversion of numbers between units.
 
-astropy is imported only when a unit is met: plain arrays do not wait for it.
+astropy is imported only when a unit is met, as plain arrays do not need it.
 """
 
 __all__ = ["convert", "unit_name"]
 
 
 def unit_name(unit):
-    """Name of a unit as a string that astropy reads.
+    """Return the name of a unit, as astropy reads it.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def unit_name(unit):
     Returns
     -------
     name : str
-        Empty without a unit, and for a dimensionless one.
+        Empty without a unit and for dimensionless numbers.
 
     Examples
     --------
@@ -29,26 +29,26 @@ def unit_name(unit):
     return "" if unit is None else _parse(unit).to_string()
 
 
-def convert(numbers, unit, wanted, *, what, is_difference=False):
-    """Numbers in another unit.
+def convert(numbers, unit, target, *, name, is_difference=False):
+    """Convert numbers to another unit.
 
     Parameters
     ----------
     numbers : ndarray
-        The numbers.
+        Numbers in `unit`.
     unit : astropy Unit, str or None
-        Their unit; None for plain numbers, which are in the wanted unit already.
-    wanted : str
-        Unit to convert to. "" accepts numbers without dimension, and dex.
-    what : str
+        Unit of the numbers; None for plain numbers, which are in `target` already.
+    target : str
+        Unit to convert to. "" accepts dimensionless numbers and dex.
+    name : str
         Name of the numbers, for errors.
     is_difference : bool, default=False
-        Whether they are differences, such as errors: those of dex(cm / s2) are in dex.
+        Whether numbers are differences, such as errors: dex for those of dex(cm / s2).
 
     Returns
     -------
     numbers : ndarray
-        The same array if there is nothing to do.
+        The same array if no conversion is needed.
 
     Raises
     ------
@@ -57,24 +57,24 @@ def convert(numbers, unit, wanted, *, what, is_difference=False):
 
     Notes
     -----
-    Numbers in dex and in dex(cm / s2), the usual unit of log g, count as the same.
+    dex and dex(cm / s2), the usual unit of log g, count as the same unit.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sk_payne.inputs._units import convert
-    >>> convert(np.array([5.0]), "kK", "K", what="teff")
+    >>> convert(np.array([5.0]), "kK", "K", name="teff")
     array([5000.])
-    >>> convert(np.array([2.4]), "dex(m / s2)", "dex(cm / s2)", what="logg")
+    >>> convert(np.array([2.4]), "dex(m / s2)", "dex(cm / s2)", name="logg")
     array([4.4])
     """
     if unit is None:
         return numbers
     from astropy import units as u
 
-    source, target = _parse(unit), _parse(wanted)
+    source, target = _parse(unit), _parse(target)
     if is_difference:
-        source, target = _of_differences(source), _of_differences(target)
+        source, target = _difference_unit(source), _difference_unit(target)
     if source == target or (_is_usual_dex(source) and _is_usual_dex(target)):
         return numbers
     dimensionless = u.dimensionless_unscaled
@@ -85,7 +85,7 @@ def convert(numbers, unit, wanted, *, what, is_difference=False):
     try:
         return source.to(target, numbers)
     except (u.UnitsError, ValueError) as error:
-        raise ValueError(_refusal(what, source, target)) from error
+        raise ValueError(_refusal(name, source, target)) from error
 
 
 def _parse(unit):
@@ -94,26 +94,26 @@ def _parse(unit):
     return u.Unit(unit, parse_strict="silent")
 
 
-def _of_differences(unit):
+def _difference_unit(unit):
     """Return the unit of a difference of numbers: dex for dex(cm / s2)."""
     return getattr(unit, "function_unit", unit)
 
 
 def _is_usual_dex(unit):
-    """Whether a unit is dex, of a ratio or of log g in cm/s2."""
+    """Check whether a unit is dex, of a ratio or of log g in cm/s2."""
     from astropy import units as u
 
     usual = (u.dex, u.dex(u.dimensionless_unscaled), u.dex(u.cm / u.s**2))
     return any(unit == one for one in usual)
 
 
-def _refusal(what, source, target):
+def _refusal(name, source, target):
     if target.to_string():
         return (
-            f"{what} must be in {target} or a unit that converts to it; got {source}. "
+            f"{name} must be in {target} or a unit that converts to it; got {source}. "
             "Pass plain numbers, if they are in that unit."
         )
     return (
-        f"{what} must be plain numbers, as no unit is known for it; got {source}. Pass "
+        f"{name} must be plain numbers, as no unit is known for it; got {source}. Pass "
         "its value, or, for a label, give `label_units` to the emulator."
     )

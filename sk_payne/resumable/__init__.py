@@ -1,7 +1,7 @@
-"""Folders of results that are made piece by piece, by any number of processes.
+"""Folders of results that any number of processes fill, piece by piece.
 
-Grids and catalogues are both made so: each says what a piece is, and this room does the
-rest: identity of the folder, claims, files written whole, failures, workers.
+Grids and catalogues define a piece; this room provides the identity of the folder,
+claims, atomic files, the list of failures and workers.
 """
 
 from sk_payne.resumable._claims import Claims

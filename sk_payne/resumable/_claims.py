@@ -1,7 +1,7 @@
 """Claims: locks of the operating system on the numbered pieces of a folder.
 
-The lock of a piece is that of one byte of a file. The system frees it when the process
-ends, however it ends, so a killed process leaves no claim behind.
+A piece is claimed by locking one byte of a file. The system frees the lock when the
+process ends, so a killed process leaves no claim behind.
 """
 
 import errno
@@ -20,22 +20,22 @@ except ImportError:  # Windows
 
 __all__ = ["Claims"]
 
-# Locks belong to processes, and closing a file anywhere in a process frees them all: so
-# a process opens each file once, and knows itself which of its threads has which piece.
+# Locks belong to processes, and closing a file anywhere in a process frees them all. So
+# a process opens each file once, and keeps track of the claims of its own threads.
 _GUARD = threading.Lock()
-_HELD = {}  # by process and file: its descriptor, and the bytes that are locked
+_HELD = {}  # by process and file: its descriptor, and the numbers of claimed pieces
 
-_FOLDER = -1  # the number that stands for the folder as a whole
-_PAUSE = 0.01  # s between two attempts to have the folder
+_FOLDER = -1  # number of the claim on the folder as a whole
+_PAUSE = 0.01  # s between two attempts to claim the folder
 
 
 class Claims:
-    """Pieces of a folder that no other thread or process may work on.
+    """Claims on pieces of a folder, against other threads and processes.
 
     Parameters
     ----------
     path : str or path-like
-        File to lock, empty, which is made when the first piece is claimed.
+        Empty file to lock, made when the first piece is claimed.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class Claims:
         self._path = os.path.realpath(path)
 
     def take(self, number):
-        """Claim a piece, if nobody has it.
+        """Claim a piece, unless another thread or process holds it.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class Claims:
         Returns
         -------
         taken : bool
-            Whether it is ours now.
+            True if the piece was claimed.
         """
         key = os.getpid(), self._path
         with _GUARD:
@@ -81,12 +81,12 @@ class Claims:
         return taken
 
     def release(self, number):
-        """Give a piece back.
+        """Release a claimed piece.
 
         Parameters
         ----------
         number : int
-            Number of a piece that was taken.
+            Number of the piece.
         """
         key = os.getpid(), self._path
         with _GUARD:
@@ -97,12 +97,12 @@ class Claims:
 
     @contextmanager
     def alone(self):
-        """Wait until nobody else changes the folder as a whole, and keep others out.
+        """Claim the folder as a whole; wait until it is free.
 
         Yields
         ------
         None
-            While the folder is ours; pieces may be claimed by others.
+            While the claim is held. Others may claim pieces meanwhile.
         """
         while not self.take(_FOLDER):
             time.sleep(_PAUSE)
@@ -144,5 +144,5 @@ def _unlock(descriptor, byte):
             msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
         else:
             fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
-    except OSError:  # where there are no locks, which was said
+    except OSError:  # no locks on this file system: `_lock` has warned
         pass

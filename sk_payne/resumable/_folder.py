@@ -1,6 +1,6 @@
-"""Folder: identity, claims, whole files and failures of a folder of results.
+"""Folder: identity, claims, atomic files and failures of a folder of results.
 
-A folder belongs to one grid or one catalogue; its manifest says to which.
+A folder belongs to one grid or one catalogue, which its manifest describes.
 """
 
 import json
@@ -13,7 +13,7 @@ from sk_payne.resumable._identity import difference
 __all__ = ["Folder", "refuse_other"]
 
 _CLAIMS, _FAILURES = "claims.lock", "failures.jsonl"
-# Suffixes of files, which nobody gives to a folder on purpose.
+# Suffixes of files, which a folder has only by mistake.
 _OF_FILES = frozenset(
     ".csv .dat .ecsv .fit .fits .fz .gz .h5 .hdf5 .json .jsonl .npy .npz .parquet .pkl "
     ".safetensors .tbl .tsv .txt .vot .votable .xml .yaml .zip".split()
@@ -21,30 +21,30 @@ _OF_FILES = frozenset(
 
 
 class Folder:
-    """A folder that several processes fill, if they agree on what it holds.
+    """A folder that several processes fill, if they agree on its identity.
 
     Parameters
     ----------
     path : str or path-like
         Made if it does not exist.
     kind : str
-        "grid" or "catalogue", as messages call it; ``{kind}.json`` is the manifest.
+        "grid" or "catalogue", for messages; ``{kind}.json`` is the manifest.
     identity : dict
-        What JSON can hold. It must be the same whenever the folder is gone on with.
+        Values that JSON can hold; later calls must pass the same.
     notes : dict
-        Further entries of a new manifest, which may change.
+        Further entries of a new manifest, which may change later.
 
     Attributes
     ----------
     path : pathlib.Path
         The folder.
     claims : Claims
-        Which pieces are worked on.
+        Claims on pieces of the folder.
 
     Raises
     ------
     ValueError
-        If the path looks like that of a file, or the folder holds something else.
+        If the path has the suffix of a file, or the folder holds something else.
 
     Examples
     --------
@@ -68,9 +68,9 @@ class Folder:
             with self.claims.alone():
                 if not self._is_ours():  # by another process, just now
                     self._write_manifest(identity | notes)
-        found = self.manifest()
-        found = {key: found[key] for key in found.keys() - self._notes}
-        refuse_other(self.path, kind, difference(found, identity))
+        manifest = self.manifest()
+        stored = {key: manifest[key] for key in manifest.keys() - self._notes}
+        refuse_other(self.path, kind, difference(stored, identity))
 
     def manifest(self):
         """Read the manifest.
@@ -88,7 +88,7 @@ class Folder:
         Parameters
         ----------
         change : callable
-            Takes the manifest, and gives the notes that change.
+            Takes the manifest, and returns the notes that change.
         """
         with self.claims.alone():
             manifest = self.manifest()
@@ -97,29 +97,27 @@ class Folder:
                 self._write_manifest(changed)
 
     def replace(self, name, content):
-        """Write a file, which is never seen half written.
-
-        Whoever calls it has claimed what the file belongs to.
+        """Write a file atomically; the caller has claimed its piece.
 
         Parameters
         ----------
         name : str
             Name of the file.
         content : bytes
-            All of it.
+            The whole content.
         """
-        for left_behind in self.path.glob(f"{name}*.partial"):  # by a killed process
-            left_behind.unlink(missing_ok=True)
+        for partial in self.path.glob(f"{name}*.partial"):  # of a killed process
+            partial.unlink(missing_ok=True)
         with replacing(self.path / name) as file:
             file.write(content)
 
     def record_failures(self, failures):
-        """Append failures to the list of them.
+        """Append to the list of failures.
 
         Parameters
         ----------
         failures : list of dict
-            What JSON can hold.
+            Values that JSON can hold.
         """
         with (
             self.claims.alone(),
@@ -133,7 +131,7 @@ class Folder:
         Parameters
         ----------
         select : callable
-            Gives the failures that are to be listed; nobody appends others meanwhile.
+            Returns the failures to list. No other process appends meanwhile.
         """
         with self.claims.alone():
             self.replace(_FAILURES, _lines(select()))
@@ -146,7 +144,7 @@ class Folder:
         self.replace(self._manifest.name, json.dumps(manifest, indent=1).encode())
 
     def _is_ours(self):
-        """Tell whether there is a manifest, and refuse the folder of something else."""
+        """Check whether there is a manifest; refuse a folder with other files."""
         if self._manifest.exists() or not self.path.exists():
             return self._manifest.exists()
         for file in self.path.iterdir():
@@ -163,7 +161,7 @@ class Folder:
 
 
 def refuse_other(path, kind, difference):
-    """Refuse to go on with a folder that was made with other arguments.
+    """Raise an error if a folder was made with other arguments.
 
     Parameters
     ----------
@@ -172,12 +170,12 @@ def refuse_other(path, kind, difference):
     kind : str
         "grid" or "catalogue".
     difference : str or None
-        The argument and its values; None if there is none.
+        Name of the argument and both values; None if there is no difference.
 
     Raises
     ------
     ValueError
-        If there is a difference.
+        If `difference` is not None.
 
     Examples
     --------
@@ -202,7 +200,7 @@ def _checked_path(path, kind):
         raise ValueError(
             f"`path` must be a folder, in which a {kind} is made piece by piece; got "
             f"'{path}', the name of a file. Pass '{path.with_suffix('')}', and write "
-            "a file from what it holds."
+            "a file from its content."
         )
     return path
 

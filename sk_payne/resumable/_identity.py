@@ -1,6 +1,6 @@
-"""Identity of a folder: what results depend on, as JSON that can be compared.
+"""Identity of a folder: the arguments of its results, as comparable JSON.
 
-Arrays enter by their content, whatever their length, and objects by their parameters.
+Arrays of any length are described by their content, objects by their parameters.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["describe", "difference", "digest"]
 
-# A longer row of numbers is described by its shape and a digest.
+# A longer list of numbers is described by its shape and a digest.
 _LONGEST = 8
 
 
@@ -25,13 +25,13 @@ def describe(value):
     Parameters
     ----------
     value : object
-        A number, text, array, quantity, list, mapping, function, or an object, which is
-        known by its ``get_params``, or else by its attributes.
+        A number, text, array, quantity, list, mapping, function or other object.
 
     Returns
     -------
     description : object
-        What JSON can hold. A function is known by its name alone.
+        Values that JSON can hold. A function is described by its name, another object
+        by its ``get_params`` or else by its attributes.
 
     Examples
     --------
@@ -97,22 +97,22 @@ def _describe_object(value, outer):
     if hasattr(value, "get_params"):
         return _describe(value.get_params(deep=False), outer)
     if isinstance(value, np.random.RandomState | np.random.Generator):
-        return {}  # its state changes by being used
+        return {}  # its state changes with use
     if getattr(value, "__dict__", None):
         return _describe(vars(value), outer)
     try:
         return {"content": joblib.hash(value)}
-    except Exception:  # whatever cannot be pickled: its class must do
+    except Exception:  # it cannot be pickled: the class alone describes it
         return {}
 
 
 def digest(value):
-    """Give a short text that differs if the content of a value does.
+    """Compute a short digest of the content of a value.
 
     Parameters
     ----------
     value : object
-        As :func:`describe` takes it.
+        Any value that :func:`describe` takes.
 
     Returns
     -------
@@ -129,20 +129,20 @@ def digest(value):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def difference(found, wanted, name=""):
+def difference(stored, requested, name=""):
     """Name the first entry in which two descriptions differ.
 
     Parameters
     ----------
-    found, wanted : object
+    stored, requested : object
         Descriptions.
     name : str
-        Their name, to which those of entries are appended.
+        Prefix of the names of entries.
 
     Returns
     -------
     difference : str or None
-        Name and both values; None if there is no difference.
+        Name of the entry and both values; None if there is no difference.
 
     Examples
     --------
@@ -150,12 +150,12 @@ def difference(found, wanted, name=""):
     >>> difference({"fit": {"snr": 50, "fixed": []}}, {"fit": {"snr": 80, "fixed": []}})
     '`fit.snr`: 50, not 80'
     """
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in [*wanted, *(found.keys() - wanted.keys())]:
-            # "provenance" is a word of the file, and no argument
+    if isinstance(stored, dict) and isinstance(requested, dict):
+        for key in [*requested, *(stored.keys() - requested.keys())]:
+            # "provenance" is an entry of the file, not an argument
             inner = f"{name}.{key}".removeprefix(".").removeprefix("provenance.")
-            inner = difference(found.get(key), wanted.get(key), inner)
+            inner = difference(stored.get(key), requested.get(key), inner)
             if inner is not None:
                 return inner
         return None
-    return None if found == wanted else f"`{name}`: {found!r}, not {wanted!r}"
+    return None if stored == requested else f"`{name}`: {stored!r}, not {requested!r}"

@@ -1,7 +1,7 @@
-"""settle: pieces of a folder are made once, whoever else is making them.
+"""settle: make each missing piece of a folder once, beside other processes.
 
-What another process has claimed is left to it, and made here only if that process ends
-without having made it.
+A piece that another process has claimed is left to it, and made here only if that
+process ends without a result.
 """
 
 import time
@@ -10,30 +10,31 @@ from sk_payne.resumable._spread import spread
 
 __all__ = ["settle"]
 
-_PAUSE = 0.1  # s between two looks at what other processes are doing
+_PAUSE = 0.1  # s between two looks at the claims of other processes
 
 
 def settle(items, store, work, claims, *, n_jobs=1, client=None, scatter=False):
-    """Make every piece that is missing, and return when all are there.
+    """Make every missing piece, and return when all exist.
 
     Parameters
     ----------
     items : iterable of (int, object)
-        Number and content of each piece; taken one by one as they are needed.
+        Number and content of each piece, read one by one as needed.
     store : object
-        ``to_do(number, item)`` gives the argument of `work` for a piece, or None if the
-        piece is there. ``keep(number, result, reason)`` writes a result, or the reason
-        why there is none.
+        ``to_do(number, item)`` returns the argument of `work` for a piece, or None if
+        the piece exists. ``keep(number, result, reason)`` writes a result, or the
+        reason why there is none.
     work : callable
-        Makes a piece from its argument. It goes to workers, and catches its own errors.
+        Makes a piece from its argument. It is sent to workers and must catch errors.
     claims : Claims
-        Of the folder.
+        Claims on pieces of the folder.
     n_jobs : int, default=1
-        Processes of this machine, as for joblib; with 1, all is made in this one.
+        Number of processes, as in joblib; 1 is the calling process.
     client : dask.distributed.Client, default=None
-        Cluster that is to make the pieces instead.
+        Cluster that makes the pieces instead.
     scatter : bool, default=False
-        Whether arguments are large, and go to the workers of a cluster directly.
+        Whether to send arguments directly to the workers of a cluster, as they are
+        large.
 
     Examples
     --------
@@ -58,12 +59,12 @@ def settle(items, store, work, claims, *, n_jobs=1, client=None, scatter=False):
             if store.to_do(number, item) is None:
                 continue
             if not claims.take(number):
-                # no more is held than others are making
+                # drop pieces that are finished, so that few are held in memory
                 busy[:] = [one for one in busy if store.to_do(*one) is not None]
                 busy.append((number, item))
                 continue
             ours.add(number)
-            # another process may have made it just before it was ours
+            # another process may have made it just before it was claimed here
             argument = store.to_do(number, item)
             if argument is None:
                 release(number)

@@ -1,6 +1,6 @@
-"""spread: work done here, by processes of this machine, or on a cluster.
+"""spread: apply a function in this process, in several, or on a cluster.
 
-Results come as they are ready, in any order, and a worker that dies costs one of them.
+Results come as they are ready, in any order. A worker that dies loses one result.
 """
 
 import os
@@ -13,34 +13,35 @@ from joblib.externals import loky
 
 __all__ = ["spread"]
 
-# Arguments under way for each thread of a cluster: one is worked on, one waits.
+# Arguments sent per thread of a cluster: one in work, one waiting.
 _AHEAD = 2
-# Variables in which libraries look for the number of their threads.
+# Environment variables that set the number of threads of libraries.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def spread(work, arguments, *, n_jobs=1, client=None, scatter=False):
-    """Do work, and give results as they are ready.
+    """Apply a function to arguments, and yield results as they are ready.
 
     Parameters
     ----------
     work : callable
-        Takes one argument. It is sent to every worker once.
+        Function of one argument, sent to every worker once.
     arguments : iterable of (int, object)
-        Numbers and arguments, taken when a worker is free.
+        Numbers and arguments, read when a worker is free.
     n_jobs : int, default=1
-        Processes of this machine, as for joblib; with 1, all is done in this one.
+        Number of processes, as in joblib; 1 is the calling process.
     client : dask.distributed.Client, default=None
         Cluster that does the work instead.
     scatter : bool, default=False
-        Whether arguments are large, and go to the workers of a cluster directly.
+        Whether to send arguments directly to the workers of a cluster, as they are
+        large.
 
     Yields
     ------
     number : int
         Number of the argument.
     result : object
-        What `work` gave; None if its process has ended.
+        Return value of `work`; None if its process died.
     reason : str or None
         Why there is no result.
 
@@ -72,15 +73,15 @@ def _put_back(first, others):
 
 
 def _by_processes(work, arguments, n_jobs):
-    # pickled once here, and unpickled once there: engines may take long to start
+    # pickled once, and unpickled once per worker: engines may take long to start
     content = cloudpickle.dumps(work)
     n_jobs = effective_n_jobs(n_jobs)
-    # pools of one process each, so that it is known which argument has ended one
+    # one process per pool, to know which argument has ended it
     pools = [_pool(n_jobs, content) for _ in range(n_jobs)]
     running = {}
 
     def start(place, number, argument):
-        future = pools[place].submit(_work_there, argument)
+        future = pools[place].submit(_work_in_pool, argument)
         running[future] = place, number
 
     try:
@@ -113,14 +114,14 @@ def _pool(n_jobs, content):
     )
 
 
-_received = []  # in a process of a pool: the work, pickled
+_received = []  # the pickled work, in a process of a pool
 
 
 def _receive(content):
     _received.append(content)
 
 
-def _work_there(argument):
+def _work_in_pool(argument):
     return _unpickled()(argument)
 
 
@@ -138,7 +139,7 @@ def _on_cluster(work, arguments, client, scatter):
 
     def start(number, argument):
         if scatter:
-            # the scheduler need not hold it
+            # past the scheduler, which need not hold it
             [argument] = client.scatter([argument], hash=False)
         future = client.submit(_call, work, argument, pure=False)
         numbers[future.key] = number
@@ -150,7 +151,7 @@ def _on_cluster(work, arguments, client, scatter):
         number = numbers.pop(future.key)
         try:
             result, reason = future.result(), None
-        except KilledWorker as error:  # again and again, by this argument
+        except KilledWorker as error:  # this argument killed several workers
             result, reason = None, f"KilledWorker: {error}"
         del future
         for pair in islice(arguments, 1):
@@ -159,7 +160,7 @@ def _on_cluster(work, arguments, client, scatter):
 
 
 class _ByValue:
-    """Work that arrives on workers that cannot import its module."""
+    """Callable pickled by value, for workers that cannot import its module."""
 
     def __init__(self, work):
         self._work = work

@@ -1,4 +1,4 @@
-"""Trained emulators: what they hold, how they predict, and the files they travel in."""
+"""Trained emulators: their parts, predictions, errors and files."""
 
 from sk_payne.trained._blocks import add_rows, row_blocks
 from sk_payne.trained._description import (

@@ -1,25 +1,25 @@
-"""Blocks of rows: spectra are worked on in pieces of bounded memory."""
+"""Blocks of rows, to process spectra in bounded memory."""
 
 __all__ = ["add_rows", "row_blocks"]
 
-# Flux values worked on at a time, outside the network.
+# Flux values per block, outside the network.
 _FLUX_BLOCK = 2**23
 
 
 def row_blocks(n, n_wavelengths):
-    """Cut spectra into blocks of bounded memory.
+    """Divide spectra into blocks of bounded memory.
 
     Parameters
     ----------
     n : int
         Number of spectra.
     n_wavelengths : int
-        Number of wavelengths of each.
+        Number of wavelengths per spectrum.
 
     Returns
     -------
     blocks : list of slice
-        At least one spectrum each.
+        Rows of each block, at least one.
 
     Examples
     --------
@@ -32,12 +32,12 @@ def row_blocks(n, n_wavelengths):
 
 
 def add_rows(total, block):
-    """Add rows to a sum one by one, so that the size of blocks does not matter.
+    """Add rows to a sum one by one: rounding does not depend on the size of blocks.
 
     Parameters
     ----------
     total : ndarray of shape (n_columns,), float64
-        Changed in place.
+        The sum, changed in place.
     block : ndarray of shape (n_rows, n_columns)
         Rows to add.
 

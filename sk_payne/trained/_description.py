@@ -1,7 +1,4 @@
-"""Columns of P and F: names and units of the labels, and the wavelengths.
-
-Every check of a name, a unit or a wavelength that an emulator needs is in this file.
-"""
+"""Columns of P and F: names and units of labels, wavelengths, and their checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +37,7 @@ class Description:
     n_wavelengths : int
         Number of wavelengths.
     wavelength : ndarray of shape (n_wavelengths,) or None
-        Wavelengths in Å; None if the columns of F are just pixels.
+        Wavelengths in Å; None if the columns of F are pixels without wavelengths.
     medium : {"air", "vacuum"} or None
         Medium of the wavelengths.
     resolving_power : float, ndarray of shape (n_wavelengths,) or None
@@ -70,10 +67,11 @@ class Description:
         Returns
         -------
         log_wavelength : Tensor of shape (n_wavelengths,), float64
-            log10 of the wavelength in Å, or of pixels as if they sampled R = 100 000.
+            log10 of the wavelength in Å. Pixels without wavelengths get steps of 1e-5
+            in the natural logarithm.
         """
         if self.wavelength is None:
-            # from one: at zero all sines vanish, and a zero code has no gradients
+            # starts at one: at zero all sines vanish, and a zero code has no gradients
             pixels = torch.arange(
                 1, self.n_wavelengths + 1, dtype=torch.float64, device="cpu"
             )
@@ -81,7 +79,7 @@ class Description:
         return torch.from_numpy(np.log10(self.wavelength))
 
     def resolving_power_at(self, wavelength):
-        """Give the resolving power of the emulator's flux at some wavelengths.
+        """Return the resolving power of the emulator at some wavelengths.
 
         Parameters
         ----------
@@ -91,7 +89,8 @@ class Description:
         Returns
         -------
         resolving_power : float, ndarray of shape (n,) or None
-            That of the nearest wavelength of the grid, if it differs between them.
+            One number if it is the same everywhere, otherwise the resolving power at
+            the nearest wavelength of the grid.
         """
         power = self.resolving_power
         if power is None or np.ndim(power) == 0:
@@ -100,7 +99,7 @@ class Description:
         return power[np.searchsorted(middles, wavelength)]
 
     def check_query(self, wavelength):
-        """Check wavelengths at which flux is asked for.
+        """Check wavelengths for a prediction.
 
         Parameters
         ----------
@@ -110,37 +109,38 @@ class Description:
         Returns
         -------
         wavelength : ndarray of shape (n,), float64
-            A copy.
+            Wavelengths in Å, a copy.
 
         Raises
         ------
         ValueError
-            If the emulator has no wavelengths, or these are not a 1-D array of numbers.
+            If the emulator has no wavelengths, or `wavelength` is not a 1-D array of
+            finite numbers.
         WavelengthMismatchError
-            If any lies outside the grid.
+            If a wavelength is outside the grid, or in one of its gaps.
         """
         return check_query(wavelength, self.wavelength)
 
 
 def resolve_label_names(label_names, n_labels):
-    """Names of the labels.
+    """Check the names of labels; number them if there are none.
 
     Parameters
     ----------
     label_names : sequence of str or None
-        Names, if they are known.
+        Names; None if unknown.
     n_labels : int
         Number of columns of P.
 
     Returns
     -------
     names : list of str
-        Of length `n_labels`; "label_0" ... if they are not known.
+        Names; "label_0", "label_1", ... if unknown.
 
     Raises
     ------
     ValueError
-        If their number is wrong, or one appears twice.
+        If their number is wrong, or a name appears twice.
 
     Examples
     --------
@@ -160,19 +160,19 @@ def resolve_label_names(label_names, n_labels):
 
 
 def resolve_label_units(label_units, label_names):
-    """Units of the labels, as strings that astropy reads.
+    """Check the units of labels, and put them in order.
 
     Parameters
     ----------
     label_units : sequence of str, mapping of name to str, or None
-        As given by the user.
+        Units as astropy reads them.
     label_names : list of str
-        Of the labels.
+        Names of the labels.
 
     Returns
     -------
     units : list of str
-        "" where nothing was said.
+        One unit per label; "" where unknown.
 
     Raises
     ------
@@ -209,26 +209,26 @@ def check_grid(wavelength, medium, n_wavelengths):
     Parameters
     ----------
     wavelength : array-like of shape (n_wavelengths,) or None
-        Å.
+        Wavelengths in Å.
     medium : {"air", "vacuum"} or None
-        Must be given with `wavelength`.
+        Medium; required with `wavelength`.
     n_wavelengths : int
-        Columns of the flux.
+        Number of columns of the flux.
 
     Returns
     -------
     wavelength : ndarray of shape (n_wavelengths,), float64, or None
-        A copy.
+        Wavelengths in Å, a copy.
     medium : str or None
-        As given.
+        The medium.
 
     Raises
     ------
     TypeError
         If the wavelengths carry a unit.
     ValueError
-        If they are not increasing, not in Å, not as many as the flux has columns, or
-        come without medium.
+        If wavelengths are not increasing or not in Å, their number is not that of the
+        columns of the flux, or the medium is missing.
 
     Examples
     --------
@@ -266,7 +266,7 @@ def check_grid(wavelength, medium, n_wavelengths):
 
 
 def check_query(wavelength, grid):
-    """Check wavelengths at which flux is asked for.
+    """Check wavelengths for a prediction.
 
     Parameters
     ----------
@@ -278,14 +278,15 @@ def check_query(wavelength, grid):
     Returns
     -------
     wavelength : ndarray of shape (n,), float64
-        A copy.
+        Wavelengths in Å, a copy.
 
     Raises
     ------
     ValueError
-        If the emulator has no wavelengths, or these are not a 1-D array of numbers.
+        If the emulator has no wavelengths, or `wavelength` is not a 1-D array of finite
+        numbers.
     WavelengthMismatchError
-        If any is outside the grid, or in one of its gaps.
+        If a wavelength is outside the grid, or in one of its gaps.
 
     Examples
     --------
@@ -295,8 +296,8 @@ def check_query(wavelength, grid):
     """
     if grid is None:
         raise ValueError(
-            "`wavelength` cannot be chosen: the emulator was trained without; pass "
-            "`wavelength=` and `medium=` to SpectrumEmulator."
+            "`wavelength` cannot be chosen: the emulator was trained without "
+            "wavelengths; pass `wavelength=` and `medium=` to SpectrumEmulator."
         )
     wavelength = _as_floats(wavelength)
     if wavelength.ndim != 1 or not np.all(np.isfinite(wavelength)):

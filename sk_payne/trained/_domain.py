@@ -1,6 +1,6 @@
-"""Whether stellar parameters lie among those that an emulator was trained on.
+"""Domain: the region of label space that training spectra fill.
 
-It is here so that no extrapolation is silent, beyond the box or in its empty corners.
+Stars beyond the training box or in its empty corners are extrapolated, with a warning.
 """
 
 import warnings
@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 
 from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.inputs import list_rows
 
 __all__ = ["CATEGORIES", "EDGE", "INSIDE", "OUTSIDE", "Domain", "warn_outside"]
 
@@ -20,46 +21,46 @@ INSIDE, EDGE, OUTSIDE = 0, 1, 2
 CATEGORIES = ("inside", "edge", "outside")
 
 _MAX_BINS = 32
-# Cells looked up at a time.
+# Cells per block of rows.
 _MAX_CELLS = 2**22
-# Spectra times bins that are few.
+# Spectra times bins up to which one comparison is faster than searches.
 _FEW = 256
 
-# Part of stars like the training spectra that may be in cells empty by chance.
+# Fraction of stars like the training spectra that may fall in cells empty by chance.
 _FALSELY_EMPTY = 0.005
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Where in the space of labels an emulator has seen spectra.
+    """Region of label space that the training spectra of an emulator fill.
 
     Parameters
     ----------
     label_names : tuple of str
-        Of the columns.
+        Names of the labels.
     low, high : ndarray of shape (n_labels,)
-        The training box, in the units of the labels.
+        Limits of the training box, in the units of the labels.
     margin : ndarray of shape (n_labels,)
-        How far beyond the box is still its edge. If spectra are drawn uniformly, the
-        range they are drawn from is larger than the one they fill, by at most
-        ``ln(100) / n`` at each end with 99 % confidence.
+        Width of the edge around the box. If spectra are drawn uniformly, the range they
+        are drawn from exceeds the range they fill by at most ``ln(100) / n`` at each
+        end, with 99 % confidence.
     bin_edges : ndarray of shape (n_labels, n_bins)
         Upper edges of the bins of each label, padded with infinity.
     cells : ndarray of shape (n_pairs, n_bins, n_bins), uint8
-        Category of each pair of bins of each pair of labels, these in the order of
-        ``itertools.combinations``.
+        Category of each cell, a pair of bins of a pair of labels; pairs of labels are
+        in the order of ``itertools.combinations``.
 
     Notes
     -----
-    A star is as far out as the worst of its labels and pairs of labels: inside, in the
-    box and in a cell with spectra; edge, beyond the box by at most `margin`, or in an
-    empty cell next to one, of eight, with spectra; outside, all else.
+    The category of a star is the worst among its labels and pairs of labels. Inside: in
+    the box and in a cell with spectra. Edge: beyond the box by at most `margin`, or in
+    an empty cell with spectra in one of its eight neighbours. Outside: anything else.
 
-    Bins hold equal numbers of spectra, or are single nodes of a regular grid that is
-    more than half full. For independent labels a cell with n spectra on average is
-    empty with probability exp(-n) (Poisson); there are as many bins as keep that,
-    summed over pairs, below 0.5 %. Corners smaller than a few cells are not seen, nor
-    holes that no pair of labels shows.
+    Bins hold equal numbers of spectra, or single nodes of a regular grid that is more
+    than half full. For independent labels a cell with n spectra on average is empty
+    with probability exp(-n) (Poisson); the number of bins is the largest that keeps the
+    sum over pairs below 0.5 %. Empty corners smaller than a few cells are not detected,
+    nor holes that no pair of labels shows.
 
     Examples
     --------
@@ -84,7 +85,7 @@ class Domain:
 
     @classmethod
     def from_training(cls, labels, label_names):
-        """Record where the spectra of a training set are.
+        """Find the region that a training set fills.
 
         Parameters
         ----------
@@ -96,12 +97,13 @@ class Domain:
         Returns
         -------
         domain : Domain
-            With at most 32 bins per label.
+            The region, with at most 32 bins per label.
 
         Raises
         ------
         ValueError
-            If there is no spectrum, a name too many or few, or a value not finite.
+            If there is no spectrum, the number of names is wrong, or a value is not
+            finite.
         """
         labels = _check_columns(labels, label_names)
         if not labels.size or not np.isfinite(labels).all():
@@ -125,19 +127,19 @@ class Domain:
 
     @classmethod
     def from_box(cls, low, high, label_names):
-        """Take the box of a training set that is not at hand.
+        """Make a domain from the training box alone.
 
         Parameters
         ----------
         low, high : ndarray of shape (n_labels,)
-            Its ends.
+            Limits of the box.
         label_names : sequence of str
             Names of the labels.
 
         Returns
         -------
         domain : Domain
-            Inside is all that is in the box; there is no edge.
+            A star is inside if it is in the box, otherwise outside; there is no edge.
 
         Examples
         --------
@@ -158,12 +160,12 @@ class Domain:
         )
 
     def classify(self, labels):
-        """Say how far out stars are.
+        """Classify stars as inside, at the edge, or outside.
 
         Parameters
         ----------
         labels : ndarray of shape (n_spectra, n_labels)
-            Stellar parameters; what is not a number is outside.
+            Stellar parameters; NaN is outside.
 
         Returns
         -------
@@ -173,7 +175,7 @@ class Domain:
         Raises
         ------
         ValueError
-            If there are not as many labels as in training.
+            If the number of labels is not that of the training.
         """
         labels = _check_columns(labels, self.label_names)
         category = np.empty(len(labels), np.int8)
@@ -184,7 +186,7 @@ class Domain:
         return category
 
     def explain(self, labels):
-        """Say in words what puts a star out.
+        """Explain why a star is not inside.
 
         Parameters
         ----------
@@ -194,19 +196,19 @@ class Domain:
         Returns
         -------
         reasons : list of str
-            Worst first; none for a star inside, nor pairs with a label that is
-            outside by itself.
+            Reasons, the worst first; empty for a star inside. Pairs with a label that
+            is outside by itself are left out.
 
         Raises
         ------
         ValueError
-            If there are not as many labels as in training.
+            If the number of labels is not that of the training.
         """
         labels = _check_columns([labels], self.label_names)
         named = zip(self.label_names, labels[0], strict=True)
         shown = [f"{name} = {value:g}" for name, value in named]
         box = self._box_category(labels)[0]
-        found = [
+        reasons = [
             (box[i], f"{shown[i]} is beyond {self.low[i]:g} to {self.high[i]:g}")
             for i in np.flatnonzero(box)
         ]
@@ -216,20 +218,20 @@ class Domain:
         ):
             if cell and OUTSIDE not in (box[i], box[j]):
                 pair = f"{shown[i]} with {shown[j]}"
-                found.append((cell, f"no training spectra near {pair}"))
-        found.sort(key=lambda reason: reason[0], reverse=True)
-        return [f"{CATEGORIES[category]}: {reason}" for category, reason in found]
+                reasons.append((cell, f"no training spectra near {pair}"))
+        reasons.sort(key=lambda reason: reason[0], reverse=True)
+        return [f"{CATEGORIES[category]}: {reason}" for category, reason in reasons]
 
     def _box_category(self, labels):
-        """Give the category of each label by itself."""
+        """Return the category of each label by itself."""
         beyond = np.maximum(self.low - labels, labels - self.high)
-        # negated, for what is not a number
+        # negated comparisons, so that NaN is outside
         category = (~(beyond <= _rounding(self.low, self.high))).astype(np.int8)
         category[~(beyond <= self.margin)] = OUTSIDE
         return category
 
     def _pair_categories(self, labels):
-        """Give the category of each pair of labels, of shape (n_pairs, n_spectra)."""
+        """Return the category of each pair of labels, of shape (n_pairs, n_spectra)."""
         bins = _find_bins(labels, self.bin_edges)
         first, second = _pairs(len(bins))
         n_pairs, n_bins = self.cells.shape[:2]
@@ -243,7 +245,7 @@ class Domain:
 
 @cache
 def _pairs(n_labels):
-    """First and second label of each pair."""
+    """Return the first and the second label of each pair."""
     return np.triu_indices(n_labels, 1)
 
 
@@ -256,7 +258,7 @@ def _check_columns(labels, names):
 
 
 def _distinct(column):
-    """Values of a label, told apart by 1e-6 of its range, and how often they occur."""
+    """Return distinct values of a label, to 1e-6 of its range, and their counts."""
     step = max(np.ptp(column) * 1e-6, np.finfo(np.float64).tiny)
     low = column.min()
     steps, counts = np.unique(np.rint((column - low) / step), return_counts=True)
@@ -264,7 +266,7 @@ def _distinct(column):
 
 
 def _choose_n_bins(n, n_distinct):
-    """Bins per label such that cells of a full box are hardly ever empty."""
+    """Choose the bins per label so that cells of a full box are hardly ever empty."""
     if prod(n_distinct) < 2 * n:  # a regular grid
         return min(max(n_distinct), _MAX_BINS)
     n_pairs = max(1, len(n_distinct) * (len(n_distinct) - 1) // 2)
@@ -273,21 +275,21 @@ def _choose_n_bins(n, n_distinct):
 
 
 def _inner_edges(values, counts, n_bins):
-    """Edges between bins of about equal numbers of spectra, of one label."""
+    """Return the edges between bins of about equal numbers of spectra, of one label."""
     middle = (values[1:] + values[:-1]) / 2
     if len(values) <= n_bins:
         return middle
-    below = counts.cumsum()[:-1]  # of each edge; take those next to quantiles
-    wanted = counts.sum() * np.arange(1, n_bins) / n_bins
-    after = np.searchsorted(below, wanted).clip(1, len(below) - 1)
-    closer = wanted - below[after - 1] < below[after] - wanted
-    return middle[np.unique(after - closer)]
+    below = counts.cumsum()[:-1]  # spectra below each edge
+    quantiles = counts.sum() * np.arange(1, n_bins) / n_bins
+    after = np.searchsorted(below, quantiles).clip(1, len(below) - 1)
+    is_before_closer = quantiles - below[after - 1] < below[after] - quantiles
+    return middle[np.unique(after - is_before_closer)]
 
 
 def _find_bins(labels, edges):
-    """Bin of each label, of shape (n_labels, n_spectra)."""
+    """Return the bin of each label, of shape (n_labels, n_spectra)."""
     if labels.shape[0] * edges.shape[1] <= _FEW:
-        # one call for all labels takes less than one search each
+        # one comparison of all labels is faster than one search for each
         bins = (edges[:, None] <= labels.T[:, :, None]).sum(axis=-1)
         return np.minimum(bins, edges.shape[1] - 1)
     pairs = zip(edges, labels.T, strict=True)
@@ -296,7 +298,7 @@ def _find_bins(labels, edges):
 
 
 def _rounding(low, high):
-    # float32 labels of a float64 box miss its edge by rounding, not by intent
+    # float32 labels at the edge of a float64 box are beyond it by rounding
     return 1e-6 * np.maximum(np.abs(low), np.abs(high))
 
 
@@ -305,21 +307,21 @@ def _margin(low, high, n_training):
 
 
 def warn_outside(labels, domain, *, stacklevel=3):
-    """Warn about stars out of the domain of an emulator; its edge is no reason yet.
+    """Warn about stars outside the domain of an emulator, but not at its edge.
 
     Parameters
     ----------
     labels : ndarray of shape (n_spectra, n_labels)
         Stellar parameters.
     domain : Domain
-        Of the emulator.
+        Domain of the emulator.
     stacklevel : int, default=3
-        Whose line the warning shows.
+        Level of the stack whose line the warning shows.
 
     Warns
     -----
     ExtrapolationWarning
-        Naming labels, ranges and rows.
+        The message names labels, ranges and rows.
 
     Examples
     --------
@@ -332,29 +334,27 @@ def warn_outside(labels, domain, *, stacklevel=3):
     if not len(out):
         return
     beyond = domain._box_category(labels[out]) == OUTSIDE
-    outside, corner = out[beyond.any(axis=1)], out[~beyond.any(axis=1)]
-    if len(outside):
+    is_beyond, in_corner = np.zeros((2, len(labels)), bool)
+    is_beyond[out], in_corner[out] = beyond.any(axis=1), ~beyond.any(axis=1)
+    if is_beyond.any():
         ranges = ", ".join(
             f"{domain.label_names[i]} ({domain.low[i]:g} to {domain.high[i]:g})"
             for i in np.flatnonzero(beyond.any(axis=0))
         )
         warnings.warn(
-            f"{len(outside)} of {len(labels)} rows lie outside the training range of "
-            f"{ranges}: rows {_list(outside)}. The emulator extrapolates there.",
+            f"{np.count_nonzero(is_beyond)} of {len(labels)} rows lie outside the "
+            f"training range of {ranges}: {list_rows(is_beyond)}. The emulator "
+            "extrapolates there.",
             ExtrapolationWarning,
             stacklevel=stacklevel,
         )
-    if len(corner):
-        reason = domain.explain(labels[corner[0]])[0].removeprefix("outside: ")
+    if in_corner.any():
+        first = np.argmax(in_corner)
+        reason = domain.explain(labels[first])[0].removeprefix("outside: ")
         warnings.warn(
-            f"{len(corner)} of {len(labels)} rows lie in a corner of the training "
-            f"range that holds no spectra: rows {_list(corner)}. For row {corner[0]} "
-            f"there are {reason}. The emulator extrapolates there.",
+            f"{np.count_nonzero(in_corner)} of {len(labels)} rows lie in a corner of "
+            f"the training range that holds no spectra: {list_rows(in_corner)}. For "
+            f"row {first} there are {reason}. The emulator extrapolates there.",
             ExtrapolationWarning,
             stacklevel=stacklevel,
         )
-
-
-def _list(rows):
-    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-    return ", ".join(map(str, rows[:5])) + more

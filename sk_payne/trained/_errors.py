@@ -1,7 +1,7 @@
-"""ErrorModel: 1 sigma error of an emulator at each wavelength and for each star.
+"""ErrorModel: 1 sigma error of the emulated flux by wavelength and star.
 
 Errors grow several-fold towards the edges of the training box, and towards cool and
-carbon-rich stars: one number per wavelength is wrong for most stars.
+carbon-rich stars: one error per wavelength would be wrong for most stars.
 """
 
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from sk_payne.trained._blocks import row_blocks
 
 __all__ = ["ErrorModel"]
 
-# The part of normal errors within one standard deviation.
+# Fraction of normal errors within one standard deviation.
 _ONE_SIGMA = 0.6827
 
 # With fewer held-out spectra, all stars have the same error.
 _MIN_SPECTRA = 10
 
-# The growth is fitted to at most so many spectra and wavelengths: enough for its few
-# hundred coefficients, and neighbouring wavelengths tell the same.
+# Largest sample to which the growth is fitted: enough for its few hundred coefficients,
+# and neighbouring wavelengths hold the same information.
 _MAX_SPECTRA, _MAX_WAVELENGTHS = 4096, 2048
 
 _N_FOLDS = 5
 
-# Errors of a star below this part of the typical one count as this part of it.
+# Smallest error of a star, in units of the median star.
 _FLOOR = 1e-3
 
 _PENALTIES = np.logspace(-3, 5, 33)
-# How strictly labels that hardly matter are kept out of the interactions.
+# Powers of the weights of labels; a large one removes products of weak labels.
 _POWERS = (0.5, 1.0, 2.0)
 
 
@@ -36,41 +36,41 @@ _POWERS = (0.5, 1.0, 2.0)
 class ErrorModel:
     """Standard deviation of the error of an emulator: scale(wavelength) · growth(P).
 
-    All of its state is arrays: ``ErrorModel(**vars(model))`` is a copy.
+    The whole state is arrays: ``ErrorModel(**vars(model))`` is a copy.
 
     Parameters
     ----------
     label_low, label_high : ndarray of shape (n_labels,)
-        The training box, in the units of the labels.
+        Limits of the training box, in the units of the labels.
     label_weight : ndarray of shape (n_labels,)
-        How much each label matters, 1 for the one that matters most.
+        Weight of each label in the growth, at most 1.
     coefficients : ndarray of shape (1 + n_features,)
-        Of the logarithm of the growth: the constant, then those of the features.
+        Constant of the logarithm of the growth, then the coefficients of the features.
     log_growth_range : ndarray of shape (2,)
         Smallest and largest logarithm of the growth.
     scale : ndarray of shape (n_wavelengths,)
-        Error at each wavelength of a star with growth one, in the unit of the flux; 0
-        where the emulator was exact.
+        1 sigma error at each wavelength for a star with growth one, in the unit of the
+        flux; 0 where the emulator was exact.
 
     Notes
     -----
     ``scale`` is the 68.27 % quantile of absolute errors, each divided by the growth of
-    its star: for normal errors it is the standard deviation, and outliers don't rule
-    it. The logarithm of the growth is a ridge regression on the Legendre polynomials
-    of order one and two of each scaled label, and on the products of two labels. The
-    prior variance of a coefficient is a power of the variance that its labels explain
-    in a fit without products (an adaptive ridge), so that Teff and [C/H] interact
-    freely while labels that do nothing stay out. Penalty and power are those with the
-    least leave-one-out error. Penalties are large where there are few spectra.
+    its star: for normal errors it is the standard deviation, and it is robust against
+    outliers. The logarithm of the growth is a ridge regression on the Legendre
+    polynomials of order one and two of each scaled label, and on the products of two
+    labels. The prior variance of a coefficient is a power of the variance that its
+    labels explain in a fit without products (an adaptive ridge), so that Teff and [C/H]
+    interact freely while labels without effect stay out. Penalty and power minimise the
+    leave-one-out error. Penalties are large if there are few spectra.
 
-    One factor on all makes 68.27 % of the held-out errors lie within the model in
-    five-fold cross-validation. Beyond the box the growth is that of its nearest edge,
+    One common factor makes 68.27 % of the held-out errors smaller than the model in
+    five-fold cross-validation. Beyond the box the growth is that at the nearest edge,
     which is too small there: see :class:`Domain`.
 
     References
     ----------
     .. [1] Zou, "The Adaptive Lasso and Its Oracle Properties", JASA 101, 1418 (2006),
-       for weights that come from a first fit.
+       for weights from a first fit.
     .. [2] Hastie, Tibshirani & Friedman, "The Elements of Statistical Learning", eq.
        7.64, for the leave-one-out error of a linear fit.
 
@@ -103,19 +103,19 @@ class ErrorModel:
         labels : ndarray of shape (n_spectra, n_labels)
             Stellar parameters. From 10 spectra on, errors depend on the star.
         residuals : ndarray of shape (n_spectra, n_wavelengths)
-            Predicted minus true flux; neither copied nor changed as a whole.
+            Predicted minus true flux; read in blocks, and not changed.
         label_low, label_high : ndarray of shape (n_labels,)
-            The training box.
+            Limits of the training box.
 
         Returns
         -------
         model : ErrorModel
-            The same for the same spectra.
+            The model. Equal spectra give equal models.
 
         Raises
         ------
         ValueError
-            If shapes do not fit, there is no spectrum, or a value is not finite.
+            If shapes do not agree, there is no spectrum, or a value is not finite.
         """
         labels, low, high = (
             np.asarray(array, np.float64) for array in (labels, label_low, label_high)
@@ -123,7 +123,7 @@ class ErrorModel:
         residuals = np.asarray(residuals)
         _check_held_out(labels, residuals, low, high)
         scaled = _scale_labels(labels, low, high)
-        # shuffled, as on a grid every fifth star may be of one kind
+        # shuffled, as every fifth star of a grid may be alike
         order = np.random.default_rng(0).permutation(len(labels))[:_MAX_SPECTRA]
         scale = _scale_of(residuals, np.ones(len(labels)))
         busy = np.flatnonzero(scale)
@@ -135,7 +135,7 @@ class ErrorModel:
         return cls(low, high, *growth, scale)
 
     def growth(self, labels):
-        """Give the errors of stars relative to one with growth one.
+        """Return the growth of stars: their error relative to `scale`.
 
         Parameters
         ----------
@@ -145,12 +145,12 @@ class ErrorModel:
         Returns
         -------
         growth : ndarray of shape (n_spectra,), float64
-            Positive.
+            Growth, positive.
 
         Raises
         ------
         ValueError
-            If there are not as many labels as in training.
+            If the number of labels is not that of the training.
         """
         labels = np.asarray(labels)
         if labels.ndim != 2 or labels.shape[1] != len(self.label_low):
@@ -166,26 +166,28 @@ class ErrorModel:
         )
 
     def std(self, labels, grid=None, wavelength=None):
-        """Give the standard deviation of the error of the flux.
+        """Return the standard deviation of the error of the flux.
 
         Parameters
         ----------
         labels : ndarray of shape (n_spectra, n_labels)
             Stellar parameters.
         grid : ndarray of shape (n_wavelengths,), default=None
-            Wavelengths of the held-out spectra, if others are asked for.
+            Wavelengths of the held-out spectra; needed with `wavelength`.
         wavelength : ndarray of shape (n,), default=None
-            Where the error is wanted; it is interpolated linearly. If None, there.
+            Wavelengths of the result, by linear interpolation; those of the held-out
+            spectra if None.
 
         Returns
         -------
         std : ndarray of shape (n_spectra, n_wavelengths)
-            In the unit of the flux; float32 for float32 labels, else float64.
+            Standard deviation in the unit of the flux; float32 for float32 labels, else
+            float64.
 
         Raises
         ------
         ValueError
-            If there are not as many labels as in training.
+            If the number of labels is not that of the training.
         """
         labels = np.asarray(labels)
         dtype = np.float32 if labels.dtype == np.float32 else np.float64
@@ -197,15 +199,15 @@ class ErrorModel:
 
 
 def _check_held_out(labels, residuals, low, high):
-    fits = (
+    shapes_agree = (
         labels.ndim == residuals.ndim == 2
         and len(labels) == len(residuals) > 0
         and low.shape == high.shape == labels.shape[1:]
     )
-    if not fits:
+    if not shapes_agree:
         raise ValueError(
             "`labels` (n_spectra, n_labels), `residuals` (n_spectra, n_wavelengths) "
-            "and the box (n_labels,) do not fit, or are empty; got shapes "
+            "and the box (n_labels,) do not agree, or are empty; got shapes "
             f"{labels.shape}, {residuals.shape}, {low.shape} and {high.shape}."
         )
     if not np.isfinite(labels).all():
@@ -216,13 +218,13 @@ def _check_held_out(labels, residuals, low, high):
 
 
 def _scale_labels(labels, low, high):
-    """Labels in -1..1 over the box, and not beyond."""
+    """Scale labels to -1..1 over the box, and clip them there."""
     half_width = np.where(high > low, (high - low) / 2, 1.0)
     return np.clip((labels - (low + high) / 2) / half_width, -1, 1)
 
 
 def _scale_of(residuals, growth):
-    """Quantile of absolute errors over growth, at each wavelength."""
+    """Return the 68.27 % quantile of absolute error / growth at each wavelength."""
     scale = np.empty(residuals.shape[1])
     for block in row_blocks(residuals.shape[1], len(residuals)):
         relative = np.abs(residuals[:, block]) / growth[:, None]
@@ -231,7 +233,7 @@ def _scale_of(residuals, growth):
 
 
 def _features(scaled, weight):
-    """Legendre polynomials and products of labels, times the root of their weight."""
+    """Return Legendre polynomials and products of labels, times root weights."""
     first, second = np.triu_indices(scaled.shape[1], 1)
     root = np.sqrt(weight)
     linear = scaled * root
@@ -246,17 +248,17 @@ def _growth(scaled, weight, coefficients, log_range):
 
 
 def _fit_growth(scaled, errors):
-    """Weights of the labels, coefficients and range of the logarithm of the growth."""
+    """Fit the growth: weights of labels, coefficients, and range of the logarithm."""
     n_labels = scaled.shape[1]
     weight = np.ones(n_labels)
     scale = np.quantile(errors, _ONE_SIGMA, axis=0)
-    seen = scale > 0
-    if len(scaled) < _MIN_SPECTRA or not seen.any():
+    has_errors = scale > 0
+    if len(scaled) < _MIN_SPECTRA or not has_errors.any():
         n_features = n_labels * (n_labels + 3) // 2
         return weight, np.zeros(1 + n_features), np.zeros(2)
-    typical = (errors[:, seen] / scale[seen]).mean(axis=1)
-    target = np.log(np.maximum(typical, _FLOOR * np.median(typical)))
-    # what every label explains by itself: variances of Legendre polynomials
+    mean_error = (errors[:, has_errors] / scale[has_errors]).mean(axis=1)
+    target = np.log(np.maximum(mean_error, _FLOOR * np.median(mean_error)))
+    # variance that each label explains by itself, from those of Legendre polynomials
     additive = _features(scaled, weight)[:, : 2 * n_labels]
     slope = _ridge(additive, target)[1][1:]
     explained = slope[:n_labels] ** 2 / 3 + slope[n_labels:] ** 2 / 5
@@ -269,7 +271,7 @@ def _fit_growth(scaled, errors):
 
 
 def _ridge(features, target):
-    """Ridge regression with the least leave-one-out error, and that error."""
+    """Return the least leave-one-out error, and the coefficients of its ridge fit."""
     center, mean = features.mean(axis=0), target.mean()
     left, singular, right = np.linalg.svd(features - center, full_matrices=False)
     projected = left.T @ (target - mean)
@@ -287,7 +289,7 @@ def _ridge(features, target):
 
 
 def _cross_validated_factor(scaled, errors):
-    """By how much errors of stars that a model has not seen exceed it."""
+    """Return the ratio of true to modelled errors for stars that were left out."""
     n = len(scaled)
     if n < 2 or not errors.size:
         return 1.0
@@ -298,7 +300,7 @@ def _cross_validated_factor(scaled, errors):
         growth = _fit_growth(scaled[~out], errors[~out])
         scale = _scale_of(errors[~out], _growth(scaled[~out], *growth))
         std = _growth(scaled[out], *growth)[:, None] * scale
-        # an error where the other folds have none is beyond any factor
+        # where the other folds have no error, no factor is large enough
         beyond = np.where(errors[out] > 0, np.inf, 0.0)
         ratio[out] = np.divide(errors[out], std, out=beyond, where=std > 0)
     factor = np.quantile(ratio, _ONE_SIGMA, method="lower")

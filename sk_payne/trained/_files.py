@@ -1,4 +1,4 @@
-"""Files of trained emulators: tensors and JSON, whose reading executes nothing."""
+"""Files of trained emulators: tensors and JSON, which execute no code when read."""
 
 import json
 import platform
@@ -38,23 +38,24 @@ _HELD_OUT = {
 
 
 def save_emulator(trained, path, provenance=None):
-    """Write a trained emulator to a file, or to a folder with all that goes with it.
+    """Write a trained emulator to a file, or to a folder with card and fingerprint.
 
     Parameters
     ----------
     trained : TrainedEmulator
         The emulator.
     path : str or path-like
-        A file if it ends in ".safetensors", else a folder.
+        A file if it ends in ".safetensors", otherwise a folder.
     provenance : dict, default=None
-        Plain values, added to those of the emulator; "saved" and "versions" are added.
+        Plain values to add to the provenance of the emulator; "saved" and "versions"
+        are always added.
 
     Raises
     ------
     TypeError
-        If the provenance is not plain values.
+        If the provenance holds other than plain values.
     FileExistsError
-        If the folder is not one for an emulator.
+        If the folder holds other files than an emulator.
 
     Examples
     --------
@@ -82,19 +83,19 @@ def save_emulator(trained, path, provenance=None):
 
 
 def read_emulator(path, *, arch=None):
-    """Read a trained emulator; nothing in the file is executed.
+    """Read a trained emulator; no code of the file is executed.
 
     Parameters
     ----------
     path : str or path-like
-        The file, or the folder, whose files must have the SHA-256 they were saved with.
+        The file, or the folder, whose files must have their SHA-256.
     arch : type, default=None
-        The ``nn.Module`` class of the network, if it was the user's own.
+        Class of the network (``nn.Module``), if it is not one of sk_payne.
 
     Returns
     -------
     trained : TrainedEmulator
-        On the CPU; it predicts exactly what the saved one did.
+        On the CPU; its predictions equal those of the saved emulator.
 
     Raises
     ------
@@ -131,23 +132,23 @@ def read_emulator(path, *, arch=None):
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise FileFormatError(
             f"'{path}' describes a model that cannot be built here: {error}. Save it "
-            "again with this version, or install the one that wrote it: "
+            "again with this version, or install the version that wrote it: "
             f"{header.get('attributes', {}).get('provenance_')}."
         ) from error
 
 
 def arch_name(arch):
-    """Name of an architecture in a file.
+    """Return the name of an architecture in a file.
 
     Parameters
     ----------
     arch : str or type
-        Registered, or a class of the user's own.
+        Registered name, or a class.
 
     Returns
     -------
     name : str
-        Registered name, or that of the class with its module.
+        Registered name, or module and name of the class.
 
     Examples
     --------
@@ -158,9 +159,9 @@ def arch_name(arch):
     return arch if isinstance(arch, str) else f"{arch.__module__}.{arch.__qualname__}"
 
 
-def _complete(provenance, known):
+def _complete(provenance, earlier):
     provenance = {
-        **known,
+        **earlier,
         **(provenance or {}),
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in _LIBRARIES}
@@ -171,17 +172,17 @@ def _complete(provenance, known):
     except (TypeError, ValueError) as error:
         raise TypeError(
             "`provenance` must be a dict of strings, finite numbers, lists and dicts; "
-            f"got {provenance!r}. Turn other things into text."
+            f"got {provenance!r}. Convert other values to text."
         ) from error
 
 
 def _encode(trained):
-    """Tensors and JSON header of an emulator."""
+    """Return the tensors and the JSON header of an emulator."""
     description, training = trained.description, trained.training
     tensors = {f"network.{name}": array for name, array in trained.weights.items()}
     for name in ("label_center", "label_half_width", "flux_offset"):
         tensors[f"scaling.{name}"] = getattr(trained.scaling, name)
-    # a resolving power may be infinite, which JSON does not have
+    # tensors, as a resolving power may be infinite, which JSON cannot hold
     attributes = {
         "wavelength_": description.wavelength,
         "resolving_power_": description.resolving_power,
@@ -229,7 +230,7 @@ def _encode(trained):
 
 
 def _decode(tensors, header, arch):
-    """Emulator of the tensors and the JSON header of a file."""
+    """Build an emulator from the tensors and the JSON header of a file."""
     attributes = header["attributes"]
     description = Description(
         label_names=attributes["label_names_"],
@@ -252,7 +253,7 @@ def _decode(tensors, header, arch):
     return TrainedEmulator.from_weights(
         _part(tensors, "network"),
         arch=arch,
-        # files of earlier versions have only the options in full
+        # files of earlier versions have only the complete options
         arch_params=header.get("arch_params", attributes["arch_params_"]),
         network_params=attributes["arch_params_"],
         description=description,
@@ -279,14 +280,14 @@ def _recipe(entries):
         return None
     entries = dict(entries)
     if entries["optimizer"] not in OPTIMIZERS:
-        # a class of the user's own, which loading may not import
+        # a class of the user, which loading must not import
         del entries["optimizer"]
         entries.pop("optimizer_params", None)
     return Recipe(**entries)
 
 
 def _number_or_array(value):
-    # a single number is a file's array of shape (1,)
+    # files hold a single number as an array of shape (1,)
     return value.item() if value is not None and value.size == 1 else value
 
 
@@ -302,14 +303,14 @@ def _resolve_arch(path, name, arch):
         return arch
     if name not in NETWORKS:
         raise FileFormatError(
-            f"'{path}' holds a network of the class {name}, which loading may not "
+            f"'{path}' holds a network of the class {name}, which loading must not "
             f"import. Pass it: load(path, arch={name.rsplit('.', 1)[-1]})."
         )
     return name
 
 
 def _plain(value):
-    """Give a value in types that JSON has; None for what it cannot hold."""
+    """Convert a value to types of JSON; None if JSON cannot hold it."""
     try:
         return json.loads(json.dumps(value, default=_to_builtin))
     except TypeError:

@@ -1,6 +1,6 @@
-"""Predictions of a few stars that tell whether another machine predicts the same.
+"""Fingerprint: stored predictions of a few stars, to compare between machines.
 
-Intact files are not enough: software changes under them.
+Intact files are not enough, as other versions of software may predict differently.
 """
 
 import json
@@ -12,8 +12,8 @@ from sk_payne.exceptions import FileFormatError
 
 __all__ = ["TOLERANCE", "largest_difference", "take_fingerprint"]
 
-# Part of the largest flux that float64 arithmetic may differ by between machines: far
-# more than its rounding, far less than the error of any emulator.
+# Tolerance of float64 predictions between machines, relative to the largest flux: far
+# above rounding, far below the error of any emulator.
 TOLERANCE = 1e-6
 
 _N_STARS = 5
@@ -21,7 +21,7 @@ _N_WAVELENGTHS = 257
 
 
 def take_fingerprint(trained):
-    """Predict a few stars, in float64 on the CPU.
+    """Predict the flux of a few stars, in float64 on the CPU.
 
     Parameters
     ----------
@@ -59,24 +59,24 @@ def take_fingerprint(trained):
 
 
 def largest_difference(trained, fingerprint):
-    """Compare an emulator with predictions that were kept.
+    """Compare an emulator with its stored predictions.
 
     Parameters
     ----------
     trained : TrainedEmulator
         The emulator.
     fingerprint : str
-        What :func:`take_fingerprint` gave.
+        Result of :func:`take_fingerprint`.
 
     Returns
     -------
     difference : float
-        Largest one of the flux, as a part of the largest flux.
+        Largest difference of the flux, relative to the largest flux.
 
     Raises
     ------
     FileFormatError
-        If they are not predictions of such an emulator.
+        If the fingerprint does not belong to this emulator.
 
     Examples
     --------
@@ -92,11 +92,11 @@ def largest_difference(trained, fingerprint):
         fingerprint = json.loads(fingerprint)
         labels = np.array(fingerprint["labels"], np.float64)
         expected = np.array(fingerprint["flux"], np.float64)
-        found = _predict(trained, labels, np.array(fingerprint["columns"], int))
-        difference = np.abs(found - expected).max() / (np.abs(expected).max() or 1.0)
+        flux = _predict(trained, labels, np.array(fingerprint["columns"], int))
+        difference = np.abs(flux - expected).max() / (np.abs(expected).max() or 1.0)
     except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise FileFormatError(
-            f"The fingerprint is not one of this emulator: {error}. Save it again."
+            f"The fingerprint does not fit this emulator: {error}. Save it again."
         ) from error
     return float(difference)
 
@@ -104,7 +104,7 @@ def largest_difference(trained, fingerprint):
 @torch.inference_mode()
 def _predict(trained, labels, columns):
     module = trained.to_torch(dtype=torch.float64, device="cpu")
-    # one at a time, as a grid of wavelengths may be long
+    # one star at a time, as a grid of wavelengths may be long
     return np.stack(
         [module(torch.from_numpy(row[None])).numpy()[0, columns] for row in labels]
     )

@@ -1,4 +1,4 @@
-"""Folder that an emulator travels in: the names of its files, and how to write them."""
+"""Folder of a saved emulator: names of its files, and their writer."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,24 +15,23 @@ REQUIRED = (WEIGHTS, CARD, FINGERPRINT)
 
 
 def write_folder(path, contents):
-    """Write files and the list of their SHA-256.
+    """Write files and the list of their SHA-256, atomically.
 
-    The folder takes its place when it is complete, or not at all; other files in it
-    stay.
+    The folder appears when it is complete, or not at all. Other files in it are kept.
 
     Parameters
     ----------
     path : str or path-like
-        Made if it does not exist.
+        The folder, made if it does not exist.
     contents : dict of str to bytes
-        What is to be in each file.
+        Content of each file by name.
 
     Raises
     ------
     FileExistsError
-        If it is a file, or holds other things than an emulator.
+        If the path is a file, or a folder with other files than an emulator.
     FileNotFoundError
-        If it would lie in no folder.
+        If the parent folder does not exist.
     """
     path = Path(path)
     if path.is_file():
@@ -43,7 +42,7 @@ def write_folder(path, contents):
     if path.is_dir() and any(path.iterdir()) and not (path / SUMS).is_file():
         raise FileExistsError(
             f"`path` must be a new or an empty folder, or one that `save` wrote; got "
-            f"'{path}', which holds other files. Pass another."
+            f"'{path}', which holds other files. Pass another path."
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(

@@ -1,4 +1,4 @@
-"""Errors of an emulator on the spectra that were held out from its training."""
+"""Errors of an emulator on the spectra held out from training."""
 
 import warnings
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sk_payne.trained._label_errors import LabelErrors
 
 __all__ = ["HeldOutErrors", "error_by_quartile"]
 
-# Residuals of at most so many spectra are kept if the flux is on disk.
+# Largest number of spectra whose residuals are kept if the flux is on disk.
 _MAX_KEPT = 4096
 
 
@@ -24,13 +24,13 @@ class HeldOutErrors:
     mae, rms : ndarray of shape (n_wavelengths,)
         Mean absolute and root mean square error of the flux at each wavelength.
     label_edges : ndarray of shape (n_labels, 5) or None
-        Quartiles of the labels, with their minimum and maximum; None in old files.
+        Minimum, quartiles and maximum of the labels; None in old files.
     label_mae : ndarray of shape (n_labels, 4) or None
         Mean absolute error of the stars in each quarter of every label.
     model : ErrorModel
-        1 sigma error at each wavelength and for each star.
+        1 sigma error of the flux by wavelength and star.
     label_errors : LabelErrors or None
-        Errors of fitted labels that errors of the flux bring about; None if there are
+        Covariance of fitted labels that errors of the flux cause; None if there are
         fewer than ten held-out spectra, and in old files.
 
     Examples
@@ -65,15 +65,15 @@ class HeldOutErrors:
         rows : ndarray of shape (n_held_out,), int
             Rows of the held-out spectra; at least one.
         label_low, label_high : ndarray of shape (n_labels,)
-            The training box.
+            Limits of the training box.
         module : TorchEmulator, default=None
-            The trained emulator, for derivatives; without it, errors of labels are not
+            The trained emulator, for derivatives. If None, errors of labels are not
             measured.
 
         Returns
         -------
         errors : HeldOutErrors
-            Masked pixels do not count.
+            The errors, without masked pixels.
 
         Warns
         -----
@@ -90,7 +90,7 @@ class HeldOutErrors:
 
 
 def error_by_quartile(labels, residuals):
-    """Mean error of the stars in each quarter of every label.
+    """Compute the mean error of the stars in each quarter of every label.
 
     Parameters
     ----------
@@ -102,10 +102,10 @@ def error_by_quartile(labels, residuals):
     Returns
     -------
     edges : ndarray of shape (n_labels, 5)
-        Quartiles of the labels, with their minimum and maximum.
+        Minimum, quartiles and maximum of the labels.
     mae : ndarray of shape (n_labels, 4)
-        Mean absolute error between them; not a number where there is no star, as
-        labels with few values have it.
+        Mean absolute error between them; NaN for a quarter without stars, which labels
+        with few values may have.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def error_by_quartile(labels, residuals):
     """
     labels = np.asarray(labels, np.float64)
     edges = np.array([np.quantile(column, np.linspace(0, 1, 5)) for column in labels.T])
-    # row by row, as a copy of all may not fit
+    # row by row, as a copy of all may not fit into memory
     spectrum_mae = np.array([np.abs(r).mean(dtype=np.float64) for r in residuals])
     mae = np.full((len(edges), 4), np.nan)
     for row, inner, column in zip(mae, edges[:, 1:-1], labels.T, strict=True):
@@ -132,9 +132,10 @@ def error_by_quartile(labels, residuals):
 
 
 def _compare(predict, labels, flux, rows):
-    """Mean errors at each wavelength, and the residuals of the spectra that are kept.
+    """Return MAE and rms at each wavelength, and rows and residuals of spectra to keep.
 
-    If the flux is on disk, residuals of evenly spread spectra are kept, in float32.
+    All spectra are kept, or evenly spread ones if the flux is on disk. Residuals are
+    float32.
     """
     n, n_wavelengths = len(rows), flux.shape[1]
     n_kept = min(n, _MAX_KEPT) if flux.is_streamed else n
@@ -156,43 +157,43 @@ def _compare(predict, labels, flux, rows):
         first, last = np.searchsorted(kept, [block.start, block.stop])
         residuals[first:last] = residual[kept[first:last] - block.start]
     if (n_good < n).any():
-        absolute, square = _fill_unseen(absolute, square, n_good)
+        absolute, square = _fill_unobserved(absolute, square, n_good)
         _fill_masked(residuals, np.sqrt(square / np.maximum(n_good, 1)))
     n_good = np.maximum(n_good, 1)
     return absolute / n_good, np.sqrt(square / n_good), kept, residuals
 
 
 def _fill_masked(residuals, rms):
-    """Give masked pixels the residual of the next spectrum that has one there.
+    """Fill masked pixels with the residual of the next spectrum that has one there.
 
     Quantiles at a wavelength then are nearly those of its good pixels. Where no
     spectrum has one, the residual is the root mean square error.
     """
-    for _ in range(2):  # round the end
+    for _ in range(2):  # twice, as the first spectrum follows the last
         for row in range(len(residuals) - 1, -1, -1):
             following = residuals[(row + 1) % len(residuals)]
             np.copyto(residuals[row], following, where=np.isnan(residuals[row]))
     np.copyto(residuals, rms.astype(np.float32), where=np.isnan(residuals))
 
 
-def _fill_unseen(absolute, square, n_good):
-    """Give wavelengths without a good held-out pixel the mean error of the others."""
-    unseen = n_good == 0
-    if not unseen.any():
+def _fill_unobserved(absolute, square, n_good):
+    """Fill wavelengths without a good held-out pixel with the mean error of others."""
+    is_empty = n_good == 0
+    if not is_empty.any():
         return absolute, square
-    if unseen.all():
+    if is_empty.all():
         raise ValueError(
             "`mask` must leave good pixels in the held-out spectra; all are masked. "
             "Pass validation_fraction=0, or leave such spectra out."
         )
     warnings.warn(
-        f"{unseen.sum()} of {len(unseen)} wavelengths are masked in every held-out "
-        f"spectrum, the first is column {np.argmax(unseen)}: their error is taken as "
+        f"{is_empty.sum()} of {len(is_empty)} wavelengths are masked in every held-out "
+        f"spectrum, the first is column {np.argmax(is_empty)}: their error is taken as "
         "the mean over the other wavelengths. Raise `validation_fraction`.",
         stacklevel=6,
     )
-    seen = ~unseen
+    others = ~is_empty
     return tuple(
-        np.where(unseen, np.mean(total[seen] / n_good[seen]), total)
+        np.where(is_empty, np.mean(total[others] / n_good[others]), total)
         for total in (absolute, square)
     )

@@ -1,7 +1,7 @@
-"""Displacements of labels: what fits take the error of an emulator for.
+"""Displacements of fitted labels that the error of an emulator causes.
 
-A fit of a held-out spectrum without noise misses its labels by as much as the error of
-the emulator resembles changes of labels.
+A fit of a held-out spectrum without noise is wrong only because the error of the
+emulator resembles changes of labels: fitted minus true labels are the displacement.
 """
 
 import copy
@@ -17,22 +17,23 @@ from sk_payne.trained._blocks import row_blocks
 
 __all__ = ["LABEL_PRIOR", "LabelDisplacements", "LabelSample"]
 
-# Sums are kept for so many stretches of wavelengths, if each has so many wavelengths.
+# Number of stretches of wavelengths with sums of their own, and wavelengths that each
+# needs at least.
 _N_STRETCHES, _SHORTEST = 10, 5
 
-# Windows of so many stretches are looked at, besides all of them.
+# Widths of windows in stretches.
 _WINDOWS = (3, 5)
 
-# Spectra that are looked at, at most.
+# Largest number of spectra.
 _MAX_SPECTRA = 512
 
-# Spectra that are fitted, at most; starts of these fits, and steps from each.
+# Largest number of fitted spectra, starts of each fit, and steps from each start.
 _MAX_FITTED, _N_STARTS, _N_STEPS = 192, 3, 7
 
-# Starts are so many standard deviations of independent errors apart.
+# Distance of starts in standard deviations of independent errors.
 _APART = 3.0
 
-# Inverse variance of labels before any spectrum, in half widths of the training box.
+# Inverse variance of the prior on labels, in half widths of the training box.
 LABEL_PRIOR = 1.0
 
 
@@ -42,15 +43,15 @@ class LabelSample(NamedTuple):
     Attributes
     ----------
     labels : ndarray of shape (n, n_labels)
-        In half widths of the training box from its middle.
+        Labels relative to the middle of the training box, in its half widths.
     displacement : ndarray of shape (n, n_labels)
         Fitted minus true labels.
     independent : ndarray of shape (n, n_labels, n_labels)
-        Covariance that independent errors of the pixels would bring about.
+        Covariance of labels if errors of pixels were independent.
     information : ndarray of shape (n, n_labels, n_labels)
-        J S^-2 J^T, with the 1 sigma errors S of the flux.
+        Fisher information J S^-2 J^T, with the 1 sigma errors S of the flux.
     part : ndarray of shape (n,)
-        Part of all wavelengths.
+        Fraction of all wavelengths that is used.
     """
 
     labels: np.ndarray
@@ -62,25 +63,26 @@ class LabelSample(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LabelDisplacements:
-    """Sums over stretches of wavelengths from which displacements follow.
+    """Displacements of held-out spectra, as sums over stretches of wavelengths.
 
-    Fits weigh pixels as for noise as large as the error of the emulator.
+    J are the derivatives of the flux by the labels, S its 1 sigma errors, and W =
+    1 / (S^2 + n^2) the weights for a noise n equal to the median error.
 
     Parameters
     ----------
     labels : ndarray of shape (n, n_labels)
-        In half widths of the training box from its middle.
+        Labels relative to the middle of the training box, in its half widths.
     normal : ndarray of shape (n, n_stretches, n_labels, n_labels)
-        J W J^T.
+        Normal matrix J W J^T.
     spread : ndarray of shape (n, n_stretches, n_labels, n_labels)
-        J W S^2 W J^T.
+        Covariance of the gradient, J W S^2 W J^T.
     information : ndarray of shape (n, n_stretches, n_labels, n_labels)
-        J S^-2 J^T.
+        Fisher information J S^-2 J^T.
     slope : ndarray of shape (n, n_stretches, n_labels)
-        J W e, with true minus predicted flux e.
+        Gradient J W e, with true minus predicted flux e.
     fitted : LabelSample
-        Of some of the stars, over all wavelengths, as fits find them: large
-        displacements are not linear in the errors of the flux.
+        Displacements of some stars from fits over all wavelengths: large displacements
+        are not linear in the errors of the flux.
 
     Examples
     --------
@@ -114,14 +116,14 @@ class LabelDisplacements:
     @classmethod
     @fast_products()
     def measure(cls, module, error_model, labels, flux, rows):
-        """Sum derivatives and errors over the held-out spectra, in blocks.
+        """Measure the displacements of the held-out spectra, in blocks.
 
         Parameters
         ----------
         module : TorchEmulator
             The trained emulator.
         error_model : ErrorModel
-            Its errors.
+            1 sigma errors of its flux.
         labels : ndarray of shape (n_held_out, n_labels)
             Stellar parameters of the held-out spectra.
         flux : TrainingFlux of shape (n_spectra, n_wavelengths)
@@ -132,11 +134,11 @@ class LabelDisplacements:
         Returns
         -------
         displacements : LabelDisplacements
-            Of evenly spread spectra. Masked pixels do not count.
+            Displacements of evenly spread spectra, without masked pixels.
         """
-        place = float64_device(module.label_center.device)
-        if place != module.label_center.device:
-            module = copy.deepcopy(module).to(place)
+        device = float64_device(module.label_center.device)
+        if device != module.label_center.device:
+            module = copy.deepcopy(module).to(device)
         spectra = _Spectra(module, error_model, labels, flux, rows)
         n_labels, n_wavelengths = labels.shape[1], flux.shape[1]
         edges = _edges(n_wavelengths)
@@ -155,35 +157,35 @@ class LabelDisplacements:
         return len(self.labels)
 
     def over_all(self):
-        """Give displacements over all wavelengths.
+        """Return linear displacements over all wavelengths.
 
         Returns
         -------
         sample : LabelSample
-            Of all stars.
+            Displacements of all stars.
         """
         return self._over(np.ones(self.slope.shape[:2]))
 
     def samples(self):
-        """Give displacements over all wavelengths, and over windows of them.
+        """Return displacements over all wavelengths, and over windows.
 
         Returns
         -------
         samples : list of LabelSample
-            Those of fits, over all wavelengths; then linear ones over windows, which
-            lie anywhere.
+            Displacements of fits over all wavelengths, then linear displacements over
+            windows at random places.
         """
         samples = [self.fitted]
         n, n_stretches = self.slope.shape[:2]
         rng = np.random.default_rng(0)
         for width in _WINDOWS if n_stretches > 1 else ():
             first = rng.integers(n_stretches - width + 1, size=(n, 1))
-            place = np.arange(n_stretches) - first
-            samples.append(self._over((0 <= place) & (place < width)))
+            offset = np.arange(n_stretches) - first
+            samples.append(self._over((0 <= offset) & (offset < width)))
         return samples
 
     def _over(self, used):
-        """Displacements over some stretches of each star."""
+        """Return linear displacements over some stretches of each star."""
         used = used.astype(np.float64)
         normal, spread, information = (
             np.einsum("ns,nskl->nkl", used, part)
@@ -201,19 +203,19 @@ class LabelDisplacements:
 
 
 def _spread(n, n_most):
-    """Choose evenly spread spectra."""
+    """Return the rows of evenly spread spectra."""
     n_kept = min(n, n_most)
     return np.arange(n_kept) * n // max(n_kept, 1)
 
 
 def _edges(n_wavelengths):
-    """Where stretches of wavelengths begin, and the end."""
+    """Return the first pixel of each stretch of wavelengths, and the last end."""
     n_stretches = _N_STRETCHES if n_wavelengths >= _N_STRETCHES * _SHORTEST else 1
     return np.linspace(0, n_wavelengths, n_stretches + 1).astype(int)
 
 
 class _Spectra:
-    """Held-out spectra that are read in blocks."""
+    """Held-out spectra, read in blocks."""
 
     def __init__(self, module, error_model, labels, flux, rows):
         self.module, self.error_model = module, error_model
@@ -232,11 +234,11 @@ class _Spectra:
 
 
 class _Stars:
-    """A block of held-out spectra, weighed as if noise were as large as errors."""
+    """A block of held-out spectra, with weights for noise as large as the errors."""
 
     def __init__(self, module, error_model, labels, flux, good):
         self.module, self.error_model = module, error_model
-        # squares of flux in units of its own are numbers in single precision
+        # in units of the flux scale, or squares would overflow single precision
         self.flux = flux / np.float32(module.flux_scale)
         center, half_width = (
             values.cpu().numpy().astype(np.float64)
@@ -250,23 +252,23 @@ class _Stars:
         self.weight = self._inverse(variance + self.noise, variance)
 
     def sums(self, labels, edges):
-        """Sum over stretches at some scaled labels, in float64."""
+        """Return normal, spread, information and slope over stretches, in float64."""
         predicted, jacobian = self.linearized(labels)
         variance = self._variance(labels)
-        own = self._inverse(variance, variance)
+        inverse_variance = self._inverse(variance, variance)
         residual = np.where(self.weight > 0, self.flux - predicted, 0.0)
         totals = []
         for first, last in pairwise(edges):
             part = jacobian[:, :, first:last]
-            turned = part.transpose(0, 2, 1)
+            transposed = part.transpose(0, 2, 1)
             w = self.weight[:, None, first:last]
             spread = w**2 * variance[:, None, first:last]
             slope = (part * w) @ residual[:, first:last, None].astype(np.float32)
             totals.append(
                 (
-                    (part * w) @ turned,
-                    (part * spread) @ turned,
-                    (part * own[:, None, first:last]) @ turned,
+                    (part * w) @ transposed,
+                    (part * spread) @ transposed,
+                    (part * inverse_variance[:, None, first:last]) @ transposed,
                     slope[..., 0],
                 )
             )
@@ -274,10 +276,10 @@ class _Stars:
         return [np.stack(total, axis=1).astype(np.float64) for total in totals]
 
     def fit(self):
-        """Fit the labels; give what is in a `LabelSample`.
+        """Fit the labels; return the fields of a `LabelSample`.
 
-        From the true labels, and from others at distances that independent errors
-        allow: labels that hardly show may fit better there.
+        Fits start from the true labels, and from others within independent errors,
+        where labels with weak lines may fit better.
         """
         edges, unit = np.array([0, self.flux.shape[1]]), np.eye(self.labels.shape[1])
         information = self.sums(self.labels, edges)[2][:, 0] + LABEL_PRIOR * unit
@@ -286,19 +288,19 @@ class _Stars:
         labels, chi2 = self._fit_from(self.labels, edges)
         for _ in range(_N_STARTS - 1):
             start = self.labels + _APART * apart * rng.standard_normal(apart.shape)
-            others, other = self._fit_from(np.clip(start, -1, 1), edges)
-            labels = np.where((other < chi2)[:, None], others, labels)
-            chi2 = np.minimum(chi2, other)
+            new_labels, new_chi2 = self._fit_from(np.clip(start, -1, 1), edges)
+            labels = np.where((new_chi2 < chi2)[:, None], new_labels, labels)
+            chi2 = np.minimum(chi2, new_chi2)
         normal, spread, information = (
             total[:, 0] for total in self.sums(labels, edges)[:3]
         )
         inverse = np.linalg.inv(normal + LABEL_PRIOR * unit)
         independent = inverse @ spread @ inverse
-        off = labels - self.labels
-        return labels, off, independent, information, np.ones(len(labels))
+        displacement = labels - self.labels
+        return labels, displacement, independent, information, np.ones(len(labels))
 
     def _fit_from(self, labels, edges):
-        """Fit the labels from a start; give them, and chi2."""
+        """Fit the labels from a start; return labels and chi2."""
         unit, damping = np.eye(labels.shape[1]), np.full(len(labels), 1e-3)
         chi2, sums = self._chi2(labels), self.sums(labels, edges)
         for _ in range(_N_STEPS):
@@ -308,17 +310,17 @@ class _Stars:
             damped = normal + (damping[:, None] * diagonal)[:, None] * unit
             step = np.linalg.solve(damped, slope[..., None])[..., 0]
             trial = np.clip(labels + step, -1, 1)
-            found = self._chi2(trial)
-            better = found < chi2
+            trial_chi2 = self._chi2(trial)
+            better = trial_chi2 < chi2
             labels = np.where(better[:, None], trial, labels)
-            chi2 = np.where(better, found, chi2)
+            chi2 = np.where(better, trial_chi2, chi2)
             damping = np.where(better, damping / 10, damping * 10)
             sums = self.sums(labels, edges)
         return labels, chi2
 
     @torch.no_grad()
     def linearized(self, labels):
-        """Predicted flux, and its derivatives by the scaled labels."""
+        """Predict the flux, and its derivatives by the scaled labels."""
         module = self.module
         scaled = torch.from_numpy(labels).to(module.label_center)
         log_wavelength = module.log_wavelength
@@ -330,19 +332,19 @@ class _Stars:
 
     @torch.no_grad()
     def _chi2(self, labels):
-        """Squared residuals over variances, and the pull of the prior."""
+        """Return chi2 of the residuals plus that of the prior."""
         scaled = torch.from_numpy(labels).to(self.module.label_center)
         predicted = self.module.from_scaled(scaled) / self.module.flux_scale
         predicted = predicted.cpu().numpy()
         residual = np.where(self.weight > 0, self.flux - predicted, 0.0)
-        pull = LABEL_PRIOR * ((labels - self.labels) ** 2).sum(axis=1)
-        return (self.weight * residual**2).sum(axis=1, dtype=np.float64) + pull
+        prior = LABEL_PRIOR * ((labels - self.labels) ** 2).sum(axis=1)
+        return (self.weight * residual**2).sum(axis=1, dtype=np.float64) + prior
 
     def _variance(self, labels):
         labels = (self.center + self.half_width * labels).astype(np.float32)
         return (self.error_model.std(labels) / np.float32(self.module.flux_scale)) ** 2
 
-    def _inverse(self, variance, known):
-        """Inverse variances; 0 for bad pixels, and where the emulator is exact."""
-        good = (known > 0) & self.good
+    def _inverse(self, variance, own_variance):
+        """Invert variances; 0 for bad pixels, and where the emulator is exact."""
+        good = (own_variance > 0) & self.good
         return np.divide(1.0, variance, out=np.zeros_like(variance), where=good)

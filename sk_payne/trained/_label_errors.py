@@ -1,7 +1,7 @@
-"""LabelErrors: by how much the error of an emulator displaces fitted labels.
+"""LabelErrors: covariance of fitted labels that the error of an emulator causes.
 
-Errors of an emulator go together along a spectrum: they resemble changes of labels, and
-a fit takes them for such. The held-out spectra tell how far.
+Errors of an emulator are correlated along a spectrum. They resemble changes of labels,
+and displace the labels of a fit. The covariance is measured on the held-out spectra.
 """
 
 import math
@@ -14,24 +14,25 @@ from sk_payne.trained._label_displacements import LABEL_PRIOR, LabelDisplacement
 
 __all__ = ["FEWEST_SPECTRA", "LabelErrors"]
 
-# With fewer held-out spectra, displacements are not known.
+# Smallest number of held-out spectra from which the covariance is measured.
 FEWEST_SPECTRA = 10
 
-# With fewer, intervals of single labels are not adjusted.
+# Smallest number of spectra for which errors of single labels are adjusted.
 _MIN_ADJUSTED = 50
 
-# Medians and standard deviations of lognormal priors: of the scatter in half widths,
-# of the inflation, and of each label's around the mean of all; and of the exponent.
+# Lognormal priors: median and standard deviation of the mean scatter (in half widths)
+# and of the mean inflation, and standard deviation of labels around these means.
 _SCATTER, _INFLATION, _AROUND = (0.02, 1.5), (2.0, 1.0), 0.7
+# Normal prior of the exponent: mean and standard deviation.
 _EXPONENT = (0.8, 0.2)
 
-# Standard deviation of the prior of each coefficient of the growth, and median and
-# standard deviation of that of the degrees of freedom beyond 4.
+# Standard deviation of the normal prior of coefficients of the growth; median and
+# standard deviation of the lognormal prior of the degrees of freedom beyond 4.
 _GROWTH, _FREEDOM = 0.3, (10.0, 1.0)
 
 _MAX_ITERATIONS = 150
 
-# Limits of all logarithms, and of the exponent.
+# Limits of the logarithms of parameters, and of the exponent itself.
 _LIMITS = {
     "scatter": (-12.0, 2.0),
     "inflation": (-4.0, 6.0),
@@ -40,60 +41,61 @@ _LIMITS = {
 }
 _LARGEST_GROWTH = 6.0
 
-# Added to variances, for labels whose displacement is zero.
+# Added to variances, as the displacement of a label may be zero.
 _LEAST = 1e-10
 
-# Parts of a Gaussian within one and two standard deviations.
+# Fractions of a Gaussian within one and two standard deviations.
 _ONE_SIGMA, _TWO_SIGMA = 0.6827, 0.9545
 
-# Factors by which errors of single labels are adjusted.
+# Limits of the factors by which errors of single labels are adjusted.
 _SMALLEST, _LARGEST = 0.5, 2.0
 
 
 @dataclass(frozen=True)
 class LabelErrors:
-    r"""Covariance of fitted labels that the error of an emulator brings about.
+    r"""Covariance of fitted labels that the error of an emulator causes.
 
-    All of its state is arrays: ``LabelErrors(**vars(errors))`` is a copy. Labels are in
+    The whole state is arrays: ``LabelErrors(**vars(errors))`` is a copy. Labels are in
     half widths of the training box.
 
     Parameters
     ----------
     scatter : ndarray of shape (n_labels,)
-        Standard deviation s of the part that no spectrum reduces.
+        Standard deviation s of an error that does not depend on the spectrum.
     inflation : ndarray of shape (n_labels,)
-        Factor d on errors that independent errors of the flux would bring about.
+        Factor d on the errors of labels for independent errors of the flux.
     exponent : ndarray of shape (1,)
-        How these shrink with the part of the wavelengths that is used: :math:`\gamma`.
+        Exponent :math:`\gamma` of the fraction of wavelengths that is used.
     growth : ndarray of shape (2 * n_labels,)
         Coefficients of the logarithm of the variance for Legendre polynomials of order
         one and two of each label.
     log_growth_range : ndarray of shape (2,)
         Smallest and largest logarithm of the variance.
     degrees_of_freedom : ndarray of shape (1,)
-        Of the multivariate t distribution of displacements.
+        Degrees of freedom of the multivariate t distribution of displacements.
 
     Notes
     -----
-    For a star with labels p, of which a part f of the wavelengths is used,
-    displacements have the covariance
+    For a star with labels p, fitted on a fraction f of the wavelengths, displacements
+    have the covariance
 
     .. math:: E = g(p) \left(\mathrm{diag}(s^2) + f^\gamma D B D\right), \quad
         B = \left(J S^{-2} J^T + 1\right)^{-1} ,
 
-    with :math:`D = \mathrm{diag}(d)`, derivatives J of the flux by the labels at these
-    wavelengths, at the resolution of the emulator, and the 1 sigma errors S of the
-    flux, see :class:`ErrorModel`. B is the covariance if errors of pixels were
-    independent; it grows where a label hardly shows. Since E follows from J, it holds
-    for any range, mask and resolving power, and for fits of some labels only.
+    with the growth g, :math:`D = \mathrm{diag}(d)`, derivatives J of the flux by the
+    labels at these wavelengths and at the resolution of the emulator, and the 1 sigma
+    errors S of the flux (:class:`ErrorModel`). B is the covariance for independent
+    errors of pixels; it is large for labels with weak lines. As E follows from J, it
+    holds for any wavelength range, mask and resolving power, and for any set of free
+    labels.
 
     The parameters maximise the likelihood of the displacements
-    :math:`(J W J^T)^{-1} J W e` by the errors e of held-out spectra, over all
+    :math:`(J W J^T)^{-1} J W e` from the errors e of held-out spectra, over all
     wavelengths and over windows of a third and a half of them, under a multivariate t
     distribution [1]_ with weak priors. Scatter and inflation of each label are then
     adjusted so that the geometric mean of the 68.27 % and half the 95.45 % quantile of
-    its displacements is one standard deviation; here, displacements are those of fits,
-    which exceed the linear ones where a label is weak.
+    its displacements is one standard deviation. This step uses displacements of fits,
+    which exceed the linear ones for weak labels.
 
     References
     ----------
@@ -127,14 +129,14 @@ class LabelErrors:
 
     @classmethod
     def measure(cls, module, error_model, labels, flux, rows):
-        """Learn the covariance from held-out spectra.
+        """Measure the covariance on held-out spectra.
 
         Parameters
         ----------
         module : TorchEmulator
             The trained emulator.
         error_model : ErrorModel
-            Its errors.
+            1 sigma errors of its flux.
         labels : ndarray of shape (n_held_out, n_labels)
             Stellar parameters of the held-out spectra.
         flux : TrainingFlux of shape (n_spectra, n_wavelengths)
@@ -155,17 +157,17 @@ class LabelErrors:
 
     @classmethod
     def from_displacements(cls, displacements):
-        """Learn the covariance from displacements of held-out spectra.
+        """Fit the covariance to displacements of held-out spectra.
 
         Parameters
         ----------
         displacements : LabelDisplacements
-            Of some spectra.
+            Displacements of labels.
 
         Returns
         -------
         errors : LabelErrors
-            The most likely.
+            The most likely covariance.
         """
         errors = _most_likely(displacements)
         if len(displacements) >= _MIN_ADJUSTED:
@@ -173,25 +175,25 @@ class LabelErrors:
         return errors
 
     def covariance(self, labels, information, part):
-        """Covariance of the labels of stars.
+        """Return the covariance of the labels of stars.
 
         Parameters
         ----------
         labels : ndarray of shape (n, n_labels)
             Labels in half widths of the training box from its middle.
         information : ndarray of shape (n, n_labels, n_labels)
-            :math:`J S^{-2} J^T` over the wavelengths that are used. For labels that are
-            not fitted, rows and columns are zero.
+            Fisher information :math:`J S^{-2} J^T` over the wavelengths that are used;
+            zero for labels that are not free.
         part : ndarray of shape (n,)
-            Part of all wavelengths that is used.
+            Fraction of all wavelengths that is used.
 
         Returns
         -------
         covariance : ndarray of shape (n, n_labels, n_labels)
-            In half widths of the training box.
+            Covariance in half widths of the training box.
         """
         unit = np.eye(information.shape[-1])
-        # rounding of single precision may leave eigenvalues below zero
+        # rounding in single precision may make eigenvalues negative
         value, vector = np.linalg.eigh(information)
         value = 1 / (value.clip(0) + LABEL_PRIOR) * part[:, None] ** self.exponent
         independent = (vector * value[:, None]) @ vector.transpose(0, 2, 1)
@@ -203,12 +205,12 @@ class LabelErrors:
     def _adjusted(self, displacements):
         """Adjust errors of single labels to quantiles of their displacements."""
         sample = displacements.fitted
-        own = self.covariance(sample.labels, sample.information, sample.part)
-        variance = np.diagonal(own, axis1=1, axis2=2)
-        rest = np.diagonal(sample.independent, axis1=1, axis2=2)
+        covariance = self.covariance(sample.labels, sample.information, sample.part)
+        variance = np.diagonal(covariance, axis1=1, axis2=2)
+        independent = np.diagonal(sample.independent, axis1=1, axis2=2)
         factor = np.ones(len(self.scatter))
         for _ in range(10):
-            std = np.sqrt(factor**2 * variance + rest)
+            std = np.sqrt(factor**2 * variance + independent)
             ratio = np.abs(sample.displacement) / std
             one, two = np.quantile(ratio, (_ONE_SIGMA, _TWO_SIGMA), axis=0)
             factor = np.clip(factor * np.sqrt(one * two / 2), _SMALLEST, _LARGEST)
@@ -222,13 +224,13 @@ class LabelErrors:
 
 
 def _features(labels):
-    """Legendre polynomials of order one and two of labels, not beyond the box."""
+    """Return Legendre polynomials (order one and two) of labels, clipped to the box."""
     labels = np.clip(labels, -1, 1)
     return np.concatenate([labels, 1.5 * labels**2 - 0.5], axis=1)
 
 
 def _most_likely(displacements):
-    """Maximise the likelihood and the priors of all parameters."""
+    """Maximise the posterior probability of all parameters."""
     samples = [_Prepared(sample) for sample in displacements.samples()]
     n_labels = displacements.labels.shape[1]
     start = {
@@ -246,40 +248,40 @@ def _most_likely(displacements):
     def objective():
         optimizer.zero_grad()
         loss = _penalty(values) / len(displacements)
-        limited = _limited(values)
+        parameters = _parameters(values)
         for sample in samples:
-            likelihood = sample.log_likelihood(limited).mean()
+            likelihood = sample.log_likelihood(parameters).mean()
             loss = loss - likelihood / len(samples)
         loss.backward()
         return loss
 
     optimizer.step(objective)
     with torch.no_grad():
-        found = _limited(values)
-        log_growth = samples[0].features @ found["growth"]
-    found = {k: np.atleast_1d(v.detach().numpy()) for k, v in found.items()}
+        parameters = _parameters(values)
+        log_growth = samples[0].features @ parameters["growth"]
+    parameters = {k: np.atleast_1d(v.detach().numpy()) for k, v in parameters.items()}
     log_growth_range = np.array([log_growth.min(), log_growth.max()])
-    return LabelErrors(**found, log_growth_range=log_growth_range)
+    return LabelErrors(**parameters, log_growth_range=log_growth_range)
 
 
-def _limited(values):
-    """Parameters themselves, from their logarithms, within limits."""
+def _parameters(values):
+    """Return parameters from their logarithms, within limits."""
     log = {k: values[k].clamp(*limits) for k, limits in _LIMITS.items()}
     return {
         "scatter": log["scatter"].exp(),
         "inflation": log["inflation"].exp(),
         "exponent": log["exponent"],
         "growth": values["growth"],
-        # more than 4, so that distances have a variance
+        # above 4, so that squared distances have a variance
         "degrees_of_freedom": 4 + log["freedom"].exp(),
     }
 
 
 class _Prepared:
-    """Displacements of stars, and what of their likelihood no parameter changes."""
+    """Displacements of stars, and the factors of their likelihood that are constant."""
 
     def __init__(self, sample):
-        self.displacement, self.rest, information, part = (
+        self.displacement, self.noise, information, part = (
             torch.from_numpy(np.ascontiguousarray(values)) for values in sample[1:]
         )
         self.features = torch.from_numpy(_features(sample.labels))
@@ -288,14 +290,14 @@ class _Prepared:
         self.log_part = part.log()
 
     def log_likelihood(self, values):
-        """Logarithm of the multivariate t density of each star, but for a constant."""
+        """Return the log density (multivariate t) of each star, up to a constant."""
         inflation = values["inflation"]
         shrunk = (values["exponent"] * self.log_part).exp()[:, None, None]
         covariance = inflation[:, None] * self.independent * inflation * shrunk
         covariance = covariance + torch.diag(values["scatter"] ** 2)
         log_growth = self.features @ values["growth"]
         log_growth = log_growth.clamp(-_LARGEST_GROWTH, _LARGEST_GROWTH)
-        covariance = log_growth.exp()[:, None, None] * covariance + self.rest
+        covariance = log_growth.exp()[:, None, None] * covariance + self.noise
         root = torch.linalg.cholesky(covariance + _LEAST * self.unit)
         white = torch.linalg.solve_triangular(
             root, self.displacement[..., None], upper=False
@@ -313,7 +315,7 @@ class _Prepared:
 
 
 def _penalty(values):
-    """Minus the logarithm of the priors, but for constants."""
+    """Return minus the logarithm of the priors, up to a constant."""
     total = ((values["exponent"] - _EXPONENT[0]) / _EXPONENT[1]) ** 2
     total = total + (values["growth"] / _GROWTH).square().sum()
     total = total + ((values["freedom"] - math.log(_FREEDOM[0])) / _FREEDOM[1]) ** 2

@@ -1,6 +1,6 @@
-"""Model card of an emulator: everything a stranger must know before using it.
+"""Model card of an emulator: content, errors, training, use and citation.
 
-Its format, Markdown below a block of YAML, is that of the Hugging Face Hub.
+The format is that of the Hugging Face Hub: Markdown below a block of YAML.
 """
 
 import json
@@ -14,13 +14,13 @@ from sk_payne.spectra import describe_resolving_power, grid_segments
 
 __all__ = ["model_card"]
 
-# Names of licences that the Hub knows; others go by "other" and a name.
+# Licences with an identifier on the Hub; others are "other" with a name.
 _LICENSES = {
     *("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0"),
     *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-sa-4.0", "gpl-3.0", "lgpl-3.0"),
     *("mit", "mpl-2.0", "unlicense"),
 }
-# What of the provenance has a place of its own.
+# Entries of the provenance with a section of their own.
 _PLACED = {
     *("title", "description", "license", "citation", "solar_scale", "repo_id"),
     *("saved", "versions"),
@@ -47,8 +47,8 @@ flux = emulator.predict(P)
 ```
 
 `sk_payne.AbundanceRegressor(emulator)` measures stars with it.
-`sk_payne.check("this_folder")` tells whether files and predictions are those that were
-saved. Nothing in the folder is executed."""
+`sk_payne.check("this_folder")` compares files and predictions with the saved ones. No
+code in the folder is executed."""
 
 
 def model_card(trained):
@@ -100,7 +100,7 @@ def model_card(trained):
 
 
 def _front_matter(provenance):
-    """YAML, whose strings and lists may be those of JSON."""
+    """Return the block of YAML, with strings and lists written as JSON."""
     entries = {
         "library_name": "sk_payne",
         "tags": ["astronomy", "stellar-spectra", "emulator", "tabular-regression"],
@@ -123,8 +123,8 @@ def _opening(trained):
     return (
         f"A neural emulator of synthetic stellar spectra, made with sk_payne: from "
         f"{_count(n_labels, 'stellar label')} to the flux at {n_pixels:,} wavelengths. "
-        "It knows what its training grid knows, and no more: whatever the synthesis "
-        "got wrong or left out, it gets wrong or leaves out as well."
+        "It reproduces its training grid, with all errors and omissions of the "
+        "synthesis."
     )
 
 
@@ -169,8 +169,8 @@ def _labels(trained, provenance):
         sun = f": {str(scale).rstrip('.')}" if scale else ", whose scale was not stated"
         lines.append(f"`Fe_H` stands for [Fe/H], and so on, relative to the Sun{sun}.")
     lines.append(
-        "The box need not be full: `emulator.domain(P)` tells which stars are among "
-        "the training spectra, and `predict` warns of those outside."
+        "Training spectra may leave parts of the box empty: `emulator.domain(P)` shows "
+        "which stars are among them, and `predict` warns about stars outside."
     )
     return "\n\n".join(lines)
 
@@ -179,15 +179,15 @@ def _errors(trained):
     if trained.held_out is None:
         return [_why_no_errors(trained)]
     mae = trained.held_out.mae
-    chosen = trained.training.recipe.patience is not None
+    stopped_early = trained.training.recipe.patience is not None
     flux = np.mean(trained.scaling.flux_offset)
     return [
         f"Measured on {trained.training.n_held_out:,} spectra of the training grid, "
         "held out at random"
-        + (", which chose the last step" if chosen else "")
+        + (", which chose the last step" if stopped_early else "")
         + ". Errors "
-        f"are in the unit of the flux, whose mean is {flux:.3g}. How the error at "
-        "single wavelengths is distributed over wavelengths:",
+        f"are in the unit of the flux, whose mean is {flux:.3g}. Quantiles, over "
+        "wavelengths, of the error at each wavelength:",
         _table(
             ["error", "5 %", "25 %", "median", "75 %", "95 %", "worst"],
             [
@@ -220,18 +220,18 @@ def _worst_regions(trained):
         regions += np.array_split(pixels, min(n, len(pixels)))
     means = np.array([mae[region].mean() for region in regions])
     worst = np.argsort(-means, kind="stable")[:_N_WORST]
-    told = [
+    entries = [
         f"{_range(trained, regions[i][0], regions[i][-1])} ({_number(means[i])})"
         for i in worst
     ]
     return (
         f"The worst of {len(regions)} regions, with their mean absolute error: "
-        f"{', '.join(told)}."
+        f"{', '.join(entries)}."
     )
 
 
 def _quarters(trained):
-    """Error in each quarter of every label that varied."""
+    """Return the table of errors in each quarter of every label that varied."""
     edges, mae = trained.held_out.label_edges, trained.held_out.label_mae
     if mae is None:
         return []
@@ -248,8 +248,8 @@ def _quarters(trained):
 
 
 def _training(trained, provenance):
-    told = {k: v for k, v in provenance.items() if k not in _PLACED}
-    grid = _nested(told) if told else "Nothing was said about the training grid."
+    others = {k: v for k, v in provenance.items() if k not in _PLACED}
+    grid = _nested(others) if others else "The training grid was not described."
     recipe = trained.training.recipe
     if recipe is None:
         return [grid, "The network was trained elsewhere; its recipe is not known."]
@@ -276,11 +276,11 @@ def _usage(trained, provenance):
 
 
 def _citation(provenance):
-    given = provenance.get("citation", [])
-    given = [given] if isinstance(given, str) else given
+    citations = provenance.get("citation", [])
+    citations = [citations] if isinstance(citations, str) else citations
     blocks = [
         f"```bibtex\n{text.strip()}\n```" if text.lstrip().startswith("@") else text
-        for text in map(str, given)
+        for text in map(str, citations)
     ]
     return "\n\n".join([*blocks, _PAPERS])
 
@@ -301,7 +301,7 @@ def _wavelengths(trained):
 
 
 def _segments(trained):
-    """Pixels between the gaps of the grid."""
+    """Return the segments of the grid between its gaps, as slices of pixels."""
     if trained.description.wavelength is None:
         return [slice(0, trained.description.n_wavelengths)]
     return grid_segments(trained.description.wavelength)
@@ -333,7 +333,7 @@ def _number(value):
 
 
 def _rounded(values, width, n_digits):
-    """Round values to so many digits of the width that they vary by."""
+    """Write values with n digits of the width of their range."""
     decimals = n_digits - 1 - int(np.floor(np.log10(width))) if width > 0 else 9
     values = np.round(np.asarray(values, np.float64), decimals) + 0.0  # no -0
     return [np.format_float_positional(value, trim="-") for value in values]
@@ -344,7 +344,7 @@ def _wrapped(text):
 
 
 def _options(values):
-    """Give single numbers and words; what is longer follows from the training set."""
+    """List options that are single numbers or words; arrays are left out."""
     return ", ".join(
         f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
         for name, value in values.items()
@@ -362,7 +362,7 @@ def _cell(value):
 
 
 def _nested(values, indent=""):
-    """Nested dicts as nested lists of Markdown."""
+    """Write nested dicts as nested lists of Markdown."""
     lines = []
     for key, value in values.items():
         if isinstance(value, dict) and value:

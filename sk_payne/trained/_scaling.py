@@ -1,4 +1,4 @@
-"""Scaling of labels and flux to the numbers that a network learns."""
+"""Scaling of labels and flux for a network."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ __all__ = ["Scaling"]
 
 @dataclass(frozen=True)
 class Scaling:
-    """Labels in -1..1 over the training box; flux around zero with unit scatter.
+    """Scaling of labels to -1..1 over the box, of flux to zero mean and unit scatter.
 
     Parameters
     ----------
     label_center : ndarray of shape (n_labels,)
         Middle of the training box, in the units of the labels.
     label_half_width : ndarray of shape (n_labels,)
-        Half of its range, or one for a label that does not vary.
+        Half width of the training box, or 1 for a label that does not vary.
     flux_offset : ndarray of shape (n_wavelengths,) or (1,)
-        Mean flux, per wavelength for networks on a fixed grid, over all for those
-        that take the wavelength.
+        Mean flux: of each wavelength for networks on a fixed grid, of all wavelengths
+        for networks that take the wavelength.
     flux_scale : float
-        Standard deviation of the flux about that mean.
+        Standard deviation of the flux about the offset.
 
     Examples
     --------
@@ -53,8 +53,8 @@ class Scaling:
         Returns
         -------
         scaling : Scaling
-            Sums are taken in float64: in float32 the mean of 1e5 spectra is off by
-            as much as a good emulator.
+            The scaling. Sums are in float64: a mean of 1e5 spectra in float32 has an
+            error as large as that of a good emulator.
         """
         offset = flux.mean_spectrum
         if not per_wavelength:
@@ -70,7 +70,7 @@ class Scaling:
         )
 
     def describe_labels(self, names):
-        """Names and scale of the labels, as `build_network` takes them.
+        """Return names and scale of the labels, for `build_network`.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Scaling:
         return names, self.label_center.tolist(), self.label_half_width.tolist()
 
     def scale_labels(self, labels):
-        """Labels in units of the training box.
+        """Scale labels to the training box.
 
         Parameters
         ----------
@@ -95,17 +95,17 @@ class Scaling:
         Returns
         -------
         scaled : ndarray of shape (n_spectra, n_labels)
-            -1 to 1 in the box.
+            Scaled labels, -1 to 1 in the box.
         """
         return (labels - self.label_center) / self.label_half_width
 
     def scale_flux(self, flux):
-        """Flux as the network gives it.
+        """Scale flux to the output of the network.
 
         Parameters
         ----------
         flux : ndarray of shape (n_spectra, n_wavelengths)
-            Flux.
+            Physical flux.
 
         Returns
         -------

@@ -10,7 +10,7 @@ __all__ = ["TorchEmulator", "build_module"]
 
 
 class TorchEmulator(torch.nn.Module):
-    """Stellar parameters to flux, in physical units and differentiable.
+    """Differentiable emulator from stellar parameters to flux, in physical units.
 
     :meth:`SpectrumEmulator.to_torch` returns one.
 
@@ -42,7 +42,7 @@ class TorchEmulator(torch.nn.Module):
         for name in ("label_center", "label_half_width", "flux_offset"):
             values = torch.from_numpy(np.array(getattr(scaling, name), np.float32))
             self.register_buffer(name, values, persistent=False)
-        # a plain attribute: moving the module to float32 must not round it
+        # not a buffer: moving the module to float32 must not round it
         self.log_wavelength = description.log_wavelength
         self.interpolator = None
         if description.wavelength is not None and not self.takes_wavelength:
@@ -54,15 +54,16 @@ class TorchEmulator(torch.nn.Module):
         return self.label_center.dtype
 
     def forward(self, labels, wavelength=None):
-        """Flux of stars.
+        """Predict the flux of stars.
 
         Parameters
         ----------
         labels : Tensor of shape (n_spectra, n_labels)
             Stellar parameters in the units of the training set.
         wavelength : Tensor of shape (n,) or (n_spectra, n), default=None
-            Å, in the medium of the emulator, best in float64. If None, the training
-            grid. Networks on a fixed grid are interpolated by a spline.
+            Wavelengths in Å, in the medium of the emulator, preferably float64; the
+            training grid if None. Networks on a fixed grid are interpolated by a
+            spline.
 
         Returns
         -------
@@ -75,26 +76,26 @@ class TorchEmulator(torch.nn.Module):
         return self.from_scaled(scaled, wavelength)
 
     def from_scaled(self, labels, wavelength=None):
-        """Flux of labels in units of the training box, -1 to 1.
+        """Predict the flux of scaled labels.
 
         Parameters
         ----------
         labels : Tensor of shape (n_spectra, n_labels)
-            In the precision of the module.
+            Labels from -1 to 1 over the training box, in the precision of the module.
         wavelength : Tensor of shape (n,) or (n_spectra, n), default=None
-            As in :meth:`forward`.
+            Wavelengths, as in :meth:`forward`.
 
         Returns
         -------
         flux : Tensor of shape (n_spectra, n_wavelengths)
             Physical flux.
         """
-        place = float64_device(labels.device)
+        device = float64_device(labels.device)
         if wavelength is not None:
-            wavelength = wavelength.to(place).double()
+            wavelength = wavelength.to(device).double()
         if self.takes_wavelength:
             log_wavelength = (
-                self.log_wavelength.to(place)
+                self.log_wavelength.to(device)
                 if wavelength is None
                 else torch.log10(wavelength)
             )
@@ -102,15 +103,15 @@ class TorchEmulator(torch.nn.Module):
         flux = self.unscale(evaluate(self.network, labels))
         if wavelength is None:
             return flux
-        return self.interpolator(flux.to(place), wavelength).to(labels.device)
+        return self.interpolator(flux.to(device), wavelength).to(labels.device)
 
     def unscale(self, scaled_flux):
-        """Physical flux of what the network gives."""
+        """Convert the output of the network to physical flux."""
         return self.flux_offset + self.flux_scale * scaled_flux
 
 
 def build_module(arch, network_params, scaling, description, weights):
-    """Build a trained module from the values that describe it.
+    """Build a trained module from its weights and description.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def build_module(arch, network_params, scaling, description, weights):
     Raises
     ------
     RuntimeError
-        If the weights are not those of such a network.
+        If the weights do not fit the network.
     """
     n_labels = len(scaling.label_center)
     with RANDOM_STATE, torch.random.fork_rng(devices=[]):

@@ -1,6 +1,6 @@
-"""TrainedEmulator: everything that training has learned, built once and never changed.
+"""TrainedEmulator: the immutable result of a training.
 
-Estimators hold one; files, transfers, checks and the model card take it.
+Estimators hold one; files, transfers, checks and the model card read it.
 """
 
 import copy
@@ -23,7 +23,7 @@ from sk_payne.trained._torch import TorchEmulator, build_module
 
 __all__ = ["TrainedEmulator", "Training"]
 
-# The float64 twins of modules, as long as these live.
+# float64 copies of modules, kept while the modules exist.
 _TWINS = weakref.WeakKeyDictionary()
 
 
@@ -34,18 +34,18 @@ class Training:
     Parameters
     ----------
     recipe : Recipe or None
-        Recipe in full; None if the network was trained elsewhere.
+        The complete recipe; None if the network was trained elsewhere.
     n_training, n_held_out : int
-        Number of spectra trained on and held out.
+        Numbers of training and held-out spectra.
     n_steps : int
-        Optimisation steps taken.
+        Number of optimisation steps.
     history : list of dict
         Losses of scaled flux after every ``validate_every`` steps.
     options : dict
         Arguments of the estimator that a saved emulator keeps: "random_state" and
         "validation_fraction".
     state : dict or None
-        Identity of the training and, if it was interrupted, its last state.
+        Identity of the training, and the last state of one that was interrupted.
 
     Examples
     --------
@@ -65,16 +65,16 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class TrainedEmulator:
-    """A trained emulator: a network, and all that is known of it.
+    """A trained emulator: network, scaling, domain, errors and records.
 
     Parameters
     ----------
     arch : str or type
-        Architecture, as given by the user.
+        Architecture, as the user passed it.
     arch_params : dict or None
-        Options of the architecture, as given by the user.
+        Options of the architecture, as the user passed them.
     network_params : dict
-        All options that the network was built with.
+        All options of the network, defaults included.
     description : Description
         Columns of P and F.
     scaling : Scaling
@@ -90,7 +90,7 @@ class TrainedEmulator:
     device : str, default="cpu"
         Device of the module.
     provenance : dict, default={}
-        What its author stated when it was saved.
+        Values that its author passed to `save`.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class TrainedEmulator:
         weights : dict of str to ndarray
             The ``state_dict`` of the network.
         **fields : dict
-            All fields of the class but `module` and `device`.
+            All fields of the class except `module` and `device`.
 
         Returns
         -------
@@ -147,7 +147,7 @@ class TrainedEmulator:
     @fast_products()
     @torch.inference_mode()
     def predict(self, labels, wavelength=None):
-        """Flux of stars, in blocks of bounded memory.
+        """Predict the flux of stars, in blocks of bounded memory.
 
         Parameters
         ----------
@@ -169,13 +169,13 @@ class TrainedEmulator:
             wavelength = torch.from_numpy(wavelength)
 
         def flux_of(rows):
-            # a copy, as tensors may not share read-only memory
+            # copied, as tensors must not share read-only memory
             block = torch.tensor(labels[rows], dtype=module.dtype, device=self.device)
             return module(block, wavelength).cpu().numpy()
 
         blocks = row_blocks(len(labels), n_wavelengths)
         if len(blocks) == 1:
-            # copying would cost as much as a small network
+            # a copy would cost as much as a small network
             return flux_of(blocks[0]).astype(labels.dtype, copy=False)
         flux = np.empty((len(labels), n_wavelengths), labels.dtype)
         for rows in blocks:
@@ -183,7 +183,7 @@ class TrainedEmulator:
         return flux
 
     def std(self, labels, wavelength=None):
-        """1 sigma error of the predicted flux.
+        """Return the 1 sigma error of the predicted flux.
 
         Parameters
         ----------
@@ -195,7 +195,7 @@ class TrainedEmulator:
         Returns
         -------
         std : ndarray of shape (n_spectra, n_wavelengths)
-            1 sigma error of the flux.
+            Standard deviation of the error of the flux, in its unit.
 
         Raises
         ------
@@ -206,12 +206,12 @@ class TrainedEmulator:
         return self.held_out.model.std(labels, self.description.wavelength, wavelength)
 
     def require_errors(self):
-        """Refuse to give errors that are not known.
+        """Raise an error if the errors of the flux are unknown.
 
         Raises
         ------
         ValueError
-            If no spectra were held out from training, saying what to do.
+            If no spectra were held out from training. The message gives a way out.
         """
         if self.held_out is not None:
             return
@@ -229,14 +229,14 @@ class TrainedEmulator:
         )
 
     def to_torch(self, *, dtype=torch.float32, device=None):
-        """Copy of the module.
+        """Copy the module to a precision and a device.
 
         Parameters
         ----------
         dtype : torch.dtype, default=torch.float32
             Precision.
         device : str or torch.device, default=None
-            If None, the device of the emulator.
+            Device; that of the emulator if None.
 
         Returns
         -------
@@ -244,11 +244,11 @@ class TrainedEmulator:
             Independent of the emulator, without gradients on its weights.
         """
         module = copy.deepcopy(self.module)
-        # first away from a device that may not have the precision
+        # device first, as the old one may lack the precision
         return module.to(device=device or self.device).to(dtype=dtype)
 
     def with_held_out(self, held_out):
-        """Copy with errors that were measured after training.
+        """Copy the emulator with other errors.
 
         Parameters
         ----------
@@ -258,29 +258,30 @@ class TrainedEmulator:
         Returns
         -------
         trained : TrainedEmulator
-            It shares everything else.
+            Copy that shares everything else.
         """
         return replace(self, held_out=held_out)
 
     def calibrated(self, labels, flux):
-        """Copy with errors measured on spectra that it was not trained on.
+        """Copy the emulator with errors measured on other spectra.
 
         Parameters
         ----------
         labels : ndarray of shape (n_spectra, n_labels)
-            Stellar parameters.
+            Stellar parameters of spectra that it was not trained on.
         flux : TrainingFlux of shape (n_spectra, n_wavelengths)
-            Flux.
+            Their flux.
 
         Returns
         -------
         trained : TrainedEmulator
-            It shares everything else.
+            Copy that shares everything else.
 
         Raises
         ------
         ValueError
-            If shapes do not fit, or there are too few spectra.
+            If the numbers of labels or wavelengths are wrong, or there are fewer than
+            ten spectra.
         """
         expected = len(self.scaling.label_center), self.description.n_wavelengths
         if (labels.shape[1], flux.shape[1]) != expected:
@@ -291,8 +292,8 @@ class TrainedEmulator:
             )
         if len(labels) < FEWEST_SPECTRA:
             raise ValueError(
-                f"`X` must have at least {FEWEST_SPECTRA} spectra, from which errors "
-                f"can be told; got {len(labels)}."
+                f"`X` must have at least {FEWEST_SPECTRA} spectra, to measure errors; "
+                f"got {len(labels)}."
             )
         domain, rows = self.domain, np.arange(len(labels))
         errors = HeldOutErrors.measure(
@@ -302,7 +303,7 @@ class TrainedEmulator:
         return replace(self, held_out=errors, training=training)
 
     def with_provenance(self, provenance):
-        """Copy with another provenance.
+        """Copy the emulator with another provenance.
 
         Parameters
         ----------
@@ -312,12 +313,12 @@ class TrainedEmulator:
         Returns
         -------
         trained : TrainedEmulator
-            It shares everything else.
+            Copy that shares everything else.
         """
         return replace(self, provenance=provenance)
 
     def __getstate__(self):
-        """Weights as plain arrays on the CPU; no optimiser, no device."""
+        """Return weights as arrays on the CPU; the device is not kept."""
         state: dict[str, Any] = dict(vars(self))
         del state["module"]
         training_state = _to_cpu(self.training.state)
@@ -333,7 +334,7 @@ class TrainedEmulator:
 
 
 def _double_twin(module):
-    """Copy of a trained module in float64, made when first needed."""
+    """Return the float64 copy of a trained module, made at the first call."""
     if module not in _TWINS:
         with torch.inference_mode(False):
             _TWINS[module] = copy.deepcopy(module).double()
@@ -341,7 +342,7 @@ def _double_twin(module):
 
 
 def _to_cpu(value):
-    """Nested containers with their tensors on the CPU."""
+    """Copy nested containers, with their tensors on the CPU."""
     if isinstance(value, dict):
         return {key: _to_cpu(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -365,7 +365,7 @@ def test_predict_of_many_stars_outside_the_box_names_five(fitted, tiny_grid):
     P[:, 1] = 2.0
     with pytest.warns(
         ExtrapolationWarning,
-        match=r"11 of 11 rows .*: rows 0, 1, 2, 3, 4 and 6 more\. The",
+        match=r"11 of 11 rows .*: rows 0, 1, 2, 3, 4 and 6 others\. The",
     ):
         fitted["payne"].predict(P)
 

@@ -67,7 +67,7 @@ def test_star_outside_the_grid_is_an_error(grid, star, message):
     [
         ((METALLICITY[:4], LOG_G, TEFF, layers()), "`metallicity` must increase"),
         ((METALLICITY, LOG_G[::-1], TEFF, layers()), "`log_g` must increase"),
-        ((METALLICITY, LOG_G, TEFF[:3], layers()[:, :, :3]), "`teff` .* four at least"),
+        ((METALLICITY, LOG_G, TEFF[:3], layers()[:, :, :3]), "`teff` .* at least four"),
         ((METALLICITY, LOG_G, TEFF, layers()[..., :3]), r"got \(5, 4, 5, 3, 3\)"),
         ((METALLICITY, LOG_G, TEFF, -layers()), "finite and positive"),
     ],

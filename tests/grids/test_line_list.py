@@ -280,7 +280,7 @@ def test_vald_in_other_units_is_refused(read, unit, energy):
 
 
 def test_vald_without_its_header_is_refused(read):
-    with pytest.raises(FileFormatError, match=r"'vald': there is no line that names"):
+    with pytest.raises(FileFormatError, match=r"'vald': no line names the columns"):
         read(vald("short all")[2:], "vald")
 
 
@@ -332,8 +332,8 @@ def test_a_line_of_gfall_that_is_wrong_is_named(read):
     text = gfall()
     for place, wrong, message in [
         (slice(12, 18), " oops ", r"'gfall': line 3 must hold numbers .*oops"),
-        (slice(18, 24), "100.00", "line 3 is of no known species: 100 is no atomic"),
-        (slice(18, 24), 6 * " ", "line 3 is of no known species"),
+        (slice(18, 24), "100.00", "line 3 has an unknown species: 100 is not the"),
+        (slice(18, 24), 6 * " ", "line 3 has an unknown species"),
         (slice(11, 18), 7 * " ", "line 3 must have a positive wavelength.* and nan"),
         (slice(0, 11), f"{0.0:11.4f}", "line 3 must have a positive wavelength"),
     ]:
@@ -380,8 +380,8 @@ def test_moog_without_a_title_loses_no_line(read):
         ("5172.6843 12.0 2.71 -0.393", "line 4 must have .* columns of ten"),
         ("5172.6843\t12.0\t2.71\t-0.393 and more than forty", "line 4 must have"),
         (f"{5172.6:10.3f}{12.0:10.1f}{'x':>10}{0.1:10.3f}", "line 4 must hold numbers"),
-        (f"{5172.6:10.3f}{0.0:10.1f}{2.7:10.3f}{0.1:10.3f}", "line 4 is of no known"),
-        (f"{5172.6:10.3f}{'inf':>10}{2.7:10.3f}{0.1:10.3f}", "line 4 is of no known"),
+        (f"{5172.6:10.3f}{0.0:10.1f}{2.7:10.3f}{0.1:10.3f}", "line 4 has an unknown"),
+        (f"{5172.6:10.3f}{'inf':>10}{2.7:10.3f}{0.1:10.3f}", "line 4 has an unknown"),
     ],
 )
 def test_a_line_of_moog_that_is_wrong_is_named(read, line, message):
@@ -402,9 +402,9 @@ def test_csv_takes_our_names_too(read):
     ("line", "message"),
     [
         ("Mg 1,5172.68,2.7", "line 3 must have 5 cells, as line 1; it has 3"),
-        ("Mg,5172.68,2.7,-0.4,0", "line 3 is of no known species: 'Mg' is no species"),
-        ("Mx 1,5172.68,2.7,-0.4,0", "line 3 is of no known species: 'Mx 1'"),
-        ("Mg 0,5172.68,2.7,-0.4,0", "line 3 is of no known species: 'Mg 0'"),
+        ("Mg,5172.68,2.7,-0.4,0", "line 3 has an unknown species: 'Mg' is not a"),
+        ("Mx 1,5172.68,2.7,-0.4,0", "line 3 has an unknown species: 'Mx 1'"),
+        ("Mg 0,5172.68,2.7,-0.4,0", "line 3 has an unknown species: 'Mg 0'"),
         ("Mg 1,5172.68,,-0.4,0", "line 3 must have a positive wavelength.* nan"),
         ("Mg 1,5172.68,2.7,weak,0", "line 3 must hold numbers .*'weak'"),
     ],
@@ -459,7 +459,7 @@ def test_strong_lines_of_the_list_of_this_project_are_those_of_nist(data_file):
 @pytest.mark.parametrize("kind", ["moog", "csv"])
 def test_a_medium_that_is_not_told_must_be_given(read, kind):
     text = TEXTS[kind][0]
-    with pytest.raises(ValueError, match=r"does not tell .* Pass `medium=\"air\"` or"):
+    with pytest.raises(ValueError, match=r"does not state .* Pass `medium=\"air\"` or"):
         read(text)
     assert read(text, medium="vacuum").meta["medium"] == "vacuum"
 
@@ -473,7 +473,7 @@ def test_a_medium_other_than_told_is_refused(read):
 @pytest.mark.parametrize("text", [[], [""], ["wavelength flux", "5000 1.0"]])
 def test_a_file_of_no_format_is_refused(read, text):
     with pytest.raises(
-        FileFormatError, match=r"lines.txt' is of no format .* line 1 is"
+        FileFormatError, match=r"lines.txt' has an unknown format; line 1 is"
     ):
         read(text)
 

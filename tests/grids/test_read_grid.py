@@ -400,7 +400,7 @@ def test_unit_of_wavelengths_in_hdf5_is_used(tmp_path):
     np.testing.assert_allclose(wavelength, arrays()["wavelength"], rtol=1e-14)
     with h5py.File(path, "a") as file:
         file["wavelength"].attrs["unit"] = "km/s"
-    with pytest.raises(FileFormatError, match="must be one of length; it is 'km/s'"):
+    with pytest.raises(FileFormatError, match="must be a unit of length; it is 'km/s'"):
         read_grid(path)
 
 
@@ -497,7 +497,7 @@ def test_errors_of_another_shape_are_refused(tmp_path, name):
 def test_an_error_and_an_inverse_variance_are_refused(tmp_path):
     ones = np.ones((N_SPECTRA, N_WAVELENGTHS))
     path = write_npz(tmp_path, arrays(uncertainty=ones, ivar=ones))
-    with pytest.raises(FileFormatError, match=r"its inverse variance. Keep one"):
+    with pytest.raises(FileFormatError, match="both the error and the inverse"):
         read_grid(path)
 
 
@@ -511,7 +511,7 @@ def test_npz_that_expands_beyond_the_limit_is_refused(tmp_path):
         "wave": np.arange(5e3, 14973),
     }
     np.savez_compressed(tmp_path / "grid.npz", **arrays)
-    with pytest.raises(FileFormatError, match=r"grid.npz' expands to .*`max_bytes`, 9"):
+    with pytest.raises(FileFormatError, match=r"grid.npz' expands to .*`max_bytes` .9"):
         read_grid(tmp_path / "grid.npz", max_bytes=99_999)
     np.savez(tmp_path / "grid.npz", **arrays)  # as large on disk as in memory
     read_grid(tmp_path / "grid.npz", max_bytes=99_999)

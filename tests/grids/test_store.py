@@ -292,7 +292,7 @@ def test_folder_with_other_files_is_an_error(tmp_path):
 def test_folder_whose_making_was_ended_is_made_to_its_end(tmp_path, name):
     open_writer(tmp_path)
     (tmp_path / f"{name}.npy").rename(tmp_path / f"{name}.partial")
-    with pytest.raises(FileFormatError, match=f"{name}.npy.*call build_grid again"):
+    with pytest.raises(FileFormatError, match=f"{name}.npy.*If build_grid was stopped"):
         open_grid(tmp_path)
     make(tmp_path, [0])
     np.testing.assert_array_equal(open_grid(tmp_path).target, FLUX[:1])
@@ -308,8 +308,8 @@ def test_folder_in_which_only_a_manifest_was_begun_is_new(tmp_path):
     ("old", "new", "message"),
     [
         ('"format_version": 1', '"format_version": 2', "version 2. Install a newer"),
-        ('"sk_payne grid"', '"thesis"', "must be of 'sk_payne grid'.*got 'thesis'"),
-        ("{", "", "damaged, or not of a grid"),
+        ('"sk_payne grid"', '"thesis"', "the format 'sk_payne grid'.*got 'thesis'"),
+        ("{", "", "damaged, or does not describe a grid"),
     ],
 )
 def test_manifest_of_something_else_is_an_error(tmp_path, old, new, message):

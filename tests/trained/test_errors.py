@@ -216,9 +216,9 @@ def test_many_residuals_are_never_copied_as_a_whole(monkeypatch, rng):
 @pytest.mark.parametrize(
     ("labels", "residuals", "message"),
     [
-        (np.zeros((3, 4)), np.zeros((3, 7)), "do not fit"),
-        (np.zeros((3, 5)), np.zeros((2, 7)), "do not fit"),
-        (np.zeros((3, 5)), np.zeros(3), "do not fit"),
+        (np.zeros((3, 4)), np.zeros((3, 7)), "do not agree"),
+        (np.zeros((3, 5)), np.zeros((2, 7)), "do not agree"),
+        (np.zeros((3, 5)), np.zeros(3), "do not agree"),
         (np.zeros((0, 5)), np.zeros((0, 7)), "empty"),
         (np.full((3, 5), np.nan), np.zeros((3, 7)), "`labels` must be finite"),
         (np.zeros((3, 5)), np.full((3, 7), np.inf), "`residuals` must be finite"),
