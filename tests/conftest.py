@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -30,6 +31,21 @@ fake_accelerator = _import_beside("fake_accelerator")
 _import_beside("public_names")
 _import_beside("regressors")
 _import_beside("spectrum_files")
+
+
+def _forbid_network(event, arguments):
+    """Refuse connections to other machines, from any library."""
+    if event != "socket.connect":
+        return
+    own, address = arguments
+    # a datagram socket sends nothing when it is connected
+    if own.family == socket.AF_UNIX or own.type == socket.SOCK_DGRAM:
+        return
+    if address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise PermissionError(f"tests must not use the network; connect to {address}")
+
+
+sys.addaudithook(_forbid_network)
 
 # A device of this machine for the tests of devices; pretended ones if there is none.
 REAL_DEVICE = os.environ.get("SK_PAYNE_DEVICE")

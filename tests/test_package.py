@@ -81,3 +81,12 @@ def bound(requirement):
     (specifier,) = requirement.specifier
     assert specifier.operator in ("==", ">=")
     return requirement.name, Version(specifier.version)
+
+
+def test_licences_of_all_dependencies_are_listed():
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    needed = {Requirement(r).name for r in sum(extras, project["dependencies"])}
+    page = (ROOT / "docs" / "licences.rst").read_text(encoding="utf-8")
+    listed = {line.split()[0] for line in page.splitlines() if line.count("  ") >= 2}
+    assert needed <= listed
