@@ -45,7 +45,7 @@ class ConstructorParameters:
         Raises
         ------
         ValueError
-            If there is no such parameter.
+            If a parameter does not exist.
         """
         entries = {}
         for key in list(params):
@@ -135,7 +135,7 @@ class View:
     Parameters
     ----------
     read : callable
-        Given a :class:`TrainedEmulator`, returns the value.
+        Function of a :class:`TrainedEmulator` that returns the value.
     """
 
     def __init__(self, read):

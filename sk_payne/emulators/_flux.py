@@ -253,7 +253,7 @@ def is_streamed(flux):
 
 
 def stack_flux(first, second):
-    """Put two training sets one after the other.
+    """Stack the flux of two training sets.
 
     Parameters
     ----------

@@ -100,7 +100,7 @@ class Architecture(nn.Module):
 
     @classmethod
     def grid_params(cls, log_wavelength: Tensor) -> dict[str, Any]:
-        """Options that follow from the training grid; options of the user go first.
+        """Options derived from the training grid; those of the user take precedence.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Architecture(nn.Module):
 
     @classmethod
     def label_params(cls, label_names, center, half_width) -> dict[str, Any]:
-        """Options that follow from the labels; options of the user go first.
+        """Options derived from the labels; those of the user take precedence.
 
         Parameters
         ----------

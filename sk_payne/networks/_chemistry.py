@@ -69,9 +69,9 @@ _EV = 5039.78
 class Chemistry(nn.Module):
     r"""Molecules and electrons of stars, as logarithms of order one.
 
-    Of c carbon and o oxygen atoms, the number x of free carbon atoms is the positive
-    root of :math:`x^2 + (o - c + b)\,x - b c = 0` (law of mass action), where b is the
-    number of free oxygen atoms with which half of the carbon is bound.
+    The number x of free atoms, among c atoms of carbon beside o of oxygen, is the
+    positive root of :math:`x^2 + (o - c + b)\,x - b c = 0` (law of mass action), where
+    b is the number of free oxygen atoms with which half of the carbon is bound.
 
     The number density of electrons in a layer solves the equation of Saha,
 

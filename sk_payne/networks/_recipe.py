@@ -41,7 +41,7 @@ def _is_count(value):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train an emulator.
+    """Recipe of a training: optimiser, schedule, loss and batches.
 
     The budget is counted in optimisation steps, not in epochs, so that trainings on
     few and on many spectra are comparable.

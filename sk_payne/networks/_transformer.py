@@ -51,7 +51,7 @@ class TransformerPayne(Architecture):
     residual : {"pre", "post"}, default="pre"
         - "pre": the form of 2025. RMS norm without weights before each sub-layer,
           logits q·k/D, no biases in the layers, sub-layers scaled by (layers/4)^-1/2,
-          muP learning rates. Trains at one learning rate whatever the width.
+          muP learning rates. The best learning rate does not depend on the width.
         - "post": the form of February 2024, with two streams, LayerNorm and biases.
     width : int, default=64
         Channels E of a wavelength and of a token. The released models have 128 or 256.
