@@ -1,8 +1,4 @@
-"""Attributes of an emulator: constructor parameters and fitted views.
-
-Parameters are searched, cloned and printed; fitted attributes are read from what was
-learned.
-"""
+"""Attributes of an emulator: constructor parameters and fitted attributes."""
 
 import copy
 from collections.abc import Mapping
@@ -23,13 +19,13 @@ _MAX_SHOWN = 6
 
 
 class ConstructorParameters:
-    """What scikit-learn does with constructor parameters, for those of emulators.
+    """Setting, cloning and printing of the constructor parameters of an emulator.
 
     Entries of the dicts `recipe` and `arch_params` are parameters of their own, such as
     ``recipe__lr`` and ``arch_params__n_hidden``, for GridSearchCV and ``set_params``.
     """
 
-    # names of parameters that clones share, as they are large or fitted
+    # names of large or fitted parameters: clones share them instead of copying them
     _shared = ()
 
     def set_params(self, **params):
@@ -49,7 +45,7 @@ class ConstructorParameters:
         Raises
         ------
         ValueError
-            If there is no such parameter.
+            If a parameter does not exist.
         """
         entries = {}
         for key in list(params):
@@ -63,11 +59,11 @@ class ConstructorParameters:
                 entries[key] = (name, entry, params.pop(key))
         super().set_params(**params)
         for key, (name, entry, value) in entries.items():
-            known = [field.name for field in fields(Recipe)]
-            if name == "recipe" and entry not in known:
+            allowed = [field.name for field in fields(Recipe)]
+            if name == "recipe" and entry not in allowed:
                 raise ValueError(
-                    f"`recipe` may have the entries {known}; got {key!r}."
-                    f"{did_you_mean(entry, known)}"
+                    f"`recipe` may have the entries {allowed}; got {key!r}."
+                    f"{did_you_mean(entry, allowed)}"
                 )
             setattr(self, name, _with_entry(getattr(self, name), entry, value))
         return self
@@ -98,7 +94,7 @@ class ConstructorParameters:
 
 
 class _Abbreviated:
-    """Text that stands for a long value."""
+    """Short text printed instead of a long value."""
 
     def __init__(self, text):
         self.text = text
@@ -139,7 +135,7 @@ class View:
     Parameters
     ----------
     read : callable
-        Given a :class:`TrainedEmulator`, returns the value.
+        Function of a :class:`TrainedEmulator` that returns the value.
     """
 
     def __init__(self, read):
@@ -165,7 +161,7 @@ class View:
         )
 
 
-def _of_held_out(name):
+def _held_out_view(name):
     return View(lambda t: None if t.held_out is None else getattr(t.held_out, name))
 
 
@@ -185,10 +181,10 @@ class FittedAttributes:
     resolving_power_ = View(lambda t: t.description.resolving_power)
     label_low_ = View(lambda t: t.domain.low)
     label_high_ = View(lambda t: t.domain.high)
-    held_out_mae_ = _of_held_out("mae")
-    held_out_rms_ = _of_held_out("rms")
-    held_out_label_edges_ = _of_held_out("label_edges")
-    held_out_label_mae_ = _of_held_out("label_mae")
+    held_out_mae_ = _held_out_view("mae")
+    held_out_rms_ = _held_out_view("rms")
+    held_out_label_edges_ = _held_out_view("label_edges")
+    held_out_label_mae_ = _held_out_view("label_mae")
     n_outputs_ = View(lambda t: t.description.n_wavelengths)
     n_features_in_ = View(lambda t: len(t.description.label_names))
     feature_names_in_ = View(_feature_names)

@@ -1,20 +1,19 @@
-"""BaseEmulator: fit, predict and save of every emulator."""
+"""BaseEmulator: training, prediction and scores of every emulator."""
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_payne.emulators._attributes import ConstructorParameters, FittedAttributes
+from sk_payne.emulators._conversions import Conversions
 from sk_payne.emulators._flux import is_streamed
 from sk_payne.emulators._scores import r2_in_blocks
 from sk_payne.emulators._training import begin, train
 from sk_payne.emulators._training_set import read_training_set
 from sk_payne.inputs import is_table, read_flux, read_labels
-from sk_payne.spectra import to_spectrum
-from sk_payne.trained import CATEGORIES, save_emulator, warn_outside
+from sk_payne.trained import CATEGORIES, warn_outside
 
 _FLOATS = (np.float64, np.float32)
 
@@ -22,6 +21,7 @@ _FLOATS = (np.float64, np.float32)
 class BaseEmulator(
     ConstructorParameters,
     FittedAttributes,
+    Conversions,
     MultiOutputMixin,
     RegressorMixin,
     BaseEstimator,
@@ -29,9 +29,9 @@ class BaseEmulator(
     """Stellar parameters P to flux F.
 
     A subclass has a constructor and a method ``_plan(spectra)``, which returns the
-    :class:`Plan` of a training on a :class:`TrainingSet`. All that a training has
-    learned is in the attribute `trained_`, which `fit` sets once, at its end; further
-    fitted attributes are views of it.
+    :class:`Plan` of a training on a :class:`TrainingSet`. The attribute `trained_`
+    holds the result of the training; `fit` sets it once, at its end. Other fitted
+    attributes are views of it.
     """
 
     def fit(self, X, y=None, *, uncertainty=None, mask=None):
@@ -55,8 +55,8 @@ class BaseEmulator(
             1 sigma error of the flux, in its unit. The residual of each pixel is
             divided by it in the loss. NaN and infinity mean a bad pixel.
         mask : array-like of shape (n_spectra, n_wavelengths), default=None
-            True for bad pixels, which have no part in the training; their flux may be
-            anything.
+            True for bad pixels. They do not count in the training; their flux may have
+            any value.
 
         Returns
         -------
@@ -68,23 +68,23 @@ class BaseEmulator(
         ValueError
             If shapes do not fit, values are not finite, there are fewer than two
             spectra, a constructor argument is not allowed or contradicts the grid,
-            training diverges, or the checkpoint is of another training.
+            training diverges, or the checkpoint belongs to another training.
 
         Warns
         -----
         TrainingInterruptedWarning
-            If training was stopped by Ctrl-C; :meth:`partial_fit` goes on.
+            If training was stopped by Ctrl-C; :meth:`partial_fit` continues it.
         """
         spectra = read_training_set(self, X, y, uncertainty, mask)
         plan = self._plan(spectra)
         return self._become(*train(plan, begin(plan, self), self))
 
     def partial_fit(self, X, y=None, *, uncertainty=None, mask=None):
-        """Go on with a training that was interrupted, as if it had not been.
+        """Continue an interrupted training; the result is that of one training.
 
-        On a CPU, the result is the same to the last bit. Callbacks of your own start
-        anew; early stopping goes on. An emulator that is not fitted is fitted; one
-        whose training is finished stays as it is.
+        On a CPU, the result is the same to the last bit. Callbacks of the user start
+        again; early stopping continues. An emulator that is not fitted is fitted; a
+        finished training is left as it is.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class BaseEmulator(
         Raises
         ------
         ValueError
-            If spectra, recipe or network are not those of the training before.
+            If spectra, recipe or network differ from those of the earlier training.
         """
         if not self.__sklearn_is_fitted__():
             return self.fit(X, y, uncertainty=uncertainty, mask=mask)
@@ -131,14 +131,14 @@ class BaseEmulator(
     def calibrate(self, X, y=None, *, uncertainty=None, mask=None):
         """Learn the errors of the emulator from spectra that it was not trained on.
 
-        `fit` does so itself with the spectra it holds out. This is for emulators that
-        held none out, or too few; for those that were trained elsewhere; and for stars
+        `fit` learns them from the spectra that it holds out. Call this method if fewer
+        than ten were held out, if the emulator was trained elsewhere, or for stars
         unlike the held-out ones.
 
         Parameters
         ----------
         X : array-like or table of shape (n_spectra, n_labels), or StoredGrid
-            Stellar parameters of at least ten spectra; a hundred or more tell how
+            Stellar parameters of at least ten spectra; a hundred or more show how
             errors depend on the star.
         y : array-like of shape (n_spectra, n_wavelengths)
             Flux.
@@ -148,7 +148,7 @@ class BaseEmulator(
         Returns
         -------
         self : estimator
-            With new errors; it predicts the same flux.
+            The emulator with new errors; it predicts the same flux.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class BaseEmulator(
         return self._become(trained, vars(self).get("net_"))
 
     def _become(self, trained, net=None):
-        """Take over a trained emulator, all at once."""
+        """Set all fitted attributes at once."""
         vars(self).pop("net_", None)
         vars(self).update({"trained_": trained} | ({"net_": net} if net else {}))
         return self
@@ -189,29 +189,29 @@ class BaseEmulator(
         X : array-like of shape (n_spectra, n_labels)
             Stellar parameters P.
         wavelength : array-like of shape (n,), default=None
-            Å, in the medium of the emulator and within its range. If None, the
-            training grid. A transformer is evaluated there; the flux of the other
-            networks is interpolated by the spline of
+            Wavelengths in Å, in the medium of the emulator and within its range. If
+            None, the training grid. A transformer is evaluated at any wavelength; flux
+            of other networks is interpolated by the spline of
             :class:`sk_payne.spectra.GridInterpolator`.
         return_std : bool, default=False
-            Whether to return the error of the flux, too.
+            Whether to return the 1 sigma error of the flux, too.
 
         Returns
         -------
         F : ndarray of shape (n_spectra, n_wavelengths)
             Flux, in the precision of `X` (see Notes of the class).
         std : ndarray of shape (n_spectra, n_wavelengths)
-            Only if `return_std`: 1 sigma error of the flux. It was learned from the
-            held-out spectra, as an error of each wavelength times a factor of each
-            star, which grows towards the edges of the box and wherever else spectra
-            are hard to emulate.
+            Only if `return_std`: 1 sigma error of the flux, learned from the held-out
+            spectra. It is an error of each wavelength times a factor of each star; the
+            factor grows towards the edges of the box and wherever spectra are hard to
+            emulate.
 
         Raises
         ------
         NotFittedError
             If the emulator is not fitted.
         ValueError
-            If `return_std` and no spectra were held out.
+            If `return_std` is True and no spectra were held out.
         WavelengthMismatchError
             If a wavelength is outside the range of the emulator.
 
@@ -231,7 +231,7 @@ class BaseEmulator(
         return (flux, trained.std(X, wavelength)) if return_std else flux
 
     def domain(self, X):
-        """Tell whether stars lie in the part of label space that was trained on.
+        """Classify stars as inside, at the edge of, or outside the training set.
 
         Parameters
         ----------
@@ -241,11 +241,11 @@ class BaseEmulator(
         Returns
         -------
         category : ndarray of shape (n_spectra,), str
-            - "inside": in the training box, and for each pair of labels near training
+            - "inside": in the training box and, for each pair of labels, near training
               spectra;
-            - "edge": just beyond the outermost spectra, or at the rim of a corner of
-              the box that holds none for some pair of labels;
-            - "outside": farther out, or in such a corner. `predict` warns.
+            - "edge": just beyond the outermost spectra or, for some pair of labels, at
+              the rim of an empty corner of the box;
+            - "outside": farther out, or in an empty corner. `predict` warns.
 
         Raises
         ------
@@ -271,16 +271,15 @@ class BaseEmulator(
     def score(self, X, y, sample_weight=None):
         """R² of all flux values together.
 
-        The mean R² of single wavelengths, scikit-learn's default, is ruled by
-        continuum pixels that hardly vary; here each wavelength counts by its variance.
+        Each wavelength is weighted by its variance. In the mean R² of single
+        wavelengths, scikit-learn's default, continuum pixels that hardly vary dominate.
 
         Parameters
         ----------
         X : array-like of shape (n_spectra, n_labels)
             Stellar parameters P.
         y : array-like of shape (n_spectra, n_wavelengths)
-            True flux. If it is on disk, it is read in blocks. Masked values do not
-            count.
+            True flux. Flux on disk is read in blocks. Masked values do not count.
         sample_weight : array-like of shape (n_spectra,), default=None
             Weights of the spectra.
 
@@ -306,101 +305,6 @@ class BaseEmulator(
             multioutput="variance_weighted",
         )
 
-    def to_spectra(self, X, *, wavelength=None):
-        """Flux of stars as a specutils spectrum.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_spectra, n_labels)
-            Stellar parameters P.
-        wavelength : array-like of shape (n,), default=None
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        spectra : specutils.Spectrum
-            Dimensionless flux of shape (n_spectra, n_wavelengths) on one spectral
-            axis in Å, with ``meta["medium"]`` and, if it is known,
-            ``meta["resolving_power"]``.
-
-        Raises
-        ------
-        ValueError
-            If the emulator knows no wavelengths.
-        """
-        description = self._trained().description
-        if description.wavelength is None:
-            raise ValueError(
-                "`to_spectra` needs wavelengths, but the emulator was trained without; "
-                "pass `wavelength=` and `medium=` to SpectrumEmulator."
-            )
-        flux = self.predict(X, wavelength=wavelength)
-        grid = description.wavelength if wavelength is None else np.asarray(wavelength)
-        spectrum = to_spectrum(flux, grid, description.medium)
-        power = description.resolving_power_at(grid)
-        if power is not None:
-            spectrum.meta["resolving_power"] = power
-        return spectrum
-
-    def to_torch(self, *, dtype=torch.float32, device=None):
-        """Copy of the emulator as a differentiable torch module.
-
-        Parameters
-        ----------
-        dtype : torch.dtype, default=torch.float32
-            Precision.
-        device : str or torch.device, default=None
-            If None, where the emulator is.
-
-        Returns
-        -------
-        module : TorchEmulator
-            An independent copy without gradients on its weights:
-            ``module(P, wavelength=None)`` is the flux, differentiable in both.
-
-        Examples
-        --------
-        >>> import torch
-        >>> from sk_payne import SpectrumEmulator
-        >>> emulator = SpectrumEmulator(arch="payne", max_steps=2, random_state=0)
-        >>> emulator = emulator.fit([[0.0], [1.0]], [[1.0, 0.5], [0.9, 0.4]])
-        >>> P = torch.tensor([[0.3]], requires_grad=True)
-        >>> emulator.to_torch()(P).sum().backward()
-        >>> P.grad.shape
-        torch.Size([1, 1])
-        """
-        return self._trained().to_torch(dtype=dtype, device=device)
-
-    def save(self, path, *, provenance=None):
-        """Write the emulator to what :func:`sk_payne.load` reads.
-
-        Parameters
-        ----------
-        path : str or path-like
-            If it ends in ".safetensors", one file: tensors, and JSON in its header.
-            Else a folder to share: that file, a model card (``README.md``), predictions
-            that tell whether another machine predicts the same (``fingerprint.json``)
-            and the SHA-256 of each (``SHA256SUMS``). What ``save`` wrote before is
-            replaced, once the new one is complete.
-        provenance : dict, default=None
-            What a stranger should know of the training grid; plain values. The card
-            shows all, and has places for "title", "description", "license",
-            "citation" and "solar_scale". What a loaded emulator knows is kept, and
-            the date and the versions of the libraries are added.
-
-        Raises
-        ------
-        NotFittedError
-            If the emulator is not fitted.
-        TypeError
-            If the provenance is not plain values.
-        FileExistsError
-            If the folder holds other files, or is a file.
-        FileNotFoundError
-            If `path` lies in no folder.
-        """
-        save_emulator(self._trained(), path, provenance)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.single_output = False
@@ -411,7 +315,7 @@ class BaseEmulator(
         return "trained_" in vars(self)
 
     def __getstate__(self):
-        """State without the skorch net, which holds the optimiser."""
+        """State for pickling, without the skorch net and its optimiser."""
         state = dict(super().__getstate__())
         state.pop("net_", None)
         return state
@@ -434,7 +338,7 @@ class BaseEmulator(
 
 
 def _is_ready(X, description):
-    """Whether labels need no conversion and pass every check; it takes microseconds."""
+    """Fast check whether labels need no conversion and are valid."""
     return (
         type(X) is np.ndarray
         and X.dtype in _FLOATS

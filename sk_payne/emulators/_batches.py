@@ -1,7 +1,7 @@
-"""Batches of spectra: random for training, in order for held-out spectra.
+"""Batches of spectra: random ones for training, ordered ones for held-out spectra.
 
-They are skorch iterators: gathering whole batches of tensors that already are on the
-device costs far less than collating single spectra.
+They are iterators for skorch. Whole batches are gathered from tensors on the device,
+which is much faster than collating single spectra.
 """
 
 from collections import deque
@@ -23,9 +23,9 @@ __all__ = [
     "read_ahead",
 ]
 
-# Batches that are being read, or wait to be used.
+# Batches that are prefetched.
 _N_AHEAD = 4
-# Disks answer several requests at a time; scaling takes a thread, too.
+# Reader threads: disks serve several requests at a time.
 _N_THREADS = 2
 
 
@@ -80,7 +80,7 @@ class SpectrumDataset(torch.utils.data.Dataset):
         return self.flux[key], self.weights[key]
 
     def batches(self, keys):
-        """Give batches one by one.
+        """Yield batches one by one.
 
         Parameters
         ----------
@@ -129,8 +129,8 @@ class StreamedDataset(torch.utils.data.Dataset):
     def batches(self, keys):
         """Read batches, the next ones in advance.
 
-        On a CPU, reader threads slow the computing ones down; there, we only ask the
-        system to prefetch (madvise), if it can.
+        On a CPU, reader threads slow the computing threads down: there, the system is
+        asked to prefetch (madvise) instead, if it can.
 
         Parameters
         ----------
@@ -173,12 +173,12 @@ class StreamedDataset(torch.utils.data.Dataset):
 
 
 class RandomOrder:
-    """A random order without end: every spectrum once before any comes again.
+    """Endless random order: every spectrum comes once before any comes again.
 
     Parameters
     ----------
     seed : int
-        Drawn from on the CPU, so that a seed gives the same order on every device.
+        Seed of a generator on the CPU, so that the order is the same on every device.
     """
 
     def __init__(self, seed):
@@ -186,7 +186,7 @@ class RandomOrder:
         self.waiting = torch.empty(0, dtype=torch.int64, device="cpu")
 
     def next_rows(self, size, n_spectra):
-        """Give the next `size` of `n_spectra` rows."""
+        """Draw the next `size` of `n_spectra` rows."""
         while len(self.waiting) < size:
             shuffled = torch.randperm(n_spectra, generator=self.generator, device="cpu")
             self.waiting = torch.cat([self.waiting, shuffled])
@@ -194,32 +194,32 @@ class RandomOrder:
         return rows
 
     def state_dict(self):
-        """Give what decides all that is yet to come."""
+        """State of the generator, and the rows of this round not drawn yet."""
         return {"generator": self.generator.get_state(), "waiting": self.waiting}
 
     def load_state_dict(self, state):
-        """Go on from there."""
+        """Restore a state, so that the order continues from it."""
         self.generator.set_state(state["generator"])
         self.waiting = state["waiting"]
 
 
 class RandomBatches:
-    """A fixed number of random batches, or of this process's parts of them.
+    """Random batches of one epoch; each process gets its part of every batch.
 
     Parameters
     ----------
     dataset : SpectrumDataset or StreamedDataset
         The training set.
     batch_size : int
-        Spectra in a batch, at most.
+        Largest number of spectra in a batch.
     n_steps : int
-        Batches before the iteration ends; the next one goes on where this stopped.
+        Batches of an iteration (an epoch); the next one continues the random order.
     budget : int
-        Batches in all iterations together.
+        Batches of all iterations together.
     n_wavelengths : int or None
         Wavelengths drawn for each spectrum, if the network takes the wavelength.
     order : RandomOrder
-        Of the spectra; its generator draws the wavelengths, too.
+        Order of the spectra; its generator draws the wavelengths, too.
     """
 
     def __init__(self, dataset, batch_size, n_steps, budget, n_wavelengths, order):
@@ -237,7 +237,7 @@ class RandomBatches:
         return iter(self.dataset.batches(self._draw()))
 
     def _draw(self):
-        """Rows and columns of batches; an epoch draws no more than it yields."""
+        """Yield rows and columns of batches, drawn one at a time."""
         for _ in range(min(self.n_steps, self.budget)):
             self.budget -= 1
             rows = self.order.next_rows(self.batch_size, len(self.dataset))
@@ -254,7 +254,7 @@ class RandomBatches:
 
 
 class HeldOutBatches:
-    """Held-out spectra in order, at no more pixels at a time than memory likes.
+    """Held-out spectra in order, in blocks of bounded memory.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ class HeldOutBatches:
     batch_size : int
         Not used; skorch passes it.
     n_wavelengths : int
-        Wavelengths looked at, evenly spread over the grid, if there are more.
+        Largest number of wavelengths to evaluate, evenly spread over the grid.
     """
 
     def __init__(self, dataset, batch_size, n_wavelengths):
@@ -271,7 +271,7 @@ class HeldOutBatches:
         n_grid = dataset.n_wavelengths
         self.columns = None
         if dataset.log_wavelength is not None and n_wavelengths < n_grid:
-            # in float32: checkpoints know the losses at these
+            # in float32, as losses in checkpoints are those at these wavelengths
             self.columns = torch.linspace(
                 0, n_grid - 1, n_wavelengths, dtype=torch.float32, device="cpu"
             ).long()
@@ -291,26 +291,26 @@ class HeldOutBatches:
 
 
 def announce_ahead(announce, read, keys):
-    """Yield what is read for each key, in order, announcing the next ones.
+    """Yield ``read(key)`` for each key in order; the next keys are announced before.
 
     Parameters
     ----------
     announce, read : callable
-        Given a key.
+        Functions of a key.
     keys : iterable
-        Drawn from a few more than were yielded.
+        Keys; a few more are drawn than items are yielded.
 
     Yields
     ------
     item : object
-        What `read` returned.
+        Result of `read`.
 
     Examples
     --------
     >>> from sk_payne.emulators._batches import announce_ahead
-    >>> said = []
-    >>> items = announce_ahead(said.append, abs, [-3, 1, -2, 4, 5, 6])
-    >>> next(items), said
+    >>> announced = []
+    >>> items = announce_ahead(announced.append, abs, [-3, 1, -2, 4, 5, 6])
+    >>> next(items), announced
     (3, [-3, 1, -2, 4, 5])
     """
     waiting = deque()
@@ -323,19 +323,19 @@ def announce_ahead(announce, read, keys):
 
 
 def read_ahead(read, keys):
-    """Yield what is read for each key, in order, while threads read the next ones.
+    """Yield ``read(key)`` for each key in order; threads read the next ones.
 
     Parameters
     ----------
     read : callable
-        Given a key; called in threads, a few at a time.
+        Function of a key; it is called in threads, a few at a time.
     keys : iterable
-        Drawn from in the calling thread, a few more than were yielded.
+        Keys; the calling thread draws a few more than items are yielded.
 
     Yields
     ------
     item : object
-        What `read` returned; what it raised is raised.
+        Result of `read`; its errors are raised here.
 
     Examples
     --------

@@ -17,7 +17,7 @@ class WarmupDecay:
     max_steps : int
         Steps of the whole training.
     warmup : float
-        Part of it that rises.
+        Fraction of the steps in which the factor rises.
     decay : {"cosine", "linear", "constant"}
         Shape of the fall.
     """
@@ -41,12 +41,12 @@ class WarmupDecay:
 
 
 class WeightAveraging(Callback):
-    """Exponential average of the weights, which replaces them at the end.
+    """Exponential average of the weights, which replaces the weights at the end.
 
     Parameters
     ----------
     n_steps : float
-        Steps that the average remembers.
+        Number of steps over which is averaged.
     """
 
     remembered = ("step_", "average_")
@@ -55,13 +55,13 @@ class WeightAveraging(Callback):
         self.n_steps = n_steps
 
     def on_train_begin(self, net, **kwargs):
-        """Start from the first weights."""
+        """Start the average with the first weights."""
         self.step_ = 0
         self.average_ = [p.detach().clone() for p in net.module_.parameters()]
 
     @torch.no_grad()
     def on_batch_end(self, net, training, **kwargs):
-        """Take in the newest weights; early ones count as a plain mean."""
+        """Update the average; before `n_steps` steps it is the plain mean."""
         if not training:
             return
         self.step_ += 1
@@ -70,7 +70,7 @@ class WeightAveraging(Callback):
 
     @torch.no_grad()
     def on_train_end(self, net, **kwargs):
-        """Hand the average to the network."""
+        """Set the weights of the network to the average."""
         for parameter, average in zip(
             net.module_.parameters(), self.average_, strict=True
         ):
@@ -78,7 +78,7 @@ class WeightAveraging(Callback):
 
 
 class GradientClipping(Callback):
-    """Scales gradients down if their common norm is above a limit.
+    """Scaling of gradients whose common norm is above a limit.
 
     Parameters
     ----------
@@ -90,10 +90,10 @@ class GradientClipping(Callback):
         self.limit = limit
 
     def on_grad_computed(self, net, named_parameters, **kwargs):
-        """Do what torch's `clip_grad_norm_` does, and on CPUs only if need be."""
+        """Clip as torch's `clip_grad_norm_` does; on CPUs, only gradients too large."""
         parameters = [p for _, p in named_parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
-        # a product with one costs a CPU as much as the norm, a look the GPU a wait
+        # a CPU saves the multiplication by one; a GPU saves waiting for the norm
         if norm.device.type != "cpu" or norm > self.limit:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.limit, norm)
 
@@ -115,16 +115,16 @@ class StepProgress(Callback):
         self.bar_ = tqdm(total=self.max_steps, unit="step", desc="training")
 
     def on_epoch_begin(self, net, **kwargs):
-        """Count steps that were taken before, too."""
+        """Show the number of steps, earlier ones included."""
         self.bar_.n = net.n_steps
 
     def on_batch_end(self, net, training, **kwargs):
-        """Advance it."""
+        """Advance the bar."""
         if training:
             self.bar_.update()
 
     def on_epoch_end(self, net, **kwargs):
-        """Show the losses, of scaled flux."""
+        """Show the losses of scaled flux."""
         shown = {
             name: f"{net.history[-1, name]:.2e}"
             for name in ("train_loss", "valid_loss")
@@ -133,5 +133,5 @@ class StepProgress(Callback):
         self.bar_.set_postfix(shown)
 
     def on_train_end(self, net, **kwargs):
-        """Close it."""
+        """Close the bar."""
         self.bar_.close()

@@ -1,6 +1,6 @@
-"""State of an unfinished training: taken, put back, written and read.
+"""State of an unfinished training: captured, restored, written and read.
 
-A training that was stopped goes on from it as if it had not been stopped.
+A training that continues from a state gives the result of an uninterrupted one.
 """
 
 import copy
@@ -22,23 +22,23 @@ __all__ = [
     "write_state",
 ]
 
-# What a checkpoint holds, besides what is only needed to go on from it.
+# Keys by which a checkpoint is recognised.
 _KEYS = {"held_out", "network", "optimizer", "settings", "spectra"}
 
 
 def capture(net):
-    """Copy all that decides how a training goes on.
+    """Copy the state of a training, from which it can continue.
 
     Parameters
     ----------
     net : EmulatorNet
-        Between two steps.
+        Net between two steps.
 
     Returns
     -------
     state : dict
-        Nested dicts and lists of tensors and plain values. Callbacks of the user are
-        not in it, except early stopping.
+        Nested dicts and lists of tensors and plain values. Of callbacks of the user,
+        only early stopping is in it.
     """
     state = _copy(
         {
@@ -53,19 +53,19 @@ def capture(net):
             },
         }
     )
-    # epochs that are over do not change, and there may be many
+    # not copied: there may be many epochs, and past ones do not change
     return state | {"history": list(net.history)}
 
 
 def restore(net, state):
-    """Put a captured state back; the state itself stays as it is.
+    """Restore a captured state; the state itself is not changed.
 
     Parameters
     ----------
     net : EmulatorNet
-        Made in the same way, with its callbacks begun.
+        Net of the same module and recipe, whose training has begun.
     state : dict
-        What :func:`capture` gave.
+        State from :func:`capture`.
     """
     state = _copy(state)
     net.module_.load_state_dict(state["network"])
@@ -76,64 +76,64 @@ def restore(net, state):
     for name, callback in net.callbacks_:
         memory = state["callbacks"].get(name, {})
         vars(callback).update(_copy(memory, net.device))
-    # the schedule remembers nothing but the number of steps
+    # the only state of the schedule is the number of steps
     dict(net.callbacks_)["schedule"].lr_scheduler_.last_epoch = net.n_steps
 
 
-def check_same(state, identity, seed, what):
-    """Check that a state belongs to the training that the caller asks for.
+def check_same(state, identity, seed, training):
+    """Check that a state belongs to the requested training.
 
     Parameters
     ----------
     state : dict
-        State that :func:`capture` took, with the identity of its training.
+        State from :func:`capture`, with the identity of its training.
     identity : dict
-        Fingerprint of the "spectra", and "settings", of the training asked for.
+        Fingerprint of the "spectra", and "settings", of the requested training.
     seed : int or None
-        Seed that the caller asks for; None if any will do.
-    what : str
+        Requested seed; None for any.
+    training : str
         Name of the earlier training in error messages.
 
     Raises
     ------
     ValueError
-        If it does not, naming the arguments that differ.
+        If spectra, settings or seed differ; the message names the arguments.
     """
     before, now = state["settings"], identity["settings"]
     if state["spectra"] != identity["spectra"]:
-        others = ["`X` and `y`"]
+        differing = ["`X` and `y`"]
     else:
-        others = [
+        differing = [
             "`recipe` and `max_steps`" if name == "recipe" else f"`{name}`"
             for name in now
             if before.get(name) != now[name]
         ]
         if seed is not None and seed != state.get("seed", seed):
-            others.append("`random_state`")
-    if others:
+            differing.append("`random_state`")
+    if differing:
         raise ValueError(
-            f"{', '.join(others)} must be those of {what}, which took "
+            f"{', '.join(differing)} must be those of {training}, which took "
             f"{state['n_steps']} steps; got others. Use the same again, start anew "
             "with `fit` and no old checkpoint, or train on with FineTunedEmulator."
         )
 
 
 def write_state(path, state):
-    """Write a state to a file, which is never half written.
+    """Write a state to a file; the file is replaced only by a complete one.
 
     Parameters
     ----------
     path : str or path-like
-        Replaced if it exists.
+        File; replaced if it exists.
     state : dict
-        Of tensors and plain values.
+        State of tensors and plain values.
     """
     with replacing(path) as file:
         torch.save(_copy(state, "cpu"), file)
 
 
 def read_state(path):
-    """Read what :func:`write_state` wrote; nothing in the file is executed.
+    """Read a state that :func:`write_state` wrote; nothing in the file is executed.
 
     Parameters
     ----------
@@ -143,19 +143,19 @@ def read_state(path):
     Returns
     -------
     state : dict
-        With its tensors on the CPU.
+        State with tensors on the CPU.
 
     Raises
     ------
     FileFormatError
-        If it is another file, or damaged.
+        If the file is no checkpoint, or damaged.
     """
     with open(path, "rb") as file:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
             if not isinstance(state, dict) or not state.keys() >= _KEYS:
                 raise ValueError("it holds something else")
-        except Exception as error:  # torch raises whatever the bytes happen to mean
+        except Exception as error:  # torch raises many kinds of errors here
             raise FileFormatError(
                 f"'{path}' is no checkpoint of a training, or damaged. Remove it, or "
                 "pass another `checkpoint`."
@@ -164,7 +164,7 @@ def read_state(path):
 
 
 def _remembered(callback):
-    """Names of what a callback carries from step to step."""
+    """Names of the attributes that a callback keeps from step to step."""
     if isinstance(callback, EarlyStopping):
         return ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
     if isinstance(callback, PassthroughScoring):
@@ -173,7 +173,7 @@ def _remembered(callback):
 
 
 def _copy(value, device=None):
-    """Deep copy in which numbers are Python's own, as files want them."""
+    """Deep copy with tensors on the device, and numbers of numpy as those of Python."""
     if isinstance(value, dict):
         return {key: _copy(item, device) for key, item in value.items()}
     if isinstance(value, list | tuple):

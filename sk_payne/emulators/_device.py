@@ -1,7 +1,4 @@
-"""Where to compute, and the random state there.
-
-It is here so that "auto" has one meaning and models never remember a machine.
-"""
+"""Device of a training, and the random states of the CPU and of that device."""
 
 from contextlib import contextmanager, nullcontext
 
@@ -33,7 +30,7 @@ def resolve_device(device):
     Raises
     ------
     ValueError
-        If torch knows no such device, or has none here.
+        If torch does not know the device, or this machine has none.
 
     Examples
     --------
@@ -54,7 +51,7 @@ def resolve_device(device):
 
 
 def read_random_state(device):
-    """Copy the random state of the CPU and of the device trained on, but no other.
+    """Copy the random states of the CPU and of one device.
 
     Parameters
     ----------
@@ -64,7 +61,7 @@ def read_random_state(device):
     Returns
     -------
     state : dict of str to Tensor
-        By type of device, on the CPU.
+        Random states by type of device; the tensors are on the CPU.
     """
     state = {"cpu": torch.random.get_rng_state()}
     kind, module, arguments = _generator_of(device)
@@ -74,7 +71,7 @@ def read_random_state(device):
 
 
 def write_random_state(state, device):
-    """Put back what :func:`read_random_state` gave, on a device of the same type.
+    """Restore random states from :func:`read_random_state` on a device of that type.
 
     Parameters
     ----------
@@ -91,7 +88,7 @@ def write_random_state(state, device):
 
 @contextmanager
 def keep_random_state(device):
-    """Leave the random states of the CPU and of a device as they were.
+    """Restore the random states of the CPU and of a device at the end of the block.
 
     Parameters
     ----------
@@ -132,7 +129,7 @@ def _generator_of(device):
 
 
 def fits_on(device, n_bytes):
-    """Whether data may move to the device for good: half of what is free is ours."""
+    """Whether data may stay on the device: they take less than half of free memory."""
     if not device.startswith("cuda"):
         return True
     return n_bytes < torch.cuda.mem_get_info(device)[0] / 2

@@ -1,4 +1,4 @@
-"""SpectrumEmulator: stellar parameters to flux, trained from the beginning."""
+"""SpectrumEmulator: stellar parameters to flux, trained from scratch."""
 
 from sk_payne.emulators._base import BaseEmulator
 from sk_payne.emulators._plan import Plan, describe, identify
@@ -10,16 +10,16 @@ class SpectrumEmulator(BaseEmulator):
     """Neural emulator of stellar spectra: stellar parameters P to flux F.
 
     Call it as ``emulator.fit(P, F)`` and ``emulator.predict(P)``. Labels and flux are
-    scaled inside. Part of the spectra is held out, to know the error of the emulator
-    at each wavelength.
+    scaled inside. A part of the spectra is held out from training; they give the error
+    of the emulator at each wavelength.
 
     Parameters
     ----------
     arch : str or type, default="transformer"
         - "transformer": TransformerPayne, at any wavelengths; it needs an accelerator
           and long training to be good.
-        - "opacity": sums of opacities under one curve of growth, and chemistry if the
-          names of the labels tell of abundances ("teff", "logg", "C_H", ...). The most
+        - "opacity": sums of opacities under one curve of growth, with chemistry if
+          labels have names of abundances ("teff", "logg", "C_H", ...). The most
           accurate for its number of training spectra; minutes to train.
         - "bigpayne": a large dense network. Minutes to train, fast to predict.
         - "payne": The Payne, a small dense network. The fastest, the least accurate.
@@ -30,12 +30,13 @@ class SpectrumEmulator(BaseEmulator):
         Options of the architecture, such as ``{"width": 256}``.
     wavelength : array-like of shape (n_wavelengths,), default=None
         Wavelengths of the columns of F in Å, increasing. If None, those of a stored
-        grid; else columns are just pixels, and whatever needs a wavelength is an error.
+        grid; without one, columns are pixels, and methods that need wavelengths raise
+        an error.
     medium : {"air", "vacuum"}, default=None
-        What `wavelength` is measured in; must be given with it.
+        Medium of `wavelength`; must be given with it.
     resolving_power : float or sequence of float, default=None
-        Wavelength over full width at half maximum of the Gaussian instrument of the
-        training spectra; infinite if they are as the star sends them out. One number,
+        Resolving power of the training spectra: wavelength over full width at half
+        maximum of the Gaussian line-spread function, infinite without one. One number,
         or one for each wavelength, or one for each segment of a grid with gaps (two
         arms). Needed to measure spectra of another resolving power.
     label_names : sequence of str, default=None
@@ -45,38 +46,38 @@ class SpectrumEmulator(BaseEmulator):
         astropy units of the labels, such as "K" and "dex", for all or by name. If
         None, those of a stored grid.
     max_steps : int, default=None
-        Optimisation steps; if None, as the recipe says.
+        Optimisation steps; if None, those of the recipe.
     recipe : Recipe or dict, default=None
         Entries of the :class:`Recipe` to change, such as ``{"lr": 3e-4}``. Entries of
         `recipe` and of `arch_params` are parameters as well, for ``set_params`` and
         searches: ``recipe__lr``, ``arch_params__n_hidden``.
     validation_fraction : float, default=0.1
-        Part of the spectra that is held out from training, drawn at random.
+        Fraction of the spectra that is held out from training, drawn at random.
     callbacks : list, default=None
         Further skorch callbacks, such as ``skorch.callbacks.Checkpoint``.
     checkpoint : path-like, default=None
         A file for the state of the training after every ``validate_every`` steps. If
-        it exists, `fit` goes on from it, with the same result as if it had never
-        stopped; it is removed at the end.
+        it exists, `fit` continues from it, with the result of an uninterrupted
+        training; it is removed at the end.
     device : str, default="auto"
         "auto" is an accelerator if there is one, else the CPU.
     random_state : int, RandomState instance or None, default=None
-        Of the first weights, the held-out spectra and the batches.
+        Seed of the first weights, the held-out spectra and the batches.
     verbose : int, default=0
         1 shows a progress bar.
 
     Attributes
     ----------
     label_names_, label_units_ : list of str
-        Of the columns of P.
+        Names and units of the columns of P.
     wavelength_ : ndarray of shape (n_wavelengths,) or None
         Training grid in Å.
     medium_ : {"air", "vacuum"} or None
-        Its medium.
+        Medium of the training grid.
     resolving_power_ : float, ndarray of shape (n_wavelengths,) or None
         Resolving power of the spectra.
     label_low_, label_high_ : ndarray of shape (n_labels,)
-        The training box.
+        Smallest and largest value of each label: the training box.
     held_out_mae_, held_out_rms_ : ndarray of shape (n_wavelengths,) or None
         Mean absolute and root mean square error of the flux at each wavelength on the
         held-out spectra; None if nothing was held out.
@@ -99,9 +100,9 @@ class SpectrumEmulator(BaseEmulator):
     recipe_ : Recipe or None
         The recipe in full; None if the network was trained elsewhere.
     provenance_ : dict
-        What was said when it was saved; empty if it was not loaded.
+        Provenance that was saved with the emulator; empty if it was not loaded.
     device_ : str
-        Where the network is.
+        Device of the network.
     trained_ : TrainedEmulator
         All of the above in one immutable object.
     net_ : skorch.NeuralNet
@@ -118,13 +119,13 @@ class SpectrumEmulator(BaseEmulator):
 
     Notes
     -----
-    `predict` works in the precision of P: float64 by default, with which numerical
-    derivatives are safe and a star gets the same flux in any batch, or float32, which
-    is twice as fast. Accelerators always compute in float32.
+    `predict` works in the precision of P: float64 by default, which is precise enough
+    for numerical derivatives and gives a star the same flux in any batch, or float32,
+    which is twice as fast. Accelerators always compute in float32.
 
-    Flux on disk gives the same emulator as flux in memory. Where `torch.distributed`
-    was initialised, as by ``torchrun``, each process takes its part of every batch, and
-    all end with the same emulator; each must be given the same spectra. See
+    Flux on disk gives the same emulator as flux in memory. If `torch.distributed` is
+    initialised, as by ``torchrun``, each process takes its part of every batch, and all
+    end with the same emulator; each must be given the same spectra. See
     :doc:`/scaling_out`.
 
     References
@@ -226,12 +227,12 @@ class SpectrumEmulator(BaseEmulator):
         Parameters
         ----------
         trained : TrainedEmulator
-            What was learned.
+            Result of a training.
 
         Returns
         -------
         emulator : SpectrumEmulator
-            Fitted. Its parameters are those with which it would be trained again.
+            Fitted; its parameters repeat the training.
 
         Examples
         --------

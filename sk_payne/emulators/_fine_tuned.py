@@ -1,8 +1,4 @@
-"""FineTunedEmulator: a trained emulator that learns a grid of its own.
-
-Spectra of another grid, even one in which fewer labels vary, save most of the spectra
-of this one.
-"""
+"""FineTunedEmulator: a trained emulator that learns another grid from few spectra."""
 
 import os
 from dataclasses import replace
@@ -31,11 +27,11 @@ from sk_payne.trained import arch_name
 class FineTunedEmulator(BaseEmulator):
     """Emulator that starts from a trained one.
 
-    The network of the base goes on learning on new spectra, usually far fewer than a
-    training from scratch would need. At its first step it predicts what the base
-    does: labels are scaled as in the base; a label that was constant there, or that is
-    new, has no influence until it is learned, but for the chemistry that the opacity
-    network knows. The base is never changed.
+    The network of the base is trained further on new spectra, usually far fewer than a
+    training from scratch needs. At the first step it predicts the flux of the base:
+    labels are scaled as in the base, and a label that is new or was constant there has
+    no influence until it is learned, except through the chemistry of the opacity
+    network. The base is never changed.
 
     Parameters
     ----------
@@ -46,29 +42,30 @@ class FineTunedEmulator(BaseEmulator):
         takes any; dense networks are interpolated, within the range of the base; the
         convolutional network can only stay on its grid.
     medium : {"air", "vacuum"}, default=None
-        If None, that of the base; no other is allowed.
+        Medium of the wavelengths. If None, that of the base; it must not differ.
     resolving_power : float, default=None
-        Of the spectra, if not that of the base.
+        Resolving power of the spectra. If None, that of the base.
     label_names : sequence of str, default=None
         Names of the columns of P. If None, those of a DataFrame, else those of the
-        base. Labels are matched by name (by position if the base had none), in any
-        order; all of the base must be there.
+        base. Labels are matched by name (by position if those of the base have no
+        names), in any order; all labels of the base must be among them.
     label_units : sequence of str or dict, default=None
         astropy units of the labels. If None, those of the base.
     rehearse : tuple of array-like or StoredGrid, default=None
         Old spectra to keep in training so that the network does not forget them:
         (labels, flux), columns as in X and y, or by name. Held-out errors, box and
-        domain remain those of the new spectra alone. Flux on disk stays there.
+        domain remain those of the new spectra alone. Flux on disk is read in batches.
     freeze : sequence of str, default=()
-        Patterns of the weights that stay as they are, such as ``("layers.*",)``; the
-        names are those of ``to_torch().network.named_parameters()``.
+        Patterns of names of the weights that are not trained, such as
+        ``("layers.*",)``; names are those of
+        ``to_torch().network.named_parameters()``.
     max_steps : int, default=None
-        Optimisation steps; if None, as the recipe says.
+        Optimisation steps; if None, those of the recipe.
     recipe : Recipe or dict, default=None
-        Entries to change of the recipe for fine-tuning: that of the architecture
-        at a lower learning rate and with fewer steps.
+        Entries to change of the recipe for fine-tuning, which is that of the
+        architecture with a third of the learning rate and half of the steps.
     validation_fraction : float, default=0.1
-        Part of the spectra that is held out from training, drawn at random.
+        Fraction of the spectra that is held out from training, drawn at random.
     callbacks : list, default=None
         Further skorch callbacks.
     checkpoint : path-like, default=None
@@ -76,22 +73,22 @@ class FineTunedEmulator(BaseEmulator):
     device : str, default="auto"
         "auto" is an accelerator if there is one, else the CPU.
     random_state : int, RandomState instance or None, default=None
-        Of the held-out spectra and the batches.
+        Seed of the held-out spectra and the batches.
     verbose : int, default=0
         1 shows a progress bar.
 
     Attributes
     ----------
     label_names_, label_units_ : list of str
-        Of the columns of P.
+        Names and units of the columns of P.
     wavelength_ : ndarray of shape (n_wavelengths,) or None
         Training grid in Å.
     medium_ : {"air", "vacuum"} or None
-        Its medium.
+        Medium of the training grid.
     resolving_power_ : float or None
-        Of the spectra.
+        Resolving power of the spectra.
     label_low_, label_high_ : ndarray of shape (n_labels,)
-        The training box, of the new spectra alone.
+        Smallest and largest value of each label in the new spectra: the training box.
     held_out_mae_, held_out_rms_ : ndarray of shape (n_wavelengths,) or None
         Mean absolute and root mean square error of the flux at each wavelength on the
         held-out spectra; None if nothing was held out.
@@ -104,7 +101,7 @@ class FineTunedEmulator(BaseEmulator):
     history_ : list of dict
         Losses of scaled flux after every ``validate_every`` steps.
     provenance_ : dict
-        What is known of the base.
+        Facts about the base.
     arch_, arch_params_, recipe_, device_, n_features_in_, feature_names_in_
         As in :class:`SpectrumEmulator`.
     trained_, net_
@@ -116,14 +113,13 @@ class FineTunedEmulator(BaseEmulator):
 
     Notes
     -----
-    With few new spectra, a network forgets what it had learned while it learns what is
-    new. `rehearse` keeps the old ones in the training; a batch then holds old and new
-    ones in the ratio of their numbers.
+    While a network learns a few new spectra, it forgets the old ones. `rehearse` keeps
+    old spectra in the training; a batch then holds old and new ones in the ratio of
+    their numbers.
 
-    ``clone`` keeps the base and the rehearsed spectra, which are shared and not copied,
-    so that cross-validation and learning curves start every training from them. A
-    saved fine-tuned emulator stands on its own: loading gives a
-    :class:`SpectrumEmulator`.
+    Clones share the base and the rehearsed spectra, so that cross-validation and
+    learning curves start every training from them. A saved fine-tuned emulator does
+    not need its base: loading gives a :class:`SpectrumEmulator`.
 
     References
     ----------
@@ -180,7 +176,7 @@ class FineTunedEmulator(BaseEmulator):
         self.random_state = random_state
         self.verbose = verbose
 
-    # fitted, and as large as a training set
+    # the base is fitted, and rehearsed spectra may be many
     _shared = ("base", "rehearse")
 
     def get_params(self, deep=True):
@@ -258,14 +254,14 @@ class FineTunedEmulator(BaseEmulator):
         )
 
     def _like_base(self, base, spectra):
-        """Training set with the columns of the base where none are described."""
+        """Training set whose missing names, units and wavelengths are the base's."""
         old = base.description
         names, units = spectra.label_names, spectra.label_units
         if names is None and spectra.labels.shape[1] == len(old.label_names):
             names = old.label_names
         if units is None and names is not None:
-            known = dict(zip(old.label_names, old.label_units, strict=True))
-            units = [known.get(name, "") for name in names]
+            old_units = dict(zip(old.label_names, old.label_units, strict=True))
+            units = [old_units.get(name, "") for name in names]
         return replace(
             spectra,
             label_names=names,
@@ -277,7 +273,7 @@ class FineTunedEmulator(BaseEmulator):
         )
 
     def _rehearsed(self, spectra, description):
-        """Labels and flux to be rehearsed; the flux is None if there is none."""
+        """Labels and flux to rehearse; no rows and None if there are none."""
         if self.rehearse is None:
             return spectra.labels[:0], None
         if not isinstance(self.rehearse, StoredGrid):
@@ -290,8 +286,8 @@ class FineTunedEmulator(BaseEmulator):
                 ) from error
             return read_like(spectra, labels, flux, "rehearse")
         for name in ("label_names", "wavelength", "medium"):
-            known, new = getattr(self.rehearse, name), getattr(description, name)
-            if new is not None and not np.array_equal(known, new):
+            old, new = getattr(self.rehearse, name), getattr(description, name)
+            if new is not None and not np.array_equal(old, new):
                 raise ValueError(
                     f"`rehearse` must have the `{name}` of the new spectra; the grid "
                     f"'{self.rehearse.path}' has others. Pass a tuple of labels and "
@@ -301,7 +297,7 @@ class FineTunedEmulator(BaseEmulator):
 
 
 def _check_columns(base, spectra, description):
-    """Refuse wavelengths that the base cannot be moved to."""
+    """Check that the base can be moved to the wavelengths of the new spectra."""
     old, n_columns = base.description, spectra.flux.shape[1]
     if old.wavelength is None and description.wavelength is not None:
         raise ValueError(
@@ -328,7 +324,7 @@ def _check_columns(base, spectra, description):
 
 
 def _open(base):
-    """Open the base of a fine-tuned emulator."""
+    """Trained emulator of a base: an estimator, frozen or not, or a path."""
     while isinstance(base, FrozenEstimator):
         base = base.estimator
     if isinstance(base, str | os.PathLike):

@@ -1,7 +1,6 @@
 """Flux of a training set, in memory or on disk, and the weights of its pixels.
 
-Flux on disk is read in blocks, and looked at as a whole only once, so that a training
-set may be larger than memory.
+Flux on disk is read in blocks, so that a training set may be larger than memory.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ class TrainingFlux:
     flux : ndarray, or array-like for which :func:`is_streamed` holds
         Flux of shape (n_spectra, n_wavelengths); neither copied nor changed.
     mask : array-like of shape (n_spectra, n_wavelengths), bool, default=None
-        True for bad pixels, whose flux may be anything.
+        True for bad pixels; their flux may have any value.
     uncertainty : array-like of shape (n_spectra, n_wavelengths), default=None
         1 sigma error of the flux; NaN and infinity mean a bad pixel.
     name : str, default="y"
@@ -36,7 +35,7 @@ class TrainingFlux:
     shape : tuple of int
         (n_spectra, n_wavelengths).
     dtype : numpy.dtype
-        float32 or float64: the precision of rows.
+        Precision of rows, float32 or float64.
     is_streamed : bool
         Whether the flux stays on disk.
     has_weights : bool
@@ -44,12 +43,12 @@ class TrainingFlux:
     mean_spectrum : ndarray of shape (n_wavelengths,), float64
         Mean flux of the good pixels at each wavelength.
     fingerprint : str
-        Short text that other flux, masks or uncertainties do not have.
+        Hash of flux, mask and uncertainty, as text.
 
     Raises
     ------
     ValueError
-        If values are no numbers, a good pixel is not finite or has an uncertainty that
+        If values are not numbers, a good pixel is not finite or has an uncertainty that
         is not positive, or a wavelength is bad in every spectrum.
 
     Examples
@@ -114,7 +113,7 @@ class TrainingFlux:
         return self.shape[0]
 
     def announce(self, rows):
-        """Begin to read rows, if the system can; tell whether it can."""
+        """Ask the system to prefetch rows; return whether it can."""
         if not isinstance(self._flux, RowView):
             return True
         parts = (self._flux, self._mask, self._uncertainty)
@@ -124,7 +123,7 @@ class TrainingFlux:
     def __getitem__(self, rows):
         """Flux of rows, by a slice or an array of integers.
 
-        Bad pixels have the mean flux at their wavelength.
+        Flux of bad pixels is replaced by the mean flux at their wavelength.
         """
         block, bad = self._block(rows), self.bad_pixels(rows)
         if bad is None:
@@ -145,8 +144,8 @@ class TrainingFlux:
     def weights(self, rows):
         """Factors of the residuals of rows in the loss; None if all are one.
 
-        The factor is a typical uncertainty (the harmonic mean) over that of the pixel,
-        and 0 for bad pixels.
+        The factor is the harmonic mean of all uncertainties over the uncertainty of the
+        pixel; it is 0 for bad pixels.
         """
         if not self.has_weights:
             return None
@@ -169,7 +168,7 @@ class StackedFlux:
     Parameters
     ----------
     first, second : TrainingFlux of shape (n_spectra, n_wavelengths)
-        On the same wavelengths.
+        Flux on the same wavelengths.
 
     Attributes
     ----------
@@ -178,7 +177,7 @@ class StackedFlux:
     dtype : numpy.dtype
         Precision of the first.
     is_streamed, has_weights : bool
-        Whether either is, or has.
+        Whether either part is streamed, or has weights.
     """
 
     ndim = 2
@@ -194,7 +193,7 @@ class StackedFlux:
         return self.shape[0]
 
     def announce(self, rows):
-        """Begin to read rows, if the system can; tell whether it can."""
+        """Ask the system to prefetch rows; return whether it can."""
         return all([part.announce(own) for part, _, own in self._split(rows)])
 
     def __getitem__(self, rows):
@@ -215,7 +214,7 @@ class StackedFlux:
         return weights
 
     def _split(self, rows):
-        """Each part, the places of its rows among those asked for, and its own rows."""
+        """Yield each part, where its rows are among `rows`, and their numbers in it."""
         rows, (first, second) = np.asarray(rows), self._parts
         of_first = rows < len(first)
         yield first, of_first, rows[of_first]
@@ -223,18 +222,18 @@ class StackedFlux:
 
 
 def is_streamed(flux):
-    """Whether flux is on disk, or somewhere else than in memory.
+    """Whether flux is on disk, or elsewhere outside memory.
 
     Parameters
     ----------
     flux : object
-        As given by the user.
+        Flux as given by the user.
 
     Returns
     -------
     streamed : bool
-        True of a `numpy.memmap` and of all that has rows and a numpy dtype but is no
-        array of numpy, such as a dataset of h5py or a view of rows.
+        True for a `numpy.memmap` and for other two-dimensional objects with a numpy
+        dtype that are not numpy arrays, such as a dataset of h5py or a view of rows.
 
     Examples
     --------
@@ -254,7 +253,7 @@ def is_streamed(flux):
 
 
 def stack_flux(first, second):
-    """Put two training sets one after the other.
+    """Stack the flux of two training sets.
 
     Parameters
     ----------
@@ -266,13 +265,13 @@ def stack_flux(first, second):
     Returns
     -------
     flux : TrainingFlux or StackedFlux
-        In the precision of the first.
+        Flux in the precision of the first.
     """
     return first if second is None else StackedFlux(first, second)
 
 
 def fingerprint(*arrays):
-    """Short text that other arrays do not have.
+    """Hash of arrays, as text.
 
     Parameters
     ----------
@@ -282,7 +281,7 @@ def fingerprint(*arrays):
     Returns
     -------
     text : str
-        It follows from types, shapes and all values.
+        Hash of types, shapes and all values.
 
     Examples
     --------
@@ -293,8 +292,8 @@ def fingerprint(*arrays):
     """
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
-        known = getattr(array, "fingerprint", None)
-        digest.update((known or _fingerprint_of(array)).encode())
+        own = getattr(array, "fingerprint", None)
+        digest.update((own or _fingerprint_of(array)).encode())
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Fitted emulators that were not trained here: loaded, checked, or made of weights."""
+"""Emulators without training: loaded, checked, or made from weights."""
 
 import numpy as np
 import torch
@@ -37,21 +37,21 @@ def load(path, *, arch=None):
     Parameters
     ----------
     path : str or path-like
-        The file, or the folder, whose files must have the SHA-256 they were saved with;
-        or the name of one of :func:`sk_payne.emulators.ready`.
+        The file, or the folder, whose files are checked against their SHA-256; or the
+        name of an emulator in :func:`sk_payne.emulators.ready`.
     arch : type, default=None
-        The ``nn.Module`` class of the network, if it was the user's own.
+        The ``nn.Module`` class of the network, if it is a class of the user.
 
     Returns
     -------
     emulator : SpectrumEmulator
-        Fitted, on the CPU; it predicts exactly what the saved one did. What its author
-        stated is in `provenance_`.
+        Fitted, on the CPU; it predicts exactly the flux of the saved one. Statements of
+        its author are in `provenance_`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     FileFormatError
         If the file is damaged, of another kind or of a newer format, or needs `arch`;
         if a file of the folder is missing, damaged or was changed.
@@ -59,7 +59,7 @@ def load(path, *, arch=None):
     See Also
     --------
     sk_payne.emulators.ready : Emulators that come with the package.
-    sk_payne.from_pretrained : Fetches it first.
+    sk_payne.from_pretrained : Fetches an emulator, and loads it.
     sk_payne.check : Compares predictions as well.
 
     Examples
@@ -81,7 +81,7 @@ def load(path, *, arch=None):
 
 
 def check(path, *, arch=None):
-    """Check a saved emulator: its files, and what it predicts on this machine.
+    """Check the files of a saved emulator and its predictions on this machine.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def check(path, *, arch=None):
         A folder or a file that :meth:`SpectrumEmulator.save` wrote, or the name of a
         ready emulator.
     arch : type, default=None
-        The ``nn.Module`` class of the network, if it was the user's own.
+        The ``nn.Module`` class of the network, if it is a class of the user.
 
     Returns
     -------
@@ -99,16 +99,16 @@ def check(path, *, arch=None):
         files : dict of str to str
             SHA-256 of every file.
         sha256 : str
-            What stands for all: that of ``SHA256SUMS`` in a folder, or of the one
-            file. Hand it on by another way, for ``from_pretrained(sha256=...)``.
+            SHA-256 of ``SHA256SUMS`` in a folder, which covers all files, or of the one
+            file. Publish it elsewhere, for ``from_pretrained(sha256=...)``.
         difference : float or None
-            Largest one between the flux that was kept in the folder and that predicted
-            here, in units of the largest flux; None for one file.
+            Largest difference between the flux stored in the folder and the flux
+            predicted here, relative to the largest flux; None for one file.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file or folder, or it has no list of files.
+        If the file or folder does not exist, or has no list of files.
     FileFormatError
         If a file is missing, damaged or was changed, or if predictions differ by more
         than 1e-6.
@@ -167,10 +167,10 @@ def from_weights(
     resolving_power=None,
     provenance=None,
 ):
-    """Make a fitted emulator of a network that was trained elsewhere.
+    """Make a fitted emulator from a network that was trained elsewhere.
 
-    The network is given ``(P - label_center) / label_half_width``, and the flux is
-    ``flux_offset + flux_scale * output``.
+    The input of the network is ``(P - label_center) / label_half_width``, and the flux
+    is ``flux_offset + flux_scale * output``.
 
     Parameters
     ----------
@@ -179,23 +179,24 @@ def from_weights(
     weights : dict of str to array-like
         The ``state_dict`` of the network.
     wavelength : array-like of shape (n_wavelengths,)
-        Å, increasing.
+        Wavelengths in Å, increasing.
     medium : {"air", "vacuum"}
-        What `wavelength` is measured in.
+        Medium of `wavelength`.
     label_low, label_high : array-like of shape (n_labels,)
-        Box of the labels that the network was trained on; beyond it, `predict` warns.
+        Smallest and largest value of each label in training; beyond this box, `predict`
+        warns.
     arch_params : dict, default=None
         Options of the architecture.
     label_names : sequence of str, default=None
         Names of the labels; if None, "label_0" ...
     label_units : sequence of str or dict, default=None
-        Their astropy units.
+        astropy units of the labels.
     label_center, label_half_width : array-like of shape (n_labels,), default=None
-        Scale of the labels; if None, that of the box, which becomes -1 to 1.
+        Scaling of the labels; if None, the box is scaled to -1 to 1.
     flux_offset : float or array-like of shape (n_wavelengths,), default=0.0
-        Of the flux, also for each wavelength unless the network takes wavelengths.
+        Offset of the flux. One number if the network takes wavelengths.
     flux_scale : float, default=1.0
-        Of the flux.
+        Scale of the flux.
     resolving_power : float or sequence of float, default=None
         Resolving power of the training spectra, as in :class:`SpectrumEmulator`.
     provenance : dict, default=None
@@ -204,8 +205,8 @@ def from_weights(
     Returns
     -------
     emulator : SpectrumEmulator
-        Fitted, on the CPU, in single precision. It knows neither recipe nor training
-        spectra: `recipe_` and `held_out_mae_` are None and `n_training_` is 0.
+        Fitted, on the CPU, in single precision. Recipe and training spectra are
+        unknown: `recipe_` and `held_out_mae_` are None and `n_training_` is 0.
 
     Raises
     ------

@@ -20,32 +20,32 @@ from sk_payne.networks import float64_device
 
 __all__ = ["EmulatorNet", "make_net"]
 
-# Wavelengths of each held-out spectrum that are looked at during training.
+# Wavelengths of each held-out spectrum that are evaluated during training.
 _N_HELD_OUT_WAVELENGTHS = 512
 
 
 class EmulatorNet(NeuralNet):
-    """A `skorch.NeuralNet` that can be stopped and goes on as if it had not been.
+    """A `skorch.NeuralNet` whose training can be interrupted and continued.
 
-    Its inputs are tuples, and its precision is chosen. After every epoch it remembers
-    its state; a training that is interrupted falls back to the last one. Of several
-    processes each has part of every batch, and all take the same steps.
+    Inputs are tuples, and the precision can be chosen. The state is captured after
+    every epoch; an interrupted training falls back to the last state. If there are
+    several processes, each has its part of every batch, and all take the same steps.
 
     Parameters
     ----------
     *args, **kwargs
-        Of `skorch.NeuralNet`.
+        Arguments of `skorch.NeuralNet`.
     autocast : torch.dtype or None
-        Precision of the forward pass if not that of the weights.
+        Precision of the forward pass; None for that of the weights.
     order : RandomOrder
-        Of the spectra.
+        Order of the spectra.
     max_steps : int
         Steps of the whole training.
     start : dict
-        Of the training: its "seed" and whatever else is to be kept with every state;
-        or the state in which an earlier one stopped.
+        Start of the training: its "seed", and other entries to keep with every state;
+        or the last state of an earlier training.
     checkpoint : path-like or None
-        File that is given every state.
+        File to which every state is written.
 
     Attributes
     ----------
@@ -77,9 +77,9 @@ class EmulatorNet(NeuralNet):
 
     @property
     def is_interrupted(self):
-        """Whether the last state is not the end, and no early stopping is why.
+        """Whether training ended before its last step without early stopping.
 
-        skorch does not tell early stopping, ours or not, from Ctrl-C.
+        skorch reports early stopping and Ctrl-C in the same way.
         """
         return self.state_["n_steps"] < self.max_steps and not any(
             isinstance(callback, EarlyStopping)
@@ -88,9 +88,9 @@ class EmulatorNet(NeuralNet):
         )
 
     def infer(self, x, **fit_params):
-        """Forward pass of the tuple that the iterators give."""
+        """Forward pass of a tuple from the iterators."""
         labels, *wave = x
-        # skorch would move wavelengths to devices that have no float64
+        # skorch would move wavelengths also to devices without float64
         wave = [w.to(float64_device(self.device)) for w in wave]
         x = (labels.to(self.device), *wave)
         device = torch.device(self.device).type
@@ -104,25 +104,25 @@ class EmulatorNet(NeuralNet):
         return output.float()
 
     def forget_data(self):
-        """Let go of the held-out spectra, which may fill the memory of the device."""
+        """Release the held-out spectra, which may fill the memory of the device."""
         self.train_split = None
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Go on from where an earlier training stopped."""
+        """Train, from the state of an earlier training if there is one."""
         if "network" in self.start:
             restore(self, self.start)
         self.state_ = self.start | capture(self)
         return super().fit_loop(X, y, self.max_epochs - len(self.history), **fit_params)
 
     def get_loss(self, y_pred, y_true, *args, **kwargs):
-        """Loss of the residuals, times their weights if the target has any."""
+        """Loss of the residuals, multiplied by weights if the target has them."""
         if isinstance(y_true, tuple):
             flux, weights = (part.to(self.device) for part in y_true)
             y_pred, y_true = weights * y_pred, weights * flux
         return super().get_loss(y_pred, y_true, *args, **kwargs)
 
     def train_step_single(self, batch, **fit_params):
-        """Gradients and loss of the whole batch, of which processes have parts."""
+        """Gradients and loss of the whole batch, averaged over the processes."""
         step = super().train_step_single(batch, **fit_params)
         if n_processes() > 1:
             weights = self.module_.parameters()
@@ -134,7 +134,7 @@ class EmulatorNet(NeuralNet):
         return step
 
     def validation_step(self, batch, **fit_params):
-        """Loss of the whole batch, of which processes have parts."""
+        """Loss of the whole batch, averaged over the processes."""
         if n_processes() == 1:
             return super().validation_step(batch, **fit_params)
         (labels, *_), target = batch
@@ -144,7 +144,7 @@ class EmulatorNet(NeuralNet):
         return step | {"n_spectra": mean_over_processes([step["loss"]], len(labels))}
 
     def notify(self, method_name, **cb_kwargs):
-        """Remember the state once all callbacks have seen the end of an epoch."""
+        """Capture the state after the callbacks at the end of an epoch."""
         n_spectra = cb_kwargs.pop("n_spectra", None)
         if n_spectra is not None:
             prefix = "train" if cb_kwargs["training"] else "valid"
@@ -156,11 +156,11 @@ class EmulatorNet(NeuralNet):
                 write_state(self.checkpoint, self.state_)
         first = method_name == "on_train_end" and not self.state_["history"]
         if first and self.is_interrupted:
-            # not earlier: callbacks look at the last epoch, and here is none
+            # only now: callbacks read the last epoch, and the history has none
             restore(self, self.state_)
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
-        """Fall back to the last state if this one is half of a step or of an epoch."""
+        """Fall back to the last captured state if training was interrupted."""
         super().on_train_end(net, X=X, y=y, **kwargs)
         if self.is_interrupted and self.state_["history"]:
             restore(self, self.state_)
@@ -177,26 +177,26 @@ def make_net(
     verbose=0,
     checkpoint=None,
 ):
-    """Put a skorch net together from a module and a recipe.
+    """Build a skorch net from a module and a recipe.
 
     Parameters
     ----------
     module : nn.Module
-        With its first weights.
+        Network with its first weights.
     recipe : Recipe
-        Complete.
+        Complete recipe.
     held_out : SpectrumDataset, StreamedDataset or None
-        Spectra to look at now and then.
+        Spectra to evaluate every ``validate_every`` steps.
     device : str
-        Where to train.
+        Device to train on.
     start : dict
-        With the "seed" of the batches, or the state of an earlier training.
+        The "seed" of the batches, or the state of an earlier training.
     callbacks : list, default=()
         skorch callbacks of the user.
     verbose : int, default=0
         Whether to show a progress bar.
     checkpoint : path-like, default=None
-        File that is given every state.
+        File to which every state is written.
 
     Returns
     -------
@@ -244,14 +244,14 @@ def _n_spectra(batch):
 
 
 def _parameter_groups(module, recipe):
-    """Patterns of names, and the options in which their weights are special."""
+    """Patterns of names of weights, and their options for the optimiser."""
     groups = {
         pattern: {"lr": recipe.lr * factor}
         for pattern, factor in getattr(module, "learning_rate_factors", list)()
     }
     for pattern in getattr(module, "undecayed", ()):
         groups.setdefault(pattern, {})["weight_decay"] = 0.0
-    # torch.compile gives all names this prefix
+    # torch.compile adds this prefix to all names
     prefix = "_orig_mod." if recipe.compile else ""
     return [(f"{prefix}{pattern}", options) for pattern, options in groups.items()]
 
@@ -285,9 +285,7 @@ def _callbacks(recipe, held_out, verbose):
         callbacks.append(
             (
                 "early_stopping",
-                EarlyStopping(
-                    patience=recipe.patience, load_best=True, sink=_say_nothing
-                ),
+                EarlyStopping(patience=recipe.patience, load_best=True, sink=_ignore),
             )
         )
     if verbose and is_first():
@@ -295,5 +293,5 @@ def _callbacks(recipe, held_out, verbose):
     return callbacks
 
 
-def _say_nothing(message):
+def _ignore(message):
     pass

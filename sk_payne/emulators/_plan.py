@@ -1,4 +1,4 @@
-"""Plan: everything that is decided before the first step of a training."""
+"""Plan of a training, with everything that is decided before the first step."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,16 +36,16 @@ class Plan:
     recipe : Recipe
         Recipe in full.
     build : callable
-        Takes nothing; returns a network with its first weights, and all its options.
+        Function without arguments that returns a network with its first weights, and
+        all options of it.
     labels : ndarray of shape (n_all, n_labels)
-        Stellar parameters of all spectra to train on: the new ones, then those that
-        are rehearsed.
+        Stellar parameters of all spectra: the new ones, then the rehearsed ones.
     flux : TrainingFlux or StackedFlux of shape (n_all, n_wavelengths)
-        Their flux.
+        Flux of all spectra.
     new : TrainingFlux of shape (n_new, n_wavelengths)
         Flux of the new spectra alone, of which some may be held out.
     identity : dict
-        Fingerprint of the "spectra", and "settings": training goes on from a state
+        Fingerprint of the "spectra", and "settings": training continues from a state
         only if both are the same.
     provenance : dict
         Provenance of the trained emulator.
@@ -77,7 +77,7 @@ def describe(spectra, resolving_power):
     Returns
     -------
     description : Description
-        Checked.
+        Description, checked.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def describe(spectra, resolving_power):
 
 
 def identify(emulator, spectra, description, recipe, **further):
-    """Identity of a training, by which it is known when it goes on.
+    """Identity of a training, to check before it continues from a state.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def identify(emulator, spectra, description, recipe, **further):
     Returns
     -------
     identity : dict
-        Fingerprint of the "spectra", and "settings", of plain values.
+        Fingerprint of the "spectra", and "settings" of plain values.
     """
     wavelength = () if description.wavelength is None else description.wavelength
     settings = {

@@ -1,16 +1,15 @@
 """Several processes that train one model together, each on its part of every batch.
 
-It is here so that all the rest need not know how many there are. They are those of the
-default group of `torch.distributed`, if it was initialised.
+They are the default group of `torch.distributed`, if it was initialised.
 """
 
 import torch
 from torch import distributed
 
 if distributed.is_available():
-    # Its functions keep the group that exists when they are imported, as torch's
-    # compiler does later. Threads of the group then outlive destroy_process_group, and
-    # sometimes abort the interpreter when it ends.
+    # Imported before there is a group: its functions would keep a reference to it (the
+    # compiler of torch imports them later). Threads of the group would outlive
+    # destroy_process_group and sometimes abort the interpreter when it ends.
     import torch.distributed.nn
 
 __all__ = [
@@ -25,29 +24,29 @@ __all__ = [
 
 
 def n_processes():
-    """Give the number of processes, 1 if there is no group of them."""
+    """Size of the group of processes, 1 if there is no group."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
     return 1
 
 
 def is_first():
-    """Whether this process speaks and writes files for all."""
+    """Whether this process is the first, which prints and writes files for all."""
     return n_processes() == 1 or distributed.get_rank() == 0
 
 
 def my_part(rows):
-    """Give the part of some rows that is for this process.
+    """Part of the rows that this process handles.
 
     Parameters
     ----------
     rows : Tensor
-        Of all processes; the same in each.
+        Rows of all processes, the same in each.
 
     Returns
     -------
     part : Tensor
-        A view. The parts of all processes in turn are the rows again.
+        A view. The concatenated parts of all processes are the rows.
 
     Examples
     --------
@@ -67,14 +66,14 @@ def mean_over_processes(tensors, weight):
     Parameters
     ----------
     tensors : list of Tensor
-        Finite, of the same shapes in each process; changed in place.
+        Finite tensors of the same shapes in each process; changed in place.
     weight : int
-        Of those of this process.
+        Weight of this process in the mean.
 
     Returns
     -------
     total : int
-        Weight of all.
+        Sum of the weights of all processes.
     """
     last = tensors[0].new_tensor([1.0])
     flat = torch.cat([tensor.reshape(-1) for tensor in [*tensors, last]]) * weight
@@ -89,17 +88,17 @@ def mean_over_processes(tensors, weight):
 
 
 def from_first(make):
-    """Call a function in the first process, for all.
+    """Call a function in the first process, and share the result.
 
     Parameters
     ----------
     make : callable
-        Takes nothing.
+        Function without arguments.
 
     Returns
     -------
     value : object
-        What it returned there. What it raised there is raised in each process.
+        Result of the call. An error of the call is raised in each process.
     """
     if n_processes() == 1:
         return make()
@@ -117,17 +116,17 @@ def from_first(make):
 
 
 def check_agreement(identity):
-    """Check that all processes are about to train the same.
+    """Check that all processes are about to run the same training.
 
     Parameters
     ----------
     identity : dict
-        Plain values that tell one training from another.
+        Plain values that identify a training.
 
     Raises
     ------
     ValueError
-        In each process if they differ in any, so that none waits for another.
+        In every process if the identity differs in any, so that none waits forever.
     """
     if n_processes() == 1:
         return
@@ -148,7 +147,7 @@ def take_from_first(tensors):
     Parameters
     ----------
     tensors : iterable of Tensor
-        Of the same shapes in each process.
+        Tensors of the same shapes in each process.
     """
     if n_processes() > 1:
         for tensor in tensors:

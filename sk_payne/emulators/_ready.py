@@ -1,7 +1,7 @@
-"""Ready emulators: trained for the package, and part of it.
+"""Ready emulators: trained emulators that come with the package.
 
-A registry in JSON says what there is, and with which SHA-256; each emulator is a folder
-that :meth:`SpectrumEmulator.save` wrote.
+A registry in JSON lists them, with the SHA-256 of each; an emulator is a folder that
+:meth:`SpectrumEmulator.save` wrote.
 """
 
 import json
@@ -20,14 +20,14 @@ _REGISTRY = "registry.json"
 
 @dataclass(frozen=True)
 class ReadyEmulator:
-    """What is known of a ready emulator without loading it.
+    """Description of a ready emulator, available without loading it.
 
     Parameters
     ----------
     name : str
-        What :func:`sk_payne.load` takes.
+        Name for :func:`sk_payne.load`.
     title : str
-        What it emulates, in one line.
+        Stars, wavelengths and labels in one line.
     arch : str
         Architecture.
     wavelength_range : tuple of float
@@ -35,15 +35,15 @@ class ReadyEmulator:
     medium : {"air", "vacuum"}
         Medium of the wavelengths.
     resolving_power : float
-        Wavelength over full width at half maximum.
+        Wavelength over full width at half maximum of the line-spread function.
     label_ranges : dict of str to tuple of float
         Smallest and largest value of each label in the training grid.
     not_validated_for : tuple of str
-        Uses for which nobody has shown that its results are right.
+        Uses for which the results have not been validated.
     size : int
-        Bytes of all its files.
+        Size of all its files in bytes.
     sha256 : str
-        Of the list of its files, as :func:`sk_payne.check` tells it.
+        SHA-256 of the list of its files, as from :func:`sk_payne.check`.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def ready():
     Returns
     -------
     emulators : list of ReadyEmulator
-        In the order of their names.
+        Descriptions, sorted by name.
 
     See Also
     --------
@@ -129,43 +129,43 @@ def ready():
 
 
 def resolve_path(path):
-    """Give the path of a ready emulator for its name, and any other path as it is.
+    """Path of a ready emulator by its name; other paths are returned unchanged.
 
     Parameters
     ----------
     path : str or path-like
-        What exists is taken as a path, whatever its name.
+        Path or name; a file or folder that exists goes before a name.
 
     Returns
     -------
     path : pathlib.Path
-        Of a file or folder.
+        File or folder.
 
     Raises
     ------
     FileNotFoundError
-        If it is a single word that names nothing.
+        If it is a single word that is neither a path nor a name.
     FileFormatError
-        If the files of the ready emulator are not those of the registry.
+        If the files of the ready emulator differ from those in the registry.
     """
     text = os.fspath(path)
     path = Path(text)
     if path.exists() or path.name != text or path.suffix:
         return path
-    known = {one.name: one for one in ready()}
-    if text not in known:
+    emulators = {emulator.name: emulator for emulator in ready()}
+    if text not in emulators:
         raise FileNotFoundError(
             f"`path` must be a file or folder that `save` wrote, or a ready emulator "
-            f"({', '.join(known)}); got {text!r}.{did_you_mean(text, known)}"
+            f"({', '.join(emulators)}); got {text!r}.{did_you_mean(text, emulators)}"
         )
-    found = known[text]
-    digest = digest_of(found.path / SUMS)
-    if digest != found.sha256:
+    emulator = emulators[text]
+    digest = digest_of(emulator.path / SUMS)
+    if digest != emulator.sha256:
         raise FileFormatError(
             f"The ready emulator {text!r} was changed: the SHA-256 of its list of "
-            f"files is {digest}, not {found.sha256}. Install sk_payne again."
+            f"files is {digest}, not {emulator.sha256}. Install sk_payne again."
         )
-    return found.path
+    return emulator.path
 
 
 def _data():

@@ -1,4 +1,4 @@
-"""Scores of emulators, in blocks: scikit-learn's own copy all flux."""
+"""Scores of emulators, in blocks of spectra; those of scikit-learn copy all flux."""
 
 import numpy as np
 from sklearn.utils import check_consistent_length
@@ -32,11 +32,11 @@ def neg_mean_absolute_error(estimator, X, y):
     Raises
     ------
     ValueError
-        If there are not as many stars as spectra.
+        If the numbers of stars and spectra differ.
 
     See Also
     --------
-    sk_payne.grids.RowView : Flux to be cross-validated on without copies.
+    sk_payne.grids.RowView : Flux for cross-validation without copies.
 
     Examples
     --------
@@ -69,12 +69,12 @@ def neg_root_mean_squared_error(estimator, X, y):
     Returns
     -------
     score : float
-        Minus the root mean square error of each wavelength, averaged over them.
+        Minus the root mean square error of each wavelength, averaged over wavelengths.
 
     Raises
     ------
     ValueError
-        If there are not as many stars as spectra.
+        If the numbers of stars and spectra differ.
 
     See Also
     --------
@@ -99,7 +99,7 @@ def r2_in_blocks(predict, y, sample_weight, mask=None):
     Parameters
     ----------
     predict : callable
-        Given a slice of rows, returns their flux.
+        Function of a slice of rows that returns their flux.
     y : array-like of shape (n_spectra, n_wavelengths)
         True flux, in memory or on disk.
     sample_weight : array-like of shape (n_spectra,) or None
@@ -110,7 +110,7 @@ def r2_in_blocks(predict, y, sample_weight, mask=None):
     Returns
     -------
     score : float
-        That of `sklearn.metrics.r2_score` with ``multioutput="variance_weighted"``.
+        R² as in `sklearn.metrics.r2_score` with ``multioutput="variance_weighted"``.
     """
     n, n_wavelengths = y.shape
     weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
@@ -123,7 +123,7 @@ def r2_in_blocks(predict, y, sample_weight, mask=None):
         if mask is not None:
             w, true = np.where(mask[rows], 0, w), np.where(mask[rows], 0, true)
         if middle is None:
-            # near the mean, so that the difference of sums below is precise
+            # subtracted below, so that the difference of sums is precise
             n_good = np.count_nonzero(w, axis=0)
             middle = np.where(w != 0, true, 0).sum(axis=0) / np.maximum(n_good, 1)
         error += (w * (predict(rows) - true) ** 2).sum(axis=0)
@@ -131,7 +131,7 @@ def r2_in_blocks(predict, y, sample_weight, mask=None):
         second += (w * (true - middle) ** 2).sum(axis=0)
         total += w.sum(axis=0)
     scatter = second - first**2 / np.where(total > 0, total, 1)
-    # errors where no spectrum differs do not count, as in scikit-learn
+    # wavelengths at which all spectra agree do not count, as in scikit-learn
     varies = second > 0
     if not varies.any():
         return float(np.mean(error == 0))

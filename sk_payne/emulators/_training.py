@@ -1,4 +1,4 @@
-"""Training of a network: from a plan to a trained emulator."""
+"""Training of a network, from a plan to a trained emulator."""
 
 import warnings
 from pathlib import Path
@@ -38,7 +38,7 @@ __all__ = ["begin", "train"]
 
 
 def begin(plan, estimator, state=None):
-    """Start of a training: the seed and the held-out rows, or an earlier state.
+    """Prepare a training: draw seed and held-out rows, or take an earlier state.
 
     Parameters
     ----------
@@ -47,21 +47,22 @@ def begin(plan, estimator, state=None):
     estimator : BaseEmulator
         Its `random_state`, `validation_fraction` and `checkpoint` are read.
     state : dict, default=None
-        State of an interrupted training; if None, that in the checkpoint, if there is
-        one, else a new start.
+        State of an interrupted training. If None, the state in the checkpoint file, if
+        there is one, else a new start.
 
     Returns
     -------
     start : dict
-        With the identity of the plan.
+        Seed and held-out rows, or the earlier state; with the identity of the plan.
 
     Raises
     ------
     ValueError
-        If the earlier state is of another training, or an argument is not allowed.
+        If the earlier state belongs to another training, or an argument is not
+        allowed.
     """
     if state is not None:
-        seed = _seed_asked_for(estimator.random_state)
+        seed = _requested_seed(estimator.random_state)
         kind = "interrupted" if "network" in state else "finished"
         check_same(state, plan.identity, seed, f"the {kind} training")
         return state
@@ -71,9 +72,9 @@ def begin(plan, estimator, state=None):
 def _begin(plan, estimator):
     if estimator.checkpoint is not None and Path(estimator.checkpoint).exists():
         state = read_state(estimator.checkpoint)
-        seed = _seed_asked_for(estimator.random_state)
-        what = f"the training in '{estimator.checkpoint}'"
-        check_same(state, plan.identity, seed, what)
+        seed = _requested_seed(estimator.random_state)
+        training = f"the training in '{estimator.checkpoint}'"
+        check_same(state, plan.identity, seed, training)
         return state
     random_state = check_random_state(estimator.random_state)
     seed = int(random_state.randint(2**31 - 1))
@@ -83,8 +84,8 @@ def _begin(plan, estimator):
     return {"seed": seed, "held_out": held_out.tolist()}
 
 
-def _seed_asked_for(random_state):
-    """Seed that a caller asks for by a number; None leaves it open."""
+def _requested_seed(random_state):
+    """Seed of a `random_state` that is a number; None for any other."""
     if not isinstance(random_state, int | np.integer):
         return None
     return int(check_random_state(random_state).randint(2**31 - 1))
@@ -115,7 +116,7 @@ def train(plan, start, estimator):
     plan : Plan
         The training.
     start : dict
-        Start that :func:`begin` gave.
+        Start from :func:`begin`.
     estimator : BaseEmulator
         Its `device`, `callbacks`, `verbose`, `checkpoint`, `random_state` and
         `validation_fraction` are read; it is not changed.
@@ -123,17 +124,17 @@ def train(plan, start, estimator):
     Returns
     -------
     trained : TrainedEmulator
-        On the device.
+        Trained emulator, on the device.
     net : EmulatorNet
-        The skorch net that trained it, without its data.
+        The skorch net of the training, without its data.
 
     Raises
     ------
     ValueError
         If training diverges, or there are more processes than spectra in a batch.
     KeyboardInterrupt
-        If training was stopped in one of several processes: the others need not have
-        stopped after the same step.
+        If training was stopped in one of several processes: the others may have
+        stopped after another step.
 
     Warns
     -----
@@ -144,7 +145,7 @@ def train(plan, start, estimator):
     identity = {name: start[name] for name in ("spectra", "settings")}
     check_agreement(identity)
     held_out = np.array(start["held_out"], dtype=np.int64)
-    # torch's own random state is left as it was
+    # the global random state of torch is restored
     with RANDOM_STATE, keep_random_state(device):
         module, network_params, net = _run(plan, start, held_out, device, estimator)
     interrupted = net.is_interrupted
@@ -203,10 +204,10 @@ def train(plan, start, estimator):
 
 @fast_products()
 def _run(plan, start, held_out, device, estimator):
-    """Trained module, all options of its network, and the net that trained it."""
+    """Train; return the module, all options of its network, and the net."""
     recipe, description = plan.recipe, plan.description
-    trained = np.setdiff1d(np.arange(len(plan.labels)), held_out, assume_unique=True)
-    batch_size = min(recipe.batch_size, len(trained))
+    training = np.setdiff1d(np.arange(len(plan.labels)), held_out, assume_unique=True)
+    batch_size = min(recipe.batch_size, len(training))
     if batch_size < n_processes():
         raise ValueError(
             f"`recipe` entry 'batch_size' must be at least {n_processes()}, the number "
@@ -225,7 +226,7 @@ def _run(plan, start, held_out, device, estimator):
         verbose=estimator.verbose,
         checkpoint=estimator.checkpoint,
     )
-    net.partial_fit(_make_dataset(plan, trained, module, device), None)
+    net.partial_fit(_make_dataset(plan, training, module, device), None)
     if net.is_interrupted and n_processes() > 1:
         raise KeyboardInterrupt
     take_from_first(network.state_dict().values())
@@ -254,28 +255,28 @@ def _read_history(net):
     for epoch in net.history:
         n_steps += sum("train_loss" in batch for batch in epoch["batches"])
         losses = ("train_loss", "valid_loss")
-        kept = {name: float(epoch[name]) for name in losses if name in epoch}
-        history.append({"step": n_steps, **kept})
+        losses = {name: float(epoch[name]) for name in losses if name in epoch}
+        history.append({"step": n_steps, **losses})
     return history
 
 
 def _make_dataset(plan, rows, module, device):
-    """Scaled tensors of some rows, on the device at once if they fit; or on disk."""
+    """Scaled tensors of rows, on the device if they fit; or flux that stays on disk."""
     flux, scaling = plan.flux, plan.scaling
     labels = scaling.scale_labels(plan.labels[rows]).astype(np.float32)
     labels = torch.from_numpy(labels)
     shape = (len(rows), flux.shape[1])
     n_bytes = 4 * shape[0] * shape[1] * (1 + flux.has_weights)
-    home = device if fits_on(device, n_bytes) else "cpu"
+    storage = device if fits_on(device, n_bytes) else "cpu"
     grid = module.log_wavelength if module.takes_wavelength else None
     grid = None if grid is None else grid.to(float64_device(device))
-    if home == "cpu" and flux.is_streamed:
+    if storage == "cpu" and flux.is_streamed:
         return StreamedDataset(labels.to(device), flux, rows, scaling, grid)
-    scaled = torch.empty(shape, dtype=torch.float32, device=home)
+    scaled = torch.empty(shape, dtype=torch.float32, device=storage)
     weights = torch.empty_like(scaled) if flux.has_weights else None
     for block in row_blocks(*shape):
         values = scaling.scale_flux(flux[rows[block]]).astype(np.float32)
-        scaled[block] = torch.from_numpy(values).to(home)
+        scaled[block] = torch.from_numpy(values).to(storage)
         if weights is not None:
-            weights[block] = torch.from_numpy(flux.weights(rows[block])).to(home)
-    return SpectrumDataset(labels.to(home), scaled, grid, weights)
+            weights[block] = torch.from_numpy(flux.weights(rows[block])).to(storage)
+    return SpectrumDataset(labels.to(storage), scaled, grid, weights)

@@ -1,4 +1,4 @@
-"""TrainingSet: labels and flux as the user gave them, as arrays with a meaning."""
+"""TrainingSet: checked labels and flux, with names, units and wavelengths."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,18 @@ from sklearn.utils import check_array, check_consistent_length, check_X_y
 from sk_payne.emulators._flux import TrainingFlux, is_streamed
 from sk_payne.grids import StoredGrid
 from sk_payne.inputs import read_flux, read_labels
-from sk_payne.trained import (
-    resolve_label_units,
-)
+from sk_payne.trained import resolve_label_units
 
 __all__ = ["TrainingSet", "read_like", "read_training_set"]
 
 _FLOATS = (np.float64, np.float32)
-# What a stored grid knows of its columns.
+# Descriptions of columns that a stored grid has.
 _DESCRIBED = ("label_names", "label_units", "wavelength", "medium")
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Labels and flux, and what is known of their columns.
+    """Labels and flux, with names, units and wavelengths of their columns.
 
     Parameters
     ----------
@@ -67,7 +65,7 @@ def read_training_set(emulator, X, y, uncertainty=None, mask=None):
     Returns
     -------
     spectra : TrainingSet
-        Checked, but for the wavelengths.
+        Checked, except for the wavelengths.
 
     Raises
     ------
@@ -75,17 +73,17 @@ def read_training_set(emulator, X, y, uncertainty=None, mask=None):
         If shapes do not fit, values are not finite, there are fewer than two spectra,
         or a grid contradicts an argument.
     """
-    known = {name: getattr(emulator, name) for name in _DESCRIBED}
+    columns = {name: getattr(emulator, name) for name in _DESCRIBED}
     if isinstance(X, StoredGrid):
         if y is not None:
             raise ValueError(
                 "`y` must be left out when `X` is a StoredGrid, which has its flux; "
                 f"got {type(y).__name__}. Pass grid.data and another flux otherwise."
             )
-        known = _combine(known, X)
+        columns = _combine(columns, X)
         X, y = X.data, X.target
-    names = None if known["label_names"] is None else list(known["label_names"])
-    units = known["label_units"]
+    names = None if columns["label_names"] is None else list(columns["label_names"])
+    units = columns["label_units"]
     if names is not None and units is not None:
         units = resolve_label_units(units, names)
     table = read_labels(X, names=names, units=units if names else None)
@@ -97,8 +95,8 @@ def read_training_set(emulator, X, y, uncertainty=None, mask=None):
         label_names=table.names if has_names else names,
         label_units=table.units if units is None else units,
         has_feature_names=has_names,
-        wavelength=known["wavelength"],
-        medium=known["medium"],
+        wavelength=columns["wavelength"],
+        medium=columns["medium"],
     )
 
 
@@ -150,9 +148,9 @@ def read_like(spectra, X, y, name):
     return labels.astype(spectra.labels.dtype, copy=False), flux
 
 
-def _combine(known, grid):
-    """Combine the arguments with what a grid knows; the two must agree."""
-    for name, given in known.items():
+def _combine(arguments, grid):
+    """Descriptions of the columns of a grid; arguments must agree with them."""
+    for name, given in arguments.items():
         stored = getattr(grid, name)
         if given is not None and not _agrees(name, given, stored, grid.label_names):
             shown = [_shown(value) for value in (stored, given)]
@@ -160,17 +158,17 @@ def _combine(known, grid):
                 f"`{name}` must be that of the grid '{grid.path}', {shown[0]}; got "
                 f"{shown[1]}. Leave it out, or pass grid.data and grid.target."
             )
-    return {name: getattr(grid, name) for name in known}
+    return {name: getattr(grid, name) for name in arguments}
 
 
-def _agrees(name, given, known, label_names):
+def _agrees(name, given, stored, label_names):
     if name == "wavelength":
-        return np.array_equal(given, known)
+        return np.array_equal(given, stored)
     if name == "label_units":
-        # a unit that was left open is no contradiction
+        # an empty unit agrees with any
         units = resolve_label_units(given, label_names)
-        return all(unit in ("", k) for unit, k in zip(units, known, strict=True))
-    return given == known if name == "medium" else list(given) == list(known)
+        return all(unit in ("", s) for unit, s in zip(units, stored, strict=True))
+    return given == stored if name == "medium" else list(given) == list(stored)
 
 
 def _shown(value):
@@ -182,7 +180,7 @@ def _shown(value):
 
 
 def _read_arrays(emulator, labels, y, uncertainty, mask):
-    """Labels and flux, validated as scikit-learn does."""
+    """Labels and flux, validated as scikit-learn validates them."""
     rules = {"ensure_min_samples": 2, "dtype": _FLOATS, "estimator": emulator}
     if is_streamed(y):
         labels = check_array(labels, input_name="X", **rules)
@@ -194,10 +192,10 @@ def _read_arrays(emulator, labels, y, uncertainty, mask):
         )
     if y is not None:
         given = read_flux(y, unit="")
-        y, mask = given.values, _either(mask, given.mask)
+        y, mask = given.values, _unite(mask, given.mask)
     if uncertainty is not None and not is_streamed(uncertainty):
         given = read_flux(uncertainty, argument="uncertainty", unit="")
-        uncertainty, mask = given.values, _either(mask, given.mask)
+        uncertainty, mask = given.values, _unite(mask, given.mask)
     shape = np.shape(y)
     mask = _pixels("mask", mask, shape)
     uncertainty = _pixels("uncertainty", uncertainty, shape)
@@ -218,14 +216,15 @@ def _read_arrays(emulator, labels, y, uncertainty, mask):
     return labels, TrainingFlux(y, mask=mask, uncertainty=uncertainty)
 
 
-def _either(mask, other):
+def _unite(mask, other):
+    """Mask of the pixels that are bad in either mask; None if both are None."""
     if mask is None or other is None:
         return other if mask is None else mask
     return np.asarray(mask, bool) | other
 
 
 def _pixels(name, values, shape):
-    """Values of pixels, of the shape of the flux; None if there are none."""
+    """Mask or uncertainty, checked to have the shape of the flux; None stays None."""
     if values is None:
         return None
     if not is_streamed(values):
@@ -243,7 +242,7 @@ def _pixels(name, values, shape):
 
 
 def _without_bad_pixels(y, mask, uncertainty):
-    """Copy of flux with zero at bad pixels, where anything may stand."""
+    """Copy of flux with zero at bad pixels, whose values may be NaN."""
     y = np.array(y)
     if mask is not None:
         y[np.asarray(mask, bool)] = 0
@@ -253,7 +252,7 @@ def _without_bad_pixels(y, mask, uncertainty):
 
 
 def _name_bad_rows(flux, error):
-    """Raise the error again with the rows, if it says that flux is not finite."""
+    """Raise the error again with row numbers, if the flux is not finite."""
     if "Input y contains" not in str(error):
         return
     values = np.asarray(flux, dtype=np.float64)

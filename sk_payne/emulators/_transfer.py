@@ -1,6 +1,6 @@
 """Transfer of labels, scaling and weights from a base to a fine-tuned emulator.
 
-The first prediction of the new emulator is the base's.
+Before its first step, the new emulator predicts the flux of the base.
 """
 
 from dataclasses import replace
@@ -30,40 +30,40 @@ def match_labels(base, label_names):
     base : TrainedEmulator
         The base.
     label_names : list of str
-        Of the new grid.
+        Labels of the new grid.
 
     Returns
     -------
     source : ndarray of int, shape (n_labels,)
-        For each new label its column in the base, or -1 if it is new.
+        Column of each label in the base, or -1 if the base does not have it.
 
     Raises
     ------
     ValueError
         If a label of the base is missing.
     """
-    known = base.description.label_names
-    n_known = len(known)
-    if known == [f"label_{i}" for i in range(len(known))]:
-        # nobody named them, so their places are all there is
-        known = list(label_names[: len(known)])
-        if len(known) < n_known:
+    old = base.description.label_names
+    n_old = len(old)
+    if old == [f"label_{i}" for i in range(n_old)]:
+        # default names: labels are matched by position
+        old = list(label_names[:n_old])
+        if len(old) < n_old:
             raise ValueError(
-                f"`X` must have at least the {n_known} labels of "
+                f"`X` must have at least the {n_old} labels of "
                 f"`base`; got {len(label_names)} columns. Add the missing ones."
             )
-    for name in known:
+    for name in old:
         if name not in label_names:
             raise ValueError(
                 f"`label_names` must include every label of `base`, but {name!r} is "
                 f"missing in {list(label_names)}.{did_you_mean(name, label_names)} "
                 "Rename the column that holds it, or add it as a constant column."
             )
-    return np.array([known.index(n) if n in known else -1 for n in label_names])
+    return np.array([old.index(n) if n in old else -1 for n in label_names])
 
 
 def transfer_options(base, scaling, description):
-    """Options of the network of a base, for other labels.
+    """Options of the network of a base, for the labels of a new emulator.
 
     Parameters
     ----------
@@ -77,43 +77,46 @@ def transfer_options(base, scaling, description):
     Returns
     -------
     arch_params : dict
-        Options of the base, without those that follow from its labels.
+        Options of the base, without those derived from its labels.
     label_scale : tuple or None
-        Names and scale of the labels that these follow from, for `build_network`.
+        Names and scale of the new labels, from which `build_network` derives these
+        options anew; None if the base has none of them.
     """
     network = resolve_network(base.arch)
-    followed = network.label_params(
+    from_labels = network.label_params(
         *base.scaling.describe_labels(base.description.label_names)
     )
-    following = {
-        name for name in followed if base.network_params.get(name) == followed[name]
+    derived = {
+        name
+        for name, value in from_labels.items()
+        if base.network_params.get(name) == value
     }
-    kept = {k: v for k, v in base.network_params.items() if k not in following}
-    if not following:
-        return kept, None
-    return kept, scaling.describe_labels(description.label_names)
+    options = {k: v for k, v in base.network_params.items() if k not in derived}
+    if not derived:
+        return options, None
+    return options, scaling.describe_labels(description.label_names)
 
 
 def transfer_scaling(base, labels, source, wavelength):
-    """Scale labels and flux as the base does, as far as it knows them.
+    """Scaling of labels and flux: that of the base, extended to new labels.
 
     Parameters
     ----------
     base : TrainedEmulator
         The base.
     labels : ndarray of shape (n_spectra, n_labels)
-        Of the new grid.
+        Labels of the new grid.
     source : ndarray of int, shape (n_labels,)
-        Of :func:`match_labels`.
+        Columns from :func:`match_labels`.
     wavelength : ndarray of shape (n_wavelengths,) or None
-        Of the new grid.
+        Wavelengths of the new grid in Å.
 
     Returns
     -------
     scaling : Scaling
-        Labels that are new take their scale from the new grid. Labels that were
-        constant in the base keep their zero there and take the largest distance from
-        it.
+        Labels of the base keep their scaling. New labels are scaled to the box of the
+        new grid. Labels that were constant in the base have their zero there, and a
+        half width of the largest distance from it.
     """
     scaling = base.scaling
     low = labels.min(axis=0).astype(np.float64)
@@ -136,19 +139,19 @@ def transfer_scaling(base, labels, source, wavelength):
 
 
 def transfer_weights(network, base, source, wavelength):
-    """Give a new network the weights of a base.
+    """Copy the weights of a base to a new network.
 
     Parameters
     ----------
     network : nn.Module
-        Of the same architecture, for the labels and wavelengths of the new grid;
-        changed in place.
+        Network of the same architecture, for the labels and wavelengths of the new
+        grid; changed in place.
     base : TrainedEmulator
         The base.
     source : ndarray of int, shape (n_labels,)
-        Of :func:`match_labels`.
+        Columns from :func:`match_labels`.
     wavelength : ndarray of shape (n_wavelengths,) or None
-        Of the new grid.
+        Wavelengths of the new grid in Å.
 
     Raises
     ------
@@ -186,19 +189,19 @@ def transfer_weights(network, base, source, wavelength):
 
 
 def freeze(network, patterns):
-    """Keep some weights from being trained.
+    """Exclude weights from training.
 
     Parameters
     ----------
     network : nn.Module
-        Changed in place.
+        Network; changed in place.
     patterns : sequence of str
-        Of names of parameters, as in file names.
+        Patterns of names of parameters, with wildcards as in file names.
 
     Raises
     ------
     ValueError
-        If a pattern is of no parameter, or nothing would be left to train.
+        If a pattern matches no parameter, or all parameters match.
     """
     names = [name for name, _ in network.named_parameters()]
     for pattern in patterns:
@@ -218,7 +221,7 @@ def freeze(network, patterns):
 
 
 def _was_constant(base):
-    """Which labels a base never saw vary, with an end for those it does not have."""
+    """Whether each label was constant in the base; a last False for index -1."""
     center = base.scaling.label_center
     constant = (base.domain.low == center) & (base.domain.high == center)
     return np.append(constant, False)
@@ -232,7 +235,7 @@ def _moves(base, wavelength):
 
 
 def _regrid(base, values, wavelength):
-    """Interpolate what has one number per wavelength of the base on the last axis."""
+    """Interpolate values on the wavelengths of the base (last axis) to others."""
     wavelength = base.description.check_query(wavelength)
     interpolator = GridInterpolator(base.description.wavelength)
     values = np.ascontiguousarray(values, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Looking at a fitted thing: what emulators learned, fits and measurements of stars."""
+"""Pictures, numbers and pages about emulators, fits and measurements of stars."""
 
 from sk_payne.inspection._attention import AttentionDisplay, attention_maps
 from sk_payne.inspection._best_windows import BestWindowsDisplay, best_windows
@@ -9,7 +9,8 @@ from sk_payne.inspection._emulation_error import EmulationErrorDisplay
 from sk_payne.inspection._head_elements import HeadElementDisplay, head_element_scores
 from sk_payne.inspection._label_covariance import LabelCovarianceDisplay
 from sk_payne.inspection._mock_recovery import MockRecoveryDisplay
-from sk_payne.inspection._quality import EmulationQualityDisplay, emulation_quality
+from sk_payne.inspection._quality import emulation_quality
+from sk_payne.inspection._quality_display import EmulationQualityDisplay
 from sk_payne.inspection._recovery import RecoveryDisplay
 from sk_payne.inspection._report import emulator_report
 from sk_payne.inspection._sensitivity import SensitivityDisplay, sensitivity

@@ -1,7 +1,4 @@
-"""Where in a spectrum a transformer looks at which token.
-
-It is here because attention is the only part of the network that an eye can read.
-"""
+"""Attention maps: weights of the tokens of a transformer at each wavelength."""
 
 import contextlib
 
@@ -12,10 +9,10 @@ from sklearn.utils import Bunch
 from sk_payne.inspection._axes import (
     broken_lines,
     covered_lines,
-    import_pyplot,
     segments_of,
     wavelength_label,
 )
+from sk_payne.inspection._display import BunchDisplay
 from sk_payne.inspection._opened import (
     open_emulator,
     require_transformer,
@@ -26,33 +23,34 @@ from sk_payne.spectra import check_covered
 
 __all__ = ["AttentionDisplay", "attention_maps"]
 
-# Inches: height of an element in a strip of lines, and width and height of a panel
+# In inches: height of an element in a strip of lines, and width and height of a panel
 # of the overview.
 _ELEMENT = 0.16
 _PANEL = (2.3, 1.0)
 
-# Part of the attention that the scale of colours covers: few pixels have far more.
+# Quantile of the attention at the end of the colour scale: few pixels are far above.
 _BRIGHTEST = 0.998
 
 
 def attention_maps(emulator, P, wavelength=None, layers=None):
-    r"""Attention of every wavelength over the tokens, layer by layer and head by head.
+    r"""Compute the attention of each wavelength over the tokens, by layer and head.
 
     .. math:: A = \mathrm{softmax}(s\,Q K^\top)
 
-    is recomputed from the weights of the network with an explicit softmax in a forward
-    pass of its own; the flux that comes out is returned as a witness.
+    is recomputed from the weights of the network, with an explicit softmax in a
+    separate forward pass; the flux of that pass is returned as a check.
 
     Parameters
     ----------
     emulator : SpectrumEmulator
         Fitted transformer.
     P : array-like of shape (n_spectra, n_labels)
-        One star, or stars to average over.
+        Stellar parameters of one star, or of stars to average over.
     wavelength : array-like of shape (n_wavelengths,), default=None
-        Å, in the medium of the emulator and within its range; if None, its grid.
+        Wavelengths in Å, in the medium of the emulator and within its range; if None,
+        its grid.
     layers : sequence of int, default=None
-        Which layers, counted from 0; if None, all.
+        Numbers of the layers, counted from 0; if None, all.
 
     Returns
     -------
@@ -60,22 +58,22 @@ def attention_maps(emulator, P, wavelength=None, layers=None):
         Dictionary-like object with the attributes
 
         attention : ndarray of shape (n_layers, n_heads, n_tokens, n_wavelengths)
-            Mean over spectra; sums to one over tokens.
+            Mean attention over spectra; its sum over tokens is one.
         layers : ndarray of shape (n_layers,), int
-            Which layers.
+            Numbers of the layers.
         wavelength : ndarray of shape (n_wavelengths,)
-            Å, or pixel numbers.
+            Wavelengths in Å, or pixel numbers.
         medium : {"air", "vacuum"} or None
-            Of the wavelengths; None for pixels.
+            Medium of the wavelengths; None for pixels.
         flux : ndarray of shape (n_spectra, n_wavelengths)
-            What `predict` gives.
+            Flux, as from `predict`.
 
     Raises
     ------
     NotFittedError
         If the emulator is not fitted.
     ValueError
-        If it is of another architecture, or an argument is not allowed.
+        If the emulator is no transformer, or an argument is not allowed.
     WavelengthMismatchError
         If a wavelength is outside the range of the emulator.
 
@@ -110,14 +108,14 @@ def attention_maps(emulator, P, wavelength=None, layers=None):
     log_wavelength = log_wavelength.to(labels.device)
     n = len(axis)
     flux, total = np.empty((len(labels), n)), None
-    with torch.no_grad(), _recording(network) as seen:
+    with torch.no_grad(), _recording(network) as recorded:
         for stars in pixel_blocks(len(labels), n, labels.device):
             context = network.context(labels[stars])
             for pixels in pixel_blocks(n, 1, labels.device):
-                seen.clear()
+                recorded.clear()
                 scaled = network.at(context, log_wavelength[pixels])
                 flux[stars, pixels] = module.unscale(scaled).cpu().numpy()
-                weights = torch.stack([seen[i].sum(dim=0).mT for i in layers])
+                weights = torch.stack([recorded[i].sum(dim=0).mT for i in layers])
                 if total is None:
                     total = np.zeros((*weights.shape[:3], n))
                 total[..., pixels] += weights.cpu().numpy()
@@ -132,17 +130,17 @@ def attention_maps(emulator, P, wavelength=None, layers=None):
 
 @contextlib.contextmanager
 def _recording(network):
-    """Keep the weights of all layers, of shape (B, H, P, T) each."""
-    seen = []
+    """Record the attention of each layer, of shape (B, H, P, T), in a list."""
+    recorded = []
 
-    def attend(attention, inputs, _):
-        seen.append(attention.attention_weights(*inputs))
+    def record(attention, inputs, _):
+        recorded.append(attention.attention_weights(*inputs))
 
     with contextlib.ExitStack() as stack:
         for layer in network.layers:
-            hook = layer.attention.register_forward_hook(attend)
+            hook = layer.attention.register_forward_hook(record)
             stack.callback(hook.remove)
-        yield seen
+        yield recorded
 
 
 def _chosen_layers(layers, n_layers):
@@ -159,8 +157,8 @@ def _chosen_layers(layers, n_layers):
 def _checked_wavelength(wavelength, grid):
     if grid is None:
         raise ValueError(
-            "`wavelength` cannot be chosen: the emulator was trained without; pass "
-            "`wavelength=` and `medium=` to SpectrumEmulator."
+            "`wavelength` cannot be chosen: the emulator was trained without "
+            "wavelengths; pass `wavelength=` and `medium=` to SpectrumEmulator."
         )
     wavelength = np.array(wavelength, dtype=np.float64)
     if wavelength.ndim != 1 or not len(wavelength):
@@ -172,25 +170,25 @@ def _checked_wavelength(wavelength, grid):
     return wavelength
 
 
-class AttentionDisplay:
+class AttentionDisplay(BunchDisplay):
     """Maps of attention, tokens against wavelength.
 
     Parameters
     ----------
     attention : Bunch
-        From :func:`attention_maps`, with increasing wavelengths.
+        Result of :func:`attention_maps`, with increasing wavelengths.
 
     Attributes
     ----------
     ax_ : ndarray of matplotlib Axes
-        Of the maps, the mean spectrum and the lines, if drawn by :meth:`plot`; of shape
-        (n_layers, n_heads), if drawn by :meth:`plot_overview`.
+        Axes of the maps, the mean spectrum and the lines, if drawn by :meth:`plot`;
+        axes of shape (n_layers, n_heads), if drawn by :meth:`plot_overview`.
     images_ : list of matplotlib NonUniformImage
         The maps.
     lines_ : list of matplotlib LineCollection
         Marks of spectral lines.
     figure_ : matplotlib Figure
-        All are set by :meth:`plot` and :meth:`plot_overview`.
+        Figure of the last plot; :meth:`plot` and :meth:`plot_overview` set all.
 
     Examples
     --------
@@ -205,38 +203,18 @@ class AttentionDisplay:
     (4, 3)
     """
 
+    _compute = staticmethod(attention_maps)
+
     def __init__(self, attention):
         self.attention = attention
 
-    @classmethod
-    def from_estimator(cls, emulator, P, wavelength=None, layers=None):
-        """Find the attention of an emulator.
-
-        Parameters
-        ----------
-        emulator : SpectrumEmulator
-            Fitted transformer.
-        P : array-like of shape (n_spectra, n_labels)
-            One star, or stars to average over.
-        wavelength : array-like of shape (n_wavelengths,), default=None
-            As in :func:`attention_maps`.
-        layers : sequence of int, default=None
-            As in :func:`attention_maps`.
-
-        Returns
-        -------
-        display : AttentionDisplay
-            Not drawn yet.
-        """
-        return cls(attention_maps(emulator, P, wavelength, layers))
-
     def of(self, layer, head):
-        """Map of one head.
+        """Attention of one head.
 
         Parameters
         ----------
         layer, head : int
-            Counted from 0, in the whole network.
+            Numbers of layer and head, counted from 0 in the whole network.
 
         Returns
         -------
@@ -246,7 +224,7 @@ class AttentionDisplay:
         Raises
         ------
         ValueError
-            If there is no such layer or head.
+            If the layer or head is not in the maps.
         """
         layers = self.attention.layers.tolist()
         n_heads = self.attention.attention.shape[1]
@@ -264,16 +242,16 @@ class AttentionDisplay:
         Parameters
         ----------
         layer, head : int or sequence of int
-            Of the head, or one for each of several; counted from 0, in the whole
-            network.
+            Numbers of layer and head of one head, or sequences for several; counted
+            from 0 in the whole network.
         ax : sequence of matplotlib Axes, default=None
-            One for each head, one for the spectrum and, with `lines`, one for these. If
-            None, a new figure.
+            Axes for each head, for the spectrum and, if `lines` are given, for the
+            strip. If None, a new figure.
         lines : mapping of str to array-like of float, default=None
             Elements, and the wavelengths of their lines in Å, in the medium of the
             emulator. Each element is a row of the strip.
         image_kwargs : dict, default=None
-            For the maps.
+            Style of the maps.
 
         Returns
         -------
@@ -281,27 +259,22 @@ class AttentionDisplay:
             Itself.
         """
         heads = [(int(i), int(j)) for i, j in np.broadcast(layer, head)]
-        maps = [self.of(*where) for where in heads]
-        if ax is None:
-            strip = [_ELEMENT * len(lines) + 0.1] if lines else []
-            heights = [0.1 * len(weights) + 0.3 for weights in maps] + [0.8, *strip]
-            _, ax = import_pyplot().subplots(
-                len(heights),
-                1,
-                sharex=True,
-                figsize=(10, sum(heights) + 0.3 * len(maps) + 0.6),
-                height_ratios=heights,
-                layout="constrained",
-            )
-        self.ax_ = np.asarray(ax, dtype=object).ravel()
-        self.figure_ = self.ax_[0].figure
+        maps = [self.of(*numbers) for numbers in heads]
+        strip = [_ELEMENT * len(lines) + 0.1] if lines else []
+        heights = [0.1 * len(weights) + 0.3 for weights in maps] + [0.8, *strip]
+        self._on_panels(
+            *(ax, len(heights)),
+            sharex=True,
+            figsize=(10, sum(heights) + 0.3 * len(maps) + 0.6),
+            height_ratios=heights,
+        )
         self.images_ = []
-        for panel, where, weights in zip(self.ax_, heads, maps, strict=False):
+        for panel, numbers, weights in zip(self.ax_, heads, maps, strict=False):
             style = _image_style(weights, image_kwargs)
             self.images_.append(self._draw_map(panel, weights, style))
             self._draw_colorbar(panel)
             panel.set_ylabel("token")
-            panel.set_title("layer {}, head {}".format(*where), fontsize="medium")
+            panel.set_title("layer {}, head {}".format(*numbers), fontsize="medium")
         spectrum = self.ax_[len(maps)]
         mean = broken_lines(self.attention.wavelength, self.attention.flux.mean(axis=0))
         spectrum.plot(*mean, color="0.2", lw=0.6)
@@ -320,7 +293,7 @@ class AttentionDisplay:
         ax : array-like of matplotlib Axes, shape (n_layers, n_heads), default=None
             If None, a new figure.
         image_kwargs : dict, default=None
-            For the maps.
+            Style of the maps.
 
         Returns
         -------
@@ -328,18 +301,10 @@ class AttentionDisplay:
             Itself.
         """
         shape = self.attention.attention.shape[:2]
-        if ax is None:
-            width = max(_PANEL[0], 7 / shape[1]) * shape[1] + 1.2
-            _, ax = import_pyplot().subplots(
-                *shape,
-                sharex=True,
-                sharey=True,
-                squeeze=False,
-                figsize=(width, _PANEL[1] * shape[0] + 0.8),
-                layout="constrained",
-            )
-        self.ax_ = np.asarray(ax, dtype=object).reshape(shape)
-        self.figure_ = self.ax_[0, 0].figure
+        width = max(_PANEL[0], 7 / shape[1]) * shape[1] + 1.2
+        height = _PANEL[1] * shape[0] + 0.8
+        self._on_panels(ax, *shape, sharex=True, sharey=True, figsize=(width, height))
+        self.ax_ = self.ax_.reshape(shape)
         self.images_, self.lines_ = [], []
         style = _image_style(self.attention.attention, image_kwargs)
         for (i, head), panel in np.ndenumerate(self.ax_):
@@ -376,7 +341,7 @@ class AttentionDisplay:
         )
 
     def _draw_strip(self, ax, lines):
-        """Draw one row of ticks for every element."""
+        """Draw one row of ticks for each element."""
         marks = []
         for row, (name, wavelengths) in enumerate(lines.items()):
             at = covered_lines(wavelengths, self.attention.wavelength)
@@ -389,7 +354,7 @@ class AttentionDisplay:
 
 
 def _empty_in_gaps(x, y, values):
-    """Put an empty column at either end of each gap, a pixel from its ends."""
+    """Insert two empty columns into each gap, one pixel from its ends."""
     segments = segments_of(x)
     columns, images = [], []
     for part in segments:
@@ -404,6 +369,6 @@ def _empty_in_gaps(x, y, values):
 
 
 def _image_style(weights, image_kwargs):
-    """Colours up to what all but a few pixels stay below."""
+    """Style of a map, whose colours end at a high quantile of the attention."""
     vmax = float(np.quantile(weights, _BRIGHTEST))
     return {"cmap": "magma", "vmin": 0.0, "vmax": vmax} | (image_kwargs or {})

@@ -1,7 +1,4 @@
-"""Which part of a spectrum tells most about a label.
-
-It is here because telescopes and spectrographs see a part only, and it can be chosen.
-"""
+"""Best windows: the parts of a spectrum that constrain one label best."""
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -9,7 +6,7 @@ from sklearn.utils import Bunch
 from sk_payne.exceptions import did_you_mean
 from sk_payne.inputs import without_unit
 from sk_payne.inspection._axes import (
-    import_pyplot,
+    legend_above,
     segments_of,
     wavelength_label,
     with_unit,
@@ -20,35 +17,36 @@ from sk_payne.inspection._cramer_rao import (
     invert_information,
     pixels_between,
 )
+from sk_payne.inspection._display import BunchDisplay
 from sk_payne.inspection._sensitivity import sensitivity
 
 __all__ = ["BestWindowsDisplay", "best_windows"]
 
 
 def best_windows(emulator, P, label, *, snr=100, width=5.0, n_best=5, fixed=()):
-    """Find the parts of a spectrum that tell most about one label.
+    """Find the windows of a spectrum in which the error of one label is smallest.
 
-    Windows of one width are tried all over the grid, in steps of a quarter of it, but
-    not across its gaps: segments that are narrower hold none.
+    Windows of one width cover the grid in steps of a quarter of the width. They do not
+    cross gaps of the grid; segments narrower than the width have none.
 
     Parameters
     ----------
     emulator : SpectrumEmulator
-        Fitted, for continuum-normalised flux.
+        Fitted emulator of continuum-normalised flux.
     P : array-like of shape (n_spectra, n_labels)
-        Stars; errors are medians over them.
+        Stellar parameters; errors are medians over these stars.
     label : str
-        Such as "Mg_H".
+        Name of the label, such as "Mg_H".
     snr : float, default=100
-        As in :func:`cramer_rao`. Errors go with its inverse, the order of windows
-        does not depend on it.
+        Signal-to-noise ratio per pixel, as in :func:`cramer_rao`. Errors are inversely
+        proportional to it; the order of windows does not depend on it.
     width : float, default=5.0
-        Of a window, in Å.
+        Width of a window in Å.
     n_best : int, default=5
-        Windows to choose, which do not overlap.
+        Largest number of windows to choose; they do not overlap.
     fixed : sequence of str, default=()
-        Other labels that are known from elsewhere. Those that are not must be found
-        from the window, too.
+        Other labels that are known. The remaining labels are free: they are determined
+        from the window as well.
 
     Returns
     -------
@@ -58,17 +56,18 @@ def best_windows(emulator, P, label, *, snr=100, width=5.0, n_best=5, fixed=()):
         windows : ndarray of shape (n_windows, 2)
             First and last wavelength in Å of all windows.
         error : ndarray of shape (n_windows,)
-            Of the label from a window alone, other labels free unless fixed.
+            1 sigma error of the label from a window alone, with other labels free
+            unless fixed.
         error_known : ndarray of shape (n_windows,)
-            The same if all other labels were known.
+            1 sigma error of the label from a window alone, with all others known.
         best : ndarray of shape (at most n_best,), int
-            The windows with the smallest `error`, the best first.
+            Numbers of the windows with the smallest `error`, the best first.
         whole_error : float
-            Of the label from the whole spectrum.
+            1 sigma error of the label from the whole spectrum.
         label, unit : str
-            Which label.
+            Name and unit of the label.
         medium : {"air", "vacuum"} or None
-            Of the wavelengths; None for pixels.
+            Medium of the wavelengths; None for pixels.
 
     Raises
     ------
@@ -79,16 +78,12 @@ def best_windows(emulator, P, label, *, snr=100, width=5.0, n_best=5, fixed=()):
 
     Examples
     --------
-    >>> from sk_payne import SpectrumEmulator
-    >>> from sk_payne.datasets import make_spectra
+    >>> import sk_payne
     >>> from sk_payne.inspection import best_windows
-    >>> grid = make_spectra(100, random_state=0)
-    >>> emulator = SpectrumEmulator(
-    ...     arch="payne", wavelength=grid.wavelength, medium=grid.medium,
-    ...     label_names=grid.label_names, max_steps=200, random_state=0,
-    ... ).fit(grid.data, grid.target)
-    >>> found = best_windows(emulator, grid.data[:5], "Mg_H", width=4, n_best=2)
-    >>> found.windows[found.best].shape
+    >>> emulator = sk_payne.load("dwarfs-4500-4600")
+    >>> P = [(emulator.label_low_ + emulator.label_high_) / 2]
+    >>> result = best_windows(emulator, P, "Mg_H", width=4, n_best=2)
+    >>> result.windows[result.best].shape
     (2, 2)
     """
     snr = checked_snr(snr)
@@ -105,8 +100,8 @@ def best_windows(emulator, P, label, *, snr=100, width=5.0, n_best=5, fixed=()):
     widest = max(high - low for low, high in ends)
     if not 0 < width <= widest:
         raise ValueError(
-            f"`width` must be positive and at most {widest:.4g} Å, what the "
-            f"emulator covers without a gap; got {width!r}."
+            f"`width` must be positive and at most {widest:.4g} Å, the widest range "
+            f"that the emulator covers without a gap; got {width!r}."
         )
     start = np.concatenate(
         [np.arange(low, high - width * (1 - 1e-9), width / 4) for low, high in ends]
@@ -147,22 +142,22 @@ def _best_apart(error, windows, n_best):
     return np.array(best, dtype=int)
 
 
-class BestWindowsDisplay:
-    """Error of one label against where a window lies.
+class BestWindowsDisplay(BunchDisplay):
+    """Error of one label against the wavelength of a window.
 
     Parameters
     ----------
     found : Bunch
-        From :func:`best_windows`.
+        Result of :func:`best_windows`.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With a logarithmic error.
+        Axes with a logarithmic error.
     spans_ : list of matplotlib artists
-        The best windows.
+        Areas of the best windows.
     figure_ : matplotlib Figure
-        All are set by :meth:`plot`.
+        Figure of the plot; :meth:`plot` sets all.
 
     Examples
     --------
@@ -178,45 +173,25 @@ class BestWindowsDisplay:
     array([4502.5, 4507.5])
     """
 
+    _compute = staticmethod(best_windows)
+
     def __init__(self, found):
         self.found = found
 
-    @classmethod
-    def from_estimator(cls, emulator, P, label, **options):
-        """Try windows for an emulator.
-
-        Parameters
-        ----------
-        emulator : SpectrumEmulator
-            Fitted.
-        P : array-like of shape (n_spectra, n_labels)
-            Stars.
-        label : str
-            Such as "Mg_H".
-        **options : dict
-            For :func:`best_windows`.
-
-        Returns
-        -------
-        display : BestWindowsDisplay
-            Not drawn yet.
-        """
-        return cls(best_windows(emulator, P, label, **options))
-
     @property
     def center(self):
-        """Middle of every window in Å."""
+        """Centres of the windows in Å."""
         return self.found.windows.mean(axis=1)
 
     def plot(self, ax=None, *, line_kwargs=None):
-        """Draw errors, and the best windows.
+        """Draw the errors and mark the best windows.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             If None, a new figure.
         line_kwargs : dict, default=None
-            For the line of errors with other labels free.
+            Style of the line of errors with other labels free.
 
         Returns
         -------
@@ -224,17 +199,15 @@ class BestWindowsDisplay:
             Itself.
         """
         f = self.found
-        if ax is None:
-            _, ax = import_pyplot().subplots(figsize=(9, 3.2), layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
+        ax = self._on_axes(ax, (9, 3.2))
         self.spans_ = [
             ax.axvspan(*f.windows[i], color="C1", alpha=0.25, lw=0) for i in f.best
         ]
         free = {"color": "C0", "lw": 1.2, "label": "window alone"}
-        # no line where the next window begins behind a gap
-        places = 1 + np.flatnonzero(f.windows[1:, 0] > f.windows[:-1, 1])
+        # NaN between windows before and behind a gap interrupts the line
+        gaps = 1 + np.flatnonzero(f.windows[1:, 0] > f.windows[:-1, 1])
         center, error, error_known = (
-            np.insert(np.asarray(part, dtype=float), places, np.nan)
+            np.insert(np.asarray(part, dtype=float), gaps, np.nan)
             for part in (self.center, f.error, f.error_known)
         )
         ax.plot(center, error, **free | (line_kwargs or {}))
@@ -251,11 +224,5 @@ class BestWindowsDisplay:
             ylabel=f"error of {with_unit(f.label, f.unit)}",
         )
         ax.set_xlim(f.windows[0, 0], f.windows[-1, 1])
-        ax.legend(
-            fontsize="small",
-            ncols=3,
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            frameon=False,
-        )
+        legend_above(ax, "left", ncols=3)
         return self

@@ -1,44 +1,46 @@
-"""Whether errors of measured stars hold, label by label and jointly."""
+"""CalibrationDisplay: calibration of errors, for each label and jointly."""
 
 import numpy as np
 from scipy import stats
 
-from sk_payne.inspection._axes import chosen_labels, import_pyplot
+from sk_payne.inspection._axes import chosen_labels, chosen_snr
+from sk_payne.inspection._display import Display
 from sk_payne.recovery import mock_recovery, rank_table
 
 __all__ = ["CalibrationDisplay"]
 
-# In inches: width, heights of a panel and of a row of a label, and of what is around.
-_WIDTH, _PANEL, _ROW, _AROUND = 4.4, 2.7, 0.23, 1.0
+# In inches: width of the figure, heights of a panel and of the row of a label, margin.
+_WIDTH, _PANEL, _ROW, _MARGIN = 4.4, 2.7, 0.23, 1.0
 
 # Probability of the confidence bands.
 _BAND = 0.95
 
-# Expected coverage, style, and name of the regions.
+# Expected coverage in percent, style, and name of the intervals.
 _REGIONS = {
     "68": (68.27, {"color": "C0", "marker": "o"}, "68 % intervals"),
     "95": (95.45, {"color": "C1", "marker": "s"}, "95 % intervals"),
 }
 
-# Labels whose ranks are named, at most; of them the worst.
+# Largest number of labels with a name in the panel of ranks.
 _NAMED = 6
 
 
-class CalibrationDisplay:
+class CalibrationDisplay(Display):
     """Coverage of labels, joint distances, ranks and expected coverage of stars.
 
-    Four panels below each other, for a narrow page. Shaded bands hold 95 % of what
-    right errors would give: at each label in the first panel, and of whole curves in
-    the others.
+    Four panels below each other, for a narrow page. If errors are right, 95 % of the
+    points in the first panel and 95 % of the curves in the others lie within their
+    shaded bands.
 
-    1. Part of the stars whose truth is in the 68 and 95 % intervals of each label.
-    2. Cumulative distribution of the probabilities of the joint distances, at each S/N:
-       the diagonal, if the covariances are right. Where a curve is below it at 0.68,
-       the joint 68 % region holds too few stars.
+    1. Fraction of the stars whose true value is in the 68 and 95 % intervals, for each
+       label.
+    2. Cumulative distribution of the probabilities of the joint distances, at each S/N.
+       It is the diagonal if the covariances are right. Below the diagonal at 0.68, the
+       joint 68 % region contains too few stars.
     3. Cumulative distribution of the ranks of each label minus the diagonal. Labels
-       whose curve leaves the band have a colour and a name. A curve that is first above
-       and then below zero is of errors that are too small; one that is above zero
-       everywhere, of values that are too high.
+       whose curve leaves the band have a colour and a name. If a curve is first above
+       and then below zero, errors are too small; if it is above zero everywhere, values
+       are too high.
     4. Expected coverage of the joint posterior against its credibility (TARP), at each
        S/N.
 
@@ -49,7 +51,7 @@ class CalibrationDisplay:
     label_names : list of str
         Names of the parameters.
     rank : ndarray of shape (n_snr, n_stars, n_parameters)
-        Part of the claims that is below the truth.
+        Rank of the true value: probability below it in the estimated distribution.
     joint, tarp : ndarray of shape (n_snr, n_stars)
         Probabilities of the joint distances, and levels of TARP.
 
@@ -58,35 +60,29 @@ class CalibrationDisplay:
     ax_ : ndarray of matplotlib Axes, shape (4,)
         The panels.
     figure_ : matplotlib Figure
-        Both are set by :meth:`plot`.
+        Figure of the plot; :meth:`plot` sets both.
 
     See Also
     --------
-    sk_payne.recovery.rank_table : The numbers of the labels.
-    sk_payne.recovery.joint_table : Those of all labels together.
+    sk_payne.recovery.rank_table : The numbers for each label.
+    sk_payne.recovery.joint_table : The numbers for all labels together.
     MockRecoveryDisplay : Bias, scatter and pulls against S/N.
 
     Notes
     -----
-    The band of each coverage is that of the binomial distribution. Those of curves are
-    of the Kolmogorov-Smirnov statistic: of 20 right curves, one leaves its band.
+    Bands of coverage follow from the binomial distribution, bands of curves from the
+    Kolmogorov-Smirnov statistic: of 20 curves of right errors, one leaves its band.
 
     Examples
     --------
-    >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
-    >>> from sk_payne.datasets import make_spectra
+    >>> import sk_payne
     >>> from sk_payne.inspection import CalibrationDisplay
-    >>> grid = make_spectra(300, random_state=0)
-    >>> emulator = SpectrumEmulator(
-    ...     arch="payne", wavelength=grid.wavelength, medium=grid.medium,
-    ...     label_names=grid.label_names, label_units=grid.label_units,
-    ...     max_steps=400, random_state=0,
-    ... ).fit(grid.data, grid.target)
+    >>> regressor = sk_payne.AbundanceRegressor(sk_payne.load("dwarfs-4500-4600"))
     >>> display = CalibrationDisplay.from_estimator(
-    ...     AbundanceRegressor(emulator), snr=100, n_stars=20, random_state=0
+    ...     regressor, snr=100, n_stars=5, random_state=0
     ... )
     >>> display.joint.shape
-    (1, 20)
+    (1, 5)
     """
 
     def __init__(self, *, snr, label_names, rank, joint, tarp):
@@ -101,43 +97,43 @@ class CalibrationDisplay:
         Parameters
         ----------
         regressor : AbundanceRegressor
-            Fitted, or around a fitted emulator.
+            Fitted, or with a fitted emulator.
         labels : array-like of shape (n_stars, n_labels), default=None
-            Of the stars; drawn if None.
+            Labels of the stars; random if None.
         of : {"fit", "samples"}, default="fit"
             As in :meth:`from_recovery`.
         **options : dict
-            For :func:`sk_payne.recovery.mock_recovery`.
+            Further arguments of :func:`sk_payne.recovery.mock_recovery`.
 
         Returns
         -------
         display : CalibrationDisplay
-            Not drawn yet.
+            The display, not drawn yet.
         """
         return cls.from_recovery(mock_recovery(regressor, labels, **options), of=of)
 
     @classmethod
     def from_recovery(cls, recovery, *, of="fit"):
-        """Take a recovery that was made.
+        """Make a display of a recovery.
 
         Parameters
         ----------
         recovery : Bunch
-            From :func:`sk_payne.recovery.mock_recovery`.
+            Result of :func:`sk_payne.recovery.mock_recovery`.
         of : {"fit", "samples"}, default="fit"
-            Whether ranks are those in the errors claimed, or under posterior samples.
+            Whether ranks are those in the estimated errors or in posterior samples.
 
         Returns
         -------
         display : CalibrationDisplay
-            Not drawn yet.
+            The display, not drawn yet.
 
         Raises
         ------
         ValueError
-            If there are no samples.
+            If `of` is "samples" and the recovery has none.
         """
-        rank_table(recovery, of=of)  # refuses ranks that are not there
+        rank_table(recovery, of=of)  # checks that the recovery has these ranks
         return cls(
             snr=recovery.snr,
             label_names=recovery.label_names,
@@ -156,7 +152,7 @@ class CalibrationDisplay:
         snr : float, default=None
             Signal-to-noise ratio of the panels of labels; if None, the largest.
         labels : list of str, default=None
-            Which parameters; if None, all.
+            Parameters to draw; if None, all.
 
         Returns
         -------
@@ -166,22 +162,20 @@ class CalibrationDisplay:
         Raises
         ------
         ValueError
-            If there are no stars of that `snr`, or no such parameter.
+            If `snr` or one of `labels` is not in the recovery.
         """
         labels = chosen_labels(labels, self.label_names)
-        snr = self.snr.max() if snr is None else snr
-        if snr not in self.snr:
-            raise ValueError(f"`snr` must be one of {self.snr.tolist()}; got {snr}.")
-        own = [self.label_names.index(name) for name in labels]
-        rank = self.rank[self.snr.tolist().index(snr)][:, own]
-        ax = _new_panels(len(labels)) if ax is None else ax
-        self.ax_ = np.asarray(ax, dtype=object).ravel()
-        self.figure_ = self.ax_[0].figure
+        snr = chosen_snr(snr, self.snr)
+        columns = [self.label_names.index(name) for name in labels]
+        rank = self.rank[self.snr.tolist().index(snr)][:, columns]
+        heights = [_ROW * max(len(labels) + 2, 7), _PANEL, _PANEL, _PANEL]
+        size = _WIDTH, sum(heights) + _MARGIN
+        self._on_panels(ax, 4, figsize=size, height_ratios=heights)
         _draw_coverage(self.ax_[0], rank, labels)
         _draw_levels(self.ax_[1], self.joint, self.snr)
         _draw_ranks(self.ax_[2], rank, labels)
         _draw_levels(self.ax_[3], self.tarp, self.snr)
-        for panel, title, along, what in zip(
+        for panel, title, xlabel, ylabel in zip(
             self.ax_,
             (
                 f"Coverage of each label, S/N {snr:g}",
@@ -199,13 +193,13 @@ class CalibrationDisplay:
             strict=True,
         ):
             panel.set_title(title, fontsize="medium", loc="left")
-            panel.set_xlabel(along)
-            panel.set_ylabel(what)
+            panel.set_xlabel(xlabel)
+            panel.set_ylabel(ylabel)
         return self
 
 
 def _draw_coverage(panel, rank, labels):
-    """One row for each label, with the binomial band of right errors."""
+    """Draw the coverage of each label in a row, with the band of right errors."""
     y = np.arange(len(labels))
     central = 100 * np.abs(2 * rank - 1)
     n = np.isfinite(rank).sum(axis=0)
@@ -225,7 +219,7 @@ def _draw_coverage(panel, rank, labels):
 
 
 def _draw_levels(panel, levels, snr):
-    """Cumulative distributions of levels at each S/N, with a band at the diagonal."""
+    """Draw cumulative distributions of levels at each S/N, and a diagonal band."""
     _draw_band(panel, np.isfinite(levels).sum(axis=1).min(), 1)
     panel.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls="--")
     for one, level in zip(snr, levels, strict=True):
@@ -237,12 +231,12 @@ def _draw_levels(panel, levels, snr):
 
 
 def _draw_ranks(panel, rank, labels):
-    """Cumulative distributions of ranks minus the diagonal, the worst ones named."""
+    """Draw cumulative distributions of ranks minus the diagonal; name the worst."""
     n = np.isfinite(rank).sum(axis=0)
     half = _draw_band(panel, n.min(), 0)
     panel.axhline(0, color="0.5", lw=0.8, ls="--")
     curves = [_cumulative(one) for one in rank.T]
-    # a step is highest at its end, and lowest at its beginning
+
     reach = np.array([_reach(level, part) for level, part in curves])
     named = np.argsort(-reach)[:_NAMED]
     named = set(named[reach[named] > half].tolist())
@@ -260,7 +254,7 @@ def _draw_ranks(panel, rank, labels):
 
 
 def _draw_band(panel, n, slope):
-    """Shade what right curves of n levels stay within, and give its half width."""
+    """Shade the band of right curves of n levels; return its half width."""
     half = stats.kstwo.ppf(_BAND, max(n, 1))
     x = np.linspace(0, 1, 201)
     low, high = np.clip(x - half, 0, 1), np.clip(x + half, 0, 1)
@@ -270,7 +264,7 @@ def _draw_band(panel, n, slope):
 
 
 def _cumulative(level):
-    """Levels in order from 0 to 1, and the part of all that is not above each."""
+    """Sorted levels from 0 to 1, and the fraction of all levels up to each."""
     level = np.sort(level[np.isfinite(level)])
     part = np.arange(len(level) + 1) / max(len(level), 1)
     return np.r_[0.0, level, 1.0], np.r_[part, 1.0]
@@ -278,16 +272,5 @@ def _cumulative(level):
 
 def _reach(level, part):
     """Largest distance of a cumulative distribution from the diagonal."""
+    # a step is highest at its end and lowest at its beginning
     return max(np.max(part - level), np.max(level[1:] - part[:-1]))
-
-
-def _new_panels(n_labels):
-    heights = [_ROW * max(n_labels + 2, 7), _PANEL, _PANEL, _PANEL]
-    _, ax = import_pyplot().subplots(
-        4,
-        1,
-        figsize=(_WIDTH, sum(heights) + _AROUND),
-        height_ratios=heights,
-        layout="constrained",
-    )
-    return ax

@@ -1,16 +1,16 @@
-"""One page about a table of measured stars: flags, errors, fits and failures."""
+"""catalogue_report: one page about measured stars, with flags, errors and failures."""
 
 from pathlib import Path
 
 import numpy as np
 
 from sk_payne.abundances import FLAGS
-from sk_payne.inspection._axes import import_pyplot, with_unit
+from sk_payne.inspection._axes import new_panels, with_unit
 from sk_payne.inspection._page import heading, page, picture, table_of, text
 
 __all__ = ["catalogue_report"]
 
-# Rows of the tables of failures and of stars, and labels in the pictures, at most.
+# Largest numbers of rows in the tables of failures and stars, and of pictured labels.
 _MAX_ROWS = 200
 _MAX_PANELS = 24
 
@@ -18,29 +18,29 @@ _MAX_PANELS = 24
 def catalogue_report(table, path, *, title="Report on a catalogue"):
     """Write a page of pictures and tables about measured stars.
 
-    One HTML file without scripts and links: distributions of parameters, their errors
-    and of the reduced chi2, the flags with their meanings, what failed and why, and the
-    first stars.
+    One HTML file without scripts and links: the median reduced chi2, flags with their
+    meanings, parameters and their errors, failures with their reasons, and the first
+    stars.
 
     Parameters
     ----------
     table : astropy.table.Table
-        From :meth:`sk_payne.AbundanceRegressor.measure`,
+        Table from :meth:`sk_payne.AbundanceRegressor.measure`,
         :func:`sk_payne.abundances.read_catalogue` or ``sk-payne measure``.
     path : str or path-like
-        Of the page; replaced if it exists.
+        File of the page; replaced if it exists.
     title : str, default="Report on a catalogue"
-        Of the page.
+        Title of the page.
 
     Returns
     -------
     path : pathlib.Path
-        Where it was written.
+        File of the page.
 
     Raises
     ------
     ValueError
-        If the table is no table of measured stars.
+        If the table lacks columns of measured stars.
 
     See Also
     --------
@@ -88,13 +88,13 @@ def _summary(table, names, flags, measured):
     ]
     yield table_of(None, rows)
     yield heading("Flags")
-    told = [
+    counts = [
         (name, int((flags & bit > 0).sum()), meaning)
         for name, (bit, meaning) in FLAGS.items()
         if (flags & bit > 0).any()
     ]
-    if told:
-        yield table_of(("flag", "stars", "meaning"), told)
+    if counts:
+        yield table_of(("flag", "stars", "meaning"), counts)
     else:
         yield text("No star has a flag.")
     if not measured.any():
@@ -125,16 +125,8 @@ def _distributions(table, names, measured):
 
 
 def _panels(table, names, measured):
-    n_columns = min(4, len(names))
-    n_rows = -(-len(names) // n_columns)
-    figure, axes = import_pyplot().subplots(
-        n_rows,
-        n_columns,
-        figsize=(3 * n_columns, 2.4 * n_rows),
-        squeeze=False,
-        layout="constrained",
-    )
-    for ax, name in zip(axes.ravel(), names, strict=False):
+    figure, axes = new_panels(len(names), 4, (3, 2.4))
+    for ax, name in zip(axes, names, strict=True):
         values = _values(table, name)[measured]
         errors = _values(table, f"{name}_error")[measured]
         ax.plot(values, errors, ".", ms=3)
@@ -142,8 +134,6 @@ def _panels(table, names, measured):
             xlabel=with_unit(name, str(table[name].unit or "")), ylabel="error", ylim=0
         )
         ax.locator_params(axis="x", nbins=4)
-    for ax in axes.ravel()[len(names) :]:
-        ax.remove()
     return figure
 
 
@@ -152,9 +142,9 @@ def _failures(table):
         return
     reasons = _words(table, "error")
     failed = np.flatnonzero(reasons != "")
-    yield heading("What failed")
+    yield heading("Failures")
     if not len(failed):
-        yield text("Nothing.")
+        yield text("None.")
         return
     files = _words(table, "file") if "file" in table.colnames else None
     yield table_of(
@@ -200,5 +190,5 @@ def _number(value):
 
 
 def _pair(value, error):
-    told = _number(value)
-    return told if told == "-" else f"{told} ± {_number(error)}"
+    number = _number(value)
+    return number if number == "-" else f"{number} ± {_number(error)}"

@@ -1,14 +1,12 @@
-"""How well labels can be measured at best.
-
-It is here because that can be told before a single star has been observed.
-"""
+"""Cramér-Rao bound: the smallest possible errors of labels, before any observation."""
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from sk_payne.exceptions import did_you_mean
 from sk_payne.inputs import without_unit
-from sk_payne.inspection._axes import import_pyplot, segments_of, with_unit
+from sk_payne.inspection._axes import segments_of, with_unit
+from sk_payne.inspection._display import BunchDisplay
 from sk_payne.inspection._opened import open_emulator
 from sk_payne.inspection._sensitivity import sensitivity
 
@@ -16,7 +14,7 @@ __all__ = ["CramerRaoDisplay", "cramer_rao"]
 
 
 def cramer_rao(emulator, P, snr, window=None, *, fixed=(), emulator_error=False):
-    r"""Smallest possible errors of labels, all of them free (Cramér and Rao).
+    r"""Smallest possible covariance of the labels (Cramér-Rao bound).
 
     .. math:: C = \Big[\sum_\lambda \frac{1}{\sigma^2}
         \frac{\partial F}{\partial p} \frac{\partial F}{\partial p}^\top \Big]^{-1},
@@ -27,20 +25,21 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=(), emulator_error=False)
     Parameters
     ----------
     emulator : SpectrumEmulator
-        Fitted, for continuum-normalised flux.
+        Fitted emulator of continuum-normalised flux.
     P : array-like of shape (n_spectra, n_labels)
         Stellar parameters.
     snr : float
         Signal-to-noise ratio per pixel of the grid of the emulator, in the continuum.
     window : tuple of float or array-like of shape (n_windows, 2), default=None
-        First and last wavelength, in Å unless they have a unit, of the part or parts
-        that are observed; if None, all.
+        First and last wavelength of each observed window, in Å unless they have a unit;
+        if None, all wavelengths.
     fixed : sequence of str, default=()
-        Labels that are known, such as ["teff", "logg"]. Those that never varied in
-        training always are.
+        Labels that are known, such as ["teff", "logg"]. Labels that never varied in
+        training are always known.
     emulator_error : bool, default=False
-        Whether the error of the emulator counts: it is added to that of the pixels, and
-        to the covariance what it makes of labels, as in errors of measured stars.
+        Whether to include the error of the emulator, as in errors of measured stars:
+        its flux error in the noise of the pixels, and the covariance of the errors that
+        it causes in labels.
 
     Returns
     -------
@@ -48,48 +47,45 @@ def cramer_rao(emulator, P, snr, window=None, *, fixed=(), emulator_error=False)
         Dictionary-like object with the attributes
 
         error : ndarray of shape (n_spectra, n_labels)
-            Standard deviations; 0 for labels that are known, infinite for those that
-            the pixels do not tell.
+            1 sigma errors; 0 for known labels, infinite for labels that the pixels do
+            not constrain.
         covariance : ndarray of shape (n_spectra, n_labels, n_labels)
-            C, with zeros for labels that are known.
+            Covariance C, with zeros for known labels.
         n_pixels : int
-            How many are in the window.
+            Number of pixels in the windows.
         label_names, label_units : list of str
-            Of the labels.
+            Names and units of the labels.
 
     Raises
     ------
     NotFittedError
         If the emulator is not fitted.
     ValueError
-        If an argument is not allowed, no pixel is in the window, or the emulator does
-        not know its error.
+        If an argument is not allowed, no pixel is in the windows, or the error of the
+        emulator is unknown.
 
     See Also
     --------
-    best_windows : The best parts of a spectrum for one label.
-    sk_payne.recovery.mock_recovery : Whether errors of a fit come up to it.
+    best_windows : The best windows of a spectrum for one label.
+    sk_payne.recovery.mock_recovery : Errors of fits to mock stars.
 
     Notes
     -----
     Radial velocity, broadening and continuum are taken as known, and the emulator as
-    true unless `emulator_error` is True, so errors of a fit that finds them, too, are
+    exact unless `emulator_error` is True. Errors of a fit with more free parameters are
     larger.
 
     Examples
     --------
-    >>> from sk_payne import SpectrumEmulator
-    >>> from sk_payne.datasets import make_spectra
+    >>> import sk_payne
     >>> from sk_payne.inspection import cramer_rao
-    >>> grid = make_spectra(100, random_state=0)
-    >>> emulator = SpectrumEmulator(
-    ...     arch="payne", label_names=grid.label_names, max_steps=200, random_state=0
-    ... ).fit(grid.data, grid.target)
-    >>> free = cramer_rao(emulator, grid.data[:1], snr=100).error[0]
-    >>> known = cramer_rao(emulator, grid.data[:1], snr=100, fixed=["teff"]).error[0]
+    >>> emulator = sk_payne.load("dwarfs-4500-4600")
+    >>> P = [(emulator.label_low_ + emulator.label_high_) / 2]
+    >>> free = cramer_rao(emulator, P, snr=100).error[0]
+    >>> known = cramer_rao(emulator, P, snr=100, fixed=["teff"]).error[0]
     >>> float(known[0]), bool((known <= free).all())
     (0.0, True)
-    >>> whole = cramer_rao(emulator, grid.data[:1], snr=100, emulator_error=True)
+    >>> whole = cramer_rao(emulator, P, snr=100, emulator_error=True)
     >>> bool((whole.error[0] > free).all())
     True
     """
@@ -128,7 +124,7 @@ def _label_errors_of(emulator):
 
 
 def bound_of(s, snr, window=None, fixed=()):
-    """Bound of derivatives that :func:`sensitivity` gave, as `cramer_rao` gives it.
+    """Bound, as from :func:`cramer_rao`, of a result of :func:`sensitivity`.
 
     The signal-to-noise ratio is one number, or one for each star and wavelength.
     """
@@ -137,9 +133,9 @@ def bound_of(s, snr, window=None, fixed=()):
     used = _used_pixels(s.wavelength, window)
     n_labels = len(s.label_names)
     covariance = np.zeros((len(s.flux), n_labels, n_labels))
-    for found, jacobian, ratio in zip(covariance, s.derivative, snr, strict=True):
+    for of_star, jacobian, ratio in zip(covariance, s.derivative, snr, strict=True):
         slope = ratio[used] * jacobian[np.ix_(free, used)]
-        found[np.ix_(free, free)] = invert_information(slope @ slope.T)
+        of_star[np.ix_(free, free)] = invert_information(slope @ slope.T)
     return Bunch(
         error=np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)),
         covariance=covariance,
@@ -150,7 +146,7 @@ def bound_of(s, snr, window=None, fixed=()):
 
 
 def checked_snr(snr):
-    """Return a signal-to-noise ratio, or raise unless it is one positive number."""
+    """Check that a signal-to-noise ratio is one positive number, and return it."""
     snr = without_unit(snr, argument="snr")
     if not (np.ndim(snr) == 0 and np.isfinite(snr) and snr > 0):
         raise ValueError(f"`snr` must be one positive, finite number; got {snr!r}.")
@@ -158,7 +154,7 @@ def checked_snr(snr):
 
 
 def free_labels_of(s, fixed):
-    """Columns of the labels that are not known."""
+    """Columns of the free labels: those that varied in training and are not fixed."""
     fixed = [fixed] if isinstance(fixed, str) else list(fixed)
     for name in fixed:
         if name not in s.label_names:
@@ -171,7 +167,7 @@ def free_labels_of(s, fixed):
 
 
 def pixels_between(wavelength, low, high):
-    """Say which wavelengths lie in a window, ends included."""
+    """Mask of the wavelengths in a window, ends included."""
     return (wavelength >= low) & (wavelength <= high)
 
 
@@ -182,8 +178,8 @@ def _used_pixels(wavelength, window):
     pairs = np.atleast_2d(np.asarray(window, dtype=float))
     if pairs.shape[1:] != (2,) or not (pairs[:, 0] < pairs[:, 1]).all():
         raise ValueError(
-            "`window` must be a first and a last wavelength in Å, or a list of such "
-            f"pairs; got {window!r}."
+            "`window` must be a first and a last wavelength in Å, or a list of pairs "
+            f"of them; got {window!r}."
         )
     used = np.flatnonzero(
         np.any([pixels_between(wavelength, *p) for p in pairs], axis=0)
@@ -203,35 +199,35 @@ def _ranges(wavelength):
 
 
 def invert_information(information):
-    """Covariance, with infinite variances where nothing is known."""
+    """Covariance from an information matrix; infinite variance without information."""
     diagonal = np.diagonal(information)
-    blind = diagonal <= 0
-    scale = np.sqrt(np.where(blind, 1.0, diagonal))
-    scaled = information / np.outer(scale, scale) + np.diag(blind.astype(float))
+    empty = diagonal <= 0
+    scale = np.sqrt(np.where(empty, 1.0, diagonal))
+    scaled = information / np.outer(scale, scale) + np.diag(empty.astype(float))
     values, vectors = np.linalg.eigh(scaled)
-    told = values > len(values) * np.finfo(float).eps * max(values.max(initial=0), 1)
-    inverse = (vectors / np.where(told, values, np.inf)) @ vectors.T
-    lost = blind | ((vectors[:, ~told] ** 2).sum(axis=1) > 1e-6)
-    np.fill_diagonal(inverse, np.where(lost, np.inf, np.diagonal(inverse)))
+    regular = values > len(values) * np.finfo(float).eps * max(values.max(initial=0), 1)
+    inverse = (vectors / np.where(regular, values, np.inf)) @ vectors.T
+    unknown = empty | ((vectors[:, ~regular] ** 2).sum(axis=1) > 1e-6)
+    np.fill_diagonal(inverse, np.where(unknown, np.inf, np.diagonal(inverse)))
     return inverse / np.outer(scale, scale)
 
 
-class CramerRaoDisplay:
-    """Smallest possible errors of labels: medians, and 90 % of the stars.
+class CramerRaoDisplay(BunchDisplay):
+    """Smallest possible errors of labels: medians, and the range of 90 % of the stars.
 
-    Labels that are known have no error, and are left out.
+    Known labels are left out.
 
     Parameters
     ----------
     bound : Bunch
-        From :func:`cramer_rao`.
+        Result of :func:`cramer_rao`.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With logarithmic errors, in the unit of each label.
+        Axes with logarithmic errors, in the unit of each label.
     figure_ : matplotlib Figure
-        Both are set by :meth:`plot`.
+        Figure of the plot; :meth:`plot` sets both.
 
     Examples
     --------
@@ -246,34 +242,16 @@ class CramerRaoDisplay:
     ['teff', 'Fe_H']
     """
 
+    _compute = staticmethod(cramer_rao)
+
     def __init__(self, bound):
         self.bound = bound
-
-    @classmethod
-    def from_estimator(cls, emulator, P, snr, window=None, *, fixed=()):
-        """Find the errors for an emulator.
-
-        Parameters
-        ----------
-        emulator : SpectrumEmulator
-            Fitted.
-        P : array-like of shape (n_spectra, n_labels)
-            Stars.
-        snr, window, fixed : object
-            As in :func:`cramer_rao`.
-
-        Returns
-        -------
-        display : CramerRaoDisplay
-            Not drawn yet.
-        """
-        return cls(cramer_rao(emulator, P, snr, window, fixed=fixed))
 
     @property
     def free_labels(self):
         """Names of the labels that are not known."""
-        some = (self.bound.error > 0).any(axis=0)
-        return [n for n, s in zip(self.bound.label_names, some, strict=True) if s]
+        free = (self.bound.error > 0).any(axis=0)
+        return [n for n, f in zip(self.bound.label_names, free, strict=True) if f]
 
     def plot(self, ax=None, *, errorbar_kwargs=None):
         """Draw the errors.
@@ -283,7 +261,7 @@ class CramerRaoDisplay:
         ax : matplotlib Axes, default=None
             If None, a new figure.
         errorbar_kwargs : dict, default=None
-            For the points.
+            Style of the points.
 
         Returns
         -------
@@ -291,17 +269,14 @@ class CramerRaoDisplay:
             Itself.
         """
         b, names = self.bound, self.free_labels
-        if ax is None:
-            size = max(4, 0.42 * len(names) + 1.2), 3.2
-            _, ax = import_pyplot().subplots(figsize=size, layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
+        ax = self._on_axes(ax, (max(4, 0.42 * len(names) + 1.2), 3.2))
         rows = [b.label_names.index(name) for name in names]
         error = np.where(np.isfinite(b.error), b.error, np.nan)[:, rows]
         low, middle, high = np.nanquantile(error, [0.05, 0.5, 0.95], axis=0)
         style = {"fmt": "o", "ms": 4, "lw": 1} | (errorbar_kwargs or {})
         ax.errorbar(range(len(names)), middle, [middle - low, high - middle], **style)
-        told = [with_unit(b.label_names[i], b.label_units[i]) for i in rows]
-        ax.set_xticks(range(len(rows)), told, rotation=90)
+        titles = [with_unit(b.label_names[i], b.label_units[i]) for i in rows]
+        ax.set_xticks(range(len(rows)), titles, rotation=90)
         ax.set(yscale="log", ylabel="Cramér-Rao error")
         ax.grid(axis="y", alpha=0.3)
         return self

@@ -1,16 +1,14 @@
-"""How wrong an emulator is at each wavelength.
-
-It is here because that is the first thing to know of an emulator.
-"""
+"""EmulationErrorDisplay: error of an emulator at each wavelength."""
 
 import numpy as np
 
-from sk_payne.inspection._axes import broken_lines, import_pyplot, wavelength_label
+from sk_payne.inspection._axes import broken_lines, wavelength_label
+from sk_payne.inspection._display import Display
 
 __all__ = ["EmulationErrorDisplay"]
 
 
-class EmulationErrorDisplay:
+class EmulationErrorDisplay(Display):
     """Error of an emulator against wavelength, under the mean spectrum.
 
     Use :meth:`from_estimator` to make one.
@@ -18,7 +16,7 @@ class EmulationErrorDisplay:
     Parameters
     ----------
     wavelength : ndarray of shape (n_wavelengths,)
-        Å, or pixel numbers.
+        Wavelengths in Å, or pixel numbers.
     mean_flux : ndarray of shape (n_wavelengths,)
         Mean of the true spectra.
     median_error, high_error : ndarray of shape (n_wavelengths,)
@@ -26,14 +24,14 @@ class EmulationErrorDisplay:
     mae : float
         Mean absolute error over spectra and wavelengths.
     medium : {"air", "vacuum"} or None
-        Of the wavelengths; None for pixels.
+        Medium of the wavelengths; None for pixels.
 
     Attributes
     ----------
     ax_ : tuple of matplotlib Axes
-        Of the mean spectrum and of the errors.
+        Axes of the mean spectrum and of the errors.
     figure_ : matplotlib Figure
-        Both are set by :meth:`plot`.
+        Figure of the plot; :meth:`plot` sets both.
 
     Examples
     --------
@@ -63,12 +61,12 @@ class EmulationErrorDisplay:
 
     @classmethod
     def from_estimator(cls, emulator, X, y, *, plot=True, ax=None):
-        """Measure an emulator on spectra that it has not seen, and draw.
+        """Compute the errors of an emulator on test spectra, and draw them.
 
         Parameters
         ----------
         emulator : SpectrumEmulator
-            Fitted.
+            Fitted emulator.
         X : array-like of shape (n_spectra, n_labels)
             Stellar parameters.
         y : array-like of shape (n_spectra, n_wavelengths)
@@ -81,7 +79,7 @@ class EmulationErrorDisplay:
         Returns
         -------
         display : EmulationErrorDisplay
-            With the numbers drawn.
+            The display, drawn if `plot`.
         """
         y = np.asarray(y)
         error = np.abs(emulator.predict(X) - y)
@@ -105,21 +103,17 @@ class EmulationErrorDisplay:
         ax : sequence of two matplotlib Axes, default=None
             If None, a new figure.
         line_kwargs : dict, default=None
-            For the line of the median error.
+            Style of the line of the median error.
         fill_kwargs : dict, default=None
-            For the area up to the 95th percentile.
+            Style of the area up to the 95th percentile.
 
         Returns
         -------
         display : EmulationErrorDisplay
             Itself.
         """
-        if ax is None:
-            _, ax = import_pyplot().subplots(
-                2, 1, sharex=True, figsize=(9, 4.5), layout="constrained"
-            )
-        above, below = self.ax_ = tuple(ax)
-        self.figure_ = above.figure
+        self.ax_ = tuple(self._on_panels(ax, 2, sharex=True, figsize=(9, 4.5)))
+        above, below = self.ax_
         wavelength, mean_flux, median_error, high_error = broken_lines(
             self.wavelength, self.mean_flux, self.median_error, self.high_error
         )

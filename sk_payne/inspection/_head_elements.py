@@ -1,7 +1,4 @@
-"""Whether heads of a transformer mark the spectral lines of elements.
-
-It is here to turn what a map of attention suggests into a number with a null.
-"""
+"""Head-element scores: how well attention marks spectral lines, with p-values."""
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -10,16 +7,18 @@ from sklearn.utils import Bunch
 from sk_payne.inspection._axes import (
     broken_lines,
     covered_lines,
-    import_pyplot,
+    draw_matrix,
+    mark_lines,
     wavelength_label,
 )
+from sk_payne.inspection._display import Display
 
 __all__ = ["HeadElementDisplay", "head_element_scores"]
 
-# Equal scores differ by rounding of the Fourier transforms.
+# Tolerance of equal scores: rounding errors of the Fourier transforms.
 _ROUNDING = 1e-9
 
-# Chance of a score by which a head counts as marked in the map.
+# Largest p-value of a head with a dot in the map.
 _MARKED = 0.01
 
 
@@ -32,21 +31,21 @@ def head_element_scores(attention, lines, *, half_width=0.1):
     .. math:: S = \langle z \rangle_{|\lambda - \lambda_i| \le w}
         - \langle z \rangle_\mathrm{elsewhere} , \qquad z = (A - \bar A) / \sigma_A .
 
-    Its null is the same lines at wrong places: the whole pattern is shifted along the
-    wavelengths, circularly, by every number of pixels. The p-value is the part of
-    these shifts, none among them, that score as high. It allows for attention being
-    smooth and for the pattern of the lines, which shuffled pixels would not. A head is
-    judged by its best token, and so is every shift.
+    The null hypothesis is the same pattern of lines at wrong wavelengths. The pattern
+    is shifted along the wavelengths, circularly, by every number of pixels, zero
+    included; the p-value is the fraction of shifts with a score at least as high.
+    Unlike shuffled pixels, shifts keep the smoothness of attention and the pattern of
+    the lines. The score of a head, at each shift, is that of its best token.
 
     Parameters
     ----------
     attention : Bunch
-        From :func:`attention_maps`, at wavelengths with even steps.
+        Result of :func:`attention_maps`, at wavelengths with even steps.
     lines : mapping of str to array-like of float
         Elements, and the wavelengths of their lines in Å, in the medium of the
         emulator. Elements without a line in the range are left out.
     half_width : float, default=0.1
-        w, in Å; about the width of a line.
+        Half width w of the window around a line in Å; about the width of a line.
 
     Returns
     -------
@@ -54,26 +53,27 @@ def head_element_scores(attention, lines, *, half_width=0.1):
         Dictionary-like object with the attributes
 
         score : ndarray of shape (n_layers, n_heads, n_tokens, n_elements)
-            S; 0 for attention that is the same everywhere.
+            Score S; 0 for attention that is the same everywhere.
         p_value : ndarray of shape (n_layers, n_heads, n_tokens, n_elements)
-            Of every single token.
+            P-value of each token.
         head_token : ndarray of shape (n_layers, n_heads, n_elements), int
             Token with the highest score.
         head_score, head_p_value : ndarray of shape (n_layers, n_heads, n_elements)
-            Its score, and how often the best token of shifted lines does as well.
+            Score of this token, and its p-value among the best tokens of all shifts.
         head_null_95 : ndarray of shape (n_layers, n_heads, n_elements)
-            What 95 % of the best tokens of shifted lines stay below.
+            95 % quantile of the score of the best token over all shifts.
         elements : list of str
-            Of the last axis.
+            Elements of the last axis.
         n_lines, n_pixels : ndarray of shape (n_elements,), int
-            Lines in the range, and pixels within `half_width` of one.
+            Number of lines in the range, and of pixels within `half_width` of a line.
         layers : ndarray of shape (n_layers,), int
-            Which layers.
+            Numbers of the layers.
         table : structured ndarray of shape (n_layers * n_heads * n_elements,)
             All heads and elements, the best first, with the fields "layer", "head",
-            "token", "element", "score", "margin" (to the best other element of the
-            same token), "p_value" (of the head) and "q_value" (false discovery rate by
-            Benjamini and Hochberg if all rows up to this p-value were taken as true).
+            "token", "element", "score", "margin" (score minus that of the best other
+            element for the same token), "p_value" (of the head) and "q_value" (false
+            discovery rate of Benjamini and Hochberg, if all rows up to this p-value are
+            accepted).
 
     Raises
     ------
@@ -83,8 +83,8 @@ def head_element_scores(attention, lines, *, half_width=0.1):
 
     Notes
     -----
-    Many elements have lines wherever there are lines at all, so that a head which
-    marks all lines scores for many elements: then its "margin" is small or negative.
+    Lines of many elements are close to each other, so that a head that marks all lines
+    has high scores for many elements; its "margin" is then small or negative.
 
     Examples
     --------
@@ -104,20 +104,20 @@ def head_element_scores(attention, lines, *, half_width=0.1):
     wavelength = attention.wavelength
     elements, windows, n_lines = _windows(wavelength, lines, half_width)
     shape = (*attention.attention.shape[:3], len(elements))
-    of_heads = (*shape[:2], len(elements))
+    head_shape = (*shape[:2], len(elements))
     score, p_value = np.zeros(shape), np.ones(shape)
-    token, head_p = np.zeros(of_heads, int), np.ones(of_heads)
-    null_95 = np.zeros(of_heads)
+    token, head_p = np.zeros(head_shape, int), np.ones(head_shape)
+    null_95 = np.zeros(head_shape)
     for layer, weights in enumerate(attention.attention):
         spectrum = np.fft.rfft(_standardised(weights))
         for i, window in enumerate(windows):
             shifted = _shifted_scores(spectrum, window)
-            found = score[layer, ..., i] = shifted[..., 0]
-            p_value[layer, ..., i] = _part_as_high(shifted, found)
-            of_best = shifted.max(axis=1)
-            token[layer, :, i] = found.argmax(axis=1)
-            head_p[layer, :, i] = _part_as_high(of_best, of_best[:, 0])
-            null_95[layer, :, i] = np.quantile(of_best, 0.95, axis=1)
+            unshifted = score[layer, ..., i] = shifted[..., 0]
+            p_value[layer, ..., i] = _p_value(shifted, unshifted)
+            best = shifted.max(axis=1)
+            token[layer, :, i] = unshifted.argmax(axis=1)
+            head_p[layer, :, i] = _p_value(best, best[:, 0])
+            null_95[layer, :, i] = np.quantile(best, 0.95, axis=1)
     head_score = np.take_along_axis(score, token[:, :, None], axis=2)[:, :, 0]
     return Bunch(
         score=score,
@@ -135,7 +135,7 @@ def head_element_scores(attention, lines, *, half_width=0.1):
 
 
 def _windows(wavelength, lines, half_width):
-    """Elements with lines in the range, their pixels, and numbers of lines."""
+    """Elements with lines in the range, masks of their pixels, numbers of lines."""
     if not half_width > 0:
         raise ValueError(f"`half_width` must be positive, in Å; got {half_width!r}.")
     elements, windows, n_lines = [], [], []
@@ -168,7 +168,7 @@ def _windows(wavelength, lines, half_width):
 def _standardised(weights):
     center = weights - weights.mean(axis=-1, keepdims=True)
     scatter = center.std(axis=-1, keepdims=True)
-    # uniform attention has no contrast, only rounding
+    # uniform attention differs by rounding errors only
     flat = scatter <= 1e-12
     return np.where(flat, 0.0, center / np.where(flat, 1.0, scatter))
 
@@ -176,20 +176,21 @@ def _standardised(weights):
 def _shifted_scores(spectrum, window):
     """Scores with the window shifted by 0, 1, ... pixels, along the last axis.
 
-    Standardised attention has a mean of zero, so a sum s over n of N pixels is a score
-    of s / n + s / (N - n); sums at all shifts are one correlation.
+    Standardised attention has a mean of zero, so a sum s over n of N pixels gives the
+    score s / n + s / (N - n). Sums at all shifts are one cross-correlation.
     """
     n = window.sum()
     sums = np.fft.irfft(spectrum * np.conj(np.fft.rfft(window)), len(window))
     return sums * (1 / n + 1 / (len(window) - n))
 
 
-def _part_as_high(shifted, score):
+def _p_value(shifted, score):
+    """Fraction of shifts with a score at least as high."""
     return (shifted >= score[..., None] - _ROUNDING).mean(axis=-1)
 
 
 def _ranked(score, token, head_score, head_p, layers, elements):
-    """Give all heads and elements, the lowest p-value and highest score first."""
+    """Table of all heads and elements, the lowest p-value and highest score first."""
     layer, head, element = (index.ravel() for index in np.indices(token.shape))
     token, head_p = token.ravel(), head_p.ravel()
     others = score[layer, head, token]
@@ -213,22 +214,23 @@ def _ranked(score, token, head_score, head_p, layers, elements):
     return table[np.lexsort([-table["score"], table["p_value"]])]
 
 
-class HeadElementDisplay:
-    """Scores of all heads and elements, and the attention of the best ones.
+class HeadElementDisplay(Display):
+    """Scores of all heads and elements, and attention of the best heads.
 
     Parameters
     ----------
     scores : Bunch
-        From :func:`head_element_scores`.
+        Result of :func:`head_element_scores`.
 
     Attributes
     ----------
     ax_ : matplotlib Axes or ndarray of them
-        Of the map drawn by :meth:`plot`, or of the rows drawn by :meth:`plot_best`.
+        Axes of the map drawn by :meth:`plot`, or of the rows drawn by
+        :meth:`plot_best`.
     image_ : matplotlib AxesImage
         The map; set by :meth:`plot`.
     figure_ : matplotlib Figure
-        Set by both.
+        Figure of the last plot.
 
     Examples
     --------
@@ -251,7 +253,7 @@ class HeadElementDisplay:
 
     @property
     def head_names(self):
-        """Layer and head, "2.0", of each row of the map."""
+        """Numbers of layer and head of each row of the map, such as "2.0"."""
         n_heads = self.scores.head_score.shape[1]
         return [f"{i}.{head}" for i in self.scores.layers for head in range(n_heads)]
 
@@ -263,7 +265,7 @@ class HeadElementDisplay:
         ax : matplotlib Axes, default=None
             If None, a new figure.
         image_kwargs : dict, default=None
-            For the image.
+            Style of the image.
 
         Returns
         -------
@@ -273,37 +275,33 @@ class HeadElementDisplay:
         s = self.scores
         values = s.head_score.reshape(-1, len(s.elements))
         p_value = s.head_p_value.reshape(values.shape)
-        if ax is None:
-            size = max(4.5, 0.36 * values.shape[1] + 2.4), 0.3 * len(values) + 1.6
-            _, ax = import_pyplot().subplots(figsize=size, layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
+        size = max(4.5, 0.36 * values.shape[1] + 2.4), 0.3 * len(values) + 1.6
+        ax = self._on_axes(ax, size)
+        names = [f"{name} ({n})" for name, n in zip(s.elements, s.n_lines, strict=True)]
         style = {"cmap": "viridis", "vmin": 0, "aspect": "auto"} | (image_kwargs or {})
-        self.image_ = ax.imshow(values, **style)
+        self.image_ = draw_matrix(ax, values, self.head_names, names, **style)
         row, column = np.nonzero(p_value < _MARKED)
         ax.plot(column, row, "o", ms=4, color="w", mec="k", mew=0.7, label="p < 0.01")
-        names = [f"{name} ({n})" for name, n in zip(s.elements, s.n_lines, strict=True)]
-        ax.set_xticks(range(len(names)), names, rotation=90)
-        ax.set_yticks(range(len(values)), self.head_names)
         ax.set(xlabel="element (lines)", ylabel="layer.head")
         ax.set_title("attention at lines minus elsewhere; dots: p < 0.01", fontsize=9)
         self.figure_.colorbar(self.image_, ax=ax, label="score of the best token [σ]")
         return self
 
     def plot_best(self, attention, lines, n_best=4, ax=None, *, line_kwargs=None):
-        """Draw attention of the best heads, each of another element, with its lines.
+        """Draw attention of the best heads, each for another element, with its lines.
 
         Parameters
         ----------
         attention : Bunch
-            That was scored.
+            Attention that was scored.
         lines : mapping of str to array-like of float
-            That were scored.
+            Lines that were scored.
         n_best : int, default=4
-            How many elements.
+            Largest number of elements.
         ax : sequence of matplotlib Axes, default=None
-            As many. If None, a new figure.
+            Axes for each element. If None, a new figure.
         line_kwargs : dict, default=None
-            For the lines of attention.
+            Style of the lines of attention.
 
         Returns
         -------
@@ -313,26 +311,15 @@ class HeadElementDisplay:
         table = self.scores.table
         _, first = np.unique(table["element"], return_index=True)
         rows = table[np.sort(first)[:n_best]]
-        if ax is None:
-            _, ax = import_pyplot().subplots(
-                len(rows),
-                1,
-                sharex=True,
-                squeeze=False,
-                figsize=(10, 1.25 * len(rows) + 0.9),
-                layout="constrained",
-            )
-        self.ax_ = np.asarray(ax, dtype=object).ravel()
-        self.figure_ = self.ax_[0].figure
+        height = 1.25 * len(rows) + 0.9
+        self._on_panels(ax, len(rows), sharex=True, figsize=(10, height))
         wavelength = attention.wavelength
         layers = list(attention.layers)
         for panel, row in zip(self.ax_, rows, strict=True):
             weights = attention.attention[layers.index(row["layer"]), row["head"]]
             style = {"color": "k", "lw": 0.7} | (line_kwargs or {})
             at = covered_lines(lines[str(row["element"])], wavelength)
-            panel.vlines(
-                at, 0, 1, transform=panel.get_xaxis_transform(), color="C1", lw=1.2
-            )
+            mark_lines(panel, at, color="C1", lw=1.2)
             panel.plot(*broken_lines(wavelength, weights[row["token"]]), **style)
             panel.set_title(
                 f"{row['element']}: layer {row['layer']}, head {row['head']}, token "
@@ -343,6 +330,5 @@ class HeadElementDisplay:
             )
             panel.margins(x=0)
         self.figure_.supylabel("attention", fontsize="medium")
-        medium = wavelength_label(attention.medium)
-        self.ax_[-1].set_xlabel(medium)
+        self.ax_[-1].set_xlabel(wavelength_label(attention.medium))
         return self

@@ -1,7 +1,4 @@
-"""How the errors of one star's labels go together.
-
-It is here because an error alone does not tell what else would change with the label.
-"""
+"""LabelCovarianceDisplay: covariance of the labels of one star."""
 
 import copy
 
@@ -9,25 +6,27 @@ import numpy as np
 
 from sk_payne.inspection._axes import (
     chosen_labels,
+    draw_matrix,
     import_pyplot,
     with_error,
     with_unit,
 )
+from sk_payne.inspection._display import Display
 from sk_payne.spectra import as_spectra
 
 __all__ = ["LabelCovarianceDisplay"]
 
-# Sizes in inches: of a panel, for few labels and for many, of one number in a matrix,
-# and of the margins that hold names and ticks.
+# Sizes in inches: a panel for few labels and for more than `_MANY`, a number in a
+# matrix, and the margins for names and ticks.
 _PANELS, _MANY = (1.6, 0.9), 8
 _CELL = 0.42
 _MARGIN = 0.8
 
-# Points of an ellipse, and of a curve in standard deviations.
-_TURN = np.linspace(0, 2 * np.pi, 181)
+# Angles of the points of an ellipse, and points of a Gaussian in standard deviations.
+_ANGLES = np.linspace(0, 2 * np.pi, 181)
 _CURVE = np.linspace(-4, 4, 161)
 
-# Samples from which on they are drawn as a histogram instead of points.
+# Smallest number of samples that are drawn as a histogram instead of points.
 _MANY_SAMPLES = 300
 
 _SAMPLES = "0.6"
@@ -36,36 +35,36 @@ _GAUSSIAN = {"color": "C0", "lw": 1.0}
 _TRUE = {"color": "C3", "lw": 0.8}
 
 
-class LabelCovarianceDisplay:
+class LabelCovarianceDisplay(Display):
     """Covariance of the labels of one star, as ellipses or as a matrix.
 
-    Ellipses are the curves of equal density of the bivariate Gaussian of two labels,
-    whatever the others are, at 1 and 2 standard deviations from its centre: they hold
-    39.3 % and 86.5 % of it, not 68 and 95 %. Their projections on the axes are 1 and 2
-    errors wide on either side.
+    Ellipses are curves of equal density of the marginal Gaussian of two labels, at 1
+    and 2 standard deviations from its centre. They contain 39.3 % and 86.5 % of the
+    probability, not 68 and 95 %. Their projections on an axis reach 1 and 2 sigma to
+    either side.
 
     Parameters
     ----------
     values : array-like of shape (n_labels,)
         Labels of the star.
     covariance : array-like of shape (n_labels, n_labels)
-        Of the labels.
+        Covariance of the labels.
     label_names : list of str
-        Of the labels.
+        Names of the labels.
     label_units : list of str, default=None
-        Of the labels.
+        Units of the labels.
     samples : array-like of shape (n_samples, n_labels), default=None
-        Draws from a posterior distribution, to compare.
+        Samples of a posterior distribution, for comparison.
     true : array-like of shape (n_labels,), default=None
-        Known values, to be marked.
+        True values, to be marked.
 
     Attributes
     ----------
     ax_ : ndarray of matplotlib Axes, shape (n_labels, n_labels), or matplotlib Axes
-        Of the panels drawn by :meth:`plot`, None above the diagonal; of the matrix
-        drawn by :meth:`plot_correlation`.
+        Axes of the panels drawn by :meth:`plot`, None above the diagonal; axes of the
+        matrix drawn by :meth:`plot_correlation`.
     figure_ : matplotlib Figure
-        Both are set by :meth:`plot` and :meth:`plot_correlation`.
+        Figure of the last plot.
 
     Examples
     --------
@@ -107,42 +106,38 @@ class LabelCovarianceDisplay:
         Parameters
         ----------
         regressor : AbundanceRegressor
-            Fitted, or around a fitted emulator.
+            Fitted, or with a fitted emulator.
         spectra : spectra, or array-like of shape (n_stars, n_pixels)
-            As :meth:`sk_payne.AbundanceRegressor.predict` takes them, with
+            Spectra, as for :meth:`sk_payne.AbundanceRegressor.predict`, with
             uncertainties unless the regressor has `snr`.
         row : int, default=0
-            Which star.
+            Number of the star.
         samples, true : array-like, default=None
             As in the class.
 
         Returns
         -------
         display : LabelCovarianceDisplay
-            Not drawn yet. What is fitted besides labels, such as the velocity, has no
-            part in it, but labels have the errors that come from its being free.
+            The display, not drawn yet. Other fitted parameters, such as the velocity,
+            are left out; the covariance of the labels is marginalised over them.
 
         Raises
         ------
         IndexError
-            If there is no such star.
+            If the star does not exist.
 
         Examples
         --------
-        >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
-        >>> from sk_payne.datasets import make_spectra
+        >>> import sk_payne
         >>> from sk_payne.inspection import LabelCovarianceDisplay
-        >>> grid = make_spectra(300, random_state=0)
-        >>> emulator = SpectrumEmulator(
-        ...     arch="payne", wavelength=grid.wavelength, medium=grid.medium,
-        ...     label_names=grid.label_names, label_units=grid.label_units,
-        ...     max_steps=400, random_state=0,
-        ... ).fit(grid.data, grid.target)
+        >>> emulator = sk_payne.load("dwarfs-4500-4600")
+        >>> P = [(emulator.label_low_ + emulator.label_high_) / 2]
+        >>> star = emulator.to_spectra(P)
         >>> display = LabelCovarianceDisplay.from_regressor(
-        ...     AbundanceRegressor(emulator, snr=100), grid.target, row=3
+        ...     sk_payne.AbundanceRegressor(emulator, snr=100), star
         ... )
         >>> display.correlation.shape
-        (5, 5)
+        (19, 19)
         """
         stars = as_spectra(spectra, medium=regressor.medium, snr=regressor.snr)
         if not -len(stars) <= row < len(stars):
@@ -151,7 +146,7 @@ class LabelCovarianceDisplay:
         regressor = copy.copy(regressor).set_params(snr=None)
         labels, covariance = regressor.predict(star, return_cov=True)
         table = regressor.measure(star)
-        # labels come first; means have further columns
+        # labels are the first columns with errors; more follow
         names = [name for name in table.colnames if f"{name}_error" in table.colnames]
         names = names[: covariance.shape[1]]
         return cls(
@@ -165,7 +160,7 @@ class LabelCovarianceDisplay:
 
     @property
     def correlation(self):
-        """Covariance over the product of both errors; NaN for an error of zero."""
+        """Correlation matrix of the labels; NaN for an error of zero."""
         error = np.sqrt(np.diag(self.covariance))
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.covariance / np.outer(error, error)
@@ -174,8 +169,8 @@ class LabelCovarianceDisplay:
         r"""Curve of equal density of two labels.
 
         Its points are :math:`\mu + n\,C^{1/2} (\cos t, \sin t)` with the covariance C
-        of both labels, and it holds the part :math:`1 - e^{-n^2/2}`, as chi2 of two
-        degrees of freedom is within :math:`n^2` so often.
+        of both labels. It contains the probability :math:`1 - e^{-n^2/2}` that chi2 of
+        two degrees of freedom is below :math:`n^2`.
 
         Parameters
         ----------
@@ -187,27 +182,27 @@ class LabelCovarianceDisplay:
         Returns
         -------
         x, y : ndarray of shape (181,)
-            Points on the curve, which is closed.
+            Points on the closed curve.
         """
         pair = [self.label_names.index(x), self.label_names.index(y)]
         variance, axes = np.linalg.eigh(self.covariance[np.ix_(pair, pair)])
         half = n_sigma * np.sqrt(variance.clip(0)) * axes
-        curve = self.values[pair, None] + half @ [np.cos(_TURN), np.sin(_TURN)]
+        curve = self.values[pair, None] + half @ [np.cos(_ANGLES), np.sin(_ANGLES)]
         return curve[0], curve[1]
 
     def plot(self, ax=None, *, labels=None):
         """Draw a panel for each label and each pair of labels.
 
-        On the diagonal is the Gaussian of a label, and below it the ellipses of two
-        labels at 1 and 2 standard deviations; with samples, their histograms, or
-        points if they are few.
+        Panels on the diagonal show the Gaussian of a label, panels below it the
+        ellipses of two labels at 1 and 2 standard deviations. Samples are added as
+        histograms, or as points if they are few.
 
         Parameters
         ----------
         ax : array-like of matplotlib Axes, shape (n_labels, n_labels), default=None
-            Those above the diagonal are not used. If None, a new figure.
+            Axes above the diagonal are not used. If None, a new figure.
         labels : list of str, default=None
-            Which labels; if None, all.
+            Labels to draw; if None, all.
 
         Returns
         -------
@@ -217,14 +212,14 @@ class LabelCovarianceDisplay:
         labels = chosen_labels(labels, self.label_names)
         n = len(labels)
         new = ax is None
-        self.ax_ = np.asarray(_new_corner(n) if new else ax, dtype=object).reshape(n, n)
-        self.figure_ = self.ax_[0, 0].figure
-        where = [self.label_names.index(name) for name in labels]
-        for row, i in enumerate(where):
+        self._on_panels(_new_corner(n) if new else ax)
+        self.ax_ = self.ax_.reshape(n, n)
+        columns = [self.label_names.index(name) for name in labels]
+        for row, i in enumerate(columns):
             self._draw_label(self.ax_[row, row], i)
-            for column, j in enumerate(where[:row]):
+            for column, j in enumerate(columns[:row]):
                 self._draw_pair(self.ax_[row, column], j, i)
-        self._name_axes(where)
+        self._name_axes(columns)
         if new:
             self.figure_.align_labels()
         if new and n > 1:
@@ -240,7 +235,7 @@ class LabelCovarianceDisplay:
         ax : matplotlib Axes, default=None
             If None, a new figure.
         labels : list of str, default=None
-            Which labels; if None, all.
+            Labels to draw; if None, all.
 
         Returns
         -------
@@ -248,25 +243,20 @@ class LabelCovarianceDisplay:
             Itself.
         """
         labels = chosen_labels(labels, self.label_names)
-        where = [self.label_names.index(name) for name in labels]
-        matrix = self.correlation[np.ix_(where, where)]
-        if ax is None:
-            side = _CELL * len(labels) + 1.5
-            _, ax = import_pyplot().subplots(
-                figsize=(side + 0.5, side), layout="constrained"
-            )
-        self.ax_, self.figure_ = ax, ax.figure
-        image = ax.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
+        columns = [self.label_names.index(name) for name in labels]
+        matrix = self.correlation[np.ix_(columns, columns)]
+        side = _CELL * len(labels) + 1.5
+        ax = self._on_axes(ax, (side + 0.5, side))
+        style = {"vmin": -1, "vmax": 1, "cmap": "RdBu_r"}
+        image = draw_matrix(ax, matrix, labels, labels, **style)
         for (i, j), value in np.ndenumerate(matrix.round(2) + 0.0):  # no minus zero
-            # dark colours want light digits
+            # white digits on dark colours
             color = "w" if abs(value) > 0.6 else "k"
             ax.text(
                 *(j, i, f"{value:.2f}"),
                 **{"ha": "center", "va": "center", "fontsize": "x-small"},
                 color=color,
             )
-        ax.set_xticks(range(len(labels)), labels, rotation=90)
-        ax.set_yticks(range(len(labels)), labels)
         self.figure_.colorbar(image, ax=ax, label="correlation", shrink=0.8)
         return self
 
@@ -302,18 +292,14 @@ class LabelCovarianceDisplay:
             panel.axvline(self.true[j], **_TRUE, label="true")
             panel.axhline(self.true[i], **_TRUE)
 
-    def _name_axes(self, where):
-        """Limits, ticks and names, which only panels on the left and below show."""
-        for row, i in enumerate(where):
-            self.ax_[-1, row].set_xlabel(
-                with_unit(self.label_names[i], self.label_units[i]), fontsize="small"
-            )
+    def _name_axes(self, columns):
+        """Set limits, ticks and names; only panels on the left and below show names."""
+        for row, i in enumerate(columns):
+            name = with_unit(self.label_names[i], self.label_units[i])
+            self.ax_[-1, row].set_xlabel(name, fontsize="small")
             if row:
-                self.ax_[row, 0].set_ylabel(
-                    with_unit(self.label_names[i], self.label_units[i]),
-                    fontsize="small",
-                )
-            for column, j in enumerate(where[: row + 1]):
+                self.ax_[row, 0].set_ylabel(name, fontsize="small")
+            for column, j in enumerate(columns[: row + 1]):
                 panel = self.ax_[row, column]
                 panel.set_xlim(self._limits(j))
                 if column < row:
@@ -322,14 +308,14 @@ class LabelCovarianceDisplay:
                 panel.ticklabel_format(useOffset=False)
                 panel.tick_params(axis="x", labelrotation=90)
                 panel.tick_params(
-                    labelsize="x-small" if len(where) <= _MANY else "xx-small",
+                    labelsize="x-small" if len(columns) <= _MANY else "xx-small",
                     labelleft=column == 0 and row > 0,
                     left=column < row,
-                    labelbottom=row == len(where) - 1,
+                    labelbottom=row == len(columns) - 1,
                 )
 
     def _limits(self, i):
-        """Give the ends of an axis that holds 3 errors, most samples, and the truth."""
+        """Limits of an axis that shows 3 sigma, most samples, and the true value."""
         value, error = self.values[i], np.sqrt(self.covariance[i, i])
         shown = [value - 3 * error, value + 3 * error]
         if self.samples is not None:

@@ -1,25 +1,28 @@
-"""Whether the errors of measured stars hold, against S/N or against a label.
-
-It is here because a wrong error is seen at a glance, where a table hides it.
-"""
+"""MockRecoveryDisplay: bias, scatter and errors of mock stars by S/N or by label."""
 
 import math
 
 import numpy as np
 
-from sk_payne.inspection._axes import chosen_labels, import_pyplot, with_unit
+from sk_payne.inspection._axes import (
+    chosen_labels,
+    chosen_snr,
+    import_pyplot,
+    with_unit,
+)
+from sk_payne.inspection._display import Display
 from sk_payne.recovery import mock_recovery, recovery_table
 
 __all__ = ["MockRecoveryDisplay"]
 
-# Panels side by side at most. In inches: width of a panel with what is around it, its
-# height in a figure of one and of several blocks, and what is around all of them.
+# Largest number of panels in a row. In inches: width of a panel, its height in a figure
+# of one and of several blocks, margins of the figure, and its smallest width.
 _COLUMNS = 7
 _WIDTH, _HEIGHTS = 1.65, (1.4, 1.05)
-_AROUND = (0.4, 1.0)
+_MARGINS = (0.4, 1.0)
 _NARROWEST = 6.4
 
-# Characters from which on a title needs two lines.
+# Titles of more characters have two lines.
 _LONG = 18
 
 _NAMES = ("measured\n- true", "pull width", "coverage [%]")
@@ -27,7 +30,7 @@ _WIDTHS = {
     "pull_std": {"color": "C1", "marker": "s", "label": "pulls: standard deviation"},
     "pull_spread": {"color": "C3", "marker": "o", "label": "pulls: robust spread"},
 }
-# With the part that is expected, as a percentage.
+# Expected coverage in percent, and style.
 _COVERAGE = {
     "coverage_68": (68.27, {"color": "C2", "marker": "o", "label": "within 1 error"}),
     "coverage_95": (95.45, {"color": "C4", "marker": "s", "label": "within 2 errors"}),
@@ -36,48 +39,43 @@ _POINTS = {"ms": 3.5, "lw": 0.9, "elinewidth": 0.8}
 _EXPECTED = {"color": "0.5", "lw": 0.8, "ls": "--", "zorder": 0}
 
 
-class MockRecoveryDisplay:
+class MockRecoveryDisplay(Display):
     """Bias, scatter, width of pulls, and coverage, for each parameter.
 
-    Three panels for each parameter. The first has the median of measured - true, a
-    broad bar one scatter long on either side of it, and the median error claimed as
-    dotted lines, which should be at its ends. The second has the widths of the pulls,
-    which should be 1; the third the part of the stars within one and two errors of the
-    truth, which should be 68 and 95 %. Thin bars are standard errors.
+    Each parameter has three panels. The first shows the median of measured - true, a
+    broad bar of one scatter to either side, and dotted lines at plus and minus the
+    median estimated error, which should be at the ends of the bar. The second shows the
+    widths of the pulls, which should be 1. The third shows the fractions of stars
+    within 1 and 2 sigma of the truth, which should be 68 and 95 %. Thin bars are
+    standard errors.
 
     Parameters
     ----------
     recovery : Bunch
-        From :func:`sk_payne.recovery.mock_recovery`.
+        Result of :func:`sk_payne.recovery.mock_recovery`.
 
     Attributes
     ----------
     ax_ : ndarray of matplotlib Axes, shape (3, n_parameters)
-        Of bias and scatter, of pulls, and of coverage.
+        Axes of bias and scatter, of pulls, and of coverage.
     figure_ : matplotlib Figure
-        Both are set by :meth:`plot` and :meth:`plot_against`.
+        Figure of the last plot.
 
     See Also
     --------
-    sk_payne.recovery.recovery_table : The numbers.
+    sk_payne.recovery.recovery_table : The numbers in the panels.
     RecoveryDisplay : Measured against true values, star by star.
 
     Examples
     --------
-    >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
-    >>> from sk_payne.datasets import make_spectra
+    >>> import sk_payne
     >>> from sk_payne.inspection import MockRecoveryDisplay
-    >>> grid = make_spectra(300, random_state=0)
-    >>> emulator = SpectrumEmulator(
-    ...     arch="payne", wavelength=grid.wavelength, medium=grid.medium,
-    ...     label_names=grid.label_names, label_units=grid.label_units,
-    ...     max_steps=400, random_state=0,
-    ... ).fit(grid.data, grid.target)
+    >>> regressor = sk_payne.AbundanceRegressor(sk_payne.load("dwarfs-4500-4600"))
     >>> display = MockRecoveryDisplay.from_regressor(
-    ...     AbundanceRegressor(emulator), n_stars=20, random_state=0
+    ...     regressor, snr=[100, 300], n_stars=3, random_state=0
     ... )
     >>> display.recovery.snr
-    array([ 50., 100., 300.])
+    array([100., 300.])
     """
 
     def __init__(self, recovery):
@@ -90,16 +88,16 @@ class MockRecoveryDisplay:
         Parameters
         ----------
         regressor : AbundanceRegressor
-            Fitted, or around a fitted emulator.
+            Fitted, or with a fitted emulator.
         labels : array-like of shape (n_stars, n_labels), default=None
-            Of the stars; drawn if None.
+            Labels of the stars; random if None.
         **options : dict
-            For :func:`sk_payne.recovery.mock_recovery`.
+            Further arguments of :func:`sk_payne.recovery.mock_recovery`.
 
         Returns
         -------
         display : MockRecoveryDisplay
-            Not drawn yet.
+            The display, not drawn yet.
         """
         return cls(mock_recovery(regressor, labels, **options))
 
@@ -111,7 +109,7 @@ class MockRecoveryDisplay:
         ax : array-like of matplotlib Axes, shape (3, n_labels), default=None
             If None, a new figure.
         labels : list of str, default=None
-            Which parameters; if None, all.
+            Parameters to draw; if None, all.
 
         Returns
         -------
@@ -135,16 +133,16 @@ class MockRecoveryDisplay:
         Parameters
         ----------
         label : str
-            Parameter whose value sorts the stars into bins; "self" for each parameter's
-            own.
+            Parameter by whose true value the stars are binned; "self" bins the stars of
+            each parameter by its own value.
         ax : array-like of matplotlib Axes, shape (3, n_labels), default=None
             If None, a new figure.
         snr : float, default=None
             One of the signal-to-noise ratios; if None, the largest.
         labels : list of str, default=None
-            Which parameters; if None, all.
+            Parameters to draw; if None, all.
         n_bins : int, default=5
-            Bins with as many stars each.
+            Number of bins with equally many stars.
 
         Returns
         -------
@@ -154,13 +152,9 @@ class MockRecoveryDisplay:
         Raises
         ------
         ValueError
-            If there are no stars of that `snr`, or no such parameter.
+            If `snr`, `label` or one of `labels` is not in the recovery.
         """
-        snr = max(self.recovery.snr) if snr is None else snr
-        if snr not in self.recovery.snr:
-            raise ValueError(
-                f"`snr` must be one of {self.recovery.snr.tolist()}; got {snr}."
-            )
+        snr = chosen_snr(snr, self.recovery.snr)
         table = recovery_table(self.recovery, by=label, n_bins=n_bins)
         along = "true value" if label == "self" else self._title(label)
         along = f"{along}, at S/N {snr:g}"
@@ -168,12 +162,12 @@ class MockRecoveryDisplay:
         return self
 
     def _draw(self, table, along, ax, labels, xlabel):
-        """Draw the rows of each parameter."""
+        """Draw the rows of each parameter against the column `along`."""
         labels = chosen_labels(labels, self.recovery.label_names)
         new = ax is None
-        ax = _new_panels(len(labels), xlabel) if new else ax
-        self.ax_ = np.asarray(ax, dtype=object).reshape(3, len(labels))
-        self.figure_ = self.ax_[0, 0].figure.figure  # not the part of a block
+        self._on_panels(_new_panels(len(labels), xlabel) if new else ax)
+        self.ax_ = self.ax_.reshape(3, len(labels))
+        self.figure_ = self.figure_.figure  # the figure that contains subfigures
         for panels, name in zip(self.ax_.T, labels, strict=True):
             rows = table[table["label"] == name]
             rows.sort(along)
@@ -200,7 +194,7 @@ class MockRecoveryDisplay:
 
 
 def _draw_deviation(panel, x, rows):
-    """Bias with the scatter on either side of it, and the error claimed."""
+    """Draw the bias with the scatter to either side, and the estimated error."""
     bias, scatter, error = (np.asarray(rows[n]) for n in ("bias", "scatter", "error"))
     panel.axhline(0, color="0.5", lw=0.8, zorder=0)
     panel.errorbar(
@@ -241,7 +235,7 @@ def _draw_coverage(panel, x, rows):
 
 
 def _share_limits(panels):
-    """Give panels of widths one logarithmic axis that holds everything."""
+    """Set one logarithmic axis for all panels of widths, which holds all values."""
     values = [line.get_ydata() for panel in panels for line in panel.lines]
     values = np.concatenate([np.asarray(v, dtype=float) for v in values])
     low = min(0.5, 0.8 * np.nanmin(values[values > 0]))
@@ -255,7 +249,7 @@ def _share_limits(panels):
 
 
 def _legend(panels):
-    """Artists of one parameter's panels that have a name."""
+    """Artists with a name in the panels of one parameter."""
     return [
         handle for panel in panels for handle in panel.get_legend_handles_labels()[0]
     ]
@@ -265,8 +259,8 @@ def _new_panels(n, xlabel):
     """Axes of shape (3, n), in blocks of three rows below each other."""
     n_blocks = math.ceil(n / _COLUMNS)
     columns = math.ceil(n / n_blocks)
-    width = max(columns * _WIDTH + _AROUND[0], _NARROWEST)
-    height = 3 * n_blocks * _HEIGHTS[n_blocks > 1] + _AROUND[1]
+    width = max(columns * _WIDTH + _MARGINS[0], _NARROWEST)
+    height = 3 * n_blocks * _HEIGHTS[n_blocks > 1] + _MARGINS[1]
     figure = import_pyplot().figure(figsize=(width, height), layout="constrained")
     blocks = figure.subfigures(n_blocks, 1, squeeze=False)[:, 0]
     ax = np.hstack([_new_block(block, columns) for block in blocks])

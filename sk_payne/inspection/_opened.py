@@ -1,7 +1,4 @@
-"""What the functions of this room ask of a fitted emulator before they look inside.
-
-It is here so that all of them check the same, and work in float64.
-"""
+"""Access to the network, labels and wavelengths of a fitted emulator, in float64."""
 
 import numpy as np
 import torch
@@ -14,12 +11,12 @@ __all__ = ["open_emulator", "require_transformer", "varied_labels", "wavelength_
 
 
 def open_emulator(emulator, P):
-    """Give the network of an emulator, and stars in its units.
+    """Copy the network of an emulator, and scale labels of stars for it.
 
     Parameters
     ----------
     emulator : SpectrumEmulator
-        Fitted.
+        Fitted emulator.
     P : array-like or table of shape (n_spectra, n_labels)
         Stellar parameters; columns of a table are taken by name.
 
@@ -28,14 +25,14 @@ def open_emulator(emulator, P):
     module : TorchEmulator
         A copy in float64, without gradients on its weights.
     labels : Tensor of shape (n_spectra, n_labels), float64
-        In units of the training box, on the device of the module.
+        Scaled labels, -1 to 1 in the training box, on the device of the module.
 
     Raises
     ------
     NotFittedError
         If the emulator is not fitted.
     ValueError
-        If the stellar parameters are not those of the emulator.
+        If the stellar parameters do not fit the emulator.
     """
     check_is_fitted(emulator)
     table = read_labels(
@@ -51,38 +48,38 @@ def open_emulator(emulator, P):
     return module, torch.from_numpy(labels).to(module.label_center)
 
 
-def require_transformer(module, what):
-    """Give the transformer of an emulator, or say that there is none.
+def require_transformer(module, function):
+    """Return the network of an emulator if it is a transformer.
 
     Parameters
     ----------
     module : TorchEmulator
-        Of any architecture.
-    what : str
-        Function that needs it.
+        Emulator of any architecture.
+    function : str
+        Name of the calling function, for the error message.
 
     Returns
     -------
     network : TransformerPayne
-        With tokens and layers of attention.
+        Network with tokens and layers of attention.
 
     Raises
     ------
     ValueError
-        If it is another network.
+        If the network is no transformer.
     """
     network = module.network
     if not isinstance(network, TransformerPayne):
         raise ValueError(
-            f"`emulator` must be a transformer for {what}; got a network of the class "
-            f"{type(network).__name__}, which has no tokens. Use `sensitivity`, which "
-            "works for every architecture, or train with arch='transformer'."
+            f"`emulator` must be a transformer for {function}; got a network of the "
+            f"class {type(network).__name__}, which has no tokens. Use `sensitivity`, "
+            "which works for every architecture, or train with arch='transformer'."
         )
     return network
 
 
 def varied_labels(emulator):
-    """Say which labels varied in training, of shape (n_labels,), bool."""
+    """Whether each label varied in training, of shape (n_labels,), bool."""
     return emulator.label_high_ > emulator.label_low_
 
 

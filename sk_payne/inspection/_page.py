@@ -35,70 +35,22 @@ th:first-child, td:first-child {{ text-align: left; }}
 
 
 def page(title, parts):
-    """Give a page.
-
-    Parameters
-    ----------
-    title : str
-        Its title.
-    parts : iterable of str
-        Of the functions below.
-
-    Returns
-    -------
-    page : str
-        HTML.
-    """
+    """Page of HTML with a title and parts, which the functions below make."""
     return _PAGE.format(title=html.escape(title), body="\n".join(parts))
 
 
 def heading(words):
-    """Give a heading.
-
-    Parameters
-    ----------
-    words : str
-        Plain text.
-
-    Returns
-    -------
-    part : str
-        HTML.
-    """
+    """Heading of plain text, as HTML."""
     return f"<h2>{html.escape(words)}</h2>"
 
 
 def text(words):
-    """Give a paragraph.
-
-    Parameters
-    ----------
-    words : str
-        Plain text.
-
-    Returns
-    -------
-    part : str
-        HTML.
-    """
+    """Paragraph of plain text, as HTML."""
     return f"<p>{html.escape(words)}</p>"
 
 
 def table_of(names, rows):
-    """Give a table.
-
-    Parameters
-    ----------
-    names : sequence of str or None
-        Of the columns.
-    rows : iterable of sequence
-        Cells.
-
-    Returns
-    -------
-    part : str
-        HTML.
-    """
+    """Table as HTML, from names of the columns (or None) and rows of cells."""
 
     def line(cells, tag):
         inner = "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells)
@@ -110,19 +62,10 @@ def table_of(names, rows):
 
 
 def picture(draw, alt):
-    """Give a picture, as an image within the page.
+    """Picture as HTML, embedded in the page.
 
-    Parameters
-    ----------
-    draw : callable
-        Gives a figure of matplotlib, which is closed.
-    alt : str
-        What it shows, for those who cannot see it.
-
-    Returns
-    -------
-    part : str
-        HTML.
+    The function `draw` returns a figure of matplotlib, which is closed; `alt` describes
+    the picture for readers who cannot see it.
     """
     figure = draw()
     buffer = io.BytesIO()

@@ -1,13 +1,9 @@
-"""Measured labels of stars whose labels are known.
-
-It is here because an error is only worth something if it holds.
-"""
-
-import math
+"""RecoveryDisplay: measured against true labels of stars."""
 
 import numpy as np
 
-from sk_payne.inspection._axes import import_pyplot, with_unit
+from sk_payne.inspection._axes import new_panels, with_unit
+from sk_payne.inspection._display import Display
 from sk_payne.recovery import recovery_statistics
 
 __all__ = ["RecoveryDisplay"]
@@ -23,24 +19,24 @@ _SUMMARY = (
 )
 
 
-class RecoveryDisplay:
-    """Measured against true labels, with their errors.
+class RecoveryDisplay(Display):
+    """Measured against true labels, with error bars.
 
     Parameters
     ----------
     true, measured, error : ndarray of shape (n_stars, n_labels)
-        Labels, and the standard deviations claimed for them.
+        True labels, measured labels, and their estimated 1 sigma errors.
     label_names : list of str
-        Of the columns.
+        Names of the labels.
     label_units : list of str, default=None
-        Of the columns.
+        Units of the labels.
 
     Attributes
     ----------
     ax_ : ndarray of matplotlib Axes
         One panel for each label.
     figure_ : matplotlib Figure
-        Both are set by :meth:`plot`.
+        Figure of the plot; :meth:`plot` sets both.
 
     Examples
     --------
@@ -63,21 +59,21 @@ class RecoveryDisplay:
 
     @classmethod
     def from_table(cls, table, true, label_names):
-        """Take a table of :meth:`sk_payne.AbundanceRegressor.measure`.
+        """Make a display of a table from :meth:`sk_payne.AbundanceRegressor.measure`.
 
         Parameters
         ----------
         table : astropy.table.QTable
-            Of n stars.
+            Measured stars, one in each row.
         true : array-like of shape (n_stars, n_labels)
-            Their labels.
+            True labels of the stars.
         label_names : list of str
-            Columns of `true` and of the table.
+            Names of the columns of `true`, which are also columns of the table.
 
         Returns
         -------
         display : RecoveryDisplay
-            Not drawn yet.
+            The display, not drawn yet.
         """
 
         def values(suffix):
@@ -103,17 +99,17 @@ class RecoveryDisplay:
         Returns
         -------
         summary : dict of str to ndarray of shape (n_labels,)
-            - "error": median of the errors claimed;
+            - "error": median of the estimated 1 sigma errors;
             - "bias": median of measured - true;
-            - "scatter": 1.4826 times the median absolute deviation of it;
+            - "scatter": 1.4826 times the median absolute deviation of measured - true;
             - "pull_mean", "pull_std": mean and standard deviation of the pulls;
-            - "pull_spread": 1.4826 times their median absolute deviation, which a few
-              stars in a wrong valley do not change;
-            - "within_1_sigma": part of the stars within one error of the truth.
+            - "pull_spread": 1.4826 times the median absolute deviation of the pulls,
+              which a few outliers do not change;
+            - "within_1_sigma": fraction of the stars within 1 sigma of the truth.
         """
-        found = recovery_statistics(self.true, self.measured, self.error)
-        found["within_1_sigma"] = found["coverage_68"]
-        return {name: found[name] for name in _SUMMARY}
+        statistics = recovery_statistics(self.true, self.measured, self.error)
+        statistics["within_1_sigma"] = statistics["coverage_68"]
+        return {name: statistics[name] for name in _SUMMARY}
 
     def plot(self, ax=None, *, labels=None, errorbar_kwargs=None):
         """Draw one panel for each label.
@@ -121,11 +117,11 @@ class RecoveryDisplay:
         Parameters
         ----------
         ax : sequence of matplotlib Axes, default=None
-            As many as labels; if None, a new figure.
+            Axes for each label. If None, a new figure.
         labels : list of str, default=None
-            Which labels; if None, all.
+            Labels to draw; if None, all.
         errorbar_kwargs : dict, default=None
-            For the points.
+            Style of the points.
 
         Returns
         -------
@@ -134,9 +130,10 @@ class RecoveryDisplay:
         """
         labels = self.label_names if labels is None else list(labels)
         if ax is None:
-            ax = _new_panels(len(labels))
-        self.ax_ = np.asarray(ax, dtype=object).ravel()
-        self.figure_ = self.ax_[0].figure
+            figure, ax = new_panels(len(labels), 5, (2.3, 2.2))
+            figure.supxlabel("true")
+            figure.supylabel("measured")
+        self._on_panels(ax)
         style = {"fmt": ".", "ms": 4, "lw": 0.7, "alpha": 0.7} | (errorbar_kwargs or {})
         summary = self.summary()
         for panel, name in zip(self.ax_, labels, strict=True):
@@ -159,20 +156,3 @@ class RecoveryDisplay:
                 fontsize="small",
             )
         return self
-
-
-def _new_panels(n):
-    columns = min(n, 5)
-    rows = math.ceil(n / columns)
-    figure, ax = import_pyplot().subplots(
-        rows,
-        columns,
-        figsize=(2.3 * columns, 2.2 * rows),
-        squeeze=False,
-        layout="constrained",
-    )
-    for unused in ax.flat[n:]:
-        unused.remove()
-    figure.supxlabel("true")
-    figure.supylabel("measured")
-    return list(ax.flat[:n])

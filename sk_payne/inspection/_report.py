@@ -1,7 +1,4 @@
-"""One page that tells whether an emulator can be trusted.
-
-It is here so that an emulator can be handed on together with what is known of it.
-"""
+"""emulator_report: one page of pictures and tables that judges an emulator."""
 
 import warnings
 from pathlib import Path
@@ -12,7 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 from sk_payne.inspection._axes import segments_of, with_unit
 from sk_payne.inspection._cramer_rao import CramerRaoDisplay, bound_of
 from sk_payne.inspection._page import heading, page, picture, table_of, text
-from sk_payne.inspection._quality import EmulationQualityDisplay, emulation_quality
+from sk_payne.inspection._quality import emulation_quality
+from sk_payne.inspection._quality_display import EmulationQualityDisplay
 from sk_payne.inspection._sensitivity import SensitivityDisplay, sensitivity
 from sk_payne.inspection._token_response import TokenResponseDisplay
 from sk_payne.inspection._training_curve import TrainingCurveDisplay
@@ -21,7 +19,7 @@ from sk_payne.spectra import describe_resolving_power
 
 __all__ = ["emulator_report"]
 
-# Spectra that derivatives are averaged over, at most, and rows of the table of lines.
+# Largest numbers of spectra for mean derivatives, and of rows in the table of lines.
 _MAX_STARS = 16
 _MAX_LINES = 20
 
@@ -33,31 +31,31 @@ def emulator_report(
 
     One HTML file without scripts and links, to be opened in any browser: errors against
     wavelength, labels, the edge of the training box and spectral lines, the worst
-    spectra, training, derivatives, the errors of labels that can be hoped for and, for
+    spectra, the training, derivatives, the smallest possible errors of labels and, for
     a transformer, the response of its tokens.
 
     Parameters
     ----------
     emulator : SpectrumEmulator
-        Fitted or loaded.
+        Fitted or loaded emulator.
     P : array-like of shape (n_spectra, n_labels)
-        Stellar parameters of spectra that it has not seen.
+        Stellar parameters of test spectra.
     F : array-like of shape (n_spectra, n_wavelengths)
-        Their true flux.
+        True flux of the test spectra.
     path : str or path-like
-        Of the page; replaced if it exists.
+        File of the page; replaced if it exists.
     lines : mapping of str to array-like of float, default=None
         Elements, and the wavelengths of their lines in Å, in the medium of the
         emulator.
     snr : float, default=100
-        For the errors of labels.
+        Signal-to-noise ratio per pixel for the errors of labels.
     title : str, default="Report on an emulator"
-        Of the page.
+        Title of the page.
 
     Returns
     -------
     path : pathlib.Path
-        Where it was written.
+        File of the page.
 
     Raises
     ------
@@ -96,7 +94,7 @@ def emulator_report(
     quality = emulation_quality(emulator, P, F, lines)
     P = np.asarray(P, dtype=float)
     with warnings.catch_warnings():
-        # names of columns were checked above, and arrays have none
+        # names of columns were checked above; arrays have no names
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         parts = [
             _summary(emulator, quality),
@@ -116,7 +114,7 @@ def emulator_report(
 def _summary(emulator, q):
     n_weights = sum(p.numel() for p in emulator.to_torch().parameters())
     arch = emulator.arch_
-    where = {name: int((q.domain == name).sum()) for name in np.unique(q.domain)}
+    domain = {name: int((q.domain == name).sum()) for name in np.unique(q.domain)}
     n, n_pixels = len(q.spectrum_mae), len(q.wavelength)
     parts = [q.wavelength[part] for part in segments_of(q.wavelength)]
     span = ", ".join(f"{part[0]:.2f} to {part[-1]:.2f}" for part in parts)
@@ -130,7 +128,7 @@ def _summary(emulator, q):
             describe_resolving_power(emulator.resolving_power_, emulator.wavelength_),
         ),
         ("judged on", f"{n} spectra"),
-        ("of which", ", ".join(f"{m} {name}" for name, m in where.items())),
+        ("of which", ", ".join(f"{m} {name}" for name, m in domain.items())),
         ("mean absolute error", f"{q.mae:.5f}"),
         ("root mean square error", f"{q.rms:.5f}"),
         ("95 % of the spectra below", f"{np.quantile(q.spectrum_mae, 0.95):.5f}"),
@@ -192,18 +190,18 @@ def _training(emulator):
 
 
 def _labels(emulator, P, snr, lines):
-    yield heading("What the labels change in the spectrum")
-    found = sensitivity(emulator, P)
-    display = SensitivityDisplay(found)
+    yield heading("Derivatives of the flux by the labels")
+    derivatives = sensitivity(emulator, P)
+    display = SensitivityDisplay(derivatives)
     yield picture(
         lambda: display.plot(lines=lines).figure_, "mean derivatives of the flux"
     )
-    yield heading(f"Errors of the labels to hope for at S/N {snr:g}")
+    yield heading(f"Smallest possible errors of the labels at S/N {snr:g}")
     yield text(
         "Cramér-Rao: all labels free, velocity and continuum known, the emulator true. "
         f"Medians and 90 % of {len(P)} stars."
     )
-    bound = bound_of(found, snr)
+    bound = bound_of(derivatives, snr)
     display = CramerRaoDisplay(bound)
     yield picture(lambda: display.plot().figure_, "Cramér-Rao errors")
     quantiles = np.quantile(bound.error, [0.5, 0.05, 0.95], axis=0, method="lower")
@@ -223,5 +221,5 @@ def _tokens(emulator, P):
 
 
 def _number(x):
-    """Abundances to 0.001 dex, temperatures to 1 K, and no minus before zero."""
+    """Text of abundances to 0.001 dex, of temperatures to 1 K; no minus before zero."""
     return f"{round(x, 3) + 0.0:.3f}" if abs(x) < 100 else f"{x:.0f}"

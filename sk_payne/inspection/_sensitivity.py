@@ -1,7 +1,4 @@
-"""What of a spectrum changes with which label.
-
-It is here because derivatives, unlike tokens, mean the same for every architecture.
-"""
+"""Sensitivity: derivatives of the flux by labels, for every architecture."""
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -10,23 +7,24 @@ from sk_payne.inspection._axes import (
     broken_lines,
     chosen_labels,
     covered_lines,
-    import_pyplot,
+    mark_lines,
     wavelength_label,
 )
+from sk_payne.inspection._display import BunchDisplay
 from sk_payne.inspection._opened import open_emulator, varied_labels, wavelength_axis
 
 __all__ = ["SensitivityDisplay", "sensitivity"]
 
 
 def sensitivity(emulator, P):
-    """Give the derivative of the flux by every label, against wavelength.
+    """Compute the derivatives of the flux by each label at each wavelength.
 
-    Exact derivatives of the network, in float64, of any architecture.
+    They are exact derivatives of the network, in float64, for every architecture.
 
     Parameters
     ----------
     emulator : SpectrumEmulator
-        Fitted.
+        Fitted emulator.
     P : array-like of shape (n_spectra, n_labels)
         Stellar parameters.
 
@@ -36,39 +34,36 @@ def sensitivity(emulator, P):
         Dictionary-like object with the attributes
 
         derivative : ndarray of shape (n_spectra, n_labels, n_wavelengths)
-            Of the flux, per unit of the label. NaN for labels that never varied in
-            training, of which the emulator knows nothing.
+            Derivative of the flux per unit of the label. NaN for labels that never
+            varied in training.
         flux : ndarray of shape (n_spectra, n_wavelengths)
-            What `predict` gives.
+            Flux, as from `predict`.
         wavelength : ndarray of shape (n_wavelengths,)
-            Å, or pixel numbers.
+            Wavelengths in Å, or pixel numbers.
         medium : {"air", "vacuum"} or None
-            Of the wavelengths; None for pixels.
+            Medium of the wavelengths; None for pixels.
         label_names, label_units : list of str
-            Of the labels.
+            Names and units of the labels.
 
     Raises
     ------
     NotFittedError
         If the emulator is not fitted.
     ValueError
-        If the stellar parameters are not those of the emulator.
+        If the stellar parameters do not fit the emulator.
 
     See Also
     --------
-    cramer_rao : The errors that follow from it.
+    cramer_rao : Smallest errors of labels, from these derivatives.
 
     Examples
     --------
-    >>> from sk_payne import SpectrumEmulator
-    >>> from sk_payne.datasets import make_spectra
+    >>> import sk_payne
     >>> from sk_payne.inspection import sensitivity
-    >>> grid = make_spectra(50, random_state=0)
-    >>> emulator = SpectrumEmulator(
-    ...     arch="payne", label_names=grid.label_names, max_steps=50, random_state=0
-    ... ).fit(grid.data, grid.target)
-    >>> sensitivity(emulator, grid.data[:3]).derivative.shape
-    (3, 5, 257)
+    >>> emulator = sk_payne.load("dwarfs-4500-4600")
+    >>> P = [(emulator.label_low_ + emulator.label_high_) / 2]
+    >>> sensitivity(emulator, P).derivative.shape
+    (1, 19, 2198)
     """
     module, labels = open_emulator(emulator, P)
     flux, jacobian = module.network.evaluate_with_jacobian(
@@ -88,13 +83,13 @@ def sensitivity(emulator, P):
     )
 
 
-class SensitivityDisplay:
-    """Mean derivative of the flux by labels, one panel for each.
+class SensitivityDisplay(BunchDisplay):
+    """Mean derivative of the flux by labels, one panel for each label.
 
     Parameters
     ----------
     sensitivity : Bunch
-        From :func:`sensitivity`.
+        Result of :func:`sensitivity`.
 
     Attributes
     ----------
@@ -103,46 +98,27 @@ class SensitivityDisplay:
     lines_ : dict of str to matplotlib LineCollection
         Marks of spectral lines, by label.
     figure_ : matplotlib Figure
-        All are set by :meth:`plot`.
+        Figure of the plot; :meth:`plot` sets all.
 
     Examples
     --------
-    >>> from sk_payne import SpectrumEmulator
-    >>> from sk_payne.datasets import make_spectra
+    >>> import sk_payne
     >>> from sk_payne.inspection import SensitivityDisplay
-    >>> grid = make_spectra(50, random_state=0)
-    >>> emulator = SpectrumEmulator(
-    ...     arch="payne", label_names=grid.label_names, max_steps=50, random_state=0
-    ... ).fit(grid.data, grid.target)
-    >>> display = SensitivityDisplay.from_estimator(emulator, grid.data)
+    >>> emulator = sk_payne.load("dwarfs-4500-4600")
+    >>> P = [(emulator.label_low_ + emulator.label_high_) / 2]
+    >>> display = SensitivityDisplay.from_estimator(emulator, P)
     >>> display.mean_derivative.shape
-    (5, 257)
+    (19, 2198)
     """
+
+    _compute = staticmethod(sensitivity)
 
     def __init__(self, sensitivity):
         self.sensitivity = sensitivity
 
-    @classmethod
-    def from_estimator(cls, emulator, P):
-        """Find the derivatives of an emulator.
-
-        Parameters
-        ----------
-        emulator : SpectrumEmulator
-            Fitted.
-        P : array-like of shape (n_spectra, n_labels)
-            Stars to average over.
-
-        Returns
-        -------
-        display : SensitivityDisplay
-            Not drawn yet.
-        """
-        return cls(sensitivity(emulator, P))
-
     @property
     def mean_derivative(self):
-        """Mean over spectra, of shape (n_labels, n_wavelengths)."""
+        """Mean derivative over spectra, of shape (n_labels, n_wavelengths)."""
         return self.sensitivity.derivative.mean(axis=0)
 
     def plot(self, ax=None, *, labels=None, lines=None, line_kwargs=None):
@@ -151,13 +127,14 @@ class SensitivityDisplay:
         Parameters
         ----------
         ax : sequence of matplotlib Axes, default=None
-            As many as labels; if None, a new figure.
+            Axes for each label. If None, a new figure.
         labels : list of str, default=None
-            Which labels; if None, all that varied in training.
+            Labels to draw; if None, all that varied in training.
         lines : mapping of str to array-like of float, default=None
-            Lines to mark, in Å: those of "Fe" in the panel of "Fe_H", for instance.
+            Elements, and the wavelengths of their lines in Å. Lines of "Fe" are marked
+            in the panel of "Fe_H".
         line_kwargs : dict, default=None
-            For the derivatives.
+            Style of the lines of derivatives.
 
         Returns
         -------
@@ -166,33 +143,20 @@ class SensitivityDisplay:
         """
         s = self.sensitivity
         if labels is None:
-            known = np.isfinite(self.mean_derivative[:, 0])
-            labels = [n for n, k in zip(s.label_names, known, strict=True) if k]
+            varied = np.isfinite(self.mean_derivative[:, 0])
+            labels = [n for n, v in zip(s.label_names, varied, strict=True) if v]
         labels = chosen_labels(labels, s.label_names)
-        if ax is None:
-            _, ax = import_pyplot().subplots(
-                len(labels),
-                1,
-                sharex=True,
-                squeeze=False,
-                figsize=(10, 0.85 * len(labels) + 0.8),
-                layout="constrained",
-            )
-        self.ax_ = np.asarray(ax, dtype=object).ravel()
-        self.figure_, self.lines_ = self.ax_[0].figure, {}
+        n = len(labels)
+        self._on_panels(ax, n, sharex=True, figsize=(10, 0.85 * n + 0.8))
+        self.lines_ = {}
         style = {"color": "0.15", "lw": 0.6} | (line_kwargs or {})
         for panel, name in zip(self.ax_, labels, strict=True):
             i = s.label_names.index(name)
             panel.axhline(0, color="0.7", lw=0.6, zorder=0)
             at = covered_lines((lines or {}).get(_element_of(name), ()), s.wavelength)
             if len(at):
-                self.lines_[name] = panel.vlines(
-                    *(at, 0, 1),
-                    transform=panel.get_xaxis_transform(),
-                    color="C1",
-                    lw=0.8,
-                    alpha=0.6,
-                    zorder=0,
+                self.lines_[name] = mark_lines(
+                    *(panel, at), color="C1", lw=0.8, alpha=0.6, zorder=0
                 )
             panel.plot(*broken_lines(s.wavelength, self.mean_derivative[i]), **style)
             unit = s.label_units[i] and f"[1/{s.label_units[i]}]"
@@ -207,5 +171,5 @@ class SensitivityDisplay:
 
 
 def _element_of(label):
-    """Element that a label such as "Fe_H" or "[Fe/H]" is of."""
+    """Element in the name of a label, such as "Fe_H" or "[Fe/H]"."""
     return label.strip("[]").replace("/", "_").partition("_")[0]

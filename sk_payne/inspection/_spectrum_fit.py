@@ -1,47 +1,45 @@
-"""An observed spectrum, the model that fits it best, and what is left.
-
-It is here because nobody believes a number without having seen its fit.
-"""
+"""SpectrumFitDisplay: an observed spectrum, the best-fit model, and residuals."""
 
 import numpy as np
 
 from sk_payne.inspection._axes import (
     broken_lines,
-    import_pyplot,
+    mark_lines,
     wavelength_label,
     with_error,
 )
+from sk_payne.inspection._display import Display
 from sk_payne.spectra import as_spectra, doppler_factor
 
 __all__ = ["SpectrumFitDisplay"]
 
 
-class SpectrumFitDisplay:
-    """One star: data, model, and residuals in units of the error.
+class SpectrumFitDisplay(Display):
+    """Data and model of one star, and residuals in units of the 1 sigma error.
 
     Parameters
     ----------
     wavelength : ndarray of shape (n_pixels,)
-        Å, or pixel numbers.
+        Wavelengths in Å, or pixel numbers.
     flux, error, model : ndarray of shape (n_pixels,)
-        Observed flux, its standard deviation, and the fit.
+        Observed flux, its 1 sigma error, and flux of the model.
     mask : ndarray of shape (n_pixels,), bool, default=None
-        True for pixels that were not used.
+        True for pixels that the fit did not use.
     medium : {"air", "vacuum"} or None
-        Of the wavelengths; None for pixels.
+        Medium of the wavelengths; None for pixels.
     velocity : float, default=0.0
-        Radial velocity in km/s, by which lines are marked where they are seen.
+        Radial velocity in km/s, by which marks of lines are shifted.
     title : str, default=""
-        Shown above.
+        Title of the plot.
 
     Attributes
     ----------
     ax_ : tuple of matplotlib Axes
-        Of the spectra and of the residuals.
+        Axes of the spectra and of the residuals.
     lines_ : list of matplotlib LineCollection
         Marks of spectral lines.
     figure_ : matplotlib Figure
-        All are set by :meth:`plot`.
+        Figure of the plot; :meth:`plot` sets all.
 
     Examples
     --------
@@ -83,33 +81,29 @@ class SpectrumFitDisplay:
         Parameters
         ----------
         regressor : AbundanceRegressor
-            Fitted, or around a fitted emulator.
+            Fitted, or with a fitted emulator.
         spectrum : specutils.Spectrum
-            Of one star, with uncertainty. Pixels that the fit does not use are masked.
+            Spectrum of one star, with uncertainty. Pixels that the fit does not use are
+            masked in the display.
 
         Returns
         -------
         display : SpectrumFitDisplay
-            Not drawn yet; its title tells the first labels.
+            The display, not drawn yet; its title holds the first three labels.
 
         Raises
         ------
         ValueError
-            If it is not one star.
+            If the spectrum is of more than one star.
 
         Examples
         --------
-        >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
-        >>> from sk_payne.datasets import make_spectra
+        >>> import sk_payne
         >>> from sk_payne.inspection import SpectrumFitDisplay
-        >>> grid = make_spectra(300, random_state=0)
-        >>> emulator = SpectrumEmulator(
-        ...     arch="payne", wavelength=grid.wavelength, medium=grid.medium,
-        ...     label_names=grid.label_names, label_units=grid.label_units,
-        ...     max_steps=400, random_state=0,
-        ... ).fit(grid.data, grid.target)
-        >>> star = emulator.to_spectra(grid.data[:1])
-        >>> regressor = AbundanceRegressor(emulator, snr=100)
+        >>> emulator = sk_payne.load("dwarfs-4500-4600")
+        >>> P = [(emulator.label_low_ + emulator.label_high_) / 2]
+        >>> star = emulator.to_spectra(P)
+        >>> regressor = sk_payne.AbundanceRegressor(emulator, snr=100)
         >>> display = SpectrumFitDisplay.from_regressor(regressor, star)
         >>> bool(abs(display.residual[~display.mask]).max() < 0.1)
         True
@@ -123,10 +117,13 @@ class SpectrumFitDisplay:
             )
         table, model = regressor.measure(spectrum, return_model=True)
         names = [name for name in table.colnames if f"{name}_error" in table.colnames]
-        shown = {name: (name, f"{name}_error") for name in names[:3]}
-        told = ", ".join(
-            f"{name} {with_error(*(table[column].value[0] for column in columns))}"
-            for name, columns in shown.items()
+        values = [
+            [table[column].value[0] for column in (name, f"{name}_error")]
+            for name in names[:3]
+        ]
+        title = ", ".join(
+            f"{name} {with_error(*pair)}"
+            for name, pair in zip(names, values, strict=False)
         )
         wavelength = stars.wavelength
         if wavelength is not None:
@@ -141,12 +138,12 @@ class SpectrumFitDisplay:
             mask=np.isnan(model[0]),
             medium=stars.medium,
             velocity=_velocity(table),
-            title=told,
+            title=title,
         )
 
     @property
     def residual(self):
-        """Data minus model in units of the error, NaN where masked."""
+        """Data minus model in units of the 1 sigma error; NaN for masked pixels."""
         residual = (self.flux - self.model) / self.error
         return np.where(self.mask, np.nan, np.round(residual, 12))
 
@@ -158,27 +155,18 @@ class SpectrumFitDisplay:
         ax : sequence of two matplotlib Axes, default=None
             If None, a new figure.
         lines : mapping of str to array-like of float, default=None
-            Spectral lines to mark: names, such as "Mg", and wavelengths at rest in Å,
-            in the medium of the spectrum.
+            Spectral lines to mark: names, such as "Mg", and rest wavelengths in Å, in
+            the medium of the spectrum.
         data_kwargs, model_kwargs : dict, default=None
-            For the lines of data and model.
+            Styles of the lines of data and model.
 
         Returns
         -------
         display : SpectrumFitDisplay
             Itself.
         """
-        if ax is None:
-            _, ax = import_pyplot().subplots(
-                2,
-                1,
-                sharex=True,
-                figsize=(9, 4.5),
-                height_ratios=(3, 1),
-                layout="constrained",
-            )
-        above, below = self.ax_ = tuple(ax)
-        self.figure_ = above.figure
+        self._on_panels(ax, 2, sharex=True, figsize=(9, 4.5), height_ratios=(3, 1))
+        above, below = self.ax_ = tuple(self.ax_)
         wavelength, flux, model, residual = broken_lines(
             self.wavelength,
             np.where(self.mask, np.nan, self.flux),
@@ -209,19 +197,10 @@ class SpectrumFitDisplay:
         return self
 
     def _mark(self, ax, name, wavelengths, color):
-        """Draw ticks at lines, where the velocity of the star has moved them."""
-        seen = np.asarray(wavelengths, dtype=float) * doppler_factor(self.velocity)
-        inside = (seen >= np.min(self.wavelength)) & (seen <= np.max(self.wavelength))
-        # heights are parts of the axes
-        return ax.vlines(
-            seen[inside],
-            0.94,
-            0.99,
-            transform=ax.get_xaxis_transform(),
-            color=color,
-            lw=0.8,
-            label=name,
-        )
+        """Draw ticks at lines, shifted by the radial velocity of the star."""
+        at = np.asarray(wavelengths, dtype=float) * doppler_factor(self.velocity)
+        inside = (at >= np.min(self.wavelength)) & (at <= np.max(self.wavelength))
+        return mark_lines(ax, at[inside], 0.94, 0.99, color=color, lw=0.8, label=name)
 
 
 def _velocity(table):

@@ -1,7 +1,4 @@
-"""How much each token of a transformer depends on each stellar parameter.
-
-It is here to see whether tokens divide the work, one for one element.
-"""
+"""Token response: dependence of each token of a transformer on each label."""
 
 import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
@@ -9,7 +6,8 @@ from sklearn.utils import Bunch
 from torch.func import jacfwd, vmap
 from torch.nn import functional as F
 
-from sk_payne.inspection._axes import import_pyplot
+from sk_payne.inspection._axes import draw_matrix
+from sk_payne.inspection._display import BunchDisplay
 from sk_payne.inspection._opened import (
     open_emulator,
     require_transformer,
@@ -21,23 +19,23 @@ __all__ = ["TokenResponseDisplay", "token_response"]
 
 
 def token_response(emulator, P):
-    r"""Average dependence of every parameter token on every label [1]_.
+    r"""Mean dependence of each parameter token on each label [1]_.
 
     .. math:: R_{kl} = \Big\langle \frac{1}{\sqrt{E}}
         \Big\| \frac{\partial t_k}{\partial p_l} \Big\| \Big\rangle ,
 
-    the mean over spectra, of tokens :math:`t_k` of E channels as attention sees them,
-    and labels in units of half the training box. Attention sees tokens normalised to a
-    root mean square of one, so 1 says that half the box would change a token by as
-    much as it is long, were the dependence linear. Layers of the "post" form normalise
-    with weights of their own; these are left out.
+    the mean over spectra. Tokens :math:`t_k` of E channels are normalised to a root
+    mean square of one, as the layers of attention take them, and labels are in units of
+    half the training box. A response of 1 is a change by the length of the token over
+    half the box, if the dependence is linear. The weights of the norms in layers of the
+    "post" form are left out.
 
     Parameters
     ----------
     emulator : SpectrumEmulator
         Fitted transformer.
     P : array-like of shape (n_spectra, n_labels)
-        Stars to average over.
+        Stellar parameters to average over.
 
     Returns
     -------
@@ -45,38 +43,36 @@ def token_response(emulator, P):
         Dictionary-like object with the attributes
 
         response : ndarray of shape (n_tokens, n_varied)
-            :math:`R_{kl}`.
+            Response :math:`R_{kl}`.
         label_names : list of str
-            Of the columns. Labels that never varied in training are left out, as the
-            network learned nothing of them.
+            Labels of the columns: those that varied in training.
         token_order : ndarray of shape (n_tokens,), int
-            Rows sorted so that similar ones are neighbours.
+            Order of the rows in which similar ones are neighbours.
         label_order : ndarray of shape (n_varied,), int
-            Columns, likewise.
+            Order of the columns in which similar ones are neighbours.
         n_spectra : int
-            How many were averaged.
+            Number of spectra.
 
     Raises
     ------
     NotFittedError
         If the emulator is not fitted.
     ValueError
-        If it is of another architecture, or no label varied.
+        If the emulator is no transformer, or no label varied.
 
     See Also
     --------
-    sensitivity : What the flux makes of the labels, for every architecture.
+    sensitivity : Derivatives of the flux by labels, for every architecture.
 
     Notes
     -----
-    The order is that of the leaves of a hierarchical clustering (average linkage) of
-    rows and columns divided by their norms, with neighbours as similar as the tree
-    allows.
+    The order is that of the leaves of a hierarchical clustering (average linkage,
+    optimal leaf ordering) of rows and of columns divided by their norms.
 
     References
     ----------
-    .. [1] Różański, Ting & Jabłońska, "TransformerPayne", arXiv:2407.05751, who show
-       such a map without its formula: this definition is ours.
+    .. [1] Różański, Ting & Jabłońska, "TransformerPayne", arXiv:2407.05751. The paper
+       shows a map without its formula; the definition above is ours.
 
     Examples
     --------
@@ -118,7 +114,7 @@ def token_response(emulator, P):
 
 
 def _tokens(network, labels):
-    """Tokens of one star, normalised as the layers have them."""
+    """Tokens of one star, normalised as in the layers."""
     tokens = network.tokens(labels)
     if network.residual == "pre":
         return F.rms_norm(tokens, tokens.shape[-1:], eps=network.norm_eps)
@@ -134,22 +130,22 @@ def leaf_order(rows):
     return leaves_list(linkage(unit, "average", optimal_ordering=True))
 
 
-class TokenResponseDisplay:
-    """Map of tokens and labels, sorted so that structure shows.
+class TokenResponseDisplay(BunchDisplay):
+    """Map of tokens and labels, sorted so that similar ones are neighbours.
 
     Parameters
     ----------
     response : Bunch
-        From :func:`token_response`.
+        Result of :func:`token_response`.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Of the map.
+        Axes of the map.
     image_ : matplotlib AxesImage
         The map, sorted.
     figure_ : matplotlib Figure
-        All are set by :meth:`plot`.
+        Figure of the map; :meth:`plot` sets all.
 
     Examples
     --------
@@ -165,30 +161,14 @@ class TokenResponseDisplay:
            [1., 0.]])
     """
 
+    _compute = staticmethod(token_response)
+
     def __init__(self, response):
         self.response = response
 
-    @classmethod
-    def from_estimator(cls, emulator, P):
-        """Find the response of an emulator.
-
-        Parameters
-        ----------
-        emulator : SpectrumEmulator
-            Fitted transformer.
-        P : array-like of shape (n_spectra, n_labels)
-            Stars to average over.
-
-        Returns
-        -------
-        display : TokenResponseDisplay
-            Not drawn yet.
-        """
-        return cls(token_response(emulator, P))
-
     @property
     def sorted_response(self):
-        """The map in the order it is drawn, of shape (n_tokens, n_varied)."""
+        """Response in the order of the map, of shape (n_tokens, n_varied)."""
         r = self.response
         return r.response[np.ix_(r.token_order, r.label_order)]
 
@@ -200,7 +180,7 @@ class TokenResponseDisplay:
         ax : matplotlib Axes, default=None
             If None, a new figure.
         image_kwargs : dict, default=None
-            For the image.
+            Style of the image.
 
         Returns
         -------
@@ -209,15 +189,15 @@ class TokenResponseDisplay:
         """
         r = self.response
         n_tokens, n_labels = r.response.shape
-        if ax is None:
-            size = max(3.4, 0.3 * n_labels + 2.2), max(2.6, 0.24 * n_tokens + 1.4)
-            _, ax = import_pyplot().subplots(figsize=size, layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
-        style = {"cmap": "magma", "vmin": 0, "aspect": "auto"} | (image_kwargs or {})
-        self.image_ = ax.imshow(self.sorted_response, **style)
-        names = [r.label_names[i] for i in r.label_order]
-        ax.set_xticks(range(n_labels), names, rotation=90)
-        ax.set_yticks(range(n_tokens), [str(i) for i in r.token_order])
+        size = max(3.4, 0.3 * n_labels + 2.2), max(2.6, 0.24 * n_tokens + 1.4)
+        ax = self._on_axes(ax, size)
+        self.image_ = draw_matrix(
+            ax,
+            self.sorted_response,
+            [str(i) for i in r.token_order],
+            [r.label_names[i] for i in r.label_order],
+            **{"cmap": "magma", "vmin": 0, "aspect": "auto"} | (image_kwargs or {}),
+        )
         ax.set(ylabel="token", title="response of tokens to labels")
         self.figure_.colorbar(self.image_, ax=ax, label="change per half of the box")
         return self

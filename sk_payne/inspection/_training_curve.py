@@ -1,40 +1,37 @@
-"""How the losses of a training fell.
-
-It is here because most faults of a training are seen in that curve.
-"""
+"""TrainingCurveDisplay: losses of a training against its steps."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sk_payne.inspection._axes import import_pyplot
+from sk_payne.inspection._display import Display
 
 __all__ = ["TrainingCurveDisplay"]
 
 
-class TrainingCurveDisplay:
+class TrainingCurveDisplay(Display):
     """Loss on training and on held-out spectra against optimisation steps.
 
     Parameters
     ----------
     step : ndarray of shape (n_epochs,)
-        Steps done.
+        Optimisation steps at the end of each epoch.
     train_loss : ndarray of shape (n_epochs,)
-        Of the batches since the step before, in scaled flux.
+        Mean loss of the batches of the epoch, in scaled flux.
     valid_loss : ndarray of shape (n_epochs,), default=None
-        Of the held-out spectra; None without.
+        Loss of the held-out spectra; None if there are none.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With a logarithmic loss.
+        Axes with a logarithmic loss.
     lines_ : list of matplotlib Line2D
-        Of training and, if there are any, held-out spectra.
+        Lines of training and, if there are any, held-out spectra.
     figure_ : matplotlib Figure
-        All are set by :meth:`plot`.
+        Figure of the plot; :meth:`plot` sets all.
 
     See Also
     --------
-    sklearn.model_selection.LearningCurveDisplay : Against the number of spectra.
+    sklearn.model_selection.LearningCurveDisplay : Scores against the number of spectra.
 
     Examples
     --------
@@ -56,17 +53,17 @@ class TrainingCurveDisplay:
 
     @classmethod
     def from_estimator(cls, emulator):
-        """Take the history of an emulator.
+        """Make a display of the history of an emulator.
 
         Parameters
         ----------
         emulator : SpectrumEmulator
-            Fitted or loaded.
+            Fitted or loaded emulator.
 
         Returns
         -------
         display : TrainingCurveDisplay
-            Not drawn yet.
+            The display, not drawn yet.
 
         Raises
         ------
@@ -93,17 +90,15 @@ class TrainingCurveDisplay:
         ax : matplotlib Axes, default=None
             If None, a new figure.
         line_kwargs : dict, default=None
-            For both lines.
+            Style of both lines.
 
         Returns
         -------
         display : TrainingCurveDisplay
             Itself.
         """
-        if ax is None:
-            _, ax = import_pyplot().subplots(figsize=(6, 3.4), layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
-        # a short training is few points, which a line alone would hide
+        ax = self._on_axes(ax, (6, 3.4))
+        # markers, as a short training may have a single point
         style = {"lw": 1.2, "marker": "." if len(self.step) < 50 else ""}
         style |= line_kwargs or {}
         self.lines_ = ax.plot(

@@ -1,7 +1,4 @@
-"""Classes of users that know nothing of `Architecture`, made into one.
-
-It is here so that the rest of the package meets architectures only.
-"""
+"""Adaptation of any ``nn.Module`` class to the interface of `Architecture`."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ __all__ = ["adapt", "reserved_names"]
 
 @cache
 def adapt(network: type[nn.Module]) -> type[Architecture]:
-    """Give a class the defaults of `Architecture` for all that it does not define.
+    """Make an `Architecture` of a network class, with defaults for missing members.
 
     Parameters
     ----------
@@ -29,14 +26,14 @@ def adapt(network: type[nn.Module]) -> type[Architecture]:
     Returns
     -------
     adapted : type
-        The class itself if it is an architecture, else a subclass of it with the same
-        name, the same one each time. Names of weights stay as they are.
+        The class itself if it is an architecture, else one cached subclass of it with
+        the same name. Names of weights stay as they are.
     """
     if issubclass(network, Architecture):
         return network
     names = ("__module__", "__qualname__", "__doc__")
     defined = {name: getattr(network, name) for name in names}
-    # what is called from outside is ours, whatever the class has under these names
+    # callers rely on these two methods: attributes of the class do not replace them
     for name in ("evaluate", "evaluate_with_jacobian"):
         defined[name] = vars(Architecture)[name]
     return types.new_class(
@@ -47,26 +44,26 @@ def adapt(network: type[nn.Module]) -> type[Architecture]:
 
 
 def reserved_names() -> set[str]:
-    """Give the names that parts of a network cannot have.
+    """List the names that layers and weights of a network must not have.
 
     Returns
     -------
     names : set of str
-        Those of the attributes and methods of `Architecture`.
+        Public attributes and methods of `Architecture`.
     """
     return {name for name in vars(Architecture) if not name.startswith("_")}
 
 
 class _Adapted(Architecture):
-    """An architecture whose class is made when needed, so cannot be imported."""
+    """Architecture whose class is made at run time: unpickling makes it again."""
 
     def __reduce_ex__(self, protocol: int) -> tuple:
-        made, arguments, *rest = super().__reduce_ex__(max(protocol, 2))
-        if made is copyreg.__newobj__:
+        function, arguments, *state = super().__reduce_ex__(max(protocol, 2))
+        if function is copyreg.__newobj__:
             adapted, *arguments = arguments
-            own = adapted.__bases__[0]
-            return (_new, (own, *arguments), *rest)
-        return (made, arguments, *rest)
+            network = adapted.__bases__[0]
+            return (_new, (network, *arguments), *state)
+        return (function, arguments, *state)
 
 
 def _new(network: type[nn.Module], *arguments: Any) -> Architecture:

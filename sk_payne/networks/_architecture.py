@@ -1,7 +1,4 @@
-"""What an architecture must do, what it may say of itself, and the defaults.
-
-It is here as the one contract between networks and all that trains and evaluates them.
-"""
+"""Architecture: the interface of networks to training and evaluation."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ class Architecture(nn.Module):
     """Base class of all networks from stellar parameters to flux.
 
     A subclass must have a constructor ``__init__(n_labels, n_wavelengths, *, ...)``,
-    whose further arguments are the ``arch_params``, and a method `forward`. All else
-    has a default. An architecture is of one of two kinds:
+    whose further arguments are the ``arch_params``, and a method `forward`. Other
+    members have defaults. An architecture is of one of two kinds:
 
     - on a fixed grid, ``forward(labels)`` gives flux at the ``n_wavelengths``
       wavelengths of the training grid;
@@ -33,7 +30,7 @@ class Architecture(nn.Module):
     wavelengths, K derivatives.
 
     ==================  ============  ================================================
-    tensor              shape         what it is
+    tensor              shape         meaning
     ==================  ============  ================================================
     ``labels``          (B, L)        stellar parameters, -1 to 1 in the training box
     ``log_wavelength``  (P,), (B, P)  log10 of the wavelength in Å, float64
@@ -41,33 +38,34 @@ class Architecture(nn.Module):
     ==================  ============  ================================================
 
     Labels and flux have the precision of the weights. On "mps", which has no float64,
-    ``log_wavelength`` stays on the CPU: `forward` moves what follows from it with
-    ``.to(labels)``. ``torch.func`` must be able to
-    push derivatives through `forward`.
+    ``log_wavelength`` stays on the CPU: `forward` must move tensors that it computes
+    from it with ``.to(labels)``. `forward` must be differentiable by ``torch.func``.
 
     Attributes
     ----------
     recipe : Recipe or None
-        How the network is trained by default. If None, as "bigpayne" or, if it takes
-        wavelengths, as "transformer".
+        Default training recipe. If None, that of "bigpayne" or, if the network takes
+        wavelengths, that of "transformer".
     takes_wavelength : bool, default=False
-        The kind, see above.
+        Whether `forward` takes wavelengths, see above.
     blockwise : bool, default=False
-        On a fixed grid: whether it holds many numbers for each wavelength, so that it
-        is given few stars at a time.
+        On a fixed grid: whether the network needs much memory for each wavelength, so
+        that it is evaluated for few stars at a time.
     n_wavelengths : int, default=1
-        On a fixed grid: flux values of a star, which say how many stars are a block.
-        The constructor sets it, if it is `blockwise` or inherits `jacobian`.
+        On a fixed grid: number of wavelengths, from which the number of stars in a
+        block follows. The constructor must set it if the network is `blockwise` or
+        inherits `jacobian`.
     stars_at_once : int, default=1
-        Stars in a block of a `blockwise` network, however many wavelengths it has.
+        Smallest number of stars in a block of a `blockwise` network.
     has_tangents : bool, default=False
-        At any wavelengths: whether there is a method `at_with_tangents`.
+        At any wavelengths: whether the network defines `at_with_tangents`, which
+        replaces forward-mode differentiation.
     label_layers : tuple of str or None
-        Names of all ``nn.Linear`` that take the labels, for fine-tuning on other
-        labels. If None, that is refused.
+        Names of all ``nn.Linear`` that take the labels. Fine-tuning on other labels
+        needs them and is an error if None.
     flux_layer : str or None
-        On a fixed grid: name of the ``nn.Linear`` with an output for each wavelength,
-        for fine-tuning on other wavelengths. If None, that is refused.
+        On a fixed grid: name of the ``nn.Linear`` with an output for each wavelength.
+        Fine-tuning on other wavelengths needs it and is an error if None.
     undecayed : tuple of str, default=()
         Patterns of the names of parameters without weight decay.
 
@@ -102,7 +100,7 @@ class Architecture(nn.Module):
 
     @classmethod
     def grid_params(cls, log_wavelength: Tensor) -> dict[str, Any]:
-        """Give options that follow from the training grid, for those the user left out.
+        """Options derived from the training grid; those of the user take precedence.
 
         Parameters
         ----------
@@ -112,42 +110,42 @@ class Architecture(nn.Module):
         Returns
         -------
         arch_params : dict
-            By default none.
+            Options by name; by default empty.
         """
         return {}
 
     @classmethod
     def label_params(cls, label_names, center, half_width) -> dict[str, Any]:
-        """Give options that follow from the labels, for those the user left out.
+        """Options derived from the labels; those of the user take precedence.
 
         Parameters
         ----------
         label_names : sequence of str
             Names of the labels.
         center, half_width : sequence of float
-            Of the training box, in the units of the labels.
+            Centre and half width of the training box, in the units of the labels.
 
         Returns
         -------
         arch_params : dict
-            By default none.
+            Options by name; by default empty.
         """
         return {}
 
     def learning_rate_factors(self) -> list[tuple[str, float]]:
-        """Give patterns of parameter names, and factors of their learning rates."""
+        """Pairs of a pattern of parameter names and a factor of the learning rate."""
         return []
 
     def context(self, labels: Tensor) -> Any:
-        """Compute once per star what its flux at all wavelengths needs.
+        """Compute the part of the network that depends on the star alone.
 
-        It is a tensor or nested lists or tuples of tensors, and B is their first axis.
-        Only for networks that take wavelengths. By default the labels themselves.
+        Only networks that take wavelengths need it. The result is a tensor, or nested
+        lists or tuples of tensors, with B as first axis; by default it is the labels.
         """
         return labels
 
     def at(self, context: Any, log_wavelength: Tensor) -> Tensor:
-        """Flux (B, P) from what `context` gave; only if wavelengths are taken."""
+        """Flux (B, P) from the result of `context`; only if wavelengths are taken."""
         return self(context, log_wavelength)
 
     def at_with_tangents(
@@ -160,18 +158,18 @@ class Architecture(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Flux (B, P) as `at` gives it, and derivatives (B, K, P).
 
-        Only asked for if `has_tangents`; else torch's forward mode does it.
+        Called only if `has_tangents`; other networks use torch's forward mode.
 
         Parameters
         ----------
         context : tensor or nested lists or tuples of tensors
-            From `context`.
+            Result of `context`.
         context_tangents : tensor or nested lists or tuples of tensors
-            Its derivatives by each label, along an axis after the first.
+            Derivatives of the context by each label, along a new second axis.
         log_wavelength : Tensor of shape (B, P), float64
             log10 of the wavelength in Å.
         by_wavelength : bool
-            Whether the last derivative is that by `log_wavelength`.
+            Whether to append the derivative by `log_wavelength`.
 
         Returns
         -------
@@ -188,15 +186,15 @@ class Architecture(nn.Module):
     def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Flux (B, P) and its derivatives (B, L, P) by the labels, on a fixed grid.
 
-        By default torch's forward mode; to be replaced where there is a faster way.
+        By default by torch's forward mode; override it with a faster method.
         """
         return jacobian_on_grid(self, labels)
 
     def evaluate(self, labels: Tensor, log_wavelength: Tensor | None = None) -> Tensor:
-        """Flux (B, P) within bounded memory; not to be replaced.
+        """Flux (B, P), computed in blocks of bounded memory; do not override.
 
-        `log_wavelength` is ignored on a fixed grid. The result is differentiable if
-        gradients are enabled, but then all that is needed for them is kept.
+        `log_wavelength` is ignored on a fixed grid. If gradients are enabled, the
+        result is differentiable, and activations of all blocks stay in memory.
         """
         return evaluate(self, labels, log_wavelength)
 
@@ -207,10 +205,10 @@ class Architecture(nn.Module):
         *,
         by_wavelength: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Flux (B, P) and derivatives (B, K, P), in blocks; not to be replaced.
+        """Flux (B, P) and derivatives (B, K, P), in blocks; do not override.
 
         Derivatives are by each label and, with `by_wavelength`, last by log10 of the
-        wavelength, which networks on a fixed grid do not have.
+        wavelength. Networks on a fixed grid have no derivative by wavelength.
         """
         return evaluate_with_jacobian(
             self, labels, log_wavelength, by_wavelength=by_wavelength

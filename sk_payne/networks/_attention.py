@@ -1,7 +1,4 @@
-"""Attention of wavelengths over the tokens of a star.
-
-It is here, apart from the transformer, so that the weights can be looked at.
-"""
+"""Cross-attention of wavelengths over the tokens of a star."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from torch import Tensor, nn
 
 
 class CrossAttention(nn.Module):
-    r"""Every wavelength looks at the tokens of its star, and at nothing else.
+    r"""Multi-head attention of each wavelength over the tokens of its star.
 
     :math:`A = \mathrm{softmax}(s\,Q K^\top)`, output :math:`A V` through a last linear
     layer. Shape letters: B stars, P wavelengths, T tokens, E width, H heads, D = E / H.
@@ -20,11 +17,11 @@ class CrossAttention(nn.Module):
     Parameters
     ----------
     width : int
-        E.
+        Channels E of a wavelength and of a token.
     n_heads : int
-        H; must divide the width.
+        Heads H; must divide the width.
     scale : {"sqrt", "linear"}
-        The factor s: ``D ** -0.5``, as usual, or ``1 / D``, as muP wants it.
+        The factor s: ``D ** -0.5``, the usual one, or ``1 / D``, that of muP.
     bias : bool
         Whether the linear layers have biases.
     """
@@ -44,7 +41,7 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=bias)
 
     def forward(self, wave_BPE: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
-        """Attend to what :meth:`memory` made of the tokens."""
+        """Attend to the keys and values from :meth:`memory`."""
         weights_BPS = self._weights(wave_BPE, memory).flatten(-2)
         mixed_BPE = weights_BPS @ memory[-1]
         return mixed_BPE if self.out.bias is None else mixed_BPE + self.out.bias
@@ -56,11 +53,11 @@ class CrossAttention(nn.Module):
         memory: tuple[Tensor, ...],
         memory_tangents: tuple[Tensor, ...],
     ) -> tuple[Tensor, Tensor]:
-        """Attend as :meth:`forward` does, and push K tangents along."""
+        """Attend as :meth:`forward` does, and compute K directional derivatives."""
         weights_BPHT = self._weights(wave_BPE, memory)
         weights_BPS = weights_BPHT.flatten(-2)
-        # of the logits, then of the weights
-        tangent = _each(tangent_BKPE, memory[0])
+        # derivatives of the logits, then of the weights
+        tangent = _multiply(tangent_BKPE, memory[0])
         tangent += wave_BPE[:, None] @ memory_tangents[0]
         if len(memory) == 3:
             tangent += memory_tangents[1]
@@ -68,7 +65,7 @@ class CrossAttention(nn.Module):
         weights_B1PHT = weights_BPHT[:, None]
         tangent -= (tangent * weights_B1PHT).sum(-1, keepdim=True)
         tangent *= weights_B1PHT
-        mixed_BKPE = _each(tangent.flatten(-2), memory[-1])
+        mixed_BKPE = _multiply(tangent.flatten(-2), memory[-1])
         mixed_BKPE += weights_BPS[:, None] @ memory_tangents[-1]
         mixed_BPE = weights_BPS @ memory[-1]
         if self.out.bias is not None:
@@ -76,19 +73,19 @@ class CrossAttention(nn.Module):
         return mixed_BPE, mixed_BKPE
 
     def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
-        r"""Keys and values, once per star, with the layers on their other side.
+        r"""Keys and values of a star, with query and output layers multiplied in.
 
-        A wavelength meets :math:`W_Q^\top K` and :math:`V W_O^\top` at once, S = H T
-        columns and rows, instead of four matrices of size E or T.
+        A wavelength is then multiplied by two matrices, :math:`W_Q^\top K` and
+        :math:`V W_O^\top` with S = H T columns and rows, instead of four.
 
         Returns
         -------
-        look : Tensor of shape (B, E, S)
-            Keys times the weights of the queries and s.
+        keys : Tensor of shape (B, E, S)
+            Keys times the weights of the query layer and s.
         offset : Tensor of shape (B, 1, S)
-            Keys times the bias of the queries and s; only if there is one.
-        give : Tensor of shape (B, S, E)
-            Values after the last layer, but for its bias.
+            Keys times the bias of the query layer and s; only if it has a bias.
+        values : Tensor of shape (B, S, E)
+            Values times the weights of the output layer, without its bias.
         """
         key_BHTD, value_BHTD = (
             linear(tokens_BTE).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
@@ -97,12 +94,12 @@ class CrossAttention(nn.Module):
         key_BHTD = self.scale * key_BHTD
         query_HDE = self.query.weight.unflatten(0, (self.n_heads, -1))
         out_HDE = self.out.weight.mT.unflatten(0, (self.n_heads, -1))
-        look = (key_BHTD @ query_HDE).flatten(1, 2).mT
-        give = (value_BHTD @ out_HDE).flatten(1, 2)
+        keys = (key_BHTD @ query_HDE).flatten(1, 2).mT
+        values = (value_BHTD @ out_HDE).flatten(1, 2)
         if self.query.bias is None:
-            return look, give
+            return keys, values
         bias_HD1 = self.query.bias.view(self.n_heads, -1, 1)
-        return look, (key_BHTD @ bias_HD1).flatten(1)[:, None], give
+        return keys, (key_BHTD @ bias_HD1).flatten(1)[:, None], values
 
     def attention_weights(self, wave_BPE: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
         """Compute the matrix A of shape (B, H, P, T); each row sums to one."""
@@ -115,7 +112,7 @@ class CrossAttention(nn.Module):
         return torch.softmax(logits_BPS.unflatten(-1, (self.n_heads, -1)), dim=-1)
 
 
-def _each(tangent_BKPE: Tensor, matrix_BES: Tensor) -> Tensor:
-    """Multiply the tangents of each star by its matrix."""
+def _multiply(tangent_BKPE: Tensor, matrix_BES: Tensor) -> Tensor:
+    """Multiply the derivatives of each star by the matrix of that star."""
     product = tangent_BKPE.flatten(1, 2) @ matrix_BES
     return product.unflatten(1, tangent_BKPE.shape[1:3])

@@ -1,6 +1,6 @@
-"""Networks out of architectures, for labels and wavelengths of a grid.
+"""build_network: a network for the labels and wavelengths of a grid.
 
-It is here so that a class that breaks the contract is refused before it is trained.
+A class that breaks the contract of `Architecture` is refused before it is trained.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sk_payne.networks._registry import resolve_network
 
 __all__ = ["RANDOM_STATE", "build_network"]
 
-# torch's global random state gives first weights, dropout and the like: one thread at
-# a time may hold it, and leaves it as it was.
+# Lock of torch's global random state, from which first weights and dropout are drawn.
+# A thread that changes the state holds the lock and restores the state.
 RANDOM_STATE = threading.RLock()
 
 
@@ -51,16 +51,15 @@ def build_network(
     Returns
     -------
     network : Architecture
-        With freshly drawn weights, in float32 on the CPU, whatever defaults of torch
-        are set.
+        Network with random weights, in float32 on the CPU; defaults of torch for
+        device and precision do not count.
     arch_params : dict
-        All that was passed to the class, enough to build the same network again.
+        All options passed to the class, enough to build the same network again.
 
     Raises
     ------
     ValueError
-        If an option is unknown to the architecture, or its flux has another shape than
-        it should.
+        If an option is unknown to the architecture, or its flux has the wrong shape.
     TypeError
         If the class cannot be constructed with these arguments.
 
@@ -74,29 +73,29 @@ def build_network(
     (torch.Size([3, 7]), {'n_hidden': 5})
     """
     architecture = resolve_network(arch)
-    given = {} if arch_params is None else dict(arch_params)
-    _check_options(architecture, given)
-    given = architecture.grid_params(log_wavelength) | given
+    options = {} if arch_params is None else dict(arch_params)
+    _check_options(architecture, options)
+    options = architecture.grid_params(log_wavelength) | options
     if label_scale is not None:
-        given = architecture.label_params(*label_scale) | given
+        options = architecture.label_params(*label_scale) | options
     arguments = n_labels, len(log_wavelength)
-    _check_constructor(architecture, arguments, given)
-    # the default device is one of the thread, the default precision one of all
+    _check_constructor(architecture, arguments, options)
+    # torch's default device belongs to the thread, its default precision to all threads
     with torch.device("cpu"):
-        network = architecture(*arguments, **given)
+        network = architecture(*arguments, **options)
         if torch.get_default_dtype() != torch.float32:
             network.float()
         _check_names(network)
         _check_flux(network, n_labels, log_wavelength)
-    return network, given
+    return network, options
 
 
-def _check_options(architecture, given):
+def _check_options(architecture, options):
     signature = inspect.signature(architecture.__init__).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in signature):
         return
     allowed = [p.name for p in signature][3:]  # after self, n_labels, n_wavelengths
-    for name in given:
+    for name in options:
         if name not in allowed:
             raise ValueError(
                 f"`arch_params` of {architecture.__name__} may have {allowed}; got "
@@ -104,15 +103,15 @@ def _check_options(architecture, given):
             )
 
 
-def _check_constructor(architecture, arguments, given):
+def _check_constructor(architecture, arguments, options):
     name = architecture.__name__
-    takes = inspect.signature(architecture)
+    signature = inspect.signature(architecture)
     try:
-        takes.bind(*arguments, **given)
+        signature.bind(*arguments, **options)
     except TypeError as error:
         raise TypeError(
             f"`arch` must be constructed as {name}(n_labels, n_wavelengths, "
-            f"**arch_params); got a class that takes {takes} ({error})."
+            f"**arch_params); got a class that takes {signature} ({error})."
         ) from error
 
 
@@ -126,24 +125,24 @@ def _check_names(network):
 
 
 def _check_flux(network, n_labels, log_wavelength):
-    """Look at what two stars give, at three wavelengths if the network takes them."""
+    """Check the shape of the flux of two stars, at three wavelengths if possible."""
     name = type(network).__name__
     rule = (
         "`arch` must be a class that maps scaled labels of shape (B, n_labels) to flux "
         f"of shape (B, n_wavelengths); {name}"
     )
     labels = torch.zeros(2, n_labels, dtype=torch.float32)
-    given, expected = [()], (2, len(log_wavelength))
+    trials, expected = [()], (2, len(log_wavelength))
     if network.takes_wavelength:
         at = torch.linspace(0, len(log_wavelength) - 1, 3, dtype=torch.float64).long()
-        some = log_wavelength.cpu()[at]
-        given, expected = [(some,), (some.expand(2, -1),)], (2, 3)
-    # a copy, so that the network itself counts nothing and keeps its statistics
-    looked_at = copy.deepcopy(network).eval()
-    for wavelength in given:
+        three = log_wavelength.cpu()[at]
+        trials, expected = [(three,), (three.expand(2, -1),)], (2, 3)
+    # a copy: calls must not change counters and running means of the network
+    network = copy.deepcopy(network).eval()
+    for wavelength in trials:
         try:
             with RANDOM_STATE, torch.random.fork_rng(devices=[]), torch.no_grad():
-                flux = looked_at(labels, *wavelength)
+                flux = network(labels, *wavelength)
         except Exception as error:
             shapes = " and ".join(str(tuple(x.shape)) for x in (labels, *wavelength))
             raise ValueError(

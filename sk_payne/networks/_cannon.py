@@ -1,8 +1,4 @@
-"""The Cannon: flux at every wavelength is a quadratic polynomial of the labels.
-
-It is here as the model of a code that many still use, and because it needs no training
-to speak of.
-"""
+"""The Cannon: flux at every wavelength is a quadratic polynomial of the labels."""
 
 from __future__ import annotations
 

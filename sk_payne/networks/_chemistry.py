@@ -1,7 +1,8 @@
-"""What the labels of a star say of its molecules and of its electrons.
+"""Chemistry: molecules and electrons of a star, computed from its labels.
 
-It is here because two sums of many labels rule cool stars, and no network finds them in
-a few hundred spectra: what carbon monoxide leaves over, and who gives electrons.
+Spectra of cool stars depend on two nonlinear functions of many labels: the carbon and
+oxygen that carbon monoxide does not bind, and the electrons that the metals give. No
+network learned them from a few hundred spectra.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch.nn import functional as F
 
 __all__ = ["Chemistry", "find_labels"]
 
-# log10 of the solar number abundance (Asplund et al. 2009; hydrogen = 12), the energy
-# in eV that takes the first electron away, and the ratio of the statistical weights of
-# the ground terms, ion to atom (NIST).
+# log10 of the solar number abundance (Asplund et al. 2009; hydrogen = 12), the first
+# ionisation energy in eV, and the ratio of the statistical weights of the ground terms,
+# ion to atom (NIST).
 _ELEMENTS = {
     "H": (12.0, 13.60, 1 / 2),
     "C": (8.43, 11.26, 6 / 9),
@@ -42,14 +43,15 @@ _ELEMENTS = {
 
 _SOLAR_IRON = _ELEMENTS["Fe"][0]
 
-# Number abundance (hydrogen = 12) of an element that half of another can bind, if that
-# is plenty: from bonds that break in hot stars to those that hold in cool ones.
+# Strengths of a bond: number abundance (hydrogen = 12) of the free atoms of an element
+# with which half of the atoms of another are bound. From weak bonds, as in hot stars,
+# to strong ones, as in cool stars.
 _BONDS = (9.0, 7.0, 5.0)
 
 # Layers of an atmosphere: temperature in units of Teff; log10 of the gas pressure in
-# dyn/cm2 at log g 4.5, [Fe/H] 0 and 5000 K; its changes with log g, [Fe/H] and Teff
-# (1000 K). Least squares of the models of Castelli & Kurucz (2003), 4000-6000 K and
-# log g 4-5, which scatter by 0.07 dex about them, and by 0.25 in the highest layer.
+# dyn/cm2 at log g 4.5, [Fe/H] 0 and 5000 K; its derivatives by log g, [Fe/H] and Teff
+# in 1000 K. Least-squares fit to the models of Castelli & Kurucz (2003), 4000-6000 K
+# and log g 4-5; residuals scatter by 0.07 dex, and by 0.25 dex in the highest layer.
 _LAYERS = (
     (1.00, 5.04, 0.59, -0.36, -0.25),
     (0.85, 4.47, 0.57, -0.38, -0.15),
@@ -67,11 +69,11 @@ _EV = 5039.78
 class Chemistry(nn.Module):
     r"""Molecules and electrons of stars, as logarithms of order one.
 
-    With b the number of bonds that are broken when half of the molecules are, what o
-    oxygen atoms leave of c carbon atoms is the positive root x of
-    :math:`x^2 + (o - c + b)\,x - b c = 0` (law of mass action).
+    The number x of free atoms, among c atoms of carbon beside o of oxygen, is the
+    positive root of :math:`x^2 + (o - c + b)\,x - b c = 0` (law of mass action), where
+    b is the number of free oxygen atoms with which half of the carbon is bound.
 
-    The electrons of a layer are those that its atoms have lost (Saha),
+    The number density of electrons in a layer solves the equation of Saha,
 
     .. math:: n_e = \sum_i n_i \frac{S_i}{S_i + n_e}, \qquad
         S_i = 2\,\frac{g_i^+}{g_i} \left(\frac{2\pi m k T}{h^2}\right)^{3/2}
@@ -82,13 +84,14 @@ class Chemistry(nn.Module):
     linear : mapping of str to sequence of float
         Teff in K ("teff"), log g ("logg") and, for each element, log10 of its number
         abundance (hydrogen = 12), as linear functions of the scaled labels: the value
-        at the centre of the training box, and the change with each label.
+        at the centre of the training box, then the derivative by each label.
 
     Attributes
     ----------
     n_features : int
-        Carbon and oxygen left over by three strengths of the bond, and electrons in
-        three layers of the atmosphere; zero where the abundances are not known.
+        Number of features: free carbon and oxygen for three strengths of the bond, and
+        electrons in three layers of the atmosphere. Features are zero if the abundances
+        that they need are unknown.
     """
 
     n_features = 2 * len(_BONDS) + len(_LAYERS)
@@ -102,15 +105,17 @@ class Chemistry(nn.Module):
             name: [value] + [0.0] * n_labels
             for name, value in (("logg", 4.5), ("H", 12.0), ("metals", _SOLAR_IRON))
         }
-        forms = solar | dict(linear)
-        forms["metals"] = linear.get("Fe", solar["metals"])
-        donors = [name for name in forms if name in _ELEMENTS]
+        functions = solar | dict(linear)
+        functions["metals"] = linear.get("Fe", solar["metals"])
+        donors = [name for name in functions if name in _ELEMENTS]
         tables = {
             "atmosphere": [
-                forms[name] for name in ("teff", "logg", "metals") if name in forms
+                functions[name]
+                for name in ("teff", "logg", "metals")
+                if name in functions
             ],
-            "partners": [forms[name] for name in ("C", "O") if name in forms],
-            "donors": [forms[name] for name in donors],
+            "partners": [functions[name] for name in ("C", "O") if name in functions],
+            "donors": [functions[name] for name in donors],
             "energy": [_ELEMENTS[name][1] for name in donors],
             "weight": [math.log10(_ELEMENTS[name][2]) for name in donors],
             "layers": _LAYERS,
@@ -124,28 +129,28 @@ class Chemistry(nn.Module):
         bonds = labels.new_zeros(labels.shape[0], 2 * len(_BONDS))
         electrons = labels.new_zeros(labels.shape[0], len(_LAYERS))
         if self.has_bonds:
-            bonds = self._left_over(*_evaluate(self.partners, labels).T)
+            bonds = self._free_atoms(*_evaluate(self.partners, labels).T)
         if self.has_donors:
             electrons = self._electrons(labels)
         return torch.cat([bonds, electrons], dim=1)
 
-    def _left_over(self, log_carbon, log_oxygen):
-        """Log of carbon and oxygen that are free, in units of 1e-4 of hydrogen."""
+    def _free_atoms(self, log_carbon, log_oxygen):
+        """One third of log10 of free carbon and oxygen, in 1e-4 of hydrogen."""
         carbon, oxygen = 10 ** (log_carbon - 8), 10 ** (log_oxygen - 8)
-        left = []
+        free = []
         for bond in _BONDS:
             b = 10 ** (bond - 8)
             for this, other in ((carbon, oxygen), (oxygen, carbon)):
                 excess = other - this + b
-                # the root without a difference of large numbers
+                # the positive root, without a difference of large numbers
                 root = (excess.abs() + torch.sqrt(excess**2 + 4 * b * this)) / 2
-                left.append(torch.where(excess > 0, b * this / root, root))
-        return torch.stack(left, dim=-1).log10() / 3
+                free.append(torch.where(excess > 0, b * this / root, root))
+        return torch.stack(free, dim=-1).log10() / 3
 
     def _electrons(self, labels):
-        """Log of electrons per hydrogen atom in each layer, in units of 1e-5."""
+        """log10 of electrons per hydrogen atom in each layer, in units of 1e-5."""
         teff, logg, metals = _evaluate(self.atmosphere, labels).T[..., None]
-        # labels may ask for stars that cannot be, but not for NaN
+        # labels far outside the box must not give NaN
         temperature = teff.clamp(min=1000.0) * self.layers[:, 0]
         log_pressure = (
             self.layers[:, 1]
@@ -162,12 +167,12 @@ class Chemistry(nn.Module):
             - self.energy * (_EV / temperature)[..., None]
         )
         log_e = log_h - 4
-        # Newton's steps in the logarithm, in which both sides are nearly linear
+        # Newton's method in the logarithm, in which both sides are nearly linear
         for _ in range(8):
-            ratio = _LN10 * (log_e[..., None] - log_s)  # of atoms to ions, log
-            lost = _LN10 * log_n - F.softplus(ratio)
-            total = torch.logsumexp(lost, -1) / _LN10
-            slope = 1 + (torch.softmax(lost, -1) * torch.sigmoid(ratio)).sum(-1)
+            ratio = _LN10 * (log_e[..., None] - log_s)  # ln of atoms over ions
+            ions = _LN10 * log_n - F.softplus(ratio)
+            total = torch.logsumexp(ions, -1) / _LN10
+            slope = 1 + (torch.softmax(ions, -1) * torch.sigmoid(ratio)).sum(-1)
             log_e = log_e - (log_e - total) / slope
         return log_e - log_h + 5
 
@@ -175,20 +180,20 @@ class Chemistry(nn.Module):
 def find_labels(
     label_names: Sequence[str], center: Sequence[float], half_width: Sequence[float]
 ) -> dict[str, list[float]]:
-    """Express Teff, log g and abundances by the scaled labels of a grid.
+    """Express Teff, log g and abundances as linear functions of the scaled labels.
 
     Parameters
     ----------
     label_names : sequence of str
-        Such as "teff", "logg", "C_H" or "[C/H]"; "C_Fe" with "Fe_H" or "M_H". Elements
-        that are not among the labels follow "Fe_H" or "M_H".
+        Names of the labels: "teff", "logg", "C_H" or "[C/H]", or "C_Fe" with "Fe_H" or
+        "M_H". Elements that are not among the labels follow "Fe_H" or "M_H".
     center, half_width : sequence of float
-        Of the training box, in K or dex.
+        Centre and half width of the training box, in K or dex.
 
     Returns
     -------
     linear : dict of str to list of float
-        As :class:`Chemistry` takes them; empty if no label tells of abundances.
+        Argument of :class:`Chemistry`; empty if no label is an abundance.
 
     Examples
     --------
@@ -222,6 +227,6 @@ def find_labels(
     return linear
 
 
-def _evaluate(forms: Tensor, labels: Tensor) -> Tensor:
-    """Values of linear functions (N, 1 + L) of labels (B, L), of shape (B, N)."""
-    return forms[:, 0] + labels @ forms[:, 1:].T
+def _evaluate(functions: Tensor, labels: Tensor) -> Tensor:
+    """Values (B, N) of linear functions (N, 1 + L) of labels (B, L)."""
+    return functions[:, 0] + labels @ functions[:, 1:].T

@@ -1,6 +1,6 @@
-"""The convolutional emulator: a dense stem, then transposed convolutions.
+"""Convolutional network: a dense stem, then transposed convolutions.
 
-It is here as the paper's third baseline: neighbouring wavelengths share weights.
+The third baseline of the TransformerPayne paper; wavelengths share their weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Convolutional(Architecture):
     strided linear path around it. The sizes of the emulator in the paper [1]_ are not
     published; 64 channels, kernel 11, stride 3 and a stem of a handful of pixels are
     those of the nearest public relative. The number of blocks follows from the number
-    of wavelengths (6 for 2198 wavelengths, 8 for 22315), and what exceeds the grid is
+    of wavelengths (6 for 2198 wavelengths, 8 for 22315); pixels beyond the grid are
     cropped.
 
     Parameters
@@ -32,7 +32,7 @@ class Convolutional(Architecture):
     n_channels : int, default=64
         Channels of every block.
     kernel_size : int, default=11
-        Pixels that one transposed convolution spreads over; odd, at least 3.
+        Width in pixels of a transposed convolution; odd, at least 3.
     n_hidden : int, default=256
         Neurons of the stem.
 

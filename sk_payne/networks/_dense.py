@@ -1,6 +1,6 @@
 """The Payne and BigPayne: dense networks with one output for each wavelength.
 
-They are here as the published baselines, and because nothing predicts faster.
+They are published baselines and the fastest networks at prediction.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
-# What follows the last linear layer.
+# Layers after the last linear one, for each value of `output`.
 _OUTPUTS = {"linear": (), "sigmoid": (nn.Sigmoid,)}
 
 
 class _Dense(Architecture):
-    """Linear layers with activations between them; what the published ones share."""
+    """Linear layers with activations between them: base of Payne and BigPayne."""
 
     label_layers = ("layers.0",)
 
@@ -47,7 +47,7 @@ class _Dense(Architecture):
             layers += [nn.Linear(width, n_hidden), build_activation(activation)]
             width = n_hidden
         layers.append(nn.Linear(width, n_wavelengths))
-        self.layers = nn.Sequential(*layers, *(one() for one in _OUTPUTS[output]))
+        self.layers = nn.Sequential(*layers, *(layer() for layer in _OUTPUTS[output]))
         self.flux_layer = f"layers.{2 * n_layers}"
 
     def forward(self, labels: Tensor) -> Tensor:
@@ -57,9 +57,8 @@ class _Dense(Architecture):
     def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels.
 
-        Tangents of all labels are pushed through the layers. The derivative of an
-        activation is computed once for all labels, which torch's forward mode does
-        not see.
+        Derivatives by all labels go through the layers together, so that the slope of
+        an activation is computed once; torch's forward mode computes it once per label.
         """
         tangents = None
         for layer in self.layers:
@@ -70,7 +69,7 @@ class _Dense(Architecture):
                 labels, tangents = layer(labels), layer.weight.T
                 tangents = tangents.expand(len(labels), *tangents.shape)
             else:
-                # weights are read once
+                # one product for flux and derivatives, as weights are read once
                 both = torch.cat([labels[:, None], tangents], dim=1) @ layer.weight.T
                 labels, tangents = both[:, 0] + layer.bias, both[:, 1:]
         return labels, tangents
@@ -99,8 +98,8 @@ class Payne(_Dense):
         The function g: "gelu", "gelu_tanh" (its approximation, which JAX takes),
         "leaky_relu", "relu", "sigmoid", "silu", "squared_relu" or "tanh".
     output : {"linear", "sigmoid"}, default="linear"
-        "sigmoid" keeps the output between 0 and 1. It is for networks of other codes,
-        whose output is the flux itself: those trained here give flux of mean zero.
+        "sigmoid" keeps the output between 0 and 1, for networks of other codes whose
+        output is the flux itself. Networks trained here give flux of mean zero.
 
     References
     ----------

@@ -1,7 +1,4 @@
-"""The code of a wavelength: sines of its logarithm, of many periods.
-
-It is here, apart from the transformer, because it alone must work in float64.
-"""
+"""WavelengthEncoding: sines of log wavelength with many periods, in float64."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ __all__ = ["WavelengthEncoding", "float64_device"]
 
 
 def float64_device(device: str | torch.device) -> torch.device:
-    """Give the device for numbers in float64 that belong to tensors on a device.
+    """Device for float64 tensors that accompany tensors on a device.
 
     Parameters
     ----------
@@ -24,7 +21,7 @@ def float64_device(device: str | torch.device) -> torch.device:
     Returns
     -------
     device : torch.device
-        The same one; the CPU for "mps", which has no float64.
+        The same device; the CPU for "mps", which has no float64.
 
     Examples
     --------
@@ -50,9 +47,9 @@ class WavelengthEncoding(nn.Module):
     width : int
         Number of periods E.
     shortest_period, longest_period : float
-        In units of w (dex of wavelength).
+        Shortest and longest period T in units of w (dex of wavelength).
     origin : float, default=0.0
-        :math:`w_0`.
+        Zero point :math:`w_0`.
     linear : bool, default=False
         Whether w is the wavelength in Å instead of its logarithm.
 
@@ -91,7 +88,7 @@ class WavelengthEncoding(nn.Module):
         self.periods = torch.linspace(
             *ends, width, dtype=torch.float64, device="cpu"
         ).exp()
-        # only tells the device and the precision of the network
+        # has the device and the precision of the network
         self.register_buffer("like", torch.zeros(()), persistent=False)
 
     def forward(self, log_wavelength: Tensor) -> Tensor:

@@ -1,7 +1,4 @@
-"""Evaluation of a network at any number of wavelengths within bounded memory.
-
-It is here because predicting, validating and measuring stars all need the same loop.
-"""
+"""Evaluation of a network in blocks of stars and wavelengths, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from sk_payne.networks._architecture import Architecture
 
-# Pixels (stars x wavelengths) in flight: activations that fit a CPU's cache, or
-# enough work for an accelerator.
+# Pixels (stars x wavelengths) in a block: activations fit into the cache of a CPU, or
+# are enough work for an accelerator.
 _PIXELS_CPU = 4096
 _PIXELS_ACCELERATOR = 2**18
 
@@ -23,12 +20,12 @@ _PIXELS_ACCELERATOR = 2**18
 def evaluate(
     network: Architecture, labels: Tensor, log_wavelength: Tensor | None = None
 ) -> Tensor:
-    """Scaled flux, in blocks for networks that hold much for each pixel.
+    """Scaled flux, in blocks if the network needs much memory for each pixel.
 
     Parameters
     ----------
     network : Architecture
-        Of either kind.
+        Network on a fixed grid or at any wavelengths.
     labels : Tensor of shape (B, L)
         Scaled stellar parameters.
     log_wavelength : Tensor of shape (P,) or (B, P), float64, default=None
@@ -37,7 +34,8 @@ def evaluate(
     Returns
     -------
     flux : Tensor of shape (B, P)
-        Differentiable if gradients are enabled, but then every block is kept.
+        Flux; if gradients are enabled, it is differentiable, and activations of all
+        blocks stay in memory.
 
     Examples
     --------
@@ -73,23 +71,23 @@ def evaluate(
 def pixel_blocks(
     n: int, size: int, device: torch.device, *, at_least: int = 1
 ) -> Iterator[slice]:
-    """Cut n things of a given size in pixels into blocks that fit the device.
+    """Cut a sequence of items into blocks that suit the device.
 
     Parameters
     ----------
     n : int
-        How many there are.
+        Number of items.
     size : int
-        Pixels of each.
+        Pixels of one item.
     device : torch.device
-        Where they will be worked on.
+        Device that computes.
     at_least : int, default=1
-        Things in a block, however large they are.
+        Smallest number of items in a block.
 
     Yields
     ------
     block : slice
-        Of that many, but for the last.
+        Slices of equal length; the last may be shorter.
 
     Examples
     --------

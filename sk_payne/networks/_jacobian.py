@@ -1,7 +1,4 @@
-"""Flux together with its exact derivatives by the labels and by wavelength.
-
-It is here for measuring stars, which asks for all derivatives at every step.
-"""
+"""Flux together with its exact derivatives by the labels and by wavelength."""
 
 from __future__ import annotations
 
@@ -17,11 +14,12 @@ from sk_payne.networks._evaluate import pixel_blocks
 if TYPE_CHECKING:
     from sk_payne.networks._architecture import Architecture
 
-# torch keeps one level of forward mode for all threads.
-_ONE_AT_A_TIME = threading.RLock()
+# torch has one level of forward mode for all threads, so they take turns.
+_FORWARD_MODE = threading.RLock()
 
-# Tangents of networks that take the wavelength that count like one flux, on a CPU.
-_AT_ONCE = 4
+# On a CPU, derivatives of a network that takes wavelengths are counted as a quarter of
+# a flux each when blocks are cut.
+_DERIVATIVES_PER_FLUX = 4
 
 
 def evaluate_with_jacobian(
@@ -33,20 +31,20 @@ def evaluate_with_jacobian(
 ) -> tuple[Tensor, Tensor]:
     """Scaled flux and its derivatives.
 
-    Networks that know a way of their own use it: those on a fixed grid with a method
-    ``jacobian(labels)``, those that take the wavelength with ``at_with_tangents``.
-    Others go through torch's forward mode, all labels at once.
+    A network on a fixed grid computes them by its method ``jacobian``, and a network
+    that takes wavelengths by ``at_with_tangents`` if it has that method. Otherwise
+    torch's forward mode does, for all labels at once.
 
     Parameters
     ----------
     network : Architecture
-        Of either kind.
+        Network on a fixed grid or at any wavelengths.
     labels : Tensor of shape (B, L)
         Scaled stellar parameters.
     log_wavelength : Tensor of shape (P,) or (B, P), float64, default=None
         log10 of the wavelength in Å, for networks that take it.
     by_wavelength : bool, default=False
-        Whether the derivative by `log_wavelength` is asked for, too.
+        Whether to append the derivative by `log_wavelength`.
 
     Returns
     -------
@@ -58,7 +56,7 @@ def evaluate_with_jacobian(
     Raises
     ------
     ValueError
-        If a network on a fixed grid is asked for the derivative by wavelength.
+        If `by_wavelength` is True for a network on a fixed grid.
 
     Examples
     --------
@@ -85,7 +83,7 @@ def jacobian_on_grid(network: Architecture, labels: Tensor) -> tuple[Tensor, Ten
     Parameters
     ----------
     network : Architecture
-        On a fixed grid.
+        Network on a fixed grid.
     labels : Tensor of shape (B, L)
         Scaled stellar parameters.
 
@@ -96,7 +94,7 @@ def jacobian_on_grid(network: Architecture, labels: Tensor) -> tuple[Tensor, Ten
     jacobian : Tensor of shape (B, L, P)
         Derivatives by each label.
     """
-    # a tangent is as large as the flux, so blocks shrink by their number
+    # each derivative is as large as the flux, so blocks hold fewer stars
     size = labels.shape[1] * network.n_wavelengths
     blocks = [
         forward_mode(network, (labels[stars],), label_tangents(labels[stars]))
@@ -110,7 +108,7 @@ def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
     log_wavelength = log_wavelength.expand(len(labels), -1)
     n_tangents = labels.shape[1] + by_wavelength
     on_cpu = labels.device.type == "cpu"
-    size = max(1, n_tangents // (_AT_ONCE if on_cpu else 1))
+    size = max(1, n_tangents // (_DERIVATIVES_PER_FLUX if on_cpu else 1))
     rows = []
     for stars in pixel_blocks(
         len(labels), size * log_wavelength.shape[1], labels.device
@@ -136,29 +134,29 @@ def _at_wavelengths(network, labels, log_wavelength, by_wavelength):
 
 
 def forward_mode(function, inputs, tangents):
-    """Push tangents through a function, whose value is computed once.
+    """Compute a function once, and its derivatives along several directions.
 
     Parameters
     ----------
     function : callable
-        Of tensors; gives a tensor, or a tuple of them.
+        Maps tensors to a tensor or to a tuple of tensors.
     inputs : tuple of Tensor
-        Where it is evaluated.
+        Arguments of the function.
     tangents : tuple of Tensor
-        For each input, its changes along a new first axis.
+        Directions: for each input its changes, along a new first axis.
 
     Returns
     -------
     value, derivatives : Tensor or tuple of Tensor
-        The tangents are the second axis of the derivatives.
+        The second axis of the derivatives counts directions.
     """
     mapped = vmap(lambda *tangent: jvp(function, inputs, tangent), out_dims=(None, 1))
-    with _ONE_AT_A_TIME:
+    with _FORWARD_MODE:
         return mapped(*tangents)
 
 
 def label_tangents(labels):
-    """Give a unit change of each label.
+    """Directions of derivatives by each label: unit changes.
 
     Parameters
     ----------
@@ -168,7 +166,7 @@ def label_tangents(labels):
     Returns
     -------
     tangents : tuple of Tensor of shape (L, B, L)
-        For :func:`forward_mode`.
+        Argument of :func:`forward_mode`.
     """
     n_labels = labels.shape[1]
     unit = torch.eye(n_labels, dtype=labels.dtype, device=labels.device)

@@ -1,7 +1,7 @@
-"""OpacityPayne: lines are sums of opacities, and one curve of growth serves them all.
+"""OpacityPayne: sums of opacities under one curve of growth, common to all lines.
 
-It is here because what a spectrum is made of is known, so need not be learned: it takes
-a fraction of the spectra that networks without that knowledge take.
+Because the structure of a spectrum is built in, the network needs a fraction of the
+training spectra that others need.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sk_payne.networks._opacity_jacobian import opacity_jacobian
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
 
-# Scaled labels span -1 to 1; abundances of grids span about 3 dex.
+# Change of ln abundance with a scaled label: labels span -1 to 1, abundances 3 dex.
 _RATE = 1.5 * math.log(10)
 
-# Of the first weights of g, in units of what keeps the scatter.
+# Factor of the random first weights of g, relative to the default of torch.
 _FIRST = 0.3
 
-# Standard deviation of the first instrument profile, in wavelengths: two are the FWHM.
+# Standard deviation of the initial instrument profile in pixels: its FWHM is two.
 _PROFILE = 0.85
 
 
@@ -43,15 +43,15 @@ class OpacityPayne(Architecture):
 
     M because a pixel covers parts of lines with different opacities. Flux is a small
     dense network of the :math:`\log\tau_{\lambda m}`, the same at every wavelength:
-    a curve of growth, which a code of the star and one of the wavelength bend. What
-    an instrument does comes after it: a common profile, which starts as a Gaussian and
-    is learned, smears flux over neighbouring wavelengths. What all that cannot say is
-    added by a linear layer on top of g, which starts at zero.
+    a curve of growth, modified by a code of the star and a code of the wavelength. Then
+    an instrument profile, learned and common to all wavelengths, smears flux over
+    neighbouring pixels; it starts as a Gaussian. Last, a linear layer on top of g adds
+    the remaining flux; it starts at zero.
 
-    What g is given are the labels, their exponentials (abundances as numbers) and, if
-    the names of the labels tell of abundances, the :class:`Chemistry` c: what carbon
-    monoxide leaves of carbon and of oxygen, and how many electrons the metals give,
-    which rule the opacity of the continuum.
+    Inputs of g are the labels, their exponentials (abundances as numbers) and, if
+    labels have names of abundances, the :class:`Chemistry` c: free carbon and oxygen
+    besides carbon monoxide, and the electrons of the metals, which set the opacity of
+    the continuum.
 
     Parameters
     ----------
@@ -68,11 +68,12 @@ class OpacityPayne(Architecture):
     width : int, default=32
         Neurons in each of the two layers of the curve of growth.
     reach : int, default=3
-        Wavelengths to either side that the instrument smears flux over; 0 for no
+        Pixels of the instrument profile on either side of its centre; 0 for no
         instrument.
     linear : mapping of str to sequence of float, default=None
-        How Teff, log g and abundances follow from the labels, see :class:`Chemistry`.
-        :meth:`label_params` finds it from their names.
+        Teff, log g and abundances as linear functions of the labels, see
+        :class:`Chemistry`; :meth:`label_params` derives them from the names of the
+        labels. If None, the network has no chemistry.
 
     Examples
     --------
@@ -86,7 +87,7 @@ class OpacityPayne(Architecture):
         max_steps=8000, batch_size=32, loss="mae", lr=5e-3, weight_decay=0.1
     )
     blockwise = True
-    stars_at_once = 16  # all strengths are turned into numbers once for a block
+    stars_at_once = 16  # the exponential of all strengths is computed once per block
     label_layers = ("powers", "from_labels", "from_exponentials")
     undecayed = ("strength", "wavelength_code", "offset")
 
@@ -132,10 +133,10 @@ class OpacityPayne(Architecture):
         self.rest = nn.Linear(n_hidden, n_wavelengths, bias=False)
         nn.init.zeros_(self.rest.weight)
         with torch.no_grad():
-            # every population is one of the labels, in turn
+            # each population starts as a power of one label, in turn
             labels = torch.arange(n_populations) % n_labels
             self.powers.weight.copy_(_RATE * F.one_hot(labels, n_labels))
-            # small, so that labels that do not matter have little to unlearn
+            # small, so that labels without influence need little training
             for layer in first:
                 layer.weight.mul_(_FIRST)
 
@@ -160,10 +161,10 @@ class OpacityPayne(Architecture):
     def star_numbers(
         self, labels: Tensor, chemistry: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute what depends on the star, and not on the wavelength.
+        """Compute the numbers that depend on the star alone.
 
-        Logarithms of the populations (B, K), the two codes of the star (B, E), and what
-        g has in its last hidden layer (B, H), of labels (B, L) and chemistry, if any.
+        From labels (B, L) and chemistry, if any: logarithms of the populations (B, K),
+        the two codes of the star (B, E), and the last hidden layer of g (B, H).
         """
         star = self._star(labels, chemistry)
         power_BK = self.powers(labels) + self.populations(star)
@@ -179,24 +180,24 @@ class OpacityPayne(Architecture):
         Parameters
         ----------
         label_names : sequence of str
-            Such as "teff", "logg", "C_H", "[C/H]" or "C_Fe".
+            Names of the labels, such as "teff", "logg", "C_H", "[C/H]" or "C_Fe".
         center, half_width : sequence of float
-            Of the training box, in K or dex.
+            Centre and half width of the training box, in K or dex.
 
         Returns
         -------
         arch_params : dict
-            "linear", if abundances are among them.
+            The option "linear"; empty if no label is an abundance.
         """
         linear = find_labels(label_names, center, half_width)
         return {"linear": linear} if linear else {}
 
     def learning_rate_factors(self) -> list[tuple[str, float]]:
-        """Let tables, of which a star moves all entries a little, learn faster."""
+        """Fourfold learning rate of the tables with entries for each wavelength."""
         return [(name, 4.0) for name in self.undecayed]
 
     def _star(self, labels, chemistry):
-        # zero for a label in the middle of its box, where fine-tuning wants it
+        # zero at the centre of the box, as fine-tuning on more labels requires
         exponential = 2 * math.exp(-_RATE) * torch.expm1(_RATE * labels)
         first = self.from_labels(labels) + self.from_exponentials(exponential)
         if chemistry is not None:

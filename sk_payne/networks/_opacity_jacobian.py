@@ -1,7 +1,7 @@
-"""Derivatives of the opacity network, many times as fast as by torch's forward mode.
+"""Derivatives of the opacity network, much faster than by torch's forward mode.
 
-The curve of growth is a function of a few numbers at each wavelength, so it is
-differentiated backwards once, and not forwards once for each label.
+The curve of growth depends on a few numbers at each wavelength: one backward pass
+replaces a forward pass for each label.
 """
 
 from __future__ import annotations
@@ -93,10 +93,7 @@ def _block(network, labels):
 
 
 def _value_and_slopes(chemistry, labels):
-    """Features (B, F) and their derivatives (L, B, F), by one pass backwards.
-
-    There are fewer features than labels, and many steps between them.
-    """
+    """Features (B, F) and their derivatives (L, B, F), by one backward pass."""
     n_features = chemistry.n_features
     with torch.enable_grad():
         # a copy of the star for each feature

@@ -1,7 +1,4 @@
-"""How a network is trained: optimiser, schedule, loss, batches.
-
-It is here, with the networks, so that each of them states its own.
-"""
+"""Recipe: optimiser, schedule, loss and batches of a training."""
 
 from __future__ import annotations
 
@@ -18,8 +15,8 @@ from sk_payne.exceptions import did_you_mean
 __all__ = ["OPTIMIZERS", "Recipe"]
 
 # LBFGS needs a closure that computes the loss several times a step, Muon takes
-# matrices only, and the other two know no weight decay.
-_UNFIT = ("LBFGS", "Muon", "Rprop", "SparseAdam", "Optimizer")
+# matrices only, Rprop and SparseAdam have no weight decay, Optimizer is the base class.
+_UNSUITABLE = ("LBFGS", "Muon", "Rprop", "SparseAdam", "Optimizer")
 OPTIMIZERS = (
     "SOAP",
     *(
@@ -27,7 +24,7 @@ OPTIMIZERS = (
         for name, value in vars(torch.optim).items()
         if isinstance(value, type)
         and issubclass(value, torch.optim.Optimizer)
-        and name not in _UNFIT
+        and name not in _UNSUITABLE
     ),
 )
 _LOSSES = {
@@ -44,7 +41,7 @@ def _is_count(value):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train an emulator.
+    """Recipe of a training: optimiser, schedule, loss and batches.
 
     The budget is counted in optimisation steps, not in epochs, so that trainings on
     few and on many spectra are comparable.
@@ -54,37 +51,38 @@ class Recipe:
     max_steps : int, default=4000
         Optimisation steps.
     batch_size : int, default=64
-        Spectra per step; fewer if there are not as many.
+        Spectra per step; at most the size of the training set.
     n_wavelengths : int, default=None
         Wavelengths per spectrum and step, drawn anew for each spectrum; only for
         networks that take the wavelength. If None, all.
     loss : {"mse", "mae", "huber"}, default="mse"
-        On scaled flux.
+        Loss of scaled flux: mean squared error, mean absolute error, or Huber loss.
     optimizer : str or type, default="AdamW"
-        A name in ``torch.optim``, "SOAP" (arXiv:2409.11321, of pytorch_optimizer), or
-        a subclass of ``torch.optim.Optimizer``.
+        A name in ``torch.optim``, "SOAP" (arXiv:2409.11321, from pytorch_optimizer),
+        or a subclass of ``torch.optim.Optimizer``.
     optimizer_params : mapping, default={}
         Further arguments of the optimiser, such as "betas".
     lr : float, default=1e-3
-        The highest learning rate.
+        Highest learning rate.
     weight_decay : float, default=0.0
-        Handed to the optimiser.
+        Weight decay of the optimiser.
     warmup : float, default=0.05
-        Part of the steps in which the learning rate rises linearly from zero.
+        Fraction of the steps in which the learning rate rises linearly from zero.
     decay : {"cosine", "linear", "constant"}, default="cosine"
-        How the learning rate falls to zero afterwards.
+        Shape of the fall of the learning rate to zero afterwards; "constant" keeps it.
     grad_clip : float, default=1.0
         Largest norm of the gradient. If None, no limit.
     average : float, default=0.0
-        Weights are averaged over about the last ``average * max_steps`` steps
-        (exponentially); 0 keeps the last ones.
+        Fraction of the steps over which weights are averaged (exponentially) at the
+        end; 0 keeps the last weights.
     validate_every : int, default=200
-        Steps between two looks at the held-out spectra.
+        Steps between two evaluations of the held-out spectra.
     patience : int, default=None
-        Stop after as many looks without a better held-out loss, and keep the best
-        weights. If None, never.
+        Number of evaluations without a better held-out loss after which training stops
+        and keeps the best weights. If None, it never stops early.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of the forward pass; "auto" is bfloat16 on accelerators and float32 on CPUs.
+        Precision of the forward pass; "auto" is bfloat16 on accelerators and float32
+        on CPUs.
     compile : bool, default=False
         Whether to run the network through ``torch.compile``.
 
@@ -118,7 +116,7 @@ class Recipe:
         Raises
         ------
         ValueError
-            Naming the entry, the rule and the value.
+            If a value is not allowed; the message names entry, rule and value.
         """
         for name in ("max_steps", "batch_size", "validate_every"):
             self._require(name, _is_count(getattr(self, name)), "an integer >= 1")
@@ -160,9 +158,9 @@ class Recipe:
 
     @property
     def optimizer_class(self):
-        """The class that `optimizer` stands for."""
+        """Class of the optimiser."""
         if self.optimizer == "SOAP":
-            # by name: only training needs the package, and importing it takes a second
+            # imported late: only training needs it, and the import takes a second
             return pkgutil.resolve_name("pytorch_optimizer:SOAP")
         if isinstance(self.optimizer, str):
             return getattr(torch.optim, self.optimizer)
@@ -170,34 +168,34 @@ class Recipe:
 
     @property
     def optimizer_arguments(self):
-        """All arguments of the optimiser but weights and learning rate.
+        """All arguments of the optimiser except weights and learning rate.
 
         Raises
         ------
         ValueError
-            If it does not have one of the entry `optimizer_params`.
+            If the optimiser does not take an argument in `optimizer_params`.
         """
-        known = inspect.signature(self.optimizer_class).parameters
+        arguments = inspect.signature(self.optimizer_class).parameters
         entries = ("params", "lr", "weight_decay")
-        allowed = [name for name in known if name not in (*entries, "kwargs")]
+        allowed = [name for name in arguments if name not in (*entries, "kwargs")]
         for name in self.optimizer_params:
             self._require("optimizer_params", name in allowed, f"any of {allowed}")
-        # all weights in one kernel, if there is one
-        fused = {"fused": True} if "fused" in known else {}
+        # one kernel updates all weights, if the optimiser has one
+        fused = {"fused": True} if "fused" in arguments else {}
         return fused | {"weight_decay": self.weight_decay} | dict(self.optimizer_params)
 
     @property
     def loss_class(self):
-        """The class that `loss` stands for."""
+        """Class of the loss."""
         return _LOSSES[self.loss]
 
     def changed(self, changes=None, max_steps=None):
-        """Apply what a user wishes.
+        """Replace entries, or all of the recipe.
 
         Parameters
         ----------
         changes : Recipe or mapping, default=None
-            Replaces this recipe as a whole, or the entries that it names.
+            A recipe that replaces this one, or entries to replace.
         max_steps : int, default=None
             Replaces the entry `max_steps`, also that of `changes`.
 
@@ -209,7 +207,7 @@ class Recipe:
         Raises
         ------
         TypeError
-            If `changes` are of another type.
+            If `changes` is neither.
         ValueError
             If an entry is unknown or its value is not allowed.
         """
@@ -231,19 +229,19 @@ class Recipe:
                     f"{did_you_mean(name, allowed)}"
                 )
         if "optimizer" in entries:
-            # those of the default are not for another one
+            # arguments of the default optimiser do not fit another one
             entries.setdefault("optimizer_params", {})
         if max_steps is not None:
             entries["max_steps"] = max_steps
         return replace(self, **entries)
 
     def gentle(self):
-        """Train weights that are already good.
+        """Recipe for fine-tuning.
 
         Returns
         -------
         recipe : Recipe
-            With a third of the learning rate and half of the steps.
+            A copy with a third of the learning rate and half of the steps.
         """
         return replace(self, lr=self.lr / 3, max_steps=max(1, self.max_steps // 2))
 

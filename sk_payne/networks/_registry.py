@@ -1,7 +1,4 @@
-"""The table of architectures by name.
-
-It is here so that an architecture, ours or a user's, is added by one decorator.
-"""
+"""NETWORKS: the table of architectures by name, and the decorator that adds one."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ def register_network(name: str):
     Parameters
     ----------
     name : str
-        What users will pass as ``arch``.
+        Name that users pass as ``arch``.
 
     Returns
     -------
@@ -65,7 +62,7 @@ def register_network(name: str):
 
 
 def resolve_network(arch: str | type[nn.Module]) -> type[Architecture]:
-    """Return the architecture that ``arch`` stands for.
+    """Find an architecture by its name, or adapt a class to be one.
 
     Parameters
     ----------
@@ -75,8 +72,8 @@ def resolve_network(arch: str | type[nn.Module]) -> type[Architecture]:
     Returns
     -------
     network : type
-        A subclass of :class:`Architecture`. For another ``nn.Module`` class it is one
-        of that class, with the same name and weights.
+        A subclass of :class:`Architecture`. For another ``nn.Module`` class, a subclass
+        of that class with the same name and weights.
 
     Raises
     ------
@@ -108,7 +105,7 @@ def resolve_network(arch: str | type[nn.Module]) -> type[Architecture]:
 
 
 def default_recipe(arch: str | type[nn.Module]) -> Recipe:
-    """Return the recipe by which an architecture is trained unless told otherwise.
+    """Return the default recipe of an architecture.
 
     Parameters
     ----------
@@ -118,13 +115,13 @@ def default_recipe(arch: str | type[nn.Module]) -> Recipe:
     Returns
     -------
     recipe : Recipe
-        Its own; if it has none, that of "bigpayne" or, if it takes wavelengths, of
-        "transformer".
+        Recipe of the class; if it has none, that of "bigpayne" or, if it takes
+        wavelengths, that of "transformer".
 
     Raises
     ------
     TypeError
-        If what the class calls `recipe` is something else.
+        If the attribute `recipe` of the class is not a Recipe.
 
     Examples
     --------
@@ -135,8 +132,8 @@ def default_recipe(arch: str | type[nn.Module]) -> Recipe:
     network = resolve_network(arch)
     recipe = network.recipe
     if recipe is None:
-        alike = "transformer" if network.takes_wavelength else "bigpayne"
-        recipe = resolve_network(alike).recipe
+        similar = "transformer" if network.takes_wavelength else "bigpayne"
+        recipe = resolve_network(similar).recipe
     if not isinstance(recipe, Recipe):
         raise TypeError(
             f"`recipe` of {network.__name__} must be a Recipe; got {recipe!r}."

@@ -1,6 +1,6 @@
-"""TransformerPayne: flux at a wavelength, which attends to tokens of the star.
+"""TransformerPayne: each wavelength attends to tokens of the star.
 
-It is here in both published forms: 2024, two residual streams; 2025, pre-norm and muP.
+Both published forms: 2024 with two residual streams, 2025 with pre-norm and muP.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.func import jvp
-from torch.nn import functional as F
 
 from sk_payne.networks._activations import build_activation
 from sk_payne.networks._architecture import Architecture
@@ -18,8 +17,16 @@ from sk_payne.networks._attention import CrossAttention
 from sk_payne.networks._encoding import WavelengthEncoding
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
+from sk_payne.networks._transformer_layers import (
+    PreNormLayer,
+    TwoStreamLayer,
+    feed_forward_layers,
+    push_mlp,
+    push_rms_norm,
+    rms_norm,
+)
 
-# Where the muP factors are one: the smallest width and depth worth using.
+# Width and depth at which the muP factors are one: the smallest worth using.
 _REFERENCE_WIDTH = 64
 _REFERENCE_LAYERS = 4
 
@@ -44,7 +51,7 @@ class TransformerPayne(Architecture):
     residual : {"pre", "post"}, default="pre"
         - "pre": the form of 2025. RMS norm without weights before each sub-layer,
           logits q·k/D, no biases in the layers, sub-layers scaled by (layers/4)^-1/2,
-          muP learning rates. Trains at one learning rate whatever the width.
+          muP learning rates. The best learning rate does not depend on the width.
         - "post": the form of February 2024, with two streams, LayerNorm and biases.
     width : int, default=64
         Channels E of a wavelength and of a token. The released models have 128 or 256.
@@ -58,29 +65,29 @@ class TransformerPayne(Architecture):
     token_hidden : int, default=None
         Neurons between labels and tokens; four times the width if None.
     token_bias : bool, default=True
-        Whether labels become tokens by layers with biases. Released models of the
-        "pre" form have none, and as many neurons as the width. But its tokens are
-        normalised: without a part that is the same for all stars they hardly tell
-        how far a star is from the middle of the box, and errors are larger.
+        Whether the layers from labels to tokens have biases. Released models of the
+        "pre" form have none, and `token_hidden` equal to the width. Tokens are
+        normalised: without biases they hardly depend on the distance of a star from
+        the centre of the box, and errors are larger.
     feed_forward : int, default=4
         Width of the feed-forward layer in units of the width.
     shortest_period, longest_period : float
-        Of the wavelength code, in dex of wavelength. :meth:`grid_params` sets them
-        from the training grid: two of its steps, and twice the range it covers. The
-        paper has 1e-6 and 10.
+        Periods of the wavelength code in dex of wavelength. :meth:`grid_params` sets
+        them from the training grid: two of its steps, and twice its range. The paper
+        has 1e-6 and 10.
     origin : float, default=0.0
-        Of the wavelength code, see :class:`WavelengthEncoding`.
+        Zero point of the wavelength code, see :class:`WavelengthEncoding`.
     linear : bool, default=False
-        Whether the wavelength code is of Å instead of its logarithm.
+        Whether the wavelength code takes Å instead of log10 of it.
     activation : str, default="gelu"
         The nonlinearity of all layers, as in :class:`Payne`.
     bias : bool, default=False
         Only for "pre": whether the layers have biases.
     factor : float, default=None
-        Only for "pre": what sub-layers are scaled by, if not (layers/4)^-1/2.
+        Only for "pre": factor of the sub-layers. If None, (layers/4)^-1/2.
     norm_eps : float, default=None
-        Only for "pre": what is added to the mean square before its root is taken; if
-        None, the smallest number that matters.
+        Only for "pre": added to the mean square in the RMS norm. If None, the machine
+        epsilon of the precision.
     zero_init : bool, default=True
         Only for "pre": start with queries and the last layers of attention,
         feed-forward and head at zero, so that all wavelengths start alike.
@@ -171,16 +178,16 @@ class TransformerPayne(Architecture):
         if factor is None:
             factor = (n_layers / _REFERENCE_LAYERS) ** -0.5
         self.layers = nn.ModuleList(
-            _PreNormLayer(
+            PreNormLayer(
                 CrossAttention(width, n_heads, scale="linear", bias=bias),
-                _feed_forward(width, feed_forward, activation, bias=bias),
+                feed_forward_layers(width, feed_forward, activation, bias=bias),
                 factor=factor,
                 norm_eps=norm_eps,
             )
             if pre
-            else _TwoStreamLayer(
+            else TwoStreamLayer(
                 CrossAttention(width, n_heads, scale="sqrt", bias=bias),
-                _feed_forward(width, feed_forward, activation, bias=bias),
+                feed_forward_layers(width, feed_forward, activation, bias=bias),
                 width,
             )
             for _ in range(n_layers)
@@ -215,7 +222,7 @@ class TransformerPayne(Architecture):
         """Keys and values of every layer, which depend on the star only."""
         tokens_BTE = self.tokens(labels)
         if self.residual == "pre":
-            tokens_BTE = _rms_norm(tokens_BTE, self.norm_eps)
+            tokens_BTE = rms_norm(tokens_BTE, self.norm_eps)
         return [layer.memory(tokens_BTE) for layer in self.layers]
 
     def at(self, context: list[tuple[Tensor, ...]], log_wavelength: Tensor) -> Tensor:
@@ -228,7 +235,7 @@ class TransformerPayne(Architecture):
         if self.residual == "pre":
             for layer, memory in zip(self.layers, context, strict=True):
                 stream = layer(stream, memory)
-            return self.head(_rms_norm(stream, self.norm_eps)).squeeze(-1)
+            return self.head(rms_norm(stream, self.norm_eps)).squeeze(-1)
         total = stream
         for layer, memory in zip(self.layers, context, strict=True):
             total, stream = layer(total, stream, memory)
@@ -244,19 +251,19 @@ class TransformerPayne(Architecture):
     ) -> tuple[Tensor, Tensor]:
         """Flux as :meth:`at` gives it, and its derivatives; only for "pre".
 
-        Twice as fast as forward mode: what does not differ between tangents, as the
-        slopes of activations, is computed once.
+        Twice as fast as forward mode: factors common to all derivatives, such as the
+        slopes of activations, are computed once.
 
         Parameters
         ----------
         context : list of tuple of Tensor
-            From :meth:`context`.
+            Result of :meth:`context`.
         context_tangents : list of tuple of Tensor
-            Its derivatives by each label, along an axis after the first.
+            Derivatives of the context by each label, along a new second axis.
         log_wavelength : Tensor of shape (B, P), float64
             log10 of the wavelength in Å.
         by_wavelength : bool
-            Whether the derivative by `log_wavelength` is asked for, too.
+            Whether to append the derivative by `log_wavelength`.
 
         Returns
         -------
@@ -279,13 +286,13 @@ class TransformerPayne(Architecture):
         for parts in zip(self.layers, context, context_tangents, strict=True):
             layer, memory, tangents = parts
             h_BPE = layer.push(h_BPE, h_BKPE, memory, tangents)
-        normed = _push_rms_norm(h_BPE, h_BKPE, self.norm_eps)
-        flux, jacobian = _push_mlp(self.head, *normed)
+        normed = push_rms_norm(h_BPE, h_BKPE, self.norm_eps)
+        flux, jacobian = push_mlp(self.head, *normed)
         return flux.squeeze(-1), jacobian.squeeze(-1)
 
     @classmethod
     def grid_params(cls, log_wavelength: Tensor) -> dict:
-        """Periods that resolve a grid: two steps, and twice the range."""
+        """Periods of the wavelength code: two steps and twice the range of the grid."""
         if len(log_wavelength) < 2:
             return {}
         step = float(torch.diff(log_wavelength).median())
@@ -296,7 +303,7 @@ class TransformerPayne(Architecture):
         }
 
     def learning_rate_factors(self) -> list[tuple[str, float]]:
-        """Give the muP factors of the "pre" form; none for "post"."""
+        """Factors of muP for the "pre" form; none for "post"."""
         if self.residual == "post":
             return []
         w = self.width / _REFERENCE_WIDTH
@@ -310,11 +317,12 @@ class TransformerPayne(Architecture):
     def _initialize(self, *, zero: bool) -> None:
         """Draw truncated normal weights of variance 1 / fan-in (LeCun); zero biases.
 
-        Tokens start with a part that is the same for all stars.
+        Biases of the token layers are random: tokens start with a part common to all
+        stars.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                # 0.8796 is the deviation of a unit normal cut at two sigma
+                # 0.8796: standard deviation of a unit normal truncated at two sigma
                 std = module.in_features**-0.5 / 0.8796
                 nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
                 if module.bias is not None:
@@ -331,109 +339,3 @@ class TransformerPayne(Architecture):
                 ):
                     nn.init.zeros_(linear.weight)
             nn.init.zeros_(self.head[2].weight)
-
-
-class _PreNormLayer(nn.Module):
-    """h + c attention(norm h), then h + c feed-forward(norm h)."""
-
-    def __init__(
-        self,
-        attention: CrossAttention,
-        feed_forward: nn.Module,
-        *,
-        factor: float,
-        norm_eps: float | None,
-    ):
-        super().__init__()
-        self.attention = attention
-        self.feed_forward = feed_forward
-        self.factor = factor
-        self.norm_eps = norm_eps
-
-    def forward(self, h_BPE: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
-        normed_BPE = _rms_norm(h_BPE, self.norm_eps)
-        h_BPE = h_BPE + self.factor * self.attention(normed_BPE, memory)
-        normed_BPE = _rms_norm(h_BPE, self.norm_eps)
-        return h_BPE + self.factor * self.feed_forward(normed_BPE)
-
-    def push(
-        self,
-        h_BPE: Tensor,
-        h_BKPE: Tensor,
-        memory: tuple[Tensor, ...],
-        memory_tangents: tuple[Tensor, ...],
-    ) -> Tensor:
-        """Give what `forward` does; tangents are changed in place."""
-        normed = _push_rms_norm(h_BPE, h_BKPE, self.norm_eps)
-        more, tangent = self.attention.push(*normed, memory, memory_tangents)
-        h_BPE = h_BPE + self.factor * more
-        h_BKPE.add_(tangent, alpha=self.factor)
-        normed = _push_rms_norm(h_BPE, h_BKPE, self.norm_eps)
-        more, tangent = _push_mlp(self.feed_forward, *normed)
-        h_BKPE.add_(tangent, alpha=self.factor)
-        return h_BPE + self.factor * more
-
-    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
-        return self.attention.memory(tokens_BTE)
-
-
-class _TwoStreamLayer(nn.Module):
-    """A stream normalised after each sub-layer, and the sum of all before it."""
-
-    def __init__(self, attention: CrossAttention, feed_forward: nn.Module, width: int):
-        super().__init__()
-        self.attention = attention
-        self.feed_forward = feed_forward
-        self.token_norm = nn.LayerNorm(width)
-        self.attention_norm = nn.LayerNorm(width)
-        self.feed_forward_norm = nn.LayerNorm(width)
-
-    def forward(
-        self, total_BPE: Tensor, h_BPE: Tensor, memory: tuple[Tensor, ...]
-    ) -> tuple[Tensor, Tensor]:
-        a_BPE = h_BPE + self.attention(h_BPE, memory)
-        total_BPE = total_BPE + a_BPE
-        h_BPE = self.attention_norm(a_BPE)
-        a_BPE = h_BPE + self.feed_forward(h_BPE)
-        return total_BPE + a_BPE, self.feed_forward_norm(a_BPE)
-
-    def memory(self, tokens_BTE: Tensor) -> tuple[Tensor, ...]:
-        return self.attention.memory(self.token_norm(tokens_BTE))
-
-
-def _feed_forward(
-    width: int, factor: int, activation: str, *, bias: bool
-) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(width, factor * width, bias=bias),
-        build_activation(activation),
-        nn.Linear(factor * width, width, bias=bias),
-    )
-
-
-def _rms_norm(x: Tensor, eps: float | None) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:], eps=eps)
-
-
-def _push_rms_norm(
-    h_BPE: Tensor, h_BKPE: Tensor, eps: float | None
-) -> tuple[Tensor, Tensor]:
-    """Norm of the stream, and tangents of it."""
-    y_BPE = _rms_norm(h_BPE, eps)
-    eps = torch.finfo(h_BPE.dtype).eps if eps is None else eps
-    inverse_BP1 = (h_BPE.square().mean(-1, keepdim=True) + eps).rsqrt()
-    # (t - y mean(y t)) / rms
-    along_BKP = torch.einsum("bkpe,bpe->bkp", h_BKPE, y_BPE / h_BPE.shape[-1])
-    tangent_BKPE = torch.addcmul(h_BKPE, along_BKP[..., None], y_BPE[:, None], value=-1)
-    return y_BPE, tangent_BKPE.mul_(inverse_BP1[:, None])
-
-
-def _push_mlp(
-    mlp: nn.Sequential, x_BPE: Tensor, x_BKPE: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Push through two linear layers and the activation between them."""
-    first, activation, last = mlp
-    hidden = first(x_BPE)
-    hidden, slope = jvp(activation, (hidden,), (torch.ones_like(hidden),))
-    tangent = F.linear(x_BKPE, first.weight).mul_(slope[:, None])
-    return last(hidden), F.linear(tangent, last.weight)
