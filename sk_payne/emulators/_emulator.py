@@ -15,13 +15,13 @@ class SpectrumEmulator(BaseEmulator):
 
     Parameters
     ----------
-    arch : str or type, default="transformer"
-        - "transformer": TransformerPayne, at any wavelengths; it needs an accelerator
-          and long training to be good.
+    arch : str or type, default="bigpayne"
+        - "bigpayne": a large dense network. Minutes to train, fast to predict.
         - "opacity": sums of opacities under one curve of growth, with chemistry if
           labels have names of abundances ("teff", "logg", "C_H", ...). The most
           accurate for its number of training spectra; minutes to train.
-        - "bigpayne": a large dense network. Minutes to train, fast to predict.
+        - "transformer": TransformerPayne, at any wavelengths; it needs an accelerator
+          and long training to be good.
         - "payne": The Payne, a small dense network. The fastest, the least accurate.
         - "convolutional": a dense stem and transposed convolutions.
         - "cannon": The Cannon, a quadratic polynomial for each wavelength.
@@ -149,7 +149,7 @@ class SpectrumEmulator(BaseEmulator):
 
     def __init__(
         self,
-        arch="transformer",
+        arch="bigpayne",
         *,
         arch_params=None,
         wavelength=None,
