@@ -140,13 +140,17 @@ def is_ecsv(lines):
 
 def read_ecsv(lines, *, medium=None, wavelength_unit=None, flux_unit=None):
     """Read a table with the columns wavelength, flux, uncertainty and mask."""
-    from astropy.io import ascii
+    from astropy.table import Column, Table
 
     try:
-        table = ascii.read(lines, format="ecsv")
+        # a QTable's Quantity columns become columns with a unit
+        table = Table.read(lines, format="ascii.ecsv")
         header = dict(table.meta)
     except Exception as error:  # astropy lets many kinds through
         raise FileFormatError(f"It is no valid ECSV: {error}") from error
+    # times and coordinates of the sky are no columns of numbers
+    others = [name for name in table.colnames if not isinstance(table[name], Column)]
+    table.remove_columns(others)
     described = {"header": header} | _described(header, medium)
     wavelength = _wavelength(table, wavelength_unit)
     return _read_table(table, wavelength, flux_unit, described, header)

@@ -43,8 +43,10 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
             "apogee-apstar", "apogee-apvisit", "lamost-lrs", "lamost-mrs", "sdss-spec",
             "sdss-mwm": numbers of the bits that mark a bad pixel, None for any. The
             defaults are under Notes.
-        normalized : bool, default=False
-            "galah-dr3", "galah-dr4": the flux that GALAH normalised, not counts.
+        normalized : bool
+            "galah-dr3", "galah-dr4": the flux that GALAH normalised, not counts; False
+            by default. "espadons": normalised intensity; True by default, and False
+            gives intensities with the blaze of the orders in them.
         target : int, str, or a sequence of them
             "desi": TARGETID; "weave-l1": CNAME; "pypeit-spec1d": one object. Needed if
             the file holds several.
@@ -57,7 +59,7 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
             missing, or that nobody can understand.
         wavelength_unit : str or astropy unit
             "iraf-multispec", "fits-table", "fits-arms", "fits-image", "ecsv":
-            likewise; "text": Å by default.
+            instead of one that is missing; "text": Å by default.
 
     Returns
     -------

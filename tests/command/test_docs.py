@@ -1,5 +1,6 @@
-"""Tests of the page about the command: its options are options."""
+"""Tests of the pages about the command: its options are options."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 
 from sk_payne.command._main import COMMANDS
 
-PAGE = Path(__file__).parents[2] / "docs" / "command.rst"
-TEXT = PAGE.read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "command.rst").read_text(encoding="utf-8")
+REAL = (ROOT / "docs" / "real_stars.rst").read_text(encoding="utf-8")
+RECORD = json.loads((ROOT / "benchmarks" / "results" / "real_stars.json").read_text())
 
 # A command, with the lines that a backslash, or the width of the page, continues it by.
 USES = re.findall(r"sk-payne ([a-z]+) ((?:[^`$]|\\\n)*?)(?:``|(?<!\\)\n\n|\Z)", TEXT)
@@ -40,3 +43,27 @@ def test_all_options_that_the_page_names_exist():
     }
     for option in re.findall(r"``(--[a-z][a-z-]*)", TEXT):
         assert option in options, option
+
+
+def test_commands_of_the_real_stars_are_those_that_made_the_record():
+    shown = " ".join(REAL.replace("\\\n", " ").split())
+    for star in RECORD["stars"]:
+        assert f"$ {star['command']} " in shown, star["star"]
+
+
+def test_words_about_the_real_sun_are_those_of_the_record():
+    off = {
+        row["quantity"]: round(-row["difference"])
+        for row in RECORD["compared"]
+        if row["star"] == "the Sun"
+    }
+    stated = re.search(r"Teff and \[Fe/H\] are too low by (\d) and (\d) of", REAL)
+    assert [int(n) for n in stated.groups()] == [off["teff"], off["Fe_H"]]
+    assert off["logg"] <= 1
+    assert "log g agrees" in REAL
+
+
+def test_wrong_fits_of_the_real_stars_are_flagged():
+    flags = {star["star"]: star["flags"] for star in RECORD["stars"]}
+    assert "BAD_FIT" in flags["AB Doradus"]
+    assert "FEW_PIXELS" in flags["LAMOST J220848.54-020324.3"]
