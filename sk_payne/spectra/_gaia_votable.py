@@ -1,6 +1,7 @@
 """Spectra of Gaia's radial velocity spectrometer in VOTable.
 
-The archive's DataLink service sends them. Files are untrusted: entities and streams from elsewhere are refused before parsing.
+The archive's DataLink service sends them. Files are untrusted: entities and
+streams from elsewhere are refused before parsing.
 """
 
 import io
