@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sk_payne._expansion import DAMAGED, MAX_BYTES, check_expansion, npz_member_size
 from sk_payne.abundances import FLAGS, read_catalogue
 from sk_payne.command._star_facts import StarFacts
 from sk_payne.emulators import load, ready
@@ -132,8 +133,9 @@ def _network(path):
                 names = set(file.files)
                 if not {"w_array_0", "x_min"} <= names:
                     return None
+                check_expansion(path, npz_member_size(file, "x_min"), MAX_BYTES)
                 n_labels = len(file["x_min"])
-        except (OSError, ValueError, AttributeError):
+        except (*DAMAGED, AttributeError):
             return None
     reader = "read_one_payne" if "w_array_3" in names else "read_the_payne"
     code = "one_payne" if "w_array_3" in names else "The_Payne"

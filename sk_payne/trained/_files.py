@@ -128,7 +128,7 @@ def read_emulator(path, *, arch=None):
     arch = _resolve_arch(path, header["arch"], arch)
     try:
         return _decode(tensors, header, arch)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise FileFormatError(
             f"'{path}' describes a model that cannot be built here: {error}. Save it "
             "again with this version, or install the one that wrote it: "

@@ -5,6 +5,7 @@ import torch
 
 from sk_payne.networks import RANDOM_STATE, build_network, evaluate, float64_device
 from sk_payne.spectra import GridInterpolator
+from sk_payne.trained._limited import LimitedTensors
 
 __all__ = ["TorchEmulator", "build_module"]
 
@@ -133,10 +134,15 @@ def build_module(arch, network_params, scaling, description, weights):
     Raises
     ------
     RuntimeError
-        If the weights are not those of such a network.
+        If the weights are not those of such a network, or it has far more.
     """
     n_labels = len(scaling.label_center)
-    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
+    n_bytes = sum(array.nbytes for array in weights.values())
+    with (
+        RANDOM_STATE,
+        torch.random.fork_rng(devices=[]),
+        LimitedTensors(n_bytes),
+    ):
         network, _ = build_network(
             arch, n_labels, description.log_wavelength, network_params
         )

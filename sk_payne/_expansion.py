@@ -1,16 +1,34 @@
-"""Files that expand from kilobytes to gigabytes, which are refused before they do.
+"""Archives of arrays from other people: what they expand to, and how they fail.
 
-Grids may be large, but spectra do not compress well: a file is suspicious only if it
-expands both far and beyond a limit.
+A file made to do harm expands from kilobytes to gigabytes, and is refused before it
+does. Grids may be large, but spectra do not compress well: a file is suspicious only if
+it expands both far and beyond a limit.
 """
 
 import gzip
+import struct
+import tokenize
+import zipfile
+import zlib
 
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 
-__all__ = ["MAX_BYTES", "check_expansion", "check_gzip", "npz_member_size"]
+__all__ = [
+    "DAMAGED",
+    "MAX_BYTES",
+    "check_expansion",
+    "check_gzip",
+    "npz_member_size",
+]
+
+DAMAGED = (
+    *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, MemoryError),
+    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
+    tokenize.TokenError,
+)
+"""Exceptions of numpy and zipfile for a damaged npz file."""
 
 # Bytes that any file may expand to.
 MAX_BYTES = 2**29
