@@ -12,6 +12,7 @@ from sk_payne.spectra._apogee import APOGEE_BAD_BITS, APOGEE_RESOLVING_POWER
 from sk_payne.spectra._bits import flagged
 from sk_payne.spectra._header_statements import first_number, number_of, star_of
 from sk_payne.spectra._spectrum_file import (
+    check_columns,
     column_of,
     data_of,
     describe_hdus,
@@ -22,6 +23,7 @@ from sk_payne.spectra._spectrum_file import (
 __all__ = ["is_mwm", "is_sdss_spec", "read_mwm", "read_sdss_spec"]
 
 _FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
+_COLUMNS_OF_MWM = ("flux", "ivar", "pixel_flags")
 
 
 # spec ----------------------------------------------------------------------------
@@ -97,6 +99,10 @@ def read_mwm(hdus, *, bad_bits=None):
     """Read every spectrum of a star: combined ones are arms of it, visits are not."""
     from specutils import SpectrumList
 
+    for key, hdu in enumerate(hdus):
+        is_spectrum = hdu.name.upper().startswith(("BOSS", "APOGEE"))
+        if is_spectrum and not hdu.is_image and len(data_of(hdus, key)):
+            check_columns(hdus, key, *_COLUMNS_OF_MWM)
     keys = [key for key in _tables_of_mwm(hdus) if len(data_of(hdus, key))]
     if not keys:
         raise FileFormatError(
@@ -115,7 +121,7 @@ def read_mwm(hdus, *, bad_bits=None):
 
 
 def _tables_of_mwm(hdus):
-    wanted = {"flux", "ivar", "pixel_flags"}
+    wanted = set(_COLUMNS_OF_MWM)
     return [key for key, hdu in enumerate(hdus) if wanted <= _columns(hdu)]
 
 

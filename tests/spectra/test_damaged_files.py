@@ -96,6 +96,12 @@ def test_file_without_a_column_or_keyword_is_refused(
     tmp_path, name, writer, key, missing
 ):
     path = writer(tmp_path)
+    write_without(path, key, missing)
+    assert refused(path, name)
+
+
+def write_without(path, key, missing):
+    """Write a FITS file again without a keyword of an HDU, or a column."""
     with fits.open(path) as hdus:
         kept = [hdu.copy() for hdu in hdus]
     if missing in kept[key].header:
@@ -108,7 +114,32 @@ def test_file_without_a_column_or_keyword_is_refused(
         kept[key].header.extend(header, unique=True)
         kept[key].name = header.get("EXTNAME", "")
     fits.HDUList(kept).writeto(path, overwrite=True, output_verify="silentfix")
-    assert refused(path, name)
+
+
+# Columns without which a table of the format is not read.
+NEEDED = [
+    ("lamost-lrs", files.write_lamost_table, 1, "FLUX IVAR WAVELENGTH ANDMASK"),
+    ("lamost-mrs", files.write_lamost_mrs, 1, "FLUX IVAR LOGLAM PIXMASK"),
+    ("sdss-spec", files.write_sdss_spec, 1, "loglam flux ivar"),
+    ("sdss-mwm", files.write_mwm_star, 1, "flux ivar pixel_flags"),
+    ("gaia-rvs", files.write_gaia_fits, 1, "wavelength flux flux_error"),
+    ("eso-s1d", files.write_espresso_s1d, 1, "wavelength flux error"),
+    ("pypeit-spec1d", files.write_spec1d, 1, "OPT_WAVE OPT_COUNTS OPT_MASK"),
+    ("pypeit-coadd1d", files.write_coadd1d, 1, "wave flux ivar mask"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "writer", "key", "missing"),
+    [(*case[:3], column) for case in NEEDED for column in case[3].split()],
+)
+def test_table_without_a_column_names_what_it_lacks(
+    tmp_path, name, writer, key, missing
+):
+    path = writer(tmp_path)
+    write_without(path, key, missing)
+    with pytest.raises(FileFormatError, match=f"(?i)(?s)as '{name}': .*{missing}"):
+        read_spectra(path, name)
 
 
 @pytest.mark.parametrize(
