@@ -392,6 +392,20 @@ def test_load_of_a_network_far_larger_than_its_weights_is_an_error(rewrite, opti
         load(path)
 
 
+@pytest.mark.parametrize("arch", [3, None, ["payne"], {}])
+def test_load_of_an_architecture_that_is_no_name_is_an_error(rewrite, arch):
+    path = rewrite(lambda _, description: description.update(arch=arch))
+    with pytest.raises(FileFormatError, match="does not name the architecture"):
+        load(path)
+
+
+@pytest.mark.parametrize("value", [3, 0.5, True, [1], "x"])
+def test_load_of_attributes_that_are_no_dictionary_is_an_error(rewrite, value):
+    path = rewrite(lambda _, description: description.update(attributes=value))
+    with pytest.raises(FileFormatError, match="cannot be built here"):
+        load(path)
+
+
 def test_load_of_options_of_a_wrong_kind_is_an_error(make_tiny, tiny_grid, tmp_path):
     emulator = make_tiny("opacity", max_steps=2).fit(tiny_grid.data, tiny_grid.target)
     emulator.save(tmp_path / "model.safetensors")

@@ -120,7 +120,7 @@ def read_emulator(path, *, arch=None):
         raise FileFormatError(
             f"'{path}' holds a {header.get('kind')!r}, not a {_KIND!r}."
         )
-    if "arch" not in header:
+    if not isinstance(header.get("arch"), str):
         raise FileFormatError(
             f"'{path}' is damaged: its header does not name the architecture. Save the "
             "emulator again."
@@ -132,7 +132,7 @@ def read_emulator(path, *, arch=None):
         raise FileFormatError(
             f"'{path}' describes a model that cannot be built here: {error}. Save it "
             "again with this version, or install the one that wrote it: "
-            f"{header.get('attributes', {}).get('provenance_')}."
+            f"{_provenance(header)}."
         ) from error
 
 
@@ -283,6 +283,12 @@ def _recipe(entries):
         del entries["optimizer"]
         entries.pop("optimizer_params", None)
     return Recipe(**entries)
+
+
+def _provenance(header):
+    """Provenance in the header of a damaged file, or None."""
+    attributes = header.get("attributes")
+    return attributes.get("provenance_") if isinstance(attributes, dict) else None
 
 
 def _number_or_array(value):
