@@ -11,11 +11,19 @@ from click.core import ParameterSource
 from sk_payne._persistence import replacing
 from sk_payne.command._values import refuse_unknown
 
-__all__ = ["config_option", "save_config", "to_toml"]
+__all__ = ["config_option", "save_config", "save_config_option", "to_toml"]
 
 # Options that say what this run does, not how stars are measured.
 _OF_RUN = {"config", "save_config", "check", "dry_run", "restart"}
 _OF_RUN |= {"quiet", "verbose", "as_json"}
+
+
+save_config_option = click.option(
+    "--save-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write these options to a TOML file, for --config.",
+)
+"""Adds the option --save-config to a command, which calls `save_config`."""
 
 
 def config_option(command):
@@ -37,7 +45,7 @@ def config_option(command):
         is_eager=True,
         expose_value=False,
         callback=_read_config,
-        help="TOML file with options; those on the command line go first.",
+        help="TOML file of options; those on the command line take precedence.",
     )(command)
 
 

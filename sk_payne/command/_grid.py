@@ -33,7 +33,7 @@ def grid_options(command):
         click.option(
             "--medium",
             type=click.Choice(("air", "vacuum")),
-            help="Medium of the wavelengths, if the grid does not say it.",
+            help="Medium of the wavelengths, if the grid does not state it.",
         ),
     ):
         command = decorate(command)

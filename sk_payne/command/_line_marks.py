@@ -26,21 +26,25 @@ def line_options(command):
         click.option(
             "--lines-medium",
             type=click.Choice(("air", "vacuum")),
-            help="Medium of the line list, if it does not tell: linemake gives air.",
+            help="Medium of the line list, if it does not state it; linemake uses air.",
         ),
         click.option(
             "--n-lines",
             type=click.IntRange(1),
             default=5,
             show_default=True,
-            help="Strongest lines of each element.",
+            help="Number of lines of each element, the strongest ones.",
         ),
         click.option(
             "--element",
             multiple=True,
             help='Element, molecule or ion ("Fe", "CN", "Fe 2"); can be repeated.',
         ),
-        click.option("--lines", metavar="FILE", help="A line list, such as of VALD."),
+        click.option(
+            "--lines",
+            metavar="FILE",
+            help="A line list of VALD, Kurucz, MOOG or linemake, or CSV.",
+        ),
     ):
         command = decorate(command)
     return command

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from sk_payne.command._main import COMMANDS
@@ -67,3 +68,44 @@ def test_wrong_fits_of_the_real_stars_are_flagged():
     flags = {star["star"]: star["flags"] for star in RECORD["stars"]}
     assert "BAD_FIT" in flags["AB Doradus"]
     assert "FEW_PIXELS" in flags["LAMOST J220848.54-020324.3"]
+
+
+# Help --------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=COMMANDS)
+def help_text(request):
+    """What a subcommand prints for --help in a terminal of 80 columns."""
+    command = COMMANDS[request.param]
+    context = click.Context(
+        command,
+        info_name=f"sk-payne {request.param}",
+        terminal_width=80,
+        # click keeps the option that it makes of these
+        help_option_names=["-h", "--help"],
+    )
+    return command.get_help(context)
+
+
+def test_help_fits_into_80_columns(help_text):
+    assert [line for line in help_text.splitlines() if len(line) > 80] == []
+
+
+def test_help_shows_examples_and_exit_codes(help_text):
+    assert re.search(r"^  Examples:\n    sk-payne \w", help_text, re.MULTILINE)
+    assert re.search(r"^  Exit codes:\n    0 ", help_text, re.MULTILINE)
+
+
+def test_help_speaks_of_the_command_line_and_not_of_python(help_text):
+    for word in ('meta["', '{"', "shape (n", "None", "see SecondStar"):
+        assert word not in help_text, word
+
+
+def test_demo_and_train_have_the_same_options_of_training():
+    shared = ("arch", "max_steps", "device", "seed", "medium", "drop_bad")
+    helps = [
+        {one.name: one.help for one in COMMANDS[name].params if one.name in shared}
+        for name in ("demo", "train")
+    ]
+    assert helps[0] == helps[1]
+    assert set(helps[0]) == set(shared)
