@@ -1,4 +1,4 @@
-"""`sk-payne build`: a training grid, made by a synthesis code."""
+"""`sk-payne build`: makes a training grid by a synthesis code."""
 
 import time
 from contextlib import nullcontext
@@ -128,7 +128,7 @@ def build(space, out, n, workers, dask, seed, retry_failed, dry_run, output):
 
 
 def _tell(plan, n, output):
-    """Tell the plan, and how long the spectrum in the middle takes."""
+    """Print the plan, and the time that one spectrum takes."""
     bounds = plan.space.bounds
     labels = {name: (low + high) / 2 for name, (low, high) in bounds.items()}
     start = time.monotonic()

@@ -13,7 +13,7 @@ from sk_payne.command._values import refuse_unknown
 
 __all__ = ["config_option", "save_config", "save_config_option", "to_toml"]
 
-# Options that say what this run does, not how stars are measured.
+# Options of a single run, which are not written to a file.
 _OF_RUN = {"config", "save_config", "check", "dry_run", "restart"}
 _OF_RUN |= {"quiet", "verbose", "as_json"}
 
@@ -27,7 +27,7 @@ save_config_option = click.option(
 
 
 def config_option(command):
-    """Give a command the option --config, whose file has defaults of the others.
+    """Add the option --config to a command; its file has defaults of other options.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def save_config(ctx, path):
     Parameters
     ----------
     ctx : click.Context
-        Of the command.
+        Context of the command.
     path : path-like
         TOML file; replaced if it exists.
     """

@@ -1,4 +1,4 @@
-"""`sk-payne demo`: from a grid of spectra to measured stars, in one go."""
+"""`sk-payne demo`: trains an emulator on a grid, and measures stars with it."""
 
 import time
 import warnings

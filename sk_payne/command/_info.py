@@ -1,4 +1,4 @@
-"""`sk-payne info`: what a file is."""
+"""`sk-payne info`: descriptions of files."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""What a file is: an emulator, a grid, a network, a table of stars or a spectrum."""
+"""Kinds of files: emulators, grids, networks, tables of stars, and spectra."""
 
 import warnings
 from pathlib import Path
@@ -19,7 +19,7 @@ _GRIDS = (".h5", ".hdf5", ".npz")
 
 
 def describe_path(path):
-    """Tell what a file or folder is.
+    """Describe a file or folder.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def describe_path(path):
     kind : str
         Such as "emulator".
     facts : dict
-        What is known of it, in plain values.
+        Facts about it, in plain values.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _labels(names, units, low, high):
 
 
 def _network(path):
-    """Tell of a network of The_Payne or one_payne; None if the file is none."""
+    """Describe a network of The_Payne or one_payne; None if the file is none."""
     if path.suffix.lower() != ".npz":
         return None
     with open(path, "rb") as opened:

@@ -10,7 +10,7 @@ __all__ = ["line_marks", "line_options"]
 
 
 def line_options(command):
-    """Give a command the options of lines.
+    """Add the options of spectral lines to a command.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def line_marks(values, medium, wavelength_range):
     values : dict
         Values of the options.
     medium : {"air", "vacuum"}
-        Of the spectrum.
+        Medium of the wavelengths of the spectrum.
     wavelength_range : (float, float)
-        Of the spectrum, in Å.
+        First and last wavelength of the spectrum in Å.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The command `sk-payne`, and how its errors end."""
+"""The command `sk-payne`, and the exit codes of its errors."""
 
 import sys
 

@@ -15,7 +15,7 @@ __all__ = ["star_options"]
 
 
 def star_options(command):
-    """Give a command the options that say how stars are read and measured.
+    """Add the options for reading and measuring stars to a command.
 
     Parameters
     ----------

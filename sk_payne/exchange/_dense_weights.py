@@ -16,7 +16,7 @@ def dense_emulator(
     Parameters
     ----------
     path : object
-        What has the network, for messages.
+        Name of the file, for messages.
     arrays : dict of str to ndarray
         Weights, biases and box, as :func:`read_arrays` gives them.
     n_layers : int

@@ -33,12 +33,12 @@ def network_names(n_layers):
     Parameters
     ----------
     n_layers : int
-        Linear layers.
+        Number of linear layers.
 
     Returns
     -------
     matrices, biases, ends : tuple of str
-        Of the weights, of the biases, and of the box of the labels.
+        Names of the weights, of the biases, and of the ends of the label box.
     """
     return (
         tuple(f"w_array_{i}" for i in range(n_layers)),
@@ -102,11 +102,11 @@ def check_network(path, arrays, n_layers):
     Parameters
     ----------
     path : object
-        What has them, for messages.
+        Name of the file, for messages.
     arrays : dict of str to ndarray
         Weights, biases and box.
     n_layers : int
-        Linear layers.
+        Number of linear layers.
 
     Raises
     ------
@@ -181,13 +181,13 @@ def refuse_other_sizes(path, arrays, n_layers, wavelength, label_names):
     Parameters
     ----------
     path : object
-        What has the network, for messages.
+        Name of the file, for messages.
     arrays : dict of str to ndarray
-        Of the network.
+        Arrays of the network.
     n_layers : int
-        Linear layers.
+        Number of linear layers.
     wavelength, label_names : sequence or None
-        What was given.
+        Values that were given.
 
     Raises
     ------

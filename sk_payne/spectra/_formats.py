@@ -1,4 +1,4 @@
-"""The formats of spectrum files: what each is recognised by, and what reads it."""
+"""Formats of spectrum files: the functions that recognise and read each."""
 
 import warnings
 
@@ -106,9 +106,9 @@ def recognise(content, path):
     Parameters
     ----------
     content : HDUList, list of str, or None
-        What `opened` gives.
+        Content of the file, from `opened`.
     path : pathlib.Path
-        Of the file, for messages.
+        Path of the file, for messages.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def _other_readers(content, path):
 
 
 def _seen(content):
-    """Say what the content is, for messages."""
+    """Describe the content, for messages."""
     if content is None:
         return "it is neither FITS nor text"
     if is_fits(content):

@@ -1,6 +1,7 @@
 """Spectra of Gaia's radial velocity spectrometer, in FITS and CSV.
 
-CSV states neither unit nor medium: the three names and the range of wavelengths tell.
+CSV states neither unit nor medium: its three names and its range of wavelengths
+identify it.
 """
 
 import numpy as np
@@ -34,7 +35,7 @@ _RESOLVING_POWER = 11500.0
 
 
 def is_gaia_rvs(hdus):
-    """Tell whether a FITS file holds a mean spectrum of Gaia RVS."""
+    """Return whether a FITS file holds a mean spectrum of Gaia RVS."""
     key = _table_of(hdus)
     try:
         return key is not None and has_gaia_range(column_of(hdus, key, "wavelength"))
@@ -60,7 +61,7 @@ def read_gaia_rvs(hdus):
 
 
 def is_gaia_rvs_text(lines):
-    """Tell whether text holds a mean spectrum of Gaia RVS."""
+    """Return whether text holds a mean spectrum of Gaia RVS."""
     names, is_data = header_of(lines)
     if names is None or not is_data or tuple(names) != COLUMNS:
         return False
@@ -95,7 +96,7 @@ def _table_of(hdus):
 
 
 def has_gaia_range(wavelength):
-    """Tell whether wavelengths in nm are those of a mean spectrum of Gaia RVS."""
+    """Return whether wavelengths in nm are those of a mean spectrum of Gaia RVS."""
     return bool(
         wavelength.size > 1
         and abs(wavelength[0] - _FIRST) < _NEAR

@@ -22,7 +22,7 @@ _OUTSIDE = re.compile(r"<!(?:DOCTYPE|ENTITY)|<STREAM\b[^>]*\bhref\b")
 
 
 def is_gaia_votable(lines):
-    """Tell whether text is a VOTable with the columns and the range of Gaia RVS."""
+    """Return whether text is a VOTable with the columns and the range of Gaia RVS."""
     if not _is_votable(lines):
         return False
     try:

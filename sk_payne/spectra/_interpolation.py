@@ -189,7 +189,7 @@ class GridInterpolator:
         Returns
         -------
         coefficients : torch.Tensor, shape (..., C)
-            What `evaluate` and `derivative` take: those of each segment of n pixels,
+            Arguments of `evaluate` and `derivative`: those of each segment of n pixels,
             max(n, 2) + 4 with two more at either end, one after the other. Linear in
             `values`, so that tangents are transformed like functions.
 

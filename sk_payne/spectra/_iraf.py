@@ -33,7 +33,7 @@ _LINEAR, _LOGARITHMIC, _NONLINEAR = 0, 1, 2
 
 
 def is_iraf(hdus):
-    """Tell whether the first HDU is an image of IRAF with a spectrum in each row."""
+    """Return whether the first HDU is an image of IRAF with a spectrum in each row."""
     header, shape = hdus[0].header, hdus[0].shape
     if not hdus[0].is_image or len(shape) not in (2, 3):
         return False

@@ -35,7 +35,7 @@ def join_wavelengths(sets, width):
     Parameters
     ----------
     sets : sequence of SpectrumSet
-        Of one kind.
+        Sets of one kind, see `kind`.
     width : int
         Number of pixels of the longest.
 

@@ -38,12 +38,12 @@ _EXPOSURE = re.compile(r"([BR])-\w+", re.IGNORECASE)
 
 
 def is_lamost_lrs(hdus):
-    """Tell whether a FITS file is a spectrum of low resolution."""
+    """Return whether a FITS file is a spectrum of low resolution."""
     return _is_lamost(hdus) and not is_lamost_mrs(hdus)
 
 
 def is_lamost_mrs(hdus):
-    """Tell whether a FITS file holds spectra of medium resolution."""
+    """Return whether a FITS file holds spectra of medium resolution."""
     return _is_lamost(hdus) and bool(_arms(hdus))
 
 

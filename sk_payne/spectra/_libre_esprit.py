@@ -31,7 +31,7 @@ _COLUMNS = {1: None, 2: 2, 5: 5}
 
 
 def is_libre_esprit(lines):
-    """Tell whether text starts with the title and the size of such a file."""
+    """Return whether text starts with the title and the size of such a file."""
     return len(lines) > 2 and bool(_TITLE.match(lines[0]) and _SIZE.match(lines[1]))
 
 
@@ -71,7 +71,7 @@ _N_BLOCKS, _BLOCK_SIZES = 4, (3, 6)
 
 
 def is_espadons(hdus):
-    """Tell whether a FITS file is of ESPaDOnS, with intensities in rows of an image."""
+    """Return whether a FITS file is of ESPaDOnS, with spectra in rows of an image."""
     hdu = hdus[0]
     if not hdu.is_image or len(hdu.shape) != 2:
         return False

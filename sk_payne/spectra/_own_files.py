@@ -44,7 +44,7 @@ _UNIT_IN_NAME = re.compile(r"[\(\[](.*?)[\)\]]")
 
 
 def is_text(lines):
-    """Tell whether text starts with names, or with two or three columns of numbers."""
+    """Return whether text starts with names, or two or three columns of numbers."""
     return header_of(lines)[0] is not None or starts_with_numbers(lines)
 
 
@@ -134,7 +134,7 @@ def _check_error(flux, error):
 
 
 def is_ecsv(lines):
-    """Tell whether lines of text are a table in ECSV."""
+    """Return whether lines of text are a table in ECSV."""
     return bool(lines) and lines[0].startswith("# %ECSV")
 
 
@@ -157,7 +157,7 @@ def read_ecsv(lines, *, medium=None, wavelength_unit=None, flux_unit=None):
 
 
 def is_fits_table(hdus):
-    """Tell whether a FITS file has a table with the columns wavelength and flux."""
+    """Return whether a FITS file has a table with the columns wavelength and flux."""
     return bool(_table_hdus(hdus))
 
 

@@ -30,7 +30,7 @@ _COLUMNS_OF_MWM = ("flux", "ivar", "pixel_flags")
 
 
 def is_sdss_spec(hdus):
-    """Tell whether a FITS file is a `spec` file."""
+    """Return whether a FITS file is a `spec` file."""
     return len(hdus) > 1 and {"loglam", "flux", "ivar"} <= _columns(hdus[1])
 
 
@@ -91,7 +91,7 @@ def _redshift(hdus):
 
 
 def is_mwm(hdus):
-    """Tell whether a FITS file is an mwmStar or mwmVisit file."""
+    """Return whether a FITS file is an mwmStar or mwmVisit file."""
     return "SDSS_ID" in hdus[0].header and bool(_tables_of_mwm(hdus))
 
 

@@ -28,8 +28,7 @@ __all__ = ["SpectrumSet"]
 class SpectrumSet:
     """Spectra of n stars as arrays, one row each.
 
-    A set is meant to be read, never written to: methods return new sets.
-    Build one with `as_spectra` or `from_specutils` rather than by hand.
+    Sets are not changed: methods return new ones. `as_spectra` makes a set.
 
     Parameters
     ----------
@@ -49,16 +48,15 @@ class SpectrumSet:
     n_pixels : None or array-like of int, shape (n,), default=None
         Number of pixels of each row before its padding. None means no padding.
     arm : None or array-like of int, shape (p,) or (n, p), default=None
-        Which arm of its spectrograph each pixel belongs to, 0, 1, ... Arms come one
-        after the other, and wavelengths increase within each; arms may overlap. None
-        means a single one.
+        Number of the arm of the spectrograph of each pixel, from 0. Arms come one after
+        the other, with increasing wavelengths, and may overlap. None means one arm.
     resolving_power : None or array-like of float, shape (n, p), default=None
         Wavelength over full width at half maximum, NaN where it is not known.
     resolution_matrix : None or array-like of float, shape (n, p, d), default=None
         Resolution matrix by rows: weight of pixel i + k - d // 2 in the flux seen at
         pixel i; d is odd.
     frame : None or array-like of str, shape (n,), default=None
-        What the wavelengths of each spectrum are at rest with: "rest" (the star),
+        Frame of the wavelengths of each spectrum: "rest" (the star),
         "barycentric", "heliocentric" or "topocentric", "" where it is not known.
 
     Attributes
@@ -254,7 +252,7 @@ class SpectrumSet:
         Parameters
         ----------
         arms : sequence of SpectrumSet
-            Of as many stars each, with wavelengths.
+            Sets with wavelengths and the same number of stars.
 
         Returns
         -------

@@ -22,7 +22,7 @@ def to_spectrum(flux, wavelength, medium):
     Returns
     -------
     spectrum : specutils.Spectrum
-        Of the shape of `flux`, with copies of both arrays.
+        It has the shape of `flux`, and copies of both arrays.
 
     Examples
     --------
