@@ -1,7 +1,7 @@
 """Spectra of GALAH: one camera of DR3, and of reduction 6.0, which DR4 is made of.
 
-specutils' loader takes the relative errors of GALAH for absolute ones. The names of the
-HDUs tell what they hold; their order is another in each reduction.
+specutils' loader takes the relative errors of GALAH for absolute ones. HDUs are found
+by name, since their order differs between reductions.
 """
 
 import numpy as np
