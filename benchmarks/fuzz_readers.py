@@ -1,11 +1,15 @@
 """Damaged files by the thousand: do the readers end in a clear error, soon, in memory?
 
 Good files of every format are mutated by hypothesis: bytes flipped, pieces cut out,
-doubled or exchanged, cards of FITS headers replaced, words of text, headers of arrays.
-Each is read by `read_spectra`, `read_grid` or `sk_payne.load`. It must be read, or be
-refused by a ValueError that sk_payne raises. The rest is reported: crashes, with the
-line that raised them; readings of more than --hang seconds; and the peak of memory. The
-exit status is 1 if there is any.
+doubled or exchanged, cards of FITS headers replaced, words of text, headers of arrays,
+numbers in the description of a saved emulator. Each is read by `read_spectra`,
+`read_grid`, `read_the_payne`, `read_one_payne` or `sk_payne.load`. It must be read, or
+be refused by a ValueError that sk_payne raises. The rest is reported: crashes, with the
+line that raised them, and readings of more than --hang seconds. So are the slowest file
+and the peak of memory above that of good files, each kind in a process of its own. The
+exit status is 1 after a crash, a hang, or more than 1000 MB.
+
+Kinds share --seconds. Writes results/fuzz_readers.json.
 
     python benchmarks/fuzz_readers.py [--seconds 600] [--kinds fits text npz load]
 """
@@ -13,6 +17,8 @@ exit status is 1 if there is any.
 import argparse
 import gzip
 import io
+import json
+import multiprocessing
 import resource
 import signal
 import sys
@@ -22,14 +28,18 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from record import table, write
 
 import sk_payne
 from sk_payne import SpectrumEmulator
+from sk_payne._persistence import encode_file, read_file
+from sk_payne.exchange import read_one_payne, read_the_payne
 from sk_payne.grids import read_grid
 from sk_payne.spectra import SPECTRUM_FORMATS, read_spectra
 
@@ -46,6 +56,13 @@ WORDS = st.sampled_from(
         *("1,5", "#", ";", "\\u00c5", "1 2 3", "99999999", "2147483648", "'erg/s/A'"),
     ]
 )
+# Values of JSON that another may be replaced by.
+VALUES = st.sampled_from(
+    [
+        *(0, 1, -1, 3, 10**4, 10**6, 10**9, 10**30, 0.5, 1e300, "x", "", None, True),
+        *([], [1] * 9, {}, {"n_hidden": 10**6}, {"n_layers": 10**6}),
+    ]
+)
 ANY_BYTES = st.binary(min_size=1, max_size=40)
 
 
@@ -58,7 +75,8 @@ class HangError(BaseException):
 
 def good_fits(folder):
     for name in dir(files):
-        if name.startswith("write_") and "libre" not in name and "csv" not in name:
+        is_text = any(word in name for word in ("libre", "csv", "votable"))
+        if name.startswith("write_") and not is_text:
             path = getattr(files, name)(folder)
             yield path.read_bytes()
             path.unlink()
@@ -67,6 +85,8 @@ def good_fits(folder):
 def good_text(folder):
     for writer in (files.write_gaia_csv, files.write_libre_esprit):
         yield writer(folder).read_bytes()
+    for encoding in ("binary2", "tabledata"):
+        yield files.write_gaia_votable(folder, encoding).read_bytes()
     yield b"# medium: air\n" + b"\n".join(b"%d 0.9 0.01" % w for w in range(5000, 5020))
     yield b"wave [nm],flux,ivar,mask\n500.0,0.9,4,0\n500.1,0.8,4,1\n"
     yield b"5000 0,98\n5001 0,95\n5002 0,91\n"
@@ -90,6 +110,14 @@ def good_npz(folder):
             label_names=np.array(["teff", "logg"]),
             medium="air",
         )
+        yield (folder / "grid.npz").read_bytes()
+    for n_layers in (3, 4):
+        sizes = [2, *[5] * (n_layers - 1), 7]
+        arrays = {"x_min": np.zeros(2), "x_max": np.ones(2)}
+        for i in range(n_layers):
+            arrays[f"w_array_{i}"] = np.ones((sizes[i + 1], sizes[i]))
+            arrays[f"b_array_{i}"] = np.zeros(sizes[i + 1])
+        np.savez(folder / "grid.npz", **arrays)
         yield (folder / "grid.npz").read_bytes()
 
 
@@ -122,10 +150,19 @@ def read_any_spectra(path, data):
     return read_spectra(path, name)
 
 
+def read_any_npz(path, data):
+    readers = [read_grid, read_the_payne, read_one_payne]
+    reader = data.draw(st.sampled_from(readers))
+    if reader is read_grid:
+        return read_grid(path)
+    names, wavelength = ["a", "b"], np.arange(5000.0, 5007)
+    return reader(path, medium="air", label_names=names, wavelength=wavelength)
+
+
 KINDS = {
     "fits": (good_fits, "star.fits", read_any_spectra),
     "text": (good_text, "star.txt", read_any_spectra),
-    "npz": (good_npz, "grid.npz", lambda path, data: read_grid(path)),
+    "npz": (good_npz, "grid.npz", read_any_npz),
     "load": (
         good_emulators,
         "emulator.safetensors",
@@ -145,7 +182,7 @@ def mutated(content, kind, data):
         if kind == "fits":
             choices += [replace_card] * 5
         elif kind in ("text", "load"):
-            choices += [replace_word] * 3
+            choices += [replace_word] * 3 + [change_description] * 3 * (kind == "load")
         else:
             choices += [replace_in_member] * 3
         data.draw(st.sampled_from(choices))(content, data)
@@ -215,6 +252,29 @@ def replace_word(content, data):
     content[:] = b" ".join(words)
 
 
+def change_description(content, data):
+    """Replace a value in the description of an emulator, whose file stays whole."""
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(content)
+        file.flush()
+        try:
+            tensors, description = read_file(file.name)
+        except ValueError:  # it is damaged already
+            return
+    del description["sha256"]
+    at = description
+    while True:
+        keys = sorted(at) if isinstance(at, dict) else range(len(at))
+        if not keys:
+            return
+        key = data.draw(st.sampled_from(list(keys)))
+        if not isinstance(at[key], dict | list) or data.draw(st.integers(0, 4)) == 0:
+            break
+        at = at[key]
+    at[key] = data.draw(VALUES)
+    content[:] = encode_file(tensors, json.loads(json.dumps(description)))
+
+
 def replace_in_member(content, data):
     """Mutate an array inside an npz file, and pack it again."""
     try:
@@ -274,13 +334,19 @@ def peak_mb():
 
 
 def fuzz(kind, seconds, hang, keep):
-    """Fuzz one reader; return counts, crashes by their line, and the peak memory."""
+    """Fuzz the readers of a kind; return what came of it."""
+    warnings.simplefilter("ignore")
+    np.seterr(all="ignore")
+    signal.signal(signal.SIGALRM, on_alarm)
     make, name, reader = KINDS[kind]
-    counts, crashes, began = Counter(), Counter(), time.monotonic()
+    counts, crashes, slowest = Counter(), Counter(), 0.0
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         seeds = list(make(folder))
-        path, base = folder / name, peak_mb()
+        path = folder / name
+        read_all(reader, seeds, path)
+        base = peak_mb()
 
         @settings(
             max_examples=100,
@@ -291,9 +357,12 @@ def fuzz(kind, seconds, hang, keep):
         )
         @given(st.data())
         def one(data):
+            nonlocal slowest
             content = mutated(data.draw(st.sampled_from(seeds)), kind, data)
             path.write_bytes(content)
+            start = time.monotonic()
             word, line = judged(reader, path, data, hang)
+            slowest = max(slowest, time.monotonic() - start)
             counts[word] += 1
             if line is not None:
                 crashes[line] += 1
@@ -303,7 +372,27 @@ def fuzz(kind, seconds, hang, keep):
 
         while time.monotonic() - began < seconds:
             one()
-    return counts, crashes, peak_mb() - base
+    return {
+        "kind": kind,
+        "seconds": seconds,
+        "files": sum(counts.values()),
+        **{word: counts[word] for word in ("read", "refused", "crash", "hang")},
+        "slowest [s]": slowest,
+        "memory [MB]": peak_mb() - base,
+        "crashes": dict(crashes.most_common(20)),
+    }
+
+
+def read_all(reader, seeds, path):
+    """Read good files once, so that imports do not count as memory of damaged ones."""
+
+    @settings(max_examples=30, deadline=None, database=None, phases=[Phase.generate])
+    @given(st.data())
+    def one(data):
+        path.write_bytes(data.draw(st.sampled_from(seeds)))
+        judged(reader, path, data, 60.0)
+
+    one()
 
 
 def main():
@@ -315,19 +404,21 @@ def main():
     arguments = parser.parse_args()
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True, exist_ok=True)
-    warnings.simplefilter("ignore")
-    np.seterr(all="ignore")
-    signal.signal(signal.SIGALRM, on_alarm)
-    failed = False
-    for kind in arguments.kinds:
-        seconds = arguments.seconds / len(arguments.kinds)
-        counts, crashes, memory = fuzz(kind, seconds, arguments.hang, arguments.keep)
-        print(f"{kind}: {sum(counts.values())} files in {seconds:.0f} s:", dict(counts))
-        print(f"  memory above that of the good files: {memory:.0f} MB")
-        for line, number in crashes.most_common(20):
-            print(f"  {number} x {line}")
-        failed = failed or bool(counts["crash"] + counts["hang"]) or memory > 1000
-    sys.exit(int(failed))
+    seconds = arguments.seconds / len(arguments.kinds)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
+        # one after the other
+        rows = [
+            pool.submit(fuzz, kind, seconds, arguments.hang, arguments.keep).result()
+            for kind in arguments.kinds
+        ]
+    table([{k: v for k, v in row.items() if k != "crashes"} for row in rows])
+    for row in rows:
+        for line, number in row["crashes"].items():
+            print(f"  {row['kind']}: {number} x {line}")
+    write("fuzz_readers", {"hang": arguments.hang, "rows": rows})
+    wrong = [r for r in rows if r["crash"] or r["hang"] or r["memory [MB]"] > 1000]
+    sys.exit(int(bool(wrong)))
 
 
 if __name__ == "__main__":

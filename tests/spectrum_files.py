@@ -217,6 +217,27 @@ def write_gaia_csv(folder):
     return folder / "rvs.csv"
 
 
+def write_gaia_votable(folder, encoding="binary2", name="rvs.xml"):
+    from astropy.io import votable
+    from astropy.table import Table
+
+    table = Table(
+        {
+            "wavelength": np.linspace(846.0, 870.0, N_PIXELS),
+            "flux": flux_of(1),
+            "flux_error": 0.01 * flux_of(2),
+        },
+        units={"wavelength": "nm"},
+    )
+    whole = votable.from_table(table)
+    number = votable.tree.Param(
+        whole, name="source_id", datatype="long", value=str(2**62)
+    )
+    whole.get_first_table().params.append(number)
+    whole.to_xml(str(folder / name), tabledata_format=encoding)
+    return folder / name
+
+
 # Pipelines ---------------------------------------------------------------------------
 
 
@@ -319,6 +340,18 @@ def write_libre_esprit(folder, n_columns=2):
     lines += [" ".join(f"{v:.6f}" for v in row) for row in zip(*columns, strict=True)]
     (folder / "star.s").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "star.s"
+
+
+def write_espadons(folder, n_rows=12, **header):
+    """Two orders; four blocks of rows, of which the last is not normalised."""
+    size = n_rows // 4
+    blocks = flux_of(3, 4, size, N_PIXELS)
+    wavelength = np.r_[np.linspace(500.0, 500.9, 20), np.linspace(500.7, 501.5, 17)]
+    blocks[:, 0] = wavelength
+    blocks[2:, 0] -= 0.001  # without the correction by telluric lines
+    blocks[[1, 3], 1] *= 1e5
+    cards = {"INSTRUME": "ESPaDOnS", "OBJECT": "HD 1"} | header
+    return write(folder, [primary(blocks.reshape(n_rows, N_PIXELS), **cards)])
 
 
 def write_multispec(folder, *specs, n_bands=1, **header):

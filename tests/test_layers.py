@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LEVELS = {
     "exceptions": -1,  # on the ground floor with the next, which may import it
     "_checksums": 0,
+    "_expansion": 0,
     "_persistence": 0,
     "resumable": 0.5,  # writes whole files with _persistence
     "inputs": 0,

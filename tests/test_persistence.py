@@ -375,6 +375,48 @@ def test_load_with_an_option_that_the_architecture_lacks_is_an_error(rewrite):
         load(rewrite(rename))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_hidden": 10**6},
+        {"n_hidden": 10**9},
+        {"n_layers": 10**7},
+        {"n_hidden": 1, "n_layers": 10**7},
+    ],
+    ids=str,
+)
+def test_load_of_a_network_far_larger_than_its_weights_is_an_error(rewrite, options):
+    path = rewrite(lambda _, d: d["attributes"].update(arch_params_=options))
+    # before their memory is taken, terabytes
+    with pytest.raises(FileFormatError, match="cannot be built here: its network has"):
+        load(path)
+
+
+@pytest.mark.parametrize("arch", [3, None, ["payne"], {}])
+def test_load_of_an_architecture_that_is_no_name_is_an_error(rewrite, arch):
+    path = rewrite(lambda _, description: description.update(arch=arch))
+    with pytest.raises(FileFormatError, match="does not name the architecture"):
+        load(path)
+
+
+@pytest.mark.parametrize("value", [3, 0.5, True, [1], "x"])
+def test_load_of_attributes_that_are_no_dictionary_is_an_error(rewrite, value):
+    path = rewrite(lambda _, description: description.update(attributes=value))
+    with pytest.raises(FileFormatError, match="cannot be built here"):
+        load(path)
+
+
+def test_load_of_options_of_a_wrong_kind_is_an_error(make_tiny, tiny_grid, tmp_path):
+    emulator = make_tiny("opacity", max_steps=2).fit(tiny_grid.data, tiny_grid.target)
+    emulator.save(tmp_path / "model.safetensors")
+    tensors, description = read_file(tmp_path / "model.safetensors")
+    del description["sha256"]
+    description["attributes"]["arch_params_"]["linear"] = "x"
+    write_file(tmp_path / "model.safetensors", tensors, description)
+    with pytest.raises(FileFormatError, match="cannot be built here"):
+        load(tmp_path / "model.safetensors")
+
+
 def test_load_never_imports_what_a_file_names(rewrite):
     path = rewrite(lambda _, d: d.update(arch="antigravity.Network"))
     with pytest.raises(FileFormatError, match="which loading must not import"):

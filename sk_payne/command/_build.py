@@ -1,4 +1,4 @@
-"""`sk-payne build`: a training grid, made by a synthesis code."""
+"""`sk-payne build`: makes a training grid by a synthesis code."""
 
 import time
 from contextlib import nullcontext
@@ -21,7 +21,7 @@ Example of SPACE.toml:
   [wavelength]
   low = 5000.0                     # Å
   high = 5100.0
-  step = 0.02                      # or: resolution = 100000, steps of low/resolution
+  step = 0.02                      # or resolution = 100000
   [ranges]
   teff = [4000, 6000]
   logg = [4.0, 5.0]
@@ -38,10 +38,11 @@ Example of SPACE.toml:
 \b
 Engines:
   python   function = "FILE.py:NAME", which takes (labels, wavelength)
-  command  command = ["code", "input"], templates = {input = "{teff:.0f} {logg:.2f}"},
-           output = "stdout", and perhaps column = 1, timeout = 600
-  pysme    line_list = "vald.txt", atmospheres = "atlas9.npz", and perhaps
-           resolving_power = 50000 and lines_medium = "air"
+  command  command = ["code", "input"], output = "stdout",
+           templates = {input = "{teff:.0f} {logg:.2f}"};
+           optional: column = 1, timeout = 600
+  pysme    line_list = "vald.txt", atmospheres = "atlas9.npz";
+           optional: resolving_power = 50000, lines_medium = "air"
 
 \b
 Examples:
@@ -52,8 +53,9 @@ Examples:
 Exit codes:
   0    all spectra are made
   1    the file or an option is at fault
+  2    the command line is at fault
   3    some spectra failed; the grid has the others
-  130  Ctrl-C; what is made is kept, and running the command again goes on
+  130  Ctrl-C; what is made is kept, and the same command continues
 """
 
 
@@ -65,29 +67,34 @@ Exit codes:
     help="Folder of the grid.",
 )
 @click.option(
-    "--n", "n", type=click.IntRange(1), help="Spectra, instead of the file's."
+    "--n",
+    "n",
+    type=click.IntRange(1),
+    help="Number of spectra. [default: the entry n of SPACE]",
 )
 @click.option(
     "--workers",
     type=int,
     default=1,
     show_default=True,
-    help="Processes of this machine; -1 for one on each core.",
+    help="Number of processes on this machine; -1 is one on each core.",
 )
-@click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster.")
+@click.option(
+    "--dask", metavar="ADDRESS", help="Address of the scheduler of a Dask cluster."
+)
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the sample."
 )
 @click.option(
-    "--retry-failed", is_flag=True, help="Try spectra again that failed before."
+    "--retry-failed", is_flag=True, help="Compute spectra again that failed before."
 )
-@click.option("--dry-run", is_flag=True, help="Tell the plan, and make one spectrum.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, and make one spectrum.")
 @with_output
 def build(space, out, n, workers, dask, seed, retry_failed, dry_run, output):
-    """Make the training grid that SPACE.toml describes.
+    """Make the training grid that SPACE describes, a TOML file.
 
-    Run the command again after Ctrl-C, or with a larger --n: only what is missing is
-    made. `sk-payne train` takes the folder.
+    After Ctrl-C, or with a larger --n, the same command makes only what is missing.
+    `sk-payne train` takes the folder.
     """
     plan = read_space_file(space)
     n = plan.n if n is None else n
@@ -121,7 +128,7 @@ def build(space, out, n, workers, dask, seed, retry_failed, dry_run, output):
 
 
 def _tell(plan, n, output):
-    """Tell the plan, and how long the spectrum in the middle takes."""
+    """Print the plan, and the time that one spectrum takes."""
     bounds = plan.space.bounds
     labels = {name: (low + high) / 2 for name, (low, high) in bounds.items()}
     start = time.monotonic()

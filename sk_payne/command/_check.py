@@ -1,4 +1,4 @@
-"""`sk-payne check`: whether emulators are whole, and predict what they did."""
+"""`sk-payne check`: files of emulators, and their predictions on this machine."""
 
 import click
 
@@ -11,17 +11,28 @@ _EXAMPLES = """\b
 Examples:
   sk-payne check dwarfs-4500-4600
   sk-payne check my_emulator/ other.safetensors --json
+
+\b
+Exit codes:
+  0  all emulators are whole
+  1  an emulator is damaged, or predicts another flux
+  2  the command line is at fault
 """
 
 
-@click.command("check", epilog=_EXAMPLES)
+@click.command(
+    "check",
+    epilog=_EXAMPLES,
+    short_help="Check the files and predictions of emulators.",
+)
 @click.argument("emulators", nargs=-1, required=True)
 @with_output
 def check(emulators, output):
-    """Check EMULATORS: the files, and what they predict on this machine.
+    """Check the files of EMULATORS, and what they predict on this machine.
 
-    EMULATORS are files, folders, or names of ready emulators. A folder has the SHA-256
-    of its files, and predictions of five stars to compare with.
+    EMULATORS are files, folders, or names of ready emulators. A folder holds the
+    SHA-256 of its files, and the predicted flux of five stars, which is compared with
+    what is predicted here.
     """
     found = []
     for path in emulators:

@@ -12,7 +12,7 @@ def dask_client(address):
     Parameters
     ----------
     address : str
-        Of its scheduler.
+        Address of the scheduler.
 
     Yields
     ------

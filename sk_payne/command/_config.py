@@ -11,15 +11,23 @@ from click.core import ParameterSource
 from sk_payne._persistence import replacing
 from sk_payne.command._values import refuse_unknown
 
-__all__ = ["config_option", "save_config", "to_toml"]
+__all__ = ["config_option", "save_config", "save_config_option", "to_toml"]
 
-# Options that say what this run does, not how stars are measured.
+# Options of a single run, which are not written to a file.
 _OF_RUN = {"config", "save_config", "check", "dry_run", "restart"}
 _OF_RUN |= {"quiet", "verbose", "as_json"}
 
 
+save_config_option = click.option(
+    "--save-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write these options to a TOML file, for --config.",
+)
+"""Adds the option --save-config to a command, which calls `save_config`."""
+
+
 def config_option(command):
-    """Give a command the option --config, whose file has defaults of the others.
+    """Add the option --config to a command; its file has defaults of other options.
 
     Parameters
     ----------
@@ -37,7 +45,7 @@ def config_option(command):
         is_eager=True,
         expose_value=False,
         callback=_read_config,
-        help="TOML file with options; those on the command line go first.",
+        help="TOML file of options; those on the command line take precedence.",
     )(command)
 
 
@@ -62,7 +70,7 @@ def save_config(ctx, path):
     Parameters
     ----------
     ctx : click.Context
-        Of the command.
+        Context of the command.
     path : path-like
         TOML file; replaced if it exists.
     """

@@ -1,4 +1,4 @@
-"""`sk-payne demo`: from a grid of spectra to measured stars, in one go."""
+"""`sk-payne demo`: trains an emulator on a grid, and measures stars with it."""
 
 import time
 import warnings
@@ -16,11 +16,12 @@ from sk_payne.command._demo_results import (
     tell_recovery,
     write_stars,
 )
+from sk_payne.command._grid import grid_options
 from sk_payne.command._output import echo
+from sk_payne.command._training_options import training_options
 from sk_payne.emulators import SpectrumEmulator, load
 from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.inspection import RecoveryDisplay
-from sk_payne.networks import NETWORKS
 
 __all__ = ["demo"]
 
@@ -32,53 +33,32 @@ Examples:
 \b
 Exit codes:
   0    all went well
-  1    the input is at fault
+  1    the grid or an option is at fault
   2    the command line is at fault
-  130  Ctrl-C; during training, it stops there and goes on with what was learned
+  130  Ctrl-C; during training it ends only the training, and the emulator is
+       judged and used as it is
 """
 
 
-@click.command(
-    "demo",
-    epilog=_EXAMPLES,
-)
-@click.option(
-    "--arch",
-    type=click.Choice(sorted(NETWORKS)),
-    default="bigpayne",
-    show_default=True,
-    help="Architecture of the emulator.",
-)
+@click.command("demo", epilog=_EXAMPLES)
 @click.option(
     "--grid",
     metavar="FILE",
-    help="Your own grid, .npz, .h5 or .fits, with arrays labels (n, n_labels), flux "
-    "(n, n_wavelengths), wavelength in Å, and if you like label_names, label_units, "
-    "medium, resolving_power.",
+    help="Your own grid, .npz, .h5 or .fits, with the arrays labels (n_spectra, "
+    "n_labels), flux (n_spectra, n_wavelengths) and wavelength in Å; optional are "
+    "label_names, label_units, medium and resolving_power. [default: the grid that "
+    "comes with sk_payne]",
 )
-@click.option(
-    "--drop-bad",
-    is_flag=True,
-    help="Leave out spectra of --grid whose labels or flux are not finite.",
-)
-@click.option(
-    "--medium",
-    type=click.Choice(("air", "vacuum")),
-    help="Medium of the wavelengths of --grid, if the file does not say.",
-)
-@click.option(
-    "--emulator", metavar="FILE", help="Use a saved emulator, instead of training one."
-)
+@grid_options
+@training_options("bigpayne")
+@click.option("--emulator", metavar="FILE", help="Use this saved emulator; train none.")
 @click.option(
     "--out",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     default="sk_payne_run",
     show_default=True,
-    help="Where emulator, table and picture go.",
-)
-@click.option(
-    "--max-steps", type=int, metavar="N", help="Optimisation steps [default: recipe]."
+    help="Folder for the emulator, the table of stars and the picture.",
 )
 @click.option(
     "--stars",
@@ -86,25 +66,21 @@ Exit codes:
     default=100,
     metavar="N",
     show_default=True,
-    help="Held-out stars to measure, at most.",
+    help="Largest number of test spectra that are measured.",
 )
 @click.option(
     "--snr",
     type=float,
     default=100.0,
     show_default=True,
-    help="Signal-to-noise ratio per pixel of these.",
-)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ...")
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of all randomness."
+    help="Signal-to-noise ratio per pixel of the test spectra.",
 )
 def demo(**options):
     """Train an emulator, and measure stars with it.
 
-    The error of the emulator is shown on spectra that it has not seen; some of these
-    are measured with noise added, and compared with the truth. Without --grid, this is
-    done with the shipped grid (4500-4600 Å, 19 labels).
+    The error of the emulator is determined on test spectra, which it was not trained
+    on. Some of them are measured with noise added, and compared with their true labels.
+    The default grid has 4500-4600 Å and 19 labels, and comes with sk_payne.
     """
     _run(SimpleNamespace(**options))
 

@@ -1,4 +1,4 @@
-"""Grid of the demonstration: which spectra train, and which are judged."""
+"""Grid of the demonstration: its training and test spectra."""
 
 import warnings
 

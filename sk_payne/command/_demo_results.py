@@ -16,7 +16,7 @@ _N_PANELS = 8
 
 
 def judge(emulator, grid, test):
-    """Tell the error of the emulator on the test spectra.
+    """Print the error of the emulator on the test spectra.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def judge(emulator, grid, test):
 
 
 def tell_recovery(recovery, table, seconds):
-    """Tell errors, bias, scatter and pulls of the labels.
+    """Print errors, bias, scatter and pulls of the labels.
 
     Parameters
     ----------
     recovery : RecoveryDisplay
         True and measured labels.
     table : astropy.table.QTable
-        Of the stars.
+        Table of measured stars.
     seconds : float
         Time that measuring took.
     """
@@ -91,7 +91,7 @@ def write_stars(path, table, recovery):
     path : pathlib.Path
         ECSV file.
     table : astropy.table.QTable
-        Of the stars.
+        Table of measured stars.
     recovery : RecoveryDisplay
         True labels.
     """
@@ -121,7 +121,7 @@ def draw_results(arguments, emulator, quality, recovery, spectra, table):
     spectra : ndarray of shape (n_stars, n_wavelengths)
         Flux that was measured.
     table : astropy.table.QTable
-        Of the stars.
+        Table of measured stars.
     """
     try:
         import matplotlib

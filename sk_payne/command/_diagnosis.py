@@ -1,7 +1,6 @@
-"""What a spectrum is for an emulator, and what is missing to measure it.
+"""Diagnosis of a spectrum: its facts, and what is missing to measure it.
 
-A spectrum that lacks something is not measured with a guess: the options that say what
-is missing are named.
+Nothing is guessed: the option that states what is missing is named.
 """
 
 from dataclasses import dataclass
@@ -25,16 +24,16 @@ _FACTOR = 3.0
 
 @dataclass(frozen=True)
 class Demands:
-    """What a regressor must know of each spectrum.
+    """Facts that a regressor must know of each spectrum.
 
     Attributes
     ----------
     wavelength : ndarray of shape (n_wavelengths,)
-        Of the emulator, in Å.
+        Wavelengths of the emulator in Å.
     emulator_medium : {"air", "vacuum"}
-        What they are measured in.
+        Medium of these wavelengths.
     flux : ndarray of shape (n_wavelengths,)
-        Of a star in the middle of the training box.
+        Flux that the emulator predicts in the middle of the training box.
     medium : {"air", "vacuum"} or None
         Medium of spectra that do not state theirs.
     needs_power : bool
@@ -65,7 +64,7 @@ class Demands:
         regressor : AbundanceRegressor
             With a fitted emulator.
         medium : {"air", "vacuum"} or None
-            Of spectra that do not state theirs.
+            Medium of spectra that do not state theirs.
 
         Returns
         -------
@@ -100,14 +99,14 @@ class Demands:
 
 
 def diagnose(star, demands):
-    """Tell what a spectrum is, and what is missing to measure it.
+    """Collect the facts of a spectrum, and what is missing to measure it.
 
     Parameters
     ----------
     star : specutils.Spectrum or list of specutils.Spectrum
-        Of one star; a list holds its arms.
+        Spectrum of one star, or a list of its arms.
     demands : Demands
-        What must be known.
+        Facts that must be known.
 
     Returns
     -------
@@ -163,7 +162,7 @@ def _unstated(found, demands, has_errors):
 
 
 def _unfit(found, flux, wavelength, demands):
-    """Say why the flux cannot be compared with that of the emulator."""
+    """Yield reasons why the flux cannot be compared with that of the emulator."""
     if not found["n_pixels"]:
         yield (
             f"good pixels of the emulator, which knows "

@@ -1,4 +1,4 @@
-"""What a run would do: each file, what it is, and what it lacks."""
+"""Dry run of `sk-payne measure`: the facts of each file, and what it lacks."""
 
 from sk_payne.command._diagnosis import diagnose
 from sk_payne.command._star_facts import facts_in_words
@@ -8,7 +8,7 @@ __all__ = ["dry_run"]
 
 
 def dry_run(reader, paths, output):
-    """Tell what each file is, and what is missing to measure it.
+    """Print the facts of each file, and what is missing to measure it.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ def make_engine(about, folder, medium):
     folder : pathlib.Path
         Folder of the files that it names.
     medium : {"air", "vacuum"}
-        Of the spectra.
+        Medium of the wavelengths of the spectra.
 
     Returns
     -------
@@ -74,14 +74,14 @@ class FunctionEngine:
         Parameters
         ----------
         labels : dict of str to float
-            Of the star.
+            Labels of the star.
         wavelength : ndarray of shape (n_wavelengths,)
             Å.
 
         Returns
         -------
         flux : ndarray of shape (n_wavelengths,)
-            What the function gives.
+            Flux, as the function returns it.
         """
         return self._function()(labels, wavelength)
 
@@ -120,7 +120,7 @@ class ColumnReader:
         Parameters
         ----------
         folder : pathlib.Path
-            Of the run.
+            Folder in which the program runs.
         wavelength : ndarray of shape (n_wavelengths,)
             Not needed.
 

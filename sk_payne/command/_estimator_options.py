@@ -1,7 +1,8 @@
 """Options of the command line that are the arguments of an estimator.
 
-Names, defaults and help come from the signature and the docstring of the class, so that
-an argument that is added to the class is an option at once.
+Names and defaults come from the signature of the class, and the help from its docstring
+unless an option is written in another way than the argument. So every argument of the
+class is an option.
 """
 
 import inspect
@@ -24,7 +25,7 @@ REGRESSOR = tuple(
     if name not in ("emulator", "observation", "verbose")
 )
 
-# Arguments whose values are not numbers, pairs or words.
+# Arguments whose values are not numbers, pairs or words: the types of their options.
 _TYPES = {
     "arm_offsets": PAIRS,
     "second_star": TABLE,
@@ -35,16 +36,29 @@ _TYPES = {
 }
 _SEVERAL = ("stages",)
 
-# How values of these options are written on the command line.
-_WRITTEN = {
-    "arm_offsets": "LOW,HIGH for each arm after the first, separated by semicolons",
-    "second_star": '"NAME=VALUE ..." of the arguments of SecondStar, or "" for its '
-    "defaults",
-    "stages": '"FILE medium=air NAME=VALUE ..." with the arguments of Telluric; the '
-    "file has two columns, wavelength in Å and transmission; can be repeated",
-    "bounds": '"teff=4000,6000 ..."',
-    "priors": '"logg=4.4,0.1 ...", mean and standard deviation',
-    "fixed": '"teff=5777 ..."',
+_METAVARS = {
+    "medium": "[air|vacuum]",
+    "estimate": "[mode|mean]",
+    "max_iterations": "INTEGER",
+}
+
+# Help of options whose arguments in Python take dictionaries, objects or arrays.
+_HELP = {
+    "arm_offsets": "For spectra of several arms: limits in km/s of the velocity offset "
+    "of each arm against the first. One pair LOW,HIGH serves all arms; or write a pair "
+    "for each arm after the first, separated by semicolons.",
+    "second_star": 'Fit a second star in the same spectrum: "flux_ratio=0.05,1 ...", '
+    'arguments of sk_payne.abundances.SecondStar, or "" for its defaults.',
+    "stages": 'Multiply the model by a template of telluric lines: "FILE medium=air '
+    '...". FILE is a text with two columns, wavelength in Å and transmission; '
+    "further arguments are those of sk_payne.abundances.Telluric. Can be repeated.",
+    "snr": "Signal-to-noise ratio per pixel of spectra without errors; the flux must "
+    "be normalised by the continuum.",
+    "medium": "Medium of the wavelengths of files that do not state it.",
+    "bounds": 'Limits of labels, in their units: "teff=4000,6000 ...".',
+    "priors": "Gaussian priors of labels and other parameters, mean and standard "
+    'deviation: "logg=4.4,0.1 ...".',
+    "fixed": 'Parameters that are known and not fitted: "teff=5777 ...".',
 }
 
 
@@ -98,8 +112,7 @@ def _option(name, default, description):
     if isinstance(default, bool):
         both = f"{flag}/--no-{flag.removeprefix('--')}"
         return click.option(both, name, default=default, help=description)
-    written = _WRITTEN.get(name)
-    help = description if written is None else f"{description} Write {written}."
+    help = _HELP.get(name, description)
     told = "none" if default is None else _told(default)
     if default != ():
         help = f"{help} [default: {told}]"
@@ -107,6 +120,7 @@ def _option(name, default, description):
         flag,
         name,
         type=_TYPES.get(name, VALUE),
+        metavar=_METAVARS.get(name),
         default=default,
         multiple=name in _SEVERAL,
         help=help,

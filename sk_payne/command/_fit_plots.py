@@ -13,11 +13,11 @@ def plot_fits(regressor, reader, table, folder, output):
     Parameters
     ----------
     regressor : AbundanceRegressor
-        It measured them, and does so again.
+        Measures each star again.
     reader : StarReader
         Reads the files.
     table : astropy.table.QTable
-        Of the run.
+        Table that the run wrote.
     folder : pathlib.Path
         Made if it does not exist.
     output : Output

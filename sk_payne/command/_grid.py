@@ -8,11 +8,11 @@ from sk_payne.grids import read_grid
 __all__ = ["SHIPPED", "grid_options", "named_grid"]
 
 SHIPPED = "shipped"
-"""What names the grid that comes with the package."""
+"""Name of the grid that comes with the package."""
 
 
 def grid_options(command):
-    """Give a command the options of how a grid is read.
+    """Add the options for reading a grid to a command.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def grid_options(command):
         click.option(
             "--medium",
             type=click.Choice(("air", "vacuum")),
-            help="Medium of the wavelengths, if the grid does not say it.",
+            help="Medium of the wavelengths, if the grid does not state it.",
         ),
     ):
         command = decorate(command)
@@ -52,7 +52,7 @@ def named_grid(name, medium=None, drop_bad=False, *, split="train"):
     drop_bad : bool, default=False
         Whether to leave out spectra that are not finite.
     split : {"train", "test"}, default="train"
-        Of the shipped grid.
+        Spectra of the shipped grid.
 
     Returns
     -------

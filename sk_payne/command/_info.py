@@ -1,4 +1,4 @@
-"""`sk-payne info`: what a file is."""
+"""`sk-payne info`: descriptions of files."""
 
 import click
 
@@ -16,6 +16,12 @@ Examples:
   sk-payne info dwarfs-4500-4600
   sk-payne info star.fits stars.ecsv grid.npz --json
   sk-payne info               (lists the ready emulators)
+
+\b
+Exit codes:
+  0  all files are described
+  2  the command line is at fault
+  3  some files cannot be read; the reason is printed
 """
 
 
@@ -24,9 +30,9 @@ Examples:
 @with_output
 @click.pass_context
 def info(ctx, paths, output):
-    """Tell what files are: emulators, grids, catalogues or spectra.
+    """Describe files: emulators, grids, tables of stars, or spectra.
 
-    FILES may be names of ready emulators, too. Without FILES, the ready emulators are
+    FILES may be names of ready emulators, too. Without FILES, all ready emulators are
     listed.
     """
     found = []

@@ -1,4 +1,4 @@
-"""What a run keeps beside its table: a catalogue in parts, and how files were read."""
+"""Folder that a run keeps beside its table: the catalogue, and options of reading."""
 
 import json
 import shutil

@@ -1,10 +1,11 @@
-"""What a file is: an emulator, a grid, a network, a table of stars or a spectrum."""
+"""Kinds of files: emulators, grids, networks, tables of stars, and spectra."""
 
 import warnings
 from pathlib import Path
 
 import numpy as np
 
+from sk_payne._expansion import DAMAGED, MAX_BYTES, check_expansion, npz_member_size
 from sk_payne.abundances import FLAGS, read_catalogue
 from sk_payne.command._star_facts import StarFacts
 from sk_payne.emulators import load, ready
@@ -18,7 +19,7 @@ _GRIDS = (".h5", ".hdf5", ".npz")
 
 
 def describe_path(path):
-    """Tell what a file or folder is.
+    """Describe a file or folder.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def describe_path(path):
     kind : str
         Such as "emulator".
     facts : dict
-        What is known of it, in plain values.
+        Facts about it, in plain values.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def _labels(names, units, low, high):
 
 
 def _network(path):
-    """Tell of a network of The_Payne or one_payne; None if the file is none."""
+    """Describe a network of The_Payne or one_payne; None if the file is none."""
     if path.suffix.lower() != ".npz":
         return None
     with open(path, "rb") as opened:
@@ -132,8 +133,9 @@ def _network(path):
                 names = set(file.files)
                 if not {"w_array_0", "x_min"} <= names:
                     return None
+                check_expansion(path, npz_member_size(file, "x_min"), MAX_BYTES)
                 n_labels = len(file["x_min"])
-        except (OSError, ValueError, AttributeError):
+        except (*DAMAGED, AttributeError):
             return None
     reader = "read_one_payne" if "w_array_3" in names else "read_the_payne"
     code = "one_payne" if "w_array_3" in names else "The_Payne"

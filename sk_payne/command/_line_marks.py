@@ -10,7 +10,7 @@ __all__ = ["line_marks", "line_options"]
 
 
 def line_options(command):
-    """Give a command the options of lines.
+    """Add the options of spectral lines to a command.
 
     Parameters
     ----------
@@ -26,21 +26,25 @@ def line_options(command):
         click.option(
             "--lines-medium",
             type=click.Choice(("air", "vacuum")),
-            help="Medium of the line list, if it does not tell: linemake gives air.",
+            help="Medium of the line list, if it does not state it; linemake uses air.",
         ),
         click.option(
             "--n-lines",
             type=click.IntRange(1),
             default=5,
             show_default=True,
-            help="Strongest lines of each element.",
+            help="Number of lines of each element, the strongest ones.",
         ),
         click.option(
             "--element",
             multiple=True,
             help='Element, molecule or ion ("Fe", "CN", "Fe 2"); can be repeated.',
         ),
-        click.option("--lines", metavar="FILE", help="A line list, such as of VALD."),
+        click.option(
+            "--lines",
+            metavar="FILE",
+            help="A line list of VALD, Kurucz, MOOG or linemake, or CSV.",
+        ),
     ):
         command = decorate(command)
     return command
@@ -54,9 +58,9 @@ def line_marks(values, medium, wavelength_range):
     values : dict
         Values of the options.
     medium : {"air", "vacuum"}
-        Of the spectrum.
+        Medium of the wavelengths of the spectrum.
     wavelength_range : (float, float)
-        Of the spectrum, in Å.
+        First and last wavelength of the spectrum in Å.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The command `sk-payne`, and how its errors end."""
+"""The command `sk-payne`, and the exit codes of its errors."""
 
 import sys
 
@@ -28,11 +28,11 @@ Exit codes:
   0    all went well
   1    the input is at fault; the message says what, and the way out
   2    the command line is at fault
-  3    some files could not be measured, and have a row with the reason
+  3    some files or spectra failed, and the reason is printed or in the table
   130  Ctrl-C; what is done is kept
 
 \b
-Completion by the Tab key, in bash (zsh and fish likewise):
+Completion by the Tab key in bash (for zsh: zsh_source, for fish: fish_source):
   eval "$(_SK_PAYNE_COMPLETE=bash_source sk-payne)"
 """
 

@@ -9,7 +9,11 @@ import click
 
 from sk_payne.abundances import measure_catalogue, read_catalogue
 from sk_payne.command._clients import dask_client
-from sk_payne.command._config import config_option, save_config
+from sk_payne.command._config import (
+    config_option,
+    save_config,
+    save_config_option,
+)
 from sk_payne.command._diagnosis import Demands
 from sk_payne.command._dry_run import dry_run
 from sk_payne.command._files import expand_files
@@ -33,15 +37,15 @@ _EXAMPLES = """\b
 Examples:
   sk-payne measure *.fits --emulator dwarfs-4500-4600 --out stars.ecsv
   sk-payne measure night1/ @more.txt --emulator mine.safetensors \\
-      --resolving-power 42000 --continuum-degree 2 --out stars.fits --plots fits/
+      --resolving-power 42000 --continuum-degree 2 --out stars.fits
   sk-payne measure *.fits --emulator dwarfs-4500-4600 --dry-run
 
 \b
 Exit codes:
-  0  all spectra were measured
-  1  the input is at fault, and nothing was measured
-  2  the command line is at fault
-  3  the table was written, and some of its rows have a reason instead of numbers
+  0    all spectra were measured
+  1    the input is at fault, and nothing was measured
+  2    the command line is at fault
+  3    the table was written; some rows have a reason instead of numbers
   130  Ctrl-C; what was measured is kept
 """
 
@@ -58,40 +62,41 @@ Exit codes:
     "--combinations",
     type=SUMS,
     default=None,
-    help='Further columns, "Mg_Fe=Mg_H-Fe_H ...", with errors from the covariance.',
+    help='Further columns that are sums of labels, such as "Mg_Fe=Mg_H-Fe_H", with '
+    "errors from the covariance.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Processes of this machine.",
+    help="Number of processes on this machine.",
 )
-@click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster.")
+@click.option(
+    "--dask", metavar="ADDRESS", help="Address of the scheduler of a Dask cluster."
+)
 @click.option(
     "--chunk-size",
     type=click.IntRange(1),
     default=20,
     show_default=True,
-    help="Files that are measured between two savings.",
+    help="Number of files after which results are saved.",
 )
 @click.option(
-    "--retry-failed", is_flag=True, help="Try all files again that failed before."
+    "--retry-failed", is_flag=True, help="Measure files again that failed before."
 )
-@click.option("--restart", is_flag=True, help="Discard what an earlier run kept.")
+@click.option("--restart", is_flag=True, help="Discard what an earlier run measured.")
 @click.option(
     "--plots",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for a picture of each fit.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Tell what each file is and lacks; measure nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Print what each file is and what it lacks; measure nothing.",
 )
-@click.option(
-    "--save-config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write these options to a TOML file, for --config.",
-)
+@save_config_option
 @config_option
 @with_output
 @click.pass_context
@@ -100,10 +105,10 @@ def measure(ctx, files, emulator, out, output, **values):
 
     FILES are spectra in any format that sk_payne reads, patterns, folders, and @LIST, a
     text with a file in each line. A file that cannot be measured becomes a row with the
-    reason. Run the command again after Ctrl-C, or with more files: only what is missing
-    is measured.
+    reason. After Ctrl-C, or with more files, the same command measures only what is
+    missing.
 
-    A VALUE is a number, LOW,HIGH for limits between which it is fitted, a word, or
+    A VALUE is a number; LOW,HIGH for limits between which it is fitted; a word; or
     none.
     """
     paths = expand_files(files, besides=out)

@@ -1,4 +1,4 @@
-"""What a command prints: text for people, JSON for programs, notes on stderr."""
+"""Output of a command: text for people, JSON for programs, notes on stderr."""
 
 import functools
 import json
@@ -25,7 +25,7 @@ def echo(text="", *, err=False):
     text : str, default=""
         One or several lines.
     err : bool, default=False
-        Whether it goes to stderr.
+        True prints to stderr.
     """
     click.echo(text, file=sys.stderr if err else sys.stdout)
 
@@ -116,7 +116,7 @@ class Output:
 
 
 def with_output(command):
-    """Give a command the options --quiet, --verbose and --json, and an `output`.
+    """Add the options --quiet, --verbose and --json to a command, and its `output`.
 
     Parameters
     ----------

@@ -22,6 +22,12 @@ Examples:
   sk-payne plot star.fits --emulator dwarfs-4500-4600 --out fit.png
   sk-payne plot star.fits --emulator dwarfs-4500-4600 --out fit.pdf \\
       --lines vald.txt --element Ti --element "Fe 1" --n-lines 10
+
+\b
+Exit codes:
+  0  the picture is written
+  1  the input is at fault
+  2  the command line is at fault
 """
 
 
@@ -38,14 +44,18 @@ Examples:
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Number of the spectrum, if FILE has several.",
+    help="Number of the spectrum, from 0, if FILE has several.",
 )
 @line_options
 @star_options
 @config_option
 @with_output
 def plot(file, emulator, out, output, **values):
-    """Measure the star of FILE, and draw its fit and the residuals."""
+    """Measure the star of FILE, and draw its fit and the residuals.
+
+    A VALUE is a number; LOW,HIGH for limits between which it is fitted; a word; or
+    none.
+    """
     regressor = make_regressor(load(emulator), values)
     demands = Demands.of(regressor, values["medium"])
     reader = StarReader(demands, values["format"], values["read"] or {})

@@ -17,8 +17,14 @@ __all__ = ["report"]
 _EXAMPLES = """\b
 Examples:
   sk-payne report dwarfs-4500-4600 --grid shipped --out emulator.html
-  sk-payne report mine.safetensors --grid grid.npz --rows 900:1000 --out mine.html
+  sk-payne report mine.safetensors --grid grid.npz --rows 900: --out m.html
   sk-payne report stars.ecsv --out stars.html
+
+\b
+Exit codes:
+  0  the page is written
+  1  the input is at fault
+  2  the command line is at fault
 """
 
 
@@ -33,18 +39,20 @@ Examples:
 @click.option("--title", help="Title of the page.")
 @click.option(
     "--grid",
-    help="Spectra that the emulator has not seen: a grid, or 'shipped' for the test "
-    "spectra that come with sk_payne.",
+    help="Spectra that the emulator was not trained on: a grid, or 'shipped' for the "
+    "test spectra that come with sk_payne.",
 )
 @click.option(
-    "--rows", metavar="FIRST:END", help="Which spectra of the grid, counted from 0."
+    "--rows",
+    metavar="FIRST:END",
+    help="Rows of the grid, counted from 0; END is not included.",
 )
 @click.option(
     "--snr",
     type=float,
     default=100.0,
     show_default=True,
-    help="Signal-to-noise ratio for which the errors of labels are told.",
+    help="Signal-to-noise ratio per pixel for which the errors of labels are given.",
 )
 @grid_options
 @line_options
@@ -52,9 +60,9 @@ Examples:
 def report(what, out, title, grid, rows, output, **values):
     """Write a page about WHAT: an emulator, or a table of stars.
 
-    The page is one HTML file without scripts and links. An emulator is judged on
-    spectra of --grid; a table is one of `sk-payne measure` or a folder of
-    `measure_catalogue`.
+    The page is one HTML file without scripts or links. For an emulator, its errors are
+    determined on the spectra of --grid. A table of stars is a file of `sk-payne
+    measure`, or a folder of sk_payne.abundances.measure_catalogue.
     """
     kind, _ = describe_path(what)
     _use_agg()

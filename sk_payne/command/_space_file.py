@@ -29,9 +29,9 @@ class Plan:
     wavelength : ndarray of shape (n_wavelengths,)
         Å.
     medium : {"air", "vacuum"}
-        Of the wavelengths.
+        Medium of the wavelengths.
     n : int or None
-        Number of spectra, if the file says it.
+        Number of spectra; None if the file does not state it.
     """
 
     space: ParameterSpace

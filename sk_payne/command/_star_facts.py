@@ -1,4 +1,4 @@
-"""What a spectrum is, whatever it is measured with."""
+"""Facts of a spectrum that do not depend on the emulator."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ __all__ = ["StarFacts", "facts_in_words"]
 
 @dataclass(frozen=True)
 class StarFacts:
-    """Pixels of a star, and what is stated of them.
+    """Pixels of a star, and the facts that its file states.
 
     Attributes
     ----------
@@ -112,8 +112,9 @@ def facts_in_words(stated):
         "frame": stated["frame"],
         "resolving power": None if power is None else f"{power:,.0f}",
         "wavelengths": f"{stated['low']:.2f}-{stated['high']:.2f} Å",
-        "S/N": None if snr is None else f"{snr:.0f} per pixel",
     }
+    if stated.get("n_pixels") != 0:
+        facts["S/N"] = None if snr is None else f"{snr:.0f} per pixel"
     if overlap is not None:
         facts["overlap"] = (
             f"{overlap:.0%} of the emulator, {stated['n_pixels']} good pixels"

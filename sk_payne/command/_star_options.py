@@ -15,7 +15,7 @@ __all__ = ["star_options"]
 
 
 def star_options(command):
-    """Give a command the options that say how stars are read and measured.
+    """Add the options for reading and measuring stars to a command.
 
     Parameters
     ----------
@@ -33,19 +33,22 @@ def star_options(command):
             click.option(
                 "--emulator",
                 required=True,
-                help="A ready emulator, or a file or folder.",
+                help="Name of a ready emulator, see `sk-payne info`, or the file or "
+                "folder of an emulator.",
             ),
             click.option(
                 "--format",
                 type=click.Choice(SPECTRUM_FORMATS),
-                help="Format of all files; without, it is recognised by their content.",
+                metavar="FORMAT",
+                help="Format of all files. [default: recognised by the content of each "
+                f"file] One of {', '.join(SPECTRUM_FORMATS)}.",
             ),
             click.option(
                 "--read",
                 type=TABLE,
                 default=None,
-                help='Options of formats, "row=1 flux_unit=Jy ...", as of '
-                "read_spectra; each file gets those that its format takes.",
+                help="Options of sk_payne.spectra.read_spectra, such as "
+                '"row=1 flux_unit=Jy"; each file gets those that its format takes.',
             ),
             estimator_options(Observation, OBSERVATION),
             estimator_options(AbundanceRegressor, REGRESSOR),

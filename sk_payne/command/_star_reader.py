@@ -1,4 +1,4 @@
-"""Reader of the files of a command: only spectra that lack nothing are measured."""
+"""Reader of the files of a command, which refuses spectra that lack something."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class StarReader:
     Attributes
     ----------
     demands : Demands
-        What must be known of a spectrum.
+        Facts that must be known of a spectrum.
     format : str or None
         As in :func:`sk_payne.spectra.read_spectra`.
     options : dict of str to object

@@ -22,7 +22,7 @@ def check_table_path(path):
     Parameters
     ----------
     path : pathlib.Path
-        Of the table.
+        File of the table.
 
     Raises
     ------

@@ -8,20 +8,25 @@ import click
 import numpy as np
 import torch
 
-from sk_payne.command._config import config_option, save_config
+from sk_payne.command._config import (
+    config_option,
+    save_config,
+    save_config_option,
+)
 from sk_payne.command._grid import grid_options, named_grid
 from sk_payne.command._output import with_output
+from sk_payne.command._training_options import training_options
 from sk_payne.command._values import TABLE, VALUE
 from sk_payne.emulators import SpectrumEmulator
 from sk_payne.exceptions import TrainingInterruptedWarning
-from sk_payne.networks import NETWORKS, build_network, default_recipe
+from sk_payne.networks import build_network, default_recipe
 
 __all__ = ["train"]
 
 _EXAMPLES = """\b
 Examples:
-  sk-payne train grid.npz --medium air --arch opacity --out emulator.safetensors
-  sk-payne train grid.h5 --out emulator/ --recipe "lr=1e-3 batch_size=64" --check
+  sk-payne train grid.npz --medium air --out emulator.safetensors
+  sk-payne train grid.h5 --out emulator/ --recipe "lr=1e-3" --check
   sk-payne train shipped --arch payne --out payne.safetensors
 
 \b
@@ -29,8 +34,8 @@ Exit codes:
   0    the emulator is trained and written
   1    the grid or an option is at fault
   2    the command line is at fault
-  130  Ctrl-C; the emulator is written as far as it is trained, and running the
-       command again goes on
+  130  Ctrl-C; the emulator is written as far as it is trained, and the same
+       command continues the training
 """
 
 
@@ -40,60 +45,47 @@ Exit codes:
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="The emulator: a file .safetensors, or a folder with a model card.",
+    help="Where the emulator is written: a file .safetensors, or a folder, which "
+    "has a model card.",
 )
-@click.option(
-    "--arch",
-    type=click.Choice(sorted(NETWORKS)),
-    default="opacity",
-    show_default=True,
-    help="Architecture of the emulator.",
-)
+@training_options("opacity")
 @click.option(
     "--arch-params",
     type=TABLE,
     default=None,
-    help='Options of the architecture, "n_hidden=300 ...".',
+    help='Options of the architecture, such as "n_hidden=300 n_layers=3".',
 )
 @click.option(
-    "--recipe", type=TABLE, default=None, help='Changes of the recipe, "lr=1e-3 ...".'
-)
-@click.option(
-    "--max-steps", type=click.IntRange(1), help="Optimisation steps [default: recipe]."
+    "--recipe",
+    type=TABLE,
+    default=None,
+    help='Entries of the training recipe, such as "lr=1e-3 batch_size=64".',
 )
 @grid_options
 @click.option(
     "--resolving-power",
     type=VALUE,
     default=None,
-    help="Resolving power of the spectra, if the grid does not say it.",
+    help="Resolving power of the spectra, if the grid does not state it.",
 )
 @click.option(
     "--validation-fraction",
     type=float,
     default=0.1,
     show_default=True,
-    help="Part of the spectra that are held out, to know the error.",
+    help="Fraction of the spectra held out of the training, to determine the error.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ...")
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of all randomness."
-)
-@click.option("--check", is_flag=True, help="Tell what would be done; train nothing.")
-@click.option(
-    "--save-config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write these options to a TOML file, for --config.",
-)
+@click.option("--check", is_flag=True, help="Print what would be done; train nothing.")
+@save_config_option
 @config_option
 @with_output
 @click.pass_context
 def train(ctx, grid, out, output, **values):
     """Train an emulator on GRID.
 
-    GRID is a file (.npz, .h5, .fits) or a folder of spectra, or "shipped", the
-    training spectra that come with sk_payne. Run the command again after Ctrl-C or a
-    crash, and training goes on.
+    GRID is a file (.npz, .h5, .fits), a folder that `sk-payne build` made, or
+    "shipped", the training spectra that come with sk_payne. After Ctrl-C or a crash,
+    the same command continues the training.
     """
     name, grid = grid, named_grid(grid, values["medium"], values["drop_bad"])
     if values["save_config"] is not None:

@@ -147,7 +147,7 @@ def refuse_unknown(names, known, what):
     known : iterable of str
         Names that there are.
     what : str
-        What has the names, for the message.
+        Owner of the names, for the message.
 
     Raises
     ------

@@ -24,9 +24,9 @@ def with_workers(n_workers, arguments, options):
     n_workers : int
         Processes in all, at least 1.
     arguments : tuple
-        Of :func:`sk_payne.abundances.measure_catalogue`.
+        Positional arguments of :func:`sk_payne.abundances.measure_catalogue`.
     options : dict
-        Likewise.
+        Its keyword arguments.
     """
     if n_workers == 1:
         yield

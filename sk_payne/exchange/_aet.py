@@ -1,7 +1,4 @@
-"""Emulators that astro-emulators-toolkit saved, as ours.
-
-It is here so that what others have trained can measure stars, without JAX.
-"""
+"""Reader of emulators that astro-emulators-toolkit saved; JAX is not needed."""
 
 from contextlib import contextmanager
 
@@ -40,7 +37,7 @@ def read_aet(
     wavelength : array-like of shape (n_wavelengths,), default=None
         Å; if None, "wavelength_angstrom" of the bundle's extras.
     medium : {"air", "vacuum"}, default=None
-        What wavelengths are measured in; if None, "medium" of the extras.
+        Medium of the wavelengths; if None, "medium" of the extras.
     label_names : sequence of str, default=None
         Instead of those in the bundle.
     label_units : sequence of str or dict, default=None
@@ -49,12 +46,12 @@ def read_aet(
         Box of the labels, if the bundle has neither a domain nor a scaling of its
         inputs, whose range is then taken.
     resolving_power : float, default=None
-        Of the training spectra, which bundles do not tell.
+        Resolving power of the training spectra, which bundles do not state.
 
     Returns
     -------
     emulator : SpectrumEmulator
-        Fitted, on the CPU; what the bundle says of itself is in `provenance_`.
+        Fitted, on the CPU; the metadata of the bundle are in `provenance_`.
 
     Raises
     ------
@@ -109,7 +106,7 @@ def read_aet(
 
 @contextmanager
 def _understood(path):
-    """Say of which file an entry is missing or of another kind."""
+    """Name the file in errors about an entry that is missing or of another kind."""
     try:
         yield
     except (KeyError, TypeError, AttributeError) as error:
@@ -121,7 +118,7 @@ def _understood(path):
 
 
 def _description(bundle):
-    """Collect what the bundle says of labels and wavelengths; None for nothing."""
+    """Collect the facts of a bundle about labels and wavelengths; None if absent."""
     inputs, leaf = bundle.metadata["spec"]["inputs"], bundle.leaf("parameter", "input")
     hints = bundle.metadata["model_init"]["hints"]
     n_labels = hints.get("parameter_dim", hints.get("input_last_axis"))
@@ -156,7 +153,7 @@ def _spread(value, n_labels):
 
 
 def _agree(name, said, given):
-    """Take what the bundle says, or else what the caller says."""
+    """Take the value of the bundle, or else that of the caller."""
     if said is None and given is None:
         raise ValueError(f"`{name}` must be given, as the bundle does not say it.")
     if said is None or given is None:

@@ -1,6 +1,6 @@
-"""Networks of astro-emulators-toolkit as ours: dense networks, Cannons, transformers.
+"""Conversion of networks of astro-emulators-toolkit: dense, Cannon, transformer.
 
-It is here, apart from the reader, as all that depends on the families of networks.
+All that depends on the family of the network is in this file.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Bundles of astro-emulators-toolkit: folders of JSON and tensors, with checksums.
 
-It is here so that nothing of a bundle is used before it is checked.
+Nothing of a bundle is used before its checksums are verified.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _VERSIONS = {
     "config_schema_version": 1,
     "weights_layout": "params_plus_model_state_v1",
 }
-# What the name of every weight begins with: the tree of weights, in that of the model.
+# Prefix of the names of all weights: the tree of weights, in that of the model.
 _PREFIX = "params/params/core_model/"
 _SIDECAR = "__aet_sidecar__"
 
@@ -35,7 +35,7 @@ class Bundle:
     Parameters
     ----------
     metadata : dict
-        What the toolkit says of the emulator.
+        Metadata of the emulator.
     files : dict of str to bytes
         Contents of the files that the bundle owns.
     bundle_id : str
@@ -90,7 +90,7 @@ class Bundle:
         Parameters
         ----------
         *roles : str
-            What families of networks call it, such as "parameter" and "input".
+            Name in the families of networks, such as "parameter" or "input".
 
         Returns
         -------
@@ -131,7 +131,7 @@ class Bundle:
         Parameters
         ----------
         name : str
-            Of the entry.
+            Name of the entry.
 
         Returns
         -------

@@ -1,11 +1,12 @@
 """Files of dense networks: arrays of weights, biases and the box of the labels."""
 
 import os
-import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from sk_payne._expansion import DAMAGED, MAX_BYTES, check_expansion, npz_member_size
 from sk_payne.exceptions import FileFormatError
 
 __all__ = [
@@ -15,6 +16,9 @@ __all__ = [
     "read_wavelength",
     "refuse_other_sizes",
 ]
+
+# A single array has none of the attributes of an archive.
+_DAMAGED = (*DAMAGED, AttributeError, IndexError)
 
 _READERS = {3: "read_the_payne", 4: "read_one_payne"}
 _CODES = {
@@ -29,12 +33,12 @@ def network_names(n_layers):
     Parameters
     ----------
     n_layers : int
-        Linear layers.
+        Number of linear layers.
 
     Returns
     -------
     matrices, biases, ends : tuple of str
-        Of the weights, of the biases, and of the box of the labels.
+        Names of the weights, of the biases, and of the ends of the label box.
     """
     return (
         tuple(f"w_array_{i}" for i in range(n_layers)),
@@ -43,7 +47,7 @@ def network_names(n_layers):
     )
 
 
-def read_arrays(path, n_layers, optional=()):
+def read_arrays(path, n_layers, optional=(), *, max_bytes=MAX_BYTES):
     """Read the arrays of a network.
 
     Parameters
@@ -54,6 +58,8 @@ def read_arrays(path, n_layers, optional=()):
         Linear layers that it must have, 3 or 4.
     optional : sequence of str, default=()
         Further arrays, which may be missing, or not be numbers or text.
+    max_bytes : int, default=536870912
+        Limit to what the arrays take in memory.
 
     Returns
     -------
@@ -65,7 +71,7 @@ def read_arrays(path, n_layers, optional=()):
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        If it is damaged, or another network.
+        If it is damaged, another network, or expands beyond the limit.
     """
     code = _CODES[n_layers].split()[0]
     if not path.is_file():
@@ -73,21 +79,13 @@ def read_arrays(path, n_layers, optional=()):
     matrices, biases, ends = network_names(n_layers)
     names = (*matrices, *biases, *ends)
     try:
-        # numpy leaves a damaged file open
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with _opened(path, (*names, *optional), max_bytes) as file:
             _refuse_other_depth(path, file.files, n_layers)
             arrays = {name: file[name] for name in names if name in file}
             arrays |= _readable(file, optional)
     except FileFormatError:
         raise
-    except (
-        AttributeError,
-        EOFError,
-        OSError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
+    except _DAMAGED as error:
         raise FileFormatError(
             f"'{path}' is no .npz file of arrays, or damaged ({error}). Copy it again."
         ) from error
@@ -104,11 +102,11 @@ def check_network(path, arrays, n_layers):
     Parameters
     ----------
     path : object
-        What has them, for messages.
+        Name of the file, for messages.
     arrays : dict of str to ndarray
         Weights, biases and box.
     n_layers : int
-        Linear layers.
+        Number of linear layers.
 
     Raises
     ------
@@ -138,13 +136,15 @@ def check_network(path, arrays, n_layers):
         )
 
 
-def read_wavelength(wavelength):
+def read_wavelength(wavelength, *, max_bytes=MAX_BYTES):
     """Give wavelengths, from a file if need be.
 
     Parameters
     ----------
     wavelength : array-like, str, path-like or None
         Å, or a ``.npz`` file with the array ``wavelength``.
+    max_bytes : int, default=536870912
+        Limit to what the array takes in memory.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def read_wavelength(wavelength):
     Raises
     ------
     FileFormatError
-        If the file has no such array.
+        If the file has no such array, or expands beyond the limit.
     """
     if not isinstance(wavelength, str | os.PathLike):
         return wavelength
@@ -164,18 +164,11 @@ def read_wavelength(wavelength):
             f"`wavelength` must be numbers or a .npz file; got '{path}'."
         )
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with _opened(path, ("wavelength",), max_bytes) as file:
             return file["wavelength"]
-    except (
-        AttributeError,
-        EOFError,
-        IndexError,
-        KeyError,
-        OSError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
+    except FileFormatError:
+        raise
+    except _DAMAGED as error:
         raise FileFormatError(
             f"'{path}' must be a .npz file with the array 'wavelength'; it is none "
             f"({error})."
@@ -188,13 +181,13 @@ def refuse_other_sizes(path, arrays, n_layers, wavelength, label_names):
     Parameters
     ----------
     path : object
-        What has the network, for messages.
+        Name of the file, for messages.
     arrays : dict of str to ndarray
-        Of the network.
+        Arrays of the network.
     n_layers : int
-        Linear layers.
+        Number of linear layers.
     wavelength, label_names : sequence or None
-        What was given.
+        Values that were given.
 
     Raises
     ------
@@ -210,6 +203,16 @@ def refuse_other_sizes(path, arrays, n_layers, wavelength, label_names):
                 f"`{name}` must have {size} values, as '{path}' has; got the shape "
                 f"{np.shape(value)}."
             )
+
+
+@contextmanager
+def _opened(path, names, max_bytes):
+    """Open an npz file, after checking what some of its arrays expand to."""
+    # numpy leaves a damaged file open
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        sizes = [npz_member_size(file, name) for name in names if name in file]
+        check_expansion(path, sum(sizes), max_bytes)
+        yield file
 
 
 def _refuse_other_depth(path, names, n_layers):

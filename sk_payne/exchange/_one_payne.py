@@ -2,16 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from sk_payne.emulators import from_weights
-from sk_payne.exchange._dense_weights import dense_network
-from sk_payne.exchange._npz_networks import (
-    network_names,
-    read_arrays,
-    read_wavelength,
-    refuse_other_sizes,
-)
+from sk_payne._expansion import MAX_BYTES
+from sk_payne.exchange._dense_weights import dense_emulator
+from sk_payne.exchange._npz_networks import read_arrays, read_wavelength
 
 __all__ = ["read_one_payne"]
 
@@ -26,6 +19,7 @@ def read_one_payne(
     label_names=None,
     label_units=None,
     resolving_power=None,
+    max_bytes=MAX_BYTES,
 ):
     r"""Read a network of one_payne [1]_, such as those for 4MOST.
 
@@ -51,7 +45,11 @@ def read_one_payne(
     label_units : sequence of str or dict, default=None
         Their astropy units. Look at the ranges: some networks have Teff in 1000 K.
     resolving_power : float or sequence of float, default=None
-        Of the training spectra, as in :class:`sk_payne.SpectrumEmulator`.
+        Resolving power of the training spectra, as in
+        :class:`sk_payne.SpectrumEmulator`.
+    max_bytes : int, default=536870912
+        Limit to what the arrays of a file take in memory; a file may take 20 times its
+        size in any case.
 
     Returns
     -------
@@ -64,7 +62,7 @@ def read_one_payne(
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        If it is damaged or holds something else.
+        If it is damaged, holds something else, or expands beyond `max_bytes`.
     ValueError
         If names or wavelengths are neither given nor in the file, or not as many as the
         network has.
@@ -96,30 +94,21 @@ def read_one_payne(
     >>> emulator.label_names_, emulator.predict([[5000, 3]])
     (['teff', 'logg'], array([[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]]))
     """
-    arrays = read_arrays(Path(path), _N_LAYERS, ("wavelength", "label_names"))
+    optional = "wavelength", "label_names"
+    arrays = read_arrays(Path(path), _N_LAYERS, optional, max_bytes=max_bytes)
     if wavelength is None:
         wavelength = arrays.get("wavelength")
     if label_names is None and "label_names" in arrays:
         label_names = [str(name) for name in arrays["label_names"].ravel()]
-    wavelength = read_wavelength(wavelength)
-    refuse_other_sizes(path, arrays, _N_LAYERS, wavelength, label_names)
-    matrices, biases, ends = network_names(_N_LAYERS)
-    x_min, x_max = (arrays[name].astype(np.float64) for name in ends)
-    arch_params, weights = dense_network(
-        [arrays[name] for name in matrices], [arrays[name] for name in biases]
-    )
-    return from_weights(
-        "payne",
-        weights,
-        arch_params=arch_params | {"activation": "silu", "output": "sigmoid"},
-        wavelength=wavelength,
+    return dense_emulator(
+        path,
+        arrays,
+        _N_LAYERS,
+        options={"activation": "silu", "output": "sigmoid"},
+        wavelength=read_wavelength(wavelength, max_bytes=max_bytes),
         medium=medium,
         label_names=label_names,
         label_units=label_units,
-        label_low=x_min,
-        label_high=x_max,
-        label_center=(x_min + x_max) / 2,
-        label_half_width=x_max - x_min,
         resolving_power=resolving_power,
         provenance={"format": "one_payne"},
     )

@@ -1,7 +1,4 @@
-"""The emulator that a user passes, checked and out of its frame.
-
-It is here because everything that writes emulators begins with it.
-"""
+"""Check of an emulator that is to be written."""
 
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted

@@ -1,6 +1,6 @@
-"""Emulators as programs that need no sk_payne: of torch.export, and in ONNX.
+"""Export of emulators as programs that do not need sk_payne: torch.export and ONNX.
 
-It is here for users whose own code is not ours, nor even Python.
+They serve codes without sk_payne, and other languages than Python.
 """
 
 import io

@@ -1,7 +1,4 @@
-"""Networks of The_Payne: two hidden layers in a file of plain arrays.
-
-It is here because ten years of networks and scripts have that format.
-"""
+"""Networks of The_Payne: two hidden layers in a file of plain arrays."""
 
 import io
 from pathlib import Path
@@ -9,15 +6,14 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from sk_payne._expansion import MAX_BYTES
 from sk_payne._persistence import replacing
-from sk_payne.emulators import from_weights
-from sk_payne.exchange._dense_weights import dense_network
+from sk_payne.exchange._dense_weights import dense_emulator
 from sk_payne.exchange._npz_networks import (
     check_network,
     network_names,
     read_arrays,
     read_wavelength,
-    refuse_other_sizes,
 )
 from sk_payne.exchange._opened import open_emulator
 from sk_payne.networks import BigPayne, Payne
@@ -44,6 +40,7 @@ def read_the_payne(
     label_names=None,
     label_units=None,
     resolving_power=None,
+    max_bytes=MAX_BYTES,
 ):
     r"""Read a network of The_Payne [1]_.
 
@@ -71,7 +68,10 @@ def read_the_payne(
     label_units : sequence of str or dict, default=None
         Their astropy units.
     resolving_power : float, default=None
-        Of the training spectra.
+        Resolving power of the training spectra.
+    max_bytes : int, default=536870912
+        Limit to what the arrays of a file take in memory; a file may take 20 times its
+        size in any case.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def read_the_payne(
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        If it is damaged or holds something else.
+        If it is damaged, holds something else, or expands beyond `max_bytes`.
     ValueError
         If names or wavelengths are not given, or not as many as the network has.
 
@@ -127,27 +127,18 @@ def read_the_payne(
         label_names = "apogee" if label_names is None and is_apogee else label_names
         path = "predictor"
     else:
-        arrays = read_arrays(Path(path), _N_LAYERS)
+        arrays = read_arrays(Path(path), _N_LAYERS, max_bytes=max_bytes)
     if isinstance(label_names, str) and label_names == "apogee":
         label_names = _APOGEE
-    wavelength = read_wavelength(wavelength)
-    refuse_other_sizes(path, arrays, _N_LAYERS, wavelength, label_names)
-    x_min, x_max = (arrays[name].astype(np.float64) for name in _ENDS)
-    arch_params, weights = dense_network(
-        [arrays[name] for name in _MATRICES], [arrays[name] for name in _BIASES]
-    )
-    return from_weights(
-        "payne",
-        weights,
-        arch_params=arch_params | {"activation": "leaky_relu"},
-        wavelength=wavelength,
+    return dense_emulator(
+        path,
+        arrays,
+        _N_LAYERS,
+        options={"activation": "leaky_relu"},
+        wavelength=read_wavelength(wavelength, max_bytes=max_bytes),
         medium=medium,
         label_names=label_names,
         label_units=label_units,
-        label_low=x_min,
-        label_high=x_max,
-        label_center=(x_min + x_max) / 2,
-        label_half_width=x_max - x_min,
         resolving_power=resolving_power,
         provenance={"format": "The_Payne"},
     )

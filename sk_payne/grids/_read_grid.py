@@ -1,22 +1,19 @@
 """read_grid: read a training grid from npz, HDF5 or FITS, or from a folder."""
 
 import operator
-import struct
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from sk_payne.exceptions import FileFormatError
-from sk_payne.grids._expansion import (
+from sk_payne._expansion import (
+    DAMAGED,
     MAX_BYTES,
     check_expansion,
     check_gzip,
     npz_member_size,
 )
+from sk_payne.exceptions import FileFormatError
 from sk_payne.grids._grid_arrays import as_grid
 from sk_payne.grids._store import open_grid
 
@@ -35,12 +32,6 @@ _SPELLINGS = {
     "mask": ("mask", "flux_mask"),
 }
 _REQUIRED = ("labels", "flux", "wavelength")
-# Errors of numpy and zipfile for damaged archives.
-_DAMAGED = (
-    *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, MemoryError),
-    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
-    tokenize.TokenError,
-)
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 _FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
 
@@ -189,7 +180,7 @@ def _from_folder(path):
 def _read_npz(path, max_bytes):
     try:
         archive = np.load(path, allow_pickle=False)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise FileFormatError(
             f"{str(path)!r} is not an npz file, or is damaged. Write it again with "
             "`numpy.savez`."
@@ -213,7 +204,7 @@ def _member(read, archive, name, path):
     """Return ``read(archive, name)``; raise FileFormatError if it is damaged."""
     try:
         return read(archive, name)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise FileFormatError(
             f"{name!r} in {str(path)!r} cannot be read: {error} Arrays of Python "
             "objects are refused, as they could run code; save numbers as float and "

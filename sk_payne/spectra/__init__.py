@@ -1,4 +1,4 @@
-"""What a spectrum is, outside any model: containers, units, media, shifts.
+"""Spectra without any model: containers, files, units, media, shifts, broadening.
 
 The only room that knows specutils and astropy units; everything behind it is floats.
 """

@@ -39,12 +39,12 @@ APOGEE_RESOLVING_POWER = 22500.0
 
 
 def is_apstar(hdus):
-    """Tell whether a FITS file is an apStar (or asStar) file."""
+    """Return whether a FITS file is an apStar (or asStar) file."""
     return _is_on_the_grid(hdus) and not is_aspcapstar(hdus)
 
 
 def is_aspcapstar(hdus):
-    """Tell whether a FITS file is an aspcapStar file."""
+    """Return whether a FITS file is an aspcapStar file."""
     # HDU 3 is the model there, and in apStar files the bitmask.
     return (
         _is_on_the_grid(hdus)
@@ -147,7 +147,7 @@ def _aspcap_name(hdus):
 
 
 def is_apvisit(hdus):
-    """Tell whether a FITS file is an apVisit (or asVisit) file."""
+    """Return whether a FITS file is an apVisit (or asVisit) file."""
     return (
         len(hdus) > 4
         and all(hdu.is_image and hdu.shape[:1] == (3,) for hdu in hdus[1:5])

@@ -38,7 +38,7 @@ _BEFORE_SKY = "_NOSS"
 
 
 def is_arms(hdus):
-    """Tell whether a FITS file has images of one row named after arms."""
+    """Return whether a FITS file has images of one row named after arms."""
     arms = _arms(hdus)
     return bool(arms) and all(_is_row(hdus[key]) for key in arms.values())
 
@@ -71,7 +71,7 @@ def read_arms(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
 
 
 def is_weave(hdus):
-    """Tell whether a FITS file is a Level 1 file of WEAVE, of one arm."""
+    """Return whether a FITS file is a Level 1 file of WEAVE, of one arm."""
     endings = ("_DATA", "_IVAR", "_DATA_NOSS")
     return "FIBTABLE" in hdus and any(h.name.upper().endswith(endings) for h in hdus)
 

@@ -1,6 +1,6 @@
-"""Arms: which spectra of a flat list are parts of one star.
+"""Grouping of the spectra of a list that are arms of one star.
 
-Readers of several arms, such as that of DESI, give them one after the other.
+Readers of several arms, such as that of DESI, return them one after the other.
 """
 
 import warnings

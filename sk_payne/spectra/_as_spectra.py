@@ -1,6 +1,6 @@
-"""as_spectra: whatever holds spectra, unpacked once into a SpectrumSet.
+"""as_spectra: arrays, lists and specutils objects become a SpectrumSet.
 
-The door of the package: units, masks, kinds of error and padding end here.
+Units, masks, kinds of error and padding are converted here, once for the package.
 """
 
 import numpy as np

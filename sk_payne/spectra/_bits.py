@@ -1,4 +1,4 @@
-"""Bits of masks: which of them make a pixel bad."""
+"""Bits of masks that make a pixel bad."""
 
 __all__ = ["flagged"]
 

@@ -1,7 +1,7 @@
 """Spectra convolved by profiles in velocity, through Fourier transforms.
 
-It is here because a velocity is the same number of pixels all along a logarithmic
-grid, where all profiles together are one product.
+On a logarithmic grid a velocity is the same number of pixels everywhere, and all
+profiles together are one product in Fourier space.
 """
 
 import math
@@ -63,11 +63,11 @@ class VelocityConvolver:
     k : Tensor of float64, shape (n,)
         Wave numbers in radian per km/s for which transfer functions are wanted.
     step : float
-        Of the pixels, in km/s.
+        Width of a pixel in km/s.
     reach : float
         As above.
     interpolator : GridInterpolator
-        Of what comes out.
+        Interpolator on the grid of the result.
 
     Examples
     --------

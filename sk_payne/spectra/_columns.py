@@ -1,7 +1,7 @@
-"""What columns and images of spectra are called, and which of them is read as what.
+"""Names of columns and images of spectra, and their meaning.
 
-Every reader knows errors and masks by these names, and leaves none of them out without
-a word.
+Every reader finds errors and masks by these names, and warns of those that it does not
+read.
 """
 
 import re
@@ -82,7 +82,7 @@ def first_of(role, names):
 
 
 def are_spectrum(names):
-    """Tell whether wavelength, or its logarithm, and flux are among these names."""
+    """Return whether wavelength, or its logarithm, and flux are among these names."""
     roles = {role_of(name) for name in names}
     return "flux" in roles and bool(roles & {"wavelength", "log wavelength"})
 
@@ -96,12 +96,13 @@ def errors_and_mask(names, read, stated=None):
     Parameters
     ----------
     names : list of str
-        Of all columns.
+        Names of all columns.
     read : callable
         Given a name and a power, gives the values (n_pixels,) in the unit of the flux
         to that power; a power of 0 leaves them as they are.
     stated : None or dict of str to str
-        What the file says of columns; of a quality and a mask, which value is good.
+        Descriptions of columns in the file; those of a quality and a mask state which
+        value is good.
 
     Returns
     -------
@@ -152,7 +153,7 @@ def _agree(ivar, other):
 
 
 def _mask(roles, read, stated):
-    """Return where any mask is nonzero, its bits, and the masks nobody explains."""
+    """Return where any mask is nonzero, its bits, and masks of unknown meaning."""
     bad, bits, unknown = None, [], []
     for name, role in roles.items():
         if role not in ("mask", "quality"):

@@ -1,6 +1,6 @@
-"""specutils objects: found in whatever holds them, and unpacked into arrays.
+"""Arrays of specutils objects, and of the containers that hold them.
 
-It is here because each kind of container keeps axes, errors and masks in its own way.
+Each kind of container keeps axes, errors and masks in its own way.
 """
 
 import sys
@@ -104,14 +104,14 @@ def unpack(container, position):
     Parameters
     ----------
     container : Spectrum or SpectrumCollection
-        Of at most two dimensions.
+        At most two dimensions.
     position : int
-        Of its first spectrum among all, for messages.
+        Number of its first spectrum among all, for messages.
 
     Returns
     -------
     spectra : SpectrumSet
-        Of no medium. Bad pixels have a flux and an ivar of 0.
+        Its medium is None. Bad pixels have a flux and an ivar of 0.
 
     Raises
     ------
@@ -315,7 +315,7 @@ def _ivar_of_survey(values, power, bad, position):
 
 
 def stated_media(container):
-    """Tell what a container says of the medium of its wavelengths.
+    """Return the medium that a container states for its wavelengths.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ _FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
 
 
 def is_desi(hdus):
-    """Tell whether a FITS file holds spectra of DESI."""
+    """Return whether a FITS file holds spectra of DESI."""
     has_arm = any(f"{arm}_{part}" in hdus for arm in _ARMS for part in ("FLUX", "IVAR"))
     # anybody may call images so, but not with these beside them
     return has_arm and (

@@ -1,6 +1,6 @@
 """The relativistic Doppler factor of a radial velocity.
 
-Here once, so that every part of the package shifts spectra by the same rule.
+Every part of the package shifts spectra by this rule.
 """
 
 import numpy as np

@@ -40,7 +40,7 @@ _RESOLVING_POWERS = {
 
 
 def is_s1d(hdus):
-    """Tell whether a FITS file is an s1d file, of either pipeline."""
+    """Return whether a FITS file is an s1d file, of either pipeline."""
     return _is_image_s1d(hdus) or _table_of_s1d(hdus) is not None
 
 
@@ -106,7 +106,7 @@ def _table_of_s1d(hdus):
 
 
 def is_e2ds(hdus):
-    """Tell whether a FITS file is an e2ds or S2D file, of either pipeline."""
+    """Return whether a FITS file is an e2ds or S2D file, of either pipeline."""
     return _is_old_e2ds(hdus) or _has_wavelengths_beside(hdus)
 
 

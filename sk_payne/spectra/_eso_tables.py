@@ -21,7 +21,7 @@ __all__ = ["is_4most", "is_eso", "read_4most", "read_eso"]
 
 _HDU_NAMES = ("SPECTRUM", "PHASE3SPECTRUM")
 
-# What the Virtual Observatory's TUTYP of a column means here.
+# Meaning of the Virtual Observatory's TUTYP of a column.
 _UTYPES = {
     "spec:data.spectralaxis.value": "wavelength",
     "spec:data.fluxaxis.value": "flux",
@@ -37,7 +37,7 @@ _PAIRS = (
     ("FLUX_REDUCED", "ERR_REDUCED"),
 )
 
-# What a column must not be that is left aside without a warning.
+# Roles of columns that are not left out without a warning.
 _UNEXPECTED = ("error", "ivar", "variance", "mask", "quality", "doubtful")
 
 # Keywords for the velocity that is added to topocentric ones, in km/s: of the pipelines
@@ -49,7 +49,7 @@ _CORRECTIONS = ("ESO QC VRAD BARYCOR", "ESO QC BERV", "ESO DRS BERV")
 
 
 def is_4most(hdus):
-    """Tell whether a FITS file is a Level 1 spectrum of 4MOST."""
+    """Return whether a FITS file is a Level 1 spectrum of 4MOST."""
     # Other surveys call the HDU so, too, and their error ERR.
     if "PHASE3SPECTRUM" not in hdus or hdus["PHASE3SPECTRUM"].is_image:
         return False
@@ -76,7 +76,7 @@ def read_4most(hdus, *, medium=None, flux_unit=None):
 
 
 def is_eso(hdus):
-    """Tell whether a FITS file is a 1-D spectrum by the standard of ESO."""
+    """Return whether a FITS file is a 1-D spectrum by the standard of ESO."""
     if str(hdus[0].header.get("PRODCATG", "")).startswith("SCIENCE.SPECTRUM"):
         return True
     tables = [hdu for hdu in hdus if hdu.name in _HDU_NAMES and not hdu.is_image]

@@ -59,7 +59,7 @@ def as_unit(text, whose):
     text : str or astropy unit
         As the file has it.
     whose : str
-        What it is the unit of, for the message.
+        Name of the quantity that has the unit, for the message.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def as_unit(text, whose):
     Raises
     ------
     FileFormatError
-        If nobody can understand it.
+        If it cannot be understood.
 
     Examples
     --------

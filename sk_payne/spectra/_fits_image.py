@@ -1,7 +1,7 @@
-"""Spectra that are one row of an image, whose header has the wavelengths as a formula.
+"""Spectra in images of one row, whose header has a formula for the wavelengths.
 
-Most spectrographs and IRAF write single spectra so. specutils takes logarithms of IRAF
-for wavelengths.
+Most spectrographs and IRAF write single spectra this way. specutils takes logarithms of
+IRAF for wavelengths.
 """
 
 import numpy as np
@@ -26,14 +26,14 @@ from sk_payne.spectra._wavelength_units import check_unstated_unit, scale_to_ang
 
 __all__ = ["has_wavelengths", "is_fits_image", "read_fits_image", "wavelengths_of"]
 
-# What an image of flux may be called: flux, or anything that names no other thing.
+# Names of an image of flux: flux, or a name that means nothing else.
 _FLUX = (None, "flux")
-# What images hold that is neither flux, nor its error, nor its mask.
+# Names of images that hold neither flux, nor its error, nor its mask.
 _LEFT = (None, "wavelength", "log wavelength", "flux")
 
 
 def is_fits_image(hdus):
-    """Tell whether a FITS file has an image of one row with CRVAL1 and a step."""
+    """Return whether a FITS file has an image of one row with CRVAL1 and a step."""
     return _image_hdu(hdus) is not None
 
 
@@ -61,7 +61,7 @@ def read_fits_image(hdus, *, medium=None, wavelength_unit=None, flux_unit=None):
 
 
 def has_wavelengths(header):
-    """Tell whether a header has a formula for wavelengths along the first axis."""
+    """Return whether a header has a formula for wavelengths along the first axis."""
     return "CRVAL1" in header and ("CDELT1" in header or "CD1_1" in header)
 
 
@@ -75,7 +75,7 @@ def wavelengths_of(header, n_pixels, unit=None):
     Parameters
     ----------
     header : astropy header
-        Of the image.
+        Header of the image.
     n_pixels : int
         Number of pixels in a row.
     unit : None or str or astropy unit

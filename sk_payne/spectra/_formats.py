@@ -1,4 +1,4 @@
-"""The formats of spectrum files: what each is recognised by, and what reads it."""
+"""Formats of spectrum files: the functions that recognise and read each."""
 
 import warnings
 
@@ -22,6 +22,7 @@ from sk_payne.spectra._gaia import (
     read_gaia_rvs,
     read_gaia_rvs_text,
 )
+from sk_payne.spectra._gaia_votable import is_gaia_votable, read_gaia_votable
 from sk_payne.spectra._galah import (
     is_galah_dr3,
     is_galah_dr4,
@@ -35,7 +36,12 @@ from sk_payne.spectra._lamost import (
     read_lamost_lrs,
     read_lamost_mrs,
 )
-from sk_payne.spectra._libre_esprit import is_libre_esprit, read_libre_esprit
+from sk_payne.spectra._libre_esprit import (
+    is_espadons,
+    is_libre_esprit,
+    read_espadons,
+    read_libre_esprit,
+)
 from sk_payne.spectra._opening import is_fits
 from sk_payne.spectra._own_files import (
     is_ecsv,
@@ -71,6 +77,7 @@ _FITS_FORMATS = {
     "pypeit-spec1d": (is_spec1d, read_spec1d),
     "pypeit-coadd1d": (is_coadd1d, read_coadd1d),
     "gaia-rvs": (is_gaia_rvs, read_gaia_rvs),
+    "espadons": (is_espadons, read_espadons),
     "iraf-multispec": (is_iraf, read_iraf),
     "fits-arms": (is_arms, read_arms),
     "fits-table": (is_fits_table, read_fits_table),
@@ -79,6 +86,7 @@ _FITS_FORMATS = {
 _TEXT_FORMATS = {
     "ecsv": (is_ecsv, read_ecsv),
     "gaia-rvs-csv": (is_gaia_rvs_text, read_gaia_rvs_text),
+    "gaia-rvs-votable": (is_gaia_votable, read_gaia_votable),
     "libre-esprit": (is_libre_esprit, read_libre_esprit),
     "text": (is_text, read_text),
 }
@@ -98,9 +106,9 @@ def recognise(content, path):
     Parameters
     ----------
     content : HDUList, list of str, or None
-        What `opened` gives.
+        Content of the file, from `opened`.
     path : pathlib.Path
-        Of the file, for messages.
+        Path of the file, for messages.
 
     Returns
     -------
@@ -145,7 +153,7 @@ def _other_readers(content, path):
 
 
 def _seen(content):
-    """Say what the content is, for messages."""
+    """Describe the content, for messages."""
     if content is None:
         return "it is neither FITS nor text"
     if is_fits(content):

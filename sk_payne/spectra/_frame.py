@@ -27,7 +27,8 @@ def read_frame(*words):
     Returns
     -------
     frame : {"rest", "barycentric", "heliocentric", "topocentric"} or None
-        Of the first word that is known: others, such as "FK5", are celestial frames.
+        Frame of velocities that the first known word names; "FK5" and others are
+        celestial frames, which are not known here.
 
     Examples
     --------

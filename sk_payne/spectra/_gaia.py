@@ -1,6 +1,7 @@
 """Spectra of Gaia's radial velocity spectrometer, in FITS and CSV.
 
-CSV states neither unit nor medium: the three names and the range of wavelengths tell.
+CSV states neither unit nor medium: its three names and its range of wavelengths
+identify it.
 """
 
 import numpy as np
@@ -14,9 +15,17 @@ from sk_payne.spectra._spectrum_file import (
 )
 from sk_payne.spectra._text_columns import header_of, numbers_of
 
-__all__ = ["is_gaia_rvs", "is_gaia_rvs_text", "read_gaia_rvs", "read_gaia_rvs_text"]
+__all__ = [
+    "COLUMNS",
+    "gaia_spectrum",
+    "has_gaia_range",
+    "is_gaia_rvs",
+    "is_gaia_rvs_text",
+    "read_gaia_rvs",
+    "read_gaia_rvs_text",
+]
 
-_NAMES = ("wavelength", "flux", "flux_error")
+COLUMNS = ("wavelength", "flux", "flux_error")
 
 # Mean spectra of DR3 go from 846 to 870 nm, exactly (Seabroke et al. 2022).
 _FIRST, _LAST, _NEAR = 846.0, 870.0, 0.005
@@ -26,10 +35,10 @@ _RESOLVING_POWER = 11500.0
 
 
 def is_gaia_rvs(hdus):
-    """Tell whether a FITS file holds a mean spectrum of Gaia RVS."""
+    """Return whether a FITS file holds a mean spectrum of Gaia RVS."""
     key = _table_of(hdus)
     try:
-        return key is not None and _is_range(column_of(hdus, key, "wavelength"))
+        return key is not None and has_gaia_range(column_of(hdus, key, "wavelength"))
     except FileFormatError:  # another table of such names
         return False
 
@@ -39,22 +48,22 @@ def read_gaia_rvs(hdus):
     key = _table_of(hdus)
     if key is None:
         raise FileFormatError(
-            f"It has no table with the columns {', '.join(_NAMES)}, but "
+            f"It has no table with the columns {', '.join(COLUMNS)}, but "
             f"{describe_hdus(hdus)}. Check that the file is complete and of this "
             "format."
         )
-    check_columns(hdus, key, *_NAMES)
+    check_columns(hdus, key, *COLUMNS)
     header = hdus[key].header
-    return _spectrum(
-        *(column_of(hdus, key, name) for name in _NAMES),
+    return gaia_spectrum(
+        *(column_of(hdus, key, name) for name in COLUMNS),
         name=header.get("SOURCE_ID", hdus[0].header.get("SOURCE_ID")),
     )
 
 
 def is_gaia_rvs_text(lines):
-    """Tell whether text holds a mean spectrum of Gaia RVS."""
+    """Return whether text holds a mean spectrum of Gaia RVS."""
     names, is_data = header_of(lines)
-    if names is None or not is_data or tuple(names) != _NAMES:
+    if names is None or not is_data or tuple(names) != COLUMNS:
         return False
     data = [line for line in lines if line.strip() and not line.startswith("#")][1:]
     if not data:
@@ -63,41 +72,43 @@ def is_gaia_rvs_text(lines):
         ends = [numbers_of([line], names, False)[0] for line in (data[0], data[-1])]
     except FileFormatError:  # text of another kind
         return False
-    return _is_range(np.concatenate(ends))
+    return has_gaia_range(np.concatenate(ends))
 
 
 def read_gaia_rvs_text(lines):
     """Read the normalised flux, at rest."""
     names, is_data = header_of(lines)
-    missing = [name for name in _NAMES if name not in (names or ())]
+    missing = [name for name in COLUMNS if name not in (names or ())]
     if missing or not is_data:
         raise FileFormatError(
-            f"Its first line must be {','.join(_NAMES)}; {', '.join(missing)} is not "
+            f"Its first line must be {','.join(COLUMNS)}; {', '.join(missing)} is not "
             "there. Check that the file is complete and of this format."
         )
     columns = dict(zip(names, numbers_of(lines, names, is_data), strict=True))
-    return _spectrum(*(columns[n] for n in _NAMES), name=None, header=lines[:1])
+    return gaia_spectrum(*(columns[n] for n in COLUMNS), name=None, header=lines[:1])
 
 
 def _table_of(hdus):
     for key, hdu in enumerate(hdus):
-        if not hdu.is_image and set(_NAMES) <= {n.lower() for n in hdu.columns.names}:
+        if not hdu.is_image and set(COLUMNS) <= {n.lower() for n in hdu.columns.names}:
             return key
     return None
 
 
-def _is_range(wavelength):
-    return (
+def has_gaia_range(wavelength):
+    """Return whether wavelengths in nm are those of a mean spectrum of Gaia RVS."""
+    return bool(
         wavelength.size > 1
         and abs(wavelength[0] - _FIRST) < _NEAR
         and abs(wavelength[-1] - _LAST) < _NEAR
     )
 
 
-def _spectrum(wavelength, flux, error, name, **meta):
+def gaia_spectrum(wavelength, flux, error, name, **meta):
+    """Make a Spectrum of wavelengths in nm, normalised flux and its error."""
     from astropy import units
 
-    if not _is_range(wavelength):
+    if not has_gaia_range(wavelength):
         raise FileFormatError(
             f"Its wavelengths must go from {_FIRST} to {_LAST} nm; they go from "
             f"{wavelength[0]:g} to {wavelength[-1]:g}. Leave out `format` to have the "

@@ -1,7 +1,7 @@
 """Spectra of GALAH: one camera of DR3, and of reduction 6.0, which DR4 is made of.
 
-specutils' loader takes the relative errors of GALAH for absolute ones. The names of the
-HDUs tell what they hold; their order is another in each reduction.
+specutils' loader takes the relative errors of GALAH for absolute ones. HDUs are found
+by name, since their order differs between reductions.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ _SAME_SHIFT = 1e-7
 
 
 def is_galah_dr3(hdus):
-    """Tell whether a FITS file is that of one camera of GALAH DR3."""
+    """Return whether a FITS file is that of one camera of GALAH DR3."""
     if len(hdus[0].shape) != 1 or is_galah_dr4(hdus):
         return False
     named = _named(hdus, "input_sigma") is not None
@@ -32,7 +32,7 @@ def is_galah_dr3(hdus):
 
 
 def is_galah_dr4(hdus):
-    """Tell whether a FITS file is that of one camera of reduction 6.0."""
+    """Return whether a FITS file is that of one camera of reduction 6.0."""
     return len(hdus[0].shape) == 1 and _named(hdus, "relative_error") is not None
 
 

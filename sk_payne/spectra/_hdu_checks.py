@@ -1,7 +1,6 @@
 """Checks of an HDU before anything is read from it.
 
-astropy takes what a header says at its word: a damaged one can make it fail in many
-ways, or fill the memory.
+astropy trusts headers: a damaged one can make it fail in many ways, or fill the memory.
 """
 
 import math
@@ -37,7 +36,7 @@ def check_sizes(file):
     Parameters
     ----------
     file : binary file
-        Of FITS; it is at its start afterwards.
+        FITS file; it is at its start afterwards.
 
     Raises
     ------
@@ -87,7 +86,7 @@ def check_hdu(hdu, number, max_bytes, *, is_expanded=False):
     Parameters
     ----------
     hdu : astropy HDU
-        Keywords that nobody can parse are removed from its header.
+        Keywords that cannot be parsed are removed from its header.
     number : int
         Its place in the file, for messages.
     max_bytes : int
@@ -141,7 +140,7 @@ def _expanded_bytes(hdu, is_expanded):
 
 
 def _drop_unreadable_cards(header):
-    """Remove keywords whose value nobody can parse; a reader then misses them."""
+    """Remove keywords whose value cannot be parsed; a reader then misses them."""
     from astropy.io import fits
 
     unreadable = []

@@ -1,7 +1,6 @@
-"""What FITS headers state of a spectrum: medium, frame, star, numbers.
+"""Statements of FITS headers about a spectrum: medium, frame, star, numbers.
 
-Each keyword is known here once, so that all readers take the same word for the same
-thing.
+All readers use the same keywords.
 """
 
 from sk_payne.exceptions import FileFormatError
@@ -91,7 +90,7 @@ def first_number(header, *names):
     Parameters
     ----------
     header : astropy header
-        Of a file.
+        Header of a file.
     *names : str
         Keywords, in the order in which they are asked.
 
@@ -114,7 +113,7 @@ def number_of(header, *names):
     Parameters
     ----------
     header : astropy header
-        Of an HDU.
+        Header of an HDU.
     *names : str
         Keywords, of which the first that is there counts.
 

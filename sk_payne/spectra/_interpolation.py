@@ -1,7 +1,7 @@
-"""GridInterpolator: spectra on a model grid, read between its wavelengths.
+"""GridInterpolator: spectra on a model grid, interpolated between its wavelengths.
 
-Here because models are sampled so sparsely that linear interpolation would be wrong
-by several per cent of the continuum in every narrow line.
+Grids sample lines so sparsely that linear interpolation would be wrong by several per
+cent of the continuum in every narrow line.
 """
 
 import functools
@@ -10,27 +10,20 @@ import operator
 import numpy as np
 import torch
 
-from sk_payne.spectra._pixel_index import PixelIndex, TensorCache
+from sk_payne.spectra._pixel_index import PixelIndex, TensorCache, checked_grid
 from sk_payne.spectra._segments import check_segments
 from sk_payne.spectra._spline_filter import filter_samples, prefilter_arrays, tap_arrays
-
-# Weights of the six quintic B-splines that overlap the interval between two nodes,
-# as polynomials in the fraction t of the interval: row k belongs to the node k - 2,
-# column j to t**j. de Boor (2001), A Practical Guide to Splines, chapter IX.
-_WEIGHTS = (
-    np.array(
-        [
-            [1, -5, 10, -10, 5, -1],
-            [26, -50, 20, 20, -20, 5],
-            [66, 0, -60, 0, 30, -10],
-            [26, 50, 20, -20, -20, 10],
-            [1, 5, 10, 10, 5, -5],
-            [0, 0, 0, 0, 0, 1],
-        ]
-    )
-    / 120.0
+from sk_payne.spectra._spline_values import (
+    SLOPES,
+    WEIGHTS,
+    picked,
+    polynomials,
+    reflected,
+    whole_pixels,
+    with_axes,
 )
-_SLOPES = _WEIGHTS[:, 1:] * np.arange(1, 6)
+
+__all__ = ["GridInterpolator"]
 
 # By how many pixels the index of the last wavelength of a segment may be rounded.
 _ROUNDING = 1e-9
@@ -121,7 +114,7 @@ class GridInterpolator:
     """
 
     def __init__(self, wavelength, segments=None):
-        self.wavelength = _checked_grid(wavelength)
+        self.wavelength = checked_grid(wavelength)
         self.segments = check_segments(segments, self.wavelength)
         self._index = PixelIndex(self.wavelength, self.segments)
         self._cache = TensorCache()
@@ -196,7 +189,7 @@ class GridInterpolator:
         Returns
         -------
         coefficients : torch.Tensor, shape (..., C)
-            What `evaluate` and `derivative` take: those of each segment of n pixels,
+            Arguments of `evaluate` and `derivative`: those of each segment of n pixels,
             max(n, 2) + 4 with two more at either end, one after the other. Linear in
             `values`, so that tangents are transformed like functions.
 
@@ -233,7 +226,7 @@ class GridInterpolator:
         n_beyond = len(sign) - rest.shape[-1]
         is_one = len(self.segments) == 1
         if is_one and rest.numel() and n_beyond // 2 < rest.shape[-1]:
-            rest = _reflected(rest, n_beyond // 2)
+            rest = reflected(rest, n_beyond // 2)
         else:
             rest = rest[..., source]
         rest = rest * sign
@@ -257,7 +250,7 @@ class GridInterpolator:
             The functions, in the dtype of `coefficients`; differentiable in both
             arguments.
         """
-        return self._combine(coefficients, u, _WEIGHTS)
+        return self._combine(coefficients, u, WEIGHTS)
 
     def evaluate_together(self, coefficients, u):
         """Return functions that are all interpolated to the same places.
@@ -279,7 +272,7 @@ class GridInterpolator:
         """
         rows = coefficients.reshape(-1, coefficients.shape[-1])
         tap, fraction = self._place(u.clamp(0, len(self) - 1))
-        weights = _polynomials(_WEIGHTS, fraction).to(rows)
+        weights = polynomials(WEIGHTS, fraction).to(rows)
         places = tap[:, None] + torch.arange(len(weights), device=tap.device)
         if len(rows) == 1:
             found = (rows[0, places] * weights.T).sum(1)
@@ -312,10 +305,10 @@ class GridInterpolator:
         inside = (u >= 0) & (u <= len(self) - 1)
         if len(self.segments) > 1:
             is_last, _, _ = self._taps(u.device)
-            node = _whole(u.clamp(0, len(self) - 1))
+            node = whole_pixels(u.clamp(0, len(self) - 1))
             inside = inside & ~(is_last[node] & (u > node + _ROUNDING))
-        slopes = self._combine(coefficients, u, _SLOPES)
-        inside = _aligned(inside, max(coefficients.ndim, u.ndim))
+        slopes = self._combine(coefficients, u, SLOPES)
+        inside = with_axes(inside, max(coefficients.ndim, u.ndim))
         return torch.where(inside, slopes, torch.zeros_like(slopes))
 
     def __call__(self, values, wavelength):
@@ -349,27 +342,27 @@ class GridInterpolator:
             return function(wavelength.double())
         return function(_tensor(wavelength)).numpy()
 
-    def _combine(self, coefficients, u, polynomials):
-        """Return the sum of six coefficients with polynomials of the fraction of u."""
+    def _combine(self, coefficients, u, table):
+        """Return the sum of six coefficients, weighted by polynomials of u."""
         n_axes = max(coefficients.ndim, u.ndim)
-        coefficients, u = _aligned(coefficients, n_axes), _aligned(u.double(), n_axes)
+        coefficients, u = with_axes(coefficients, n_axes), with_axes(u.double(), n_axes)
         tap, fraction = self._place(u.clamp(0, len(self) - 1))
         # Weights in float64 whatever the samples are: they are few, and exact.
-        weights = _polynomials(polynomials, fraction).to(coefficients.dtype)
-        total = weights[0] * _picked(coefficients, tap)
+        weights = polynomials(table, fraction).to(coefficients.dtype)
+        total = weights[0] * picked(coefficients, tap)
         for i in range(1, len(weights)):
-            total = total + weights[i] * _picked(coefficients, tap + i)
+            total = total + weights[i] * picked(coefficients, tap + i)
         return total
 
     def _place(self, u):
         """Return the first coefficients of the intervals of u, and u within them."""
         if len(self.segments) == 1:
-            node = _whole(u).clamp(0, max(len(self) - 2, 0))
+            node = whole_pixels(u).clamp(0, max(len(self) - 2, 0))
             return node, u - node
         is_last, interval, tap = self._taps(u.device)
         # in a gap, the nearer end counts
-        u = torch.where(is_last[_whole(u)], u.round(), u)
-        node = interval[_whole(u)]
+        u = torch.where(is_last[whole_pixels(u)], u.round(), u)
+        node = interval[whole_pixels(u)]
         return tap[node], u - node
 
     def _prefilter(self, dtype, device):
@@ -395,60 +388,6 @@ class GridInterpolator:
                 for part in tap_arrays(self.segments)
             ],
         )
-
-
-def _checked_grid(wavelength):
-    wavelength = np.array(wavelength, dtype=np.float64)
-    if wavelength.ndim != 1 or wavelength.size == 0:
-        raise ValueError(
-            "`wavelength` must be 1-D with at least one entry; got the shape "
-            f"{wavelength.shape}. Pass the wavelengths of the grid, in Å."
-        )
-    usable = np.isfinite(wavelength).all() and wavelength[0] > 0
-    if not (usable and (np.diff(wavelength) > 0).all()):
-        raise ValueError(
-            "`wavelength` must be finite, positive and strictly increasing; got "
-            f"{wavelength}. Sort the grid and drop repeated wavelengths."
-        )
-    return wavelength
-
-
-def _whole(u):
-    """Return the pixels before u; a NaN must not become a place in memory."""
-    return u.detach().floor().nan_to_num(0.0).long()
-
-
-def _aligned(tensor, n_axes):
-    """Insert axes before the last one until there are n_axes."""
-    missing = (1,) * (n_axes - tensor.ndim)
-    return tensor.reshape(*tensor.shape[:-1], *missing, tensor.shape[-1])
-
-
-def _picked(coefficients, place):
-    """Return coefficients at places along the last axis, leading axes broadcast."""
-    if place.shape[:-1].numel() == 1:
-        return coefficients[..., place.flatten()]
-    leading = torch.broadcast_shapes(coefficients.shape[:-1], place.shape[:-1])
-    return torch.gather(
-        coefficients.expand(*leading, -1), -1, place.expand(*leading, -1)
-    )
-
-
-def _reflected(samples, n):
-    """Return samples with n more at either end, much faster than by their index."""
-    rows = samples.reshape(1, -1, samples.shape[-1])
-    rows = torch.nn.functional.pad(rows, (n, n), mode="reflect")
-    return rows.reshape(*samples.shape[:-1], -1)
-
-
-def _polynomials(table, x):
-    """Return the polynomials of x whose coefficients are the rows of a table."""
-    powers = [torch.ones_like(x)]
-    for _ in range(table.shape[1] - 1):
-        powers.append(powers[-1] * x)
-    # One matrix product costs a fraction of evaluating them one after the other.
-    table = torch.as_tensor(table, dtype=x.dtype, device=x.device)
-    return torch.tensordot(table, torch.stack(powers), 1)
 
 
 def _tensor(values):

@@ -1,14 +1,13 @@
 """Spectra of IRAF with several rows: multispec and equispec images.
 
-Each row has its dispersion: linear, logarithmic, or polynomials of Chebyshev or
-Legendre. specutils' loader leaves out weights, zero points, all polynomials but the
-first, and errors.
+Each row has its dispersion: linear, logarithmic, or a nonlinear function of the pixel.
+specutils' loader leaves out weights, zero points, all functions but the first, and
+errors.
 """
 
 import re
 
 import numpy as np
-from numpy.polynomial import chebyshev, legendre
 
 from sk_payne.exceptions import FileFormatError
 from sk_payne.spectra._file_units import unit_or_ask
@@ -19,6 +18,7 @@ from sk_payne.spectra._header_statements import (
     stated_frame,
     stated_medium,
 )
+from sk_payne.spectra._iraf_functions import nonlinear_wavelength
 from sk_payne.spectra._spectrum_file import agreed_medium, image_of, make_spectrum
 from sk_payne.spectra._wavelength_units import check_unstated_unit, scale_to_angstrom
 
@@ -30,14 +30,10 @@ _SPEC = re.compile(r'spec(\d+)\s*=\s*"([^"]*)"?')
 _UNITS = re.compile(r"\bunits=(\S+)")
 
 _LINEAR, _LOGARITHMIC, _NONLINEAR = 0, 1, 2
-_POLYNOMIALS = {1: chebyshev.chebval, 2: legendre.legval}
-_OTHERS = {3: "a cubic spline", 4: "a linear spline", 5: "a table", 6: "a table"}
-# An image of IRAF has at most so many words on a dispersion, and so high a polynomial.
-_MOST_COEFFICIENTS = 100
 
 
 def is_iraf(hdus):
-    """Tell whether the first HDU is an image of IRAF with a spectrum in each row."""
+    """Return whether the first HDU is an image of IRAF with a spectrum in each row."""
     header, shape = hdus[0].header, hdus[0].shape
     if not hdus[0].is_image or len(shape) not in (2, 3):
         return False
@@ -152,33 +148,17 @@ def _multispec_wavelength(header, dispersions, row, n_pixels, unit):
 
 
 def _nonlinear(header, numbers, row, size):
-    """Return the weighted sum of polynomials of the pixel."""
+    """Return the wavelengths of a row with a nonlinear dispersion."""
     # pixels of the image from which this one was cut
     offset, scale = first_number(header, "LTV1"), first_number(header, "LTM1_1")
     pixel = (np.arange(1, size + 1) - (offset or 0.0)) / (scale or 1.0)
-    total = np.zeros(size)
-    while numbers:
-        if len(numbers) < 6:
-            raise FileFormatError(_not_understood(row))
-        weight, zero_point, kind, order, low, high = numbers[:6]
-        if kind in _OTHERS:
-            raise FileFormatError(
-                f"The dispersion of row {row + 1} is {_OTHERS[kind]}, and only "
-                "polynomials of Chebyshev and Legendre are read. Make it linear with "
-                "IRAF's dispcor."
-            )
-        if (
-            kind not in _POLYNOMIALS
-            or order not in range(1, _MOST_COEFFICIENTS)
-            or len(numbers) < 6 + order
-            or not high > low
-        ):
-            raise FileFormatError(_not_understood(row))
-        end = 6 + int(order)
-        x = (2 * pixel - (high + low)) / (high - low)
-        total += weight * (zero_point + _POLYNOMIALS[kind](x, numbers[6:end]))
-        numbers = numbers[end:]
-    return total
+    try:
+        return nonlinear_wavelength(numbers, pixel)
+    except ValueError as error:
+        raise FileFormatError(
+            f"{_not_understood(row)} What is wrong: {error}. If the file is whole, "
+            "make its dispersion linear with IRAF's dispcor."
+        ) from error
 
 
 def _unit_of(header):

@@ -1,16 +1,12 @@
-"""What sets of spectra have beside flux, continued to one width and joined.
-
-It is here because sets may differ in length, wavelengths, arms and resolution.
-"""
+"""Joining of sets of spectra that differ in length, wavelengths, arms or resolution."""
 
 import numpy as np
 
 __all__ = [
-    "continued_arm",
-    "continued_wavelength",
     "join_frames",
     "join_matrices",
     "join_powers",
+    "join_wavelengths",
     "kind",
 ]
 
@@ -33,21 +29,39 @@ def kind(spectra):
     return spectra.medium, None
 
 
-def continued_wavelength(spectra, width):
-    """Wavelengths of every star, which go on with their last step up to a width.
+def join_wavelengths(sets, width):
+    """Join wavelengths and arms.
 
     Parameters
     ----------
-    spectra : SpectrumSet
-        With wavelengths.
+    sets : sequence of SpectrumSet
+        Sets of one kind, see `kind`.
     width : int
-        Number of pixels wanted.
+        Number of pixels of the longest.
 
     Returns
     -------
-    wavelength : ndarray of shape (n, width)
-        In Å.
+    wavelength : ndarray of shape (width,) or (n, width), or None
+        Å; one row if all sets share it. Shorter rows go on with their last step.
+    arm : ndarray of int of the same shape, or None
+        Arm of each pixel; the last one goes on in shorter rows.
     """
+    wavelength, arm = sets[0].wavelength, sets[0].arm
+    if wavelength is None or (
+        wavelength.ndim == 1
+        and all(
+            np.array_equal(s.wavelength, wavelength) and np.array_equal(s.arm, arm)
+            for s in sets
+        )
+    ):
+        return wavelength, arm
+    wavelength = np.concatenate([_continued_wavelength(one, width) for one in sets])
+    if any(one.arm is not None for one in sets):
+        arm = np.concatenate([_continued_arm(one, width) for one in sets])
+    return wavelength, arm
+
+
+def _continued_wavelength(spectra, width):
     wavelength = np.broadcast_to(spectra.wavelength, spectra.shape)
     n_pixels = wavelength.shape[1]
     step = wavelength[:, -1:] - wavelength[:, -2:-1] if n_pixels > 1 else 1.0
@@ -55,21 +69,7 @@ def continued_wavelength(spectra, width):
     return np.hstack([wavelength, wavelength[:, -1:] + extra])
 
 
-def continued_arm(spectra, width):
-    """Arms of every pixel of every star, of which the last goes on up to a width.
-
-    Parameters
-    ----------
-    spectra : SpectrumSet
-        With or without arms.
-    width : int
-        Number of pixels wanted.
-
-    Returns
-    -------
-    arm : ndarray of int, shape (n, width)
-        All 0 for a set without arms.
-    """
+def _continued_arm(spectra, width):
     arm = np.broadcast_to(0 if spectra.arm is None else spectra.arm, spectra.shape)
     return np.pad(arm, ((0, 0), (0, width - arm.shape[1])), mode="edge")
 

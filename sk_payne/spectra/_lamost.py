@@ -38,12 +38,12 @@ _EXPOSURE = re.compile(r"([BR])-\w+", re.IGNORECASE)
 
 
 def is_lamost_lrs(hdus):
-    """Tell whether a FITS file is a spectrum of low resolution."""
+    """Return whether a FITS file is a spectrum of low resolution."""
     return _is_lamost(hdus) and not is_lamost_mrs(hdus)
 
 
 def is_lamost_mrs(hdus):
-    """Tell whether a FITS file holds spectra of medium resolution."""
+    """Return whether a FITS file holds spectra of medium resolution."""
     return _is_lamost(hdus) and bool(_arms(hdus))
 
 
@@ -112,14 +112,25 @@ def _arms(hdus):
 def _columns(hdus, key):
     """Return flux, inverse variance, wavelength in Å and and-mask of a table."""
     check_columns(hdus, key, "FLUX", "IVAR")
-    names = {name.upper() for name in hdus[key].columns.names}
     flux, ivar = (column_of(hdus, key, name) for name in ("FLUX", "IVAR"))
-    if "LOGLAM" in names and "WAVELENGTH" not in names:
-        wavelength = 10 ** column_of(hdus, key, "LOGLAM")
-    else:
-        wavelength = column_of(hdus, key, "WAVELENGTH")
-    mask = "PIXMASK" if "PIXMASK" in names and "ANDMASK" not in names else "ANDMASK"
-    return flux, ivar, wavelength, column_of(hdus, key, mask)
+    name = _first_column(hdus, key, "WAVELENGTH", "LOGLAM")
+    wavelength = column_of(hdus, key, name)
+    if name == "LOGLAM":
+        wavelength = 10**wavelength
+    mask = column_of(hdus, key, _first_column(hdus, key, "ANDMASK", "PIXMASK"))
+    return flux, ivar, wavelength, mask
+
+
+def _first_column(hdus, key, *names):
+    """Return the first of some names that a table has as a column."""
+    known = [name.upper() for name in hdus[key].columns.names]
+    found = [name for name in names if name in known]
+    if not found:
+        raise FileFormatError(
+            f"HDU {key} must have a column {' or '.join(names)}; it has "
+            f"{', '.join(known)}. Check that the file is complete and of this format."
+        )
+    return found[0]
 
 
 def _spectrum(

@@ -1,7 +1,4 @@
-"""Air and vacuum wavelengths, and the check of the word that tells them apart.
-
-Here so that a wavelength never changes its medium without saying so.
-"""
+"""Conversion between wavelengths in air and in vacuum, and the check of the medium."""
 
 import numpy as np
 
@@ -20,7 +17,7 @@ def check_medium(medium, name="medium"):
     medium : {"air", "vacuum"}
         The word to check.
     name : str, default="medium"
-        What the caller calls it, for the message.
+        Name of the argument, for the message.
 
     Returns
     -------

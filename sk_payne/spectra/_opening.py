@@ -1,7 +1,7 @@
 """Opening a file of unknown content: FITS, text, or neither, compressed or not.
 
-Files are untrusted: what a compressed file, a compressed image or a text would take in
-memory is limited, and headers that cannot be parsed are refused here once.
+Files are untrusted: the memory that compressed files, compressed images and texts take
+is limited, and headers that cannot be parsed are refused.
 """
 
 import bz2
@@ -61,7 +61,7 @@ def opened(path, max_bytes):
 
 
 def is_fits(content):
-    """Tell whether an opened file is FITS."""
+    """Return whether an opened file is FITS."""
     from astropy.io import fits
 
     return isinstance(content, fits.HDUList)

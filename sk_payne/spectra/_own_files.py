@@ -44,7 +44,7 @@ _UNIT_IN_NAME = re.compile(r"[\(\[](.*?)[\)\]]")
 
 
 def is_text(lines):
-    """Tell whether text starts with names, or with two or three columns of numbers."""
+    """Return whether text starts with names, or two or three columns of numbers."""
     return header_of(lines)[0] is not None or starts_with_numbers(lines)
 
 
@@ -134,26 +134,30 @@ def _check_error(flux, error):
 
 
 def is_ecsv(lines):
-    """Tell whether lines of text are a table in ECSV."""
+    """Return whether lines of text are a table in ECSV."""
     return bool(lines) and lines[0].startswith("# %ECSV")
 
 
 def read_ecsv(lines, *, medium=None, wavelength_unit=None, flux_unit=None):
     """Read a table with the columns wavelength, flux, uncertainty and mask."""
-    from astropy.io import ascii
+    from astropy.table import Column, Table
 
     try:
-        table = ascii.read(lines, format="ecsv")
+        # a QTable's Quantity columns become columns with a unit
+        table = Table.read(lines, format="ascii.ecsv")
         header = dict(table.meta)
     except Exception as error:  # astropy lets many kinds through
         raise FileFormatError(f"It is no valid ECSV: {error}") from error
+    # times and coordinates of the sky are no columns of numbers
+    others = [name for name in table.colnames if not isinstance(table[name], Column)]
+    table.remove_columns(others)
     described = {"header": header} | _described(header, medium)
     wavelength = _wavelength(table, wavelength_unit)
     return _read_table(table, wavelength, flux_unit, described, header)
 
 
 def is_fits_table(hdus):
-    """Tell whether a FITS file has a table with the columns wavelength and flux."""
+    """Return whether a FITS file has a table with the columns wavelength and flux."""
     return bool(_table_hdus(hdus))
 
 

@@ -1,6 +1,6 @@
 """Padding: pixels that pipelines fill with a constant where they have no data.
 
-Nothing in most files marks them, and an error given beside them makes them look good.
+Most files do not mark them, and an error beside them makes them look good.
 """
 
 import numpy as np

@@ -1,7 +1,6 @@
 """The place of wavelengths on a grid, counted in pixels.
 
-It is here because a spline with uniform knots needs a smooth index of any grid, and
-one that jumps over gaps.
+A spline with uniform knots needs a smooth index of any grid, which jumps over gaps.
 """
 
 import math
@@ -9,7 +8,7 @@ import math
 import numpy as np
 import torch
 
-__all__ = ["PixelIndex", "TensorCache"]
+__all__ = ["PixelIndex", "TensorCache", "checked_grid"]
 
 # A segment counts as uniform when no node is off by more than this, in pixels: then its
 # own wavelengths come back as whole numbers to the same precision.
@@ -159,3 +158,20 @@ def _cubics(parts, offsets):
             u = offsets[2 * i] + np.arange(len(part), dtype=np.float64)
             cubics.append(PchipInterpolator(part, u).c)
     return np.ascontiguousarray(np.concatenate(cubics, axis=1))
+
+
+def checked_grid(wavelength):
+    """Return the wavelengths of a grid as an array, after checking their order."""
+    wavelength = np.array(wavelength, dtype=np.float64)
+    if wavelength.ndim != 1 or wavelength.size == 0:
+        raise ValueError(
+            "`wavelength` must be 1-D with at least one entry; got the shape "
+            f"{wavelength.shape}. Pass the wavelengths of the grid, in Å."
+        )
+    usable = np.isfinite(wavelength).all() and wavelength[0] > 0
+    if not (usable and (np.diff(wavelength) > 0).all()):
+        raise ValueError(
+            "`wavelength` must be finite, positive and strictly increasing; got "
+            f"{wavelength}. Sort the grid and drop repeated wavelengths."
+        )
+    return wavelength

@@ -1,7 +1,7 @@
 """Fourier transforms of profiles in velocity: rotation, macroturbulence, instruments.
 
-It is here because each of these transforms has a formula: exact at any sampling, down
-to no broadening at all, with its derivative.
+Each transform has a formula, and a derivative, which are exact at any sampling and for
+any width down to zero.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Spectra of PypeIt: spec1d files, of one or several objects, and coadd1d files.
 
-Their masks are nonzero where a pixel is good, which no other reader here would know.
+Their masks are nonzero where a pixel is good, unlike those of other formats.
 """
 
 import re
@@ -27,7 +27,7 @@ _ORDER = re.compile(r"(.*)-ORDER(\d+)", re.IGNORECASE)
 
 
 def is_coadd1d(hdus):
-    """Tell whether a FITS file is a coadd1d file."""
+    """Return whether a FITS file is a coadd1d file."""
     return _coadd_of(hdus) is not None
 
 
@@ -57,7 +57,7 @@ def _coadd_of(hdus):
 
 
 def is_spec1d(hdus):
-    """Tell whether a FITS file is a spec1d file."""
+    """Return whether a FITS file is a spec1d file."""
     return bool(_objects(hdus))
 
 

@@ -1,7 +1,7 @@
 """read_spectra: files of surveys, telescopes and one's own, as specutils spectra.
 
-A spectrum keeps its errors, mask and medium on its way in, and users of a file which
-cannot be read are told what it lacks.
+Errors, mask and medium of a file are kept. A file that cannot be read ends in an error
+that says what it lacks.
 """
 
 import inspect
@@ -34,7 +34,7 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
         Limit to what a compressed file, or a compressed image in it, expands to. Text
         may have a quarter of it, and a line for 256 bytes of it.
     **options : object
-        What the format takes:
+        Options of the format:
 
         row : int or sequence of int, default=0
             "apogee-apstar": rows 0 and 1 are combined spectra, with weights by pixel
@@ -43,8 +43,10 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
             "apogee-apstar", "apogee-apvisit", "lamost-lrs", "lamost-mrs", "sdss-spec",
             "sdss-mwm": numbers of the bits that mark a bad pixel, None for any. The
             defaults are under Notes.
-        normalized : bool, default=False
-            "galah-dr3", "galah-dr4": the flux that GALAH normalised, not counts.
+        normalized : bool
+            "galah-dr3", "galah-dr4": the flux that GALAH normalised, not counts; False
+            by default. "espadons": normalised intensity; True by default, and False
+            gives intensities with the blaze of the orders in them.
         target : int, str, or a sequence of them
             "desi": TARGETID; "weave-l1": CNAME; "pypeit-spec1d": one object. Needed if
             the file holds several.
@@ -54,10 +56,10 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
         flux_unit : str or astropy unit
             "4most-l1", "eso-sdp", "eso-s1d", "weave-l1", "iraf-multispec",
             "fits-table", "fits-arms", "fits-image", "ecsv": instead of one that is
-            missing, or that nobody can understand.
+            missing, or that cannot be understood.
         wavelength_unit : str or astropy unit
             "iraf-multispec", "fits-table", "fits-arms", "fits-image", "ecsv":
-            likewise; "text": Å by default.
+            instead of one that is missing; "text": Å by default.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
         format : str
             The format.
         frame : {"rest", "barycentric", "heliocentric", "topocentric"} or None
-            What the wavelengths are at rest with: "rest" means the star.
+            Frame of the wavelengths; "rest" is that of the star.
         velocity : float or None
             "apogee-apstar", "apogee-aspcapstar", "sdss-mwm", and normalised flux of
             "galah-dr3": barycentric velocity in km/s by which the survey shifted it to
@@ -91,7 +93,7 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
         arm : str or int
             Where a file has several arms, or orders.
         object : str or None
-            What the file calls the star.
+            Name of the star in the file.
         resolving_power : float, ndarray of shape (n_pixels,) or None
             Wavelength over full width at half maximum; of many surveys, the nominal one
             of the instrument.
@@ -125,7 +127,7 @@ def read_spectra(path, format=None, *, max_bytes=MAX_BYTES, **options):
 
     Notes
     -----
-    What a bit of ``meta["bitmask"]`` means, and which mask a pixel:
+    Meaning of the bits of ``meta["bitmask"]``, and bits that mask a pixel:
 
     - "apogee-apstar", "apogee-apvisit", "sdss-mwm": APOGEE_PIXMASK. Bad are those that
       the survey's own software calls bad: BADPIX 0, CRPIX 1 (cosmic ray), SATPIX 2

@@ -1,6 +1,6 @@
 """The resolving power of a grid of wavelengths: one number, or one for each arm.
 
-It is here so that emulators and spectra of several arms state it by one rule.
+One rule serves emulators and spectra of several arms.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def resolve_resolving_power(resolving_power, wavelength=None):
         number, one for each wavelength, or one for each segment between gaps of the
         grid, in the order of wavelength. None if it is not known.
     wavelength : array-like of shape (P,), default=None
-        Of the grid in Å, increasing; None if there are none.
+        Wavelengths of the grid in Å, increasing; None if there are none.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def resolving_power_of_segments(resolving_power, wavelength):
     resolving_power : float, ndarray of shape (P,) or None
         As `resolve_resolving_power` gives it.
     wavelength : ndarray of shape (P,) or None
-        Of the grid in Å, increasing.
+        Wavelengths of the grid in Å, increasing.
 
     Returns
     -------
@@ -113,14 +113,14 @@ def resolving_power_of_segments(resolving_power, wavelength):
 
 
 def describe_resolving_power(resolving_power, wavelength):
-    """Say a resolving power in words, for cards and pages.
+    """Describe a resolving power in words, for cards and pages.
 
     Parameters
     ----------
     resolving_power : float, ndarray of shape (P,) or None
         As `resolve_resolving_power` gives it.
     wavelength : ndarray of shape (P,) or None
-        Of the grid in Å, increasing.
+        Wavelengths of the grid in Å, increasing.
 
     Returns
     -------

@@ -12,6 +12,7 @@ from sk_payne.spectra._apogee import APOGEE_BAD_BITS, APOGEE_RESOLVING_POWER
 from sk_payne.spectra._bits import flagged
 from sk_payne.spectra._header_statements import first_number, number_of, star_of
 from sk_payne.spectra._spectrum_file import (
+    check_columns,
     column_of,
     data_of,
     describe_hdus,
@@ -22,13 +23,14 @@ from sk_payne.spectra._spectrum_file import (
 __all__ = ["is_mwm", "is_sdss_spec", "read_mwm", "read_sdss_spec"]
 
 _FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
+_COLUMNS_OF_MWM = ("flux", "ivar", "pixel_flags")
 
 
 # spec ----------------------------------------------------------------------------
 
 
 def is_sdss_spec(hdus):
-    """Tell whether a FITS file is a `spec` file."""
+    """Return whether a FITS file is a `spec` file."""
     return len(hdus) > 1 and {"loglam", "flux", "ivar"} <= _columns(hdus[1])
 
 
@@ -89,7 +91,7 @@ def _redshift(hdus):
 
 
 def is_mwm(hdus):
-    """Tell whether a FITS file is an mwmStar or mwmVisit file."""
+    """Return whether a FITS file is an mwmStar or mwmVisit file."""
     return "SDSS_ID" in hdus[0].header and bool(_tables_of_mwm(hdus))
 
 
@@ -97,6 +99,10 @@ def read_mwm(hdus, *, bad_bits=None):
     """Read every spectrum of a star: combined ones are arms of it, visits are not."""
     from specutils import SpectrumList
 
+    for key, hdu in enumerate(hdus):
+        is_spectrum = hdu.name.upper().startswith(("BOSS", "APOGEE"))
+        if is_spectrum and not hdu.is_image and len(data_of(hdus, key)):
+            check_columns(hdus, key, *_COLUMNS_OF_MWM)
     keys = [key for key in _tables_of_mwm(hdus) if len(data_of(hdus, key))]
     if not keys:
         raise FileFormatError(
@@ -115,7 +121,7 @@ def read_mwm(hdus, *, bad_bits=None):
 
 
 def _tables_of_mwm(hdus):
-    wanted = {"flux", "ivar", "pixel_flags"}
+    wanted = set(_COLUMNS_OF_MWM)
     return [key for key, hdu in enumerate(hdus) if wanted <= _columns(hdu)]
 
 

@@ -1,6 +1,6 @@
 """The segments of a grid of wavelengths: arms and chips, with gaps between them.
 
-It is here as the one place where a step between wavelengths becomes a gap.
+Only this file decides which steps between wavelengths are gaps.
 """
 
 from itertools import pairwise
@@ -32,7 +32,7 @@ _N_NAMED = 8
 
 
 def is_gap(wavelength):
-    """Tell which steps between wavelengths are gaps.
+    """Return which steps between wavelengths are gaps.
 
     A gap is more than ten times the median step in the logarithm of the wavelength.
 
@@ -86,7 +86,7 @@ def grid_segments(wavelength):
 
 
 def is_covered(lowest, highest, grid):
-    """Tell which ranges of wavelengths lie within one segment of a grid.
+    """Return which ranges of wavelengths lie within one segment of a grid.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def is_covered(lowest, highest, grid):
 
 
 def touches_grid(lowest, highest, grid):
-    """Tell which ranges of wavelengths reach a segment of a grid.
+    """Return which ranges of wavelengths reach a segment of a grid.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def check_covered(wavelength, grid, argument="wavelength"):
     grid : array-like of shape (P,)
         Wavelengths of the emulator in Å, increasing.
     argument : str, default="wavelength"
-        What the wavelengths are called.
+        Name of the wavelengths in messages.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def describe_segments(grid, decimals=1):
     grid : array-like of shape (P,)
         Å, increasing.
     decimals : int, default=1
-        Of the wavelengths.
+        Decimals of the wavelengths.
 
     Returns
     -------
@@ -262,7 +262,7 @@ def break_at_gaps(wavelength, *values):
     wavelength : array-like of shape (P,)
         Å, increasing.
     *values : array-like of shape (..., P)
-        What is drawn over it.
+        Values that are drawn over it.
 
     Returns
     -------
@@ -293,6 +293,6 @@ def _limits(grid):
 
 
 def _within(lowest, highest, first, last):
-    """Tell which ranges lie within one of the segments from `first` to `last`."""
+    """Return which ranges lie within one of the segments from `first` to `last`."""
     segment = np.searchsorted(first, lowest, side="right") - 1
     return (segment >= 0) & (lowest <= highest) & (highest <= last[segment.clip(0)])

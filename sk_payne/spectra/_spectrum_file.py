@@ -1,8 +1,7 @@
-"""What the readers of spectrum files share: looking things up, and the Spectrum itself.
+"""Functions of all readers of spectrum files: look-up of data, and the Spectrum.
 
-Every reader names what a file lacks in the same words.
-
-Messages here are sentences about "it", the file; `read_spectra` says which file.
+All readers use the same messages, which call the file "it"; `read_spectra` adds its
+path.
 """
 
 import numpy as np
@@ -142,7 +141,7 @@ def column_of(hdus, key, name, row=None):
     key : int or str
         Number or name of the HDU.
     name : str
-        Of the column.
+        Name of the column.
     row : None or int, default=None
         The row whose cell holds the vector; None takes the only row of a table whose
         cells are vectors, and otherwise a number from each row.
@@ -230,9 +229,9 @@ def make_spectrum(
     medium : {"air", "vacuum"}
         Medium of the wavelengths.
     frame : str or None
-        What the wavelengths are at rest with, from `read_frame`.
+        Frame of the wavelengths, such as "barycentric".
     name : object or None
-        What the file calls the star; kept as text.
+        Name of the star in the file; kept as text.
     error, ivar : None or array-like of shape (n_pixels,)
         Error (1 sigma) or inverse variance of the flux, not both.
     bad : None or array-like of bool, shape (n_pixels,)

@@ -1,27 +1,34 @@
 """SpectrumSet: n spectra as padded arrays that scikit-learn's splitters can index.
 
-Here because specutils' containers cannot be split by row, and models want arrays.
+specutils' containers cannot be split by row, and models want arrays.
 """
 
 import numpy as np
 
 from sk_payne.spectra._frame import agreed_frame
 from sk_payne.spectra._joining import (
-    continued_arm,
-    continued_wavelength,
     join_frames,
     join_matrices,
     join_powers,
+    join_wavelengths,
     kind,
 )
 from sk_payne.spectra._medium import check_medium
+from sk_payne.spectra._set_checks import (
+    checked_per_pixel,
+    checked_rows,
+    checked_rows_key,
+    checked_wavelength,
+)
+from sk_payne.spectra._to_spectrum import spectrum_of_row
+
+__all__ = ["SpectrumSet"]
 
 
 class SpectrumSet:
     """Spectra of n stars as arrays, one row each.
 
-    A set is meant to be read, never written to: methods return new sets.
-    Build one with `as_spectra` or `from_specutils` rather than by hand.
+    Sets are not changed: methods return new ones. `as_spectra` makes a set.
 
     Parameters
     ----------
@@ -41,32 +48,25 @@ class SpectrumSet:
     n_pixels : None or array-like of int, shape (n,), default=None
         Number of pixels of each row before its padding. None means no padding.
     arm : None or array-like of int, shape (p,) or (n, p), default=None
-        Which arm of its spectrograph each pixel belongs to, 0, 1, ... Arms come one
-        after the other, and wavelengths increase within each; arms may overlap. None
-        means a single one.
+        Number of the arm of the spectrograph of each pixel, from 0. Arms come one after
+        the other, with increasing wavelengths, and may overlap. None means one arm.
     resolving_power : None or array-like of float, shape (n, p), default=None
         Wavelength over full width at half maximum, NaN where it is not known.
     resolution_matrix : None or array-like of float, shape (n, p, d), default=None
-        What the pixels around each one, with odd d from d // 2 before to d // 2 behind
-        it, add to what the instrument sees there.
+        Resolution matrix by rows: weight of pixel i + k - d // 2 in the flux seen at
+        pixel i; d is odd.
     frame : None or array-like of str, shape (n,), default=None
-        What the wavelengths of each spectrum are at rest with: "rest" (the star),
+        Frame of the wavelengths of each spectrum: "rest" (the star),
         "barycentric", "heliocentric" or "topocentric", "" where it is not known.
 
     Attributes
     ----------
     flux, ivar : ndarray of float64, shape (n, p)
         As above.
-    wavelength : None or ndarray of float64, shape (p,) or (n, p)
+    has_uncertainty, n_pixels : ndarray of bool and of int, shape (n,)
         As above.
-    medium : None or str
-        As above.
-    has_uncertainty : ndarray of bool, shape (n,)
-        As above.
-    n_pixels : ndarray of int, shape (n,)
-        As above.
-    arm, resolving_power, resolution_matrix, frame : None or ndarray
-        As above.
+    wavelength, medium, arm, resolving_power, resolution_matrix, frame : object
+        As above: arrays, or None.
 
     Raises
     ------
@@ -108,8 +108,8 @@ class SpectrumSet:
         resolution_matrix=None,
         frame=None,
     ):
-        self.flux = _rows(flux, "flux")
-        self.ivar = _rows(ivar, "ivar")
+        self.flux = checked_rows(flux, "flux")
+        self.ivar = checked_rows(ivar, "ivar")
         n, p = self.flux.shape
         if self.ivar.shape != (n, p):
             raise ValueError(
@@ -122,14 +122,16 @@ class SpectrumSet:
                 "Pass 0 where a pixel holds no information."
             )
         self.arm = None if arm is None else np.asarray(arm, dtype=np.intp)
-        self.wavelength = _increasing(wavelength, n, p, self.arm)
+        self.wavelength = checked_wavelength(wavelength, n, p, self.arm)
         self.medium = None if medium is None else check_medium(medium)
         self.has_uncertainty = np.array(np.broadcast_to(has_uncertainty, n), dtype=bool)
         self.n_pixels = np.array(
             np.broadcast_to(p if n_pixels is None else n_pixels, n), dtype=np.intp
         )
-        self.resolving_power = _per_pixel("resolving_power", resolving_power, (n, p))
-        self.resolution_matrix = _per_pixel(
+        self.resolving_power = checked_per_pixel(
+            "resolving_power", resolving_power, (n, p)
+        )
+        self.resolution_matrix = checked_per_pixel(
             "resolution_matrix", resolution_matrix, (n, p)
         )
         self.frame = None if frame is None else np.array(frame, dtype=str)
@@ -173,7 +175,7 @@ class SpectrumSet:
         >>> SpectrumSet.from_specutils([star], medium="air").wavelength
         array([5000., 5001., 5002.])
         """
-        # Imported here because as_spectra itself returns a SpectrumSet.
+        # as_spectra itself returns a SpectrumSet
         from sk_payne.spectra._as_spectra import as_spectra
 
         found = as_spectra(spectra, medium=medium, require_uncertainty=False)
@@ -222,19 +224,7 @@ class SpectrumSet:
                 "number of pixels and have none; got "
                 f"{', '.join(map(repr, sets))}. Join sets of one kind at a time."
             )
-        wavelength, arm = first.wavelength, first.arm
-        shared = wavelength is None or wavelength.ndim == 1
-        if not shared or not all(
-            np.array_equal(s.wavelength, wavelength) and np.array_equal(s.arm, arm)
-            for s in sets
-        ):
-            wavelength = np.concatenate(
-                [continued_wavelength(spectra, width) for spectra in sets]
-            )
-            if any(s.arm is not None for s in sets):
-                arm = np.concatenate(
-                    [continued_arm(spectra, width) for spectra in sets]
-                )
+        wavelength, arm = join_wavelengths(sets, width)
 
         def joined(name):
             rows = [getattr(spectra, name) for spectra in sets]
@@ -262,7 +252,7 @@ class SpectrumSet:
         Parameters
         ----------
         arms : sequence of SpectrumSet
-            Of as many stars each, with wavelengths.
+            Sets with wavelengths and the same number of stars.
 
         Returns
         -------
@@ -368,7 +358,9 @@ class SpectrumSet:
             )
         from specutils import SpectrumList
 
-        return SpectrumList([self._to_spectrum(i, flux_unit) for i in range(len(self))])
+        return SpectrumList(
+            [spectrum_of_row(self, i, flux_unit) for i in range(len(self))]
+        )
 
     @property
     def shape(self):
@@ -379,7 +371,7 @@ class SpectrumSet:
         return len(self.flux)
 
     def __getitem__(self, key):
-        rows = _row_key(key, len(self))
+        rows = checked_rows_key(key, len(self))
         changes = {}
         for name, values in vars(self).items():
             shared = name in ("wavelength", "arm") and np.ndim(values) == 1
@@ -404,111 +396,3 @@ class SpectrumSet:
         )
         medium = f", {self.medium}" if self.medium else ""
         return f"SpectrumSet({n} spectra of {p} pixels on {where}{medium})"
-
-    def _to_spectrum(self, row, flux_unit):
-        from astropy import units
-        from astropy.nddata import InverseVariance
-        from specutils import Spectrum
-
-        real = slice(0, self.n_pixels[row])
-        wavelength = self.wavelength if self.wavelength.ndim == 1 else None
-        if wavelength is None:
-            wavelength = self.wavelength[row]
-        unit = units.dimensionless_unscaled if flux_unit is None else flux_unit
-        ivar = self.ivar[row, real]
-        meta = {} if self.medium is None else {"medium": self.medium}
-        if self.frame is not None and self.frame[row]:
-            meta["frame"] = str(self.frame[row])
-        return Spectrum(
-            flux=units.Quantity(self.flux[row, real], unit),
-            spectral_axis=units.Quantity(wavelength[real], units.AA),
-            uncertainty=(
-                InverseVariance(ivar.copy()) if self.has_uncertainty[row] else None
-            ),
-            mask=ivar == 0,
-            meta=meta,
-        )
-
-
-def _rows(values, name):
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 2:
-        raise ValueError(
-            f"`{name}` must have the shape (n_spectra, n_pixels); got {values.shape}. "
-            "Pass one row per spectrum."
-        )
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"`{name}` must be finite; got {(~np.isfinite(values)).sum()} values that "
-            "are not. Pass 0 there, with an `ivar` of 0."
-        )
-    return values
-
-
-def _per_pixel(name, values, shape):
-    if values is None:
-        return None
-    values = np.asarray(values, dtype=np.float64)
-    n_axes = 3 if name == "resolution_matrix" else 2
-    good = values.ndim == n_axes and values.shape[:2] == shape
-    if not good or (n_axes == 3 and values.shape[2] % 2 == 0):
-        wanted = (*shape, "odd d") if n_axes == 3 else shape
-        raise ValueError(
-            f"`{name}` must have the shape {wanted}, one entry per pixel of `flux`; "
-            f"got {values.shape}."
-        )
-    return values
-
-
-def _increasing(wavelength, n, p, arm):
-    if wavelength is None:
-        return None
-    wavelength = np.asarray(wavelength, dtype=np.float64)
-    if wavelength.shape not in ((p,), (n, p)):
-        raise ValueError(
-            f"`wavelength` must have the shape {(p,)} or {(n, p)}; "
-            f"got {wavelength.shape}. Pass one wavelength per pixel of `flux`."
-        )
-    # Written so that NaN fails too.
-    steps_up = np.diff(wavelength, axis=-1) > 0
-    if arm is not None:
-        if arm.shape != wavelength.shape or not (np.diff(arm, axis=-1) >= 0).all():
-            raise ValueError(
-                "`arm` must have the shape of `wavelength`, "
-                f"{wavelength.shape}, and not fall along a spectrum; got {arm.shape}. "
-                "Put all pixels of an arm side by side."
-            )
-        steps_up |= np.diff(arm, axis=-1) > 0
-    if not (steps_up.all() and np.isfinite(wavelength).all()):
-        raise ValueError(
-            "`wavelength` must be finite and increase strictly along each spectrum; "
-            f"{(~steps_up).sum()} steps do not. Sort the pixels and drop repeated ones."
-        )
-    return wavelength
-
-
-def _row_key(key, n):
-    # scikit-learn's _safe_indexing asks an array-like for X[indices, ...].
-    if isinstance(key, tuple):
-        if len(key) != 2 or key[1] is not Ellipsis:
-            raise IndexError(
-                f"A SpectrumSet is indexed by rows only; got {key!r}. "
-                "Index its `flux` and `ivar` to select pixels."
-            )
-        key = key[0]
-    if isinstance(key, slice):
-        return key
-    rows = np.asarray(key)
-    if rows.size == 0 and rows.dtype != bool:
-        rows = rows.astype(np.intp)
-    if rows.ndim > 1 or rows.dtype.kind not in "iub":
-        raise IndexError(
-            "Rows of a SpectrumSet are chosen by an int, a slice, or a 1-D array of "
-            f"ints or booleans; got {key!r}."
-        )
-    if rows.dtype == bool and rows.shape != (n,):
-        raise IndexError(
-            f"A boolean row mask must have one value per spectrum, {n}; "
-            f"got the shape {rows.shape}."
-        )
-    return np.atleast_1d(rows)

@@ -1,7 +1,6 @@
 """Coefficients of quintic splines with uniform knots, by filtering their samples.
 
-It is here because the filter, cut into blocks, is a matrix product for each segment of
-a grid at once.
+The filter is cut into blocks, so that all segments of a grid take one matrix product.
 """
 
 import math
@@ -40,7 +39,7 @@ def prefilter_arrays(segments, eps):
     nodes : ndarray of int, shape (P,), or slice
         Coefficients that are at pixels.
     kept : ndarray of int, shape (C,), or slice
-        What comes out of the filter and is a coefficient.
+        Outputs of the filter that are coefficients.
     """
     inverse = _inverse_filter(eps)
     reach = len(inverse) // 2
@@ -90,7 +89,7 @@ def filter_samples(samples, filters):
 
 
 def tap_arrays(segments):
-    """Tell where the coefficients of each interval of a grid with gaps begin.
+    """Return where the coefficients of each interval of a grid with gaps begin.
 
     Parameters
     ----------

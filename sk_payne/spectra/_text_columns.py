@@ -1,6 +1,6 @@
-"""Columns of numbers in text: what separates them, what they are called, their values.
+"""Columns of numbers in text: separators, names and values.
 
-People write numbers with commas, and names into comments.
+Numbers may have decimal commas, and names may be in comments.
 """
 
 import re
@@ -18,7 +18,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
 
 def starts_with_numbers(lines):
-    """Tell whether the data of some text start with two or three numbers."""
+    """Return whether the data of some text start with two or three numbers."""
     for _, line in _numbered_data(lines):
         words = _words(line, _separator(line))
         words = words[:-1] if words[-1] == "" else words

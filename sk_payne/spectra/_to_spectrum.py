@@ -1,13 +1,10 @@
-"""Model flux as a specutils spectrum.
-
-It is here because only this room knows specutils.
-"""
+"""Arrays as specutils spectra: model flux, and rows of a SpectrumSet."""
 
 import numpy as np
 
 from sk_payne.spectra._medium import check_medium
 
-__all__ = ["to_spectrum"]
+__all__ = ["spectrum_of_row", "to_spectrum"]
 
 
 def to_spectrum(flux, wavelength, medium):
@@ -25,7 +22,7 @@ def to_spectrum(flux, wavelength, medium):
     Returns
     -------
     spectrum : specutils.Spectrum
-        Of the shape of `flux`, with copies of both arrays.
+        It has the shape of `flux`, and copies of both arrays.
 
     Examples
     --------
@@ -44,4 +41,44 @@ def to_spectrum(flux, wavelength, medium):
         # without it a square array of flux has no last axis
         spectral_axis_index=flux.ndim - 1,
         meta={"medium": check_medium(medium)},
+    )
+
+
+def spectrum_of_row(spectra, row, flux_unit):
+    """Make a specutils spectrum of a row of a set.
+
+    Parameters
+    ----------
+    spectra : SpectrumSet
+        With wavelengths.
+    row : int
+        Number of the spectrum.
+    flux_unit : None, str or astropy unit
+        Unit of the flux; None means dimensionless.
+
+    Returns
+    -------
+    spectrum : specutils.Spectrum
+        Without padding; `mask` is True where `ivar` is 0.
+    """
+    from astropy import units as u
+    from astropy.nddata import InverseVariance
+    from specutils import Spectrum
+
+    real = slice(0, spectra.n_pixels[row])
+    wavelength = np.broadcast_to(spectra.wavelength, spectra.shape)[row]
+    ivar = spectra.ivar[row, real]
+    meta = {} if spectra.medium is None else {"medium": spectra.medium}
+    if spectra.frame is not None and spectra.frame[row]:
+        meta["frame"] = str(spectra.frame[row])
+    has_uncertainty = spectra.has_uncertainty[row]
+    return Spectrum(
+        flux=u.Quantity(
+            spectra.flux[row, real],
+            u.dimensionless_unscaled if flux_unit is None else flux_unit,
+        ),
+        spectral_axis=u.Quantity(wavelength[real], u.AA),
+        uncertainty=InverseVariance(ivar.copy()) if has_uncertainty else None,
+        mask=ivar == 0,
+        meta=meta,
     )

@@ -14,7 +14,7 @@ def scale_to_angstrom(unit):
     Parameters
     ----------
     unit : astropy unit
-        Of the wavelengths.
+        Unit of the wavelengths.
 
     Returns
     -------

@@ -121,7 +121,7 @@ def read_emulator(path, *, arch=None):
         raise FileFormatError(
             f"'{path}' holds a {header.get('kind')!r}, not a {_KIND!r}."
         )
-    if "arch" not in header:
+    if not isinstance(header.get("arch"), str):
         raise FileFormatError(
             f"'{path}' is damaged: its header does not name the architecture. Save the "
             "emulator again."
@@ -129,11 +129,11 @@ def read_emulator(path, *, arch=None):
     arch = _resolve_arch(path, header["arch"], arch)
     try:
         return _decode(tensors, header, arch)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise FileFormatError(
             f"'{path}' describes a model that cannot be built here: {error}. Save it "
             "again with this version, or install the version that wrote it: "
-            f"{header.get('attributes', {}).get('provenance_')}."
+            f"{_provenance(header)}."
         ) from error
 
 
@@ -284,6 +284,12 @@ def _recipe(entries):
         del entries["optimizer"]
         entries.pop("optimizer_params", None)
     return Recipe(**entries)
+
+
+def _provenance(header):
+    """Provenance in the header of a damaged file, or None."""
+    attributes = header.get("attributes")
+    return attributes.get("provenance_") if isinstance(attributes, dict) else None
 
 
 def _number_or_array(value):

@@ -5,6 +5,7 @@ import torch
 
 from sk_payne.networks import RANDOM_STATE, build_network, evaluate, float64_device
 from sk_payne.spectra import GridInterpolator
+from sk_payne.trained._limited import LimitedTensors
 
 __all__ = ["TorchEmulator", "build_module"]
 
@@ -134,10 +135,15 @@ def build_module(arch, network_params, scaling, description, weights):
     Raises
     ------
     RuntimeError
-        If the weights do not fit the network.
+        If the weights do not fit the network, or it has far more.
     """
     n_labels = len(scaling.label_center)
-    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
+    n_bytes = sum(array.nbytes for array in weights.values())
+    with (
+        RANDOM_STATE,
+        torch.random.fork_rng(devices=[]),
+        LimitedTensors(n_bytes),
+    ):
         network, _ = build_network(
             arch, n_labels, description.log_wavelength, network_params
         )

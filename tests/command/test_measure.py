@@ -515,6 +515,16 @@ def test_a_dry_run_tells_what_files_are_and_lack(run, run_json, night, emulator_
     assert not (night / "stars.parts").exists()
 
 
+def test_a_dry_run_gives_no_signal_to_noise_ratio_where_there_are_no_pixels(
+    run, night, emulator_file
+):
+    lines = ["# medium: air", *(f"{9000 + i / 10} 1 0.01" for i in range(99))]
+    (night / "red.txt").write_text("\n".join(lines), encoding="utf-8")
+    done = run("measure", "red.txt", "--emulator", emulator_file, "--dry-run")
+    assert "missing          good pixels of the emulator" in done.out
+    assert "S/N" not in done.out
+
+
 def test_the_command_runs_as_a_program(night, emulator_file):
     code = "import sys; from sk_payne.command import main; sys.exit(main())"
     words = ("measure", "a.txt", "--emulator", emulator_file, "--out", "stars.csv")

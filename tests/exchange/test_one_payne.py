@@ -153,6 +153,13 @@ def test_files_at_fault_are_refused(write, changes, message):
         read_one_payne(write(**changes), medium="air")
 
 
+def test_a_network_that_expands_beyond_the_limit_is_refused(write):
+    path = write(wavelength=np.zeros(10**6))
+    np.savez_compressed(path, **dict(np.load(path)))
+    with pytest.raises(FileFormatError, match=r"expands to .*`max_bytes`, 99999,"):
+        read_one_payne(path, medium="air", max_bytes=99_999)
+
+
 def test_a_file_of_wavelengths_must_have_them(write, tmp_path):
     np.savez(tmp_path / "wave.npz", wave=WAVELENGTH)
     for name, error in (("wave", FileFormatError), ("no", FileNotFoundError)):

@@ -1,5 +1,7 @@
 """Tests of networks of The_Payne, against its formula in numpy."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
@@ -222,6 +224,31 @@ def test_a_single_array_is_refused(tmp_path):
     np.save(tmp_path / "net.npy", np.zeros(3))
     with pytest.raises(FileFormatError, match=r"net.npy' is no .npz file of arrays"):
         read_the_payne(tmp_path / "net.npy", **SAID)
+
+
+def test_a_network_that_expands_beyond_the_limit_is_refused(change, tmp_path):
+    path = change(w_array_0=np.zeros((10**6, 3)))
+    np.savez_compressed(path, **dict(np.load(path)))
+    with pytest.raises(FileFormatError, match=r"expands to .*`max_bytes`, 99999,"):
+        read_the_payne(path, **SAID, max_bytes=99_999)
+
+
+def test_wavelengths_that_expand_beyond_the_limit_are_refused(the_payne_file, tmp_path):
+    np.savez_compressed(tmp_path / "wave.npz", wavelength=np.zeros(10**6))
+    said = SAID | {"wavelength": tmp_path / "wave.npz"}
+    with pytest.raises(FileFormatError, match=r"wave.npz' expands to"):
+        read_the_payne(the_payne_file, **said, max_bytes=99_999)
+
+
+def test_an_array_whose_header_states_too_much_is_refused(change):
+    path = change(x_min=None)
+    header = np.lib.format.header_data_from_array_1_0(np.zeros(3))
+    header["shape"] = (10**11,)
+    with zipfile.ZipFile(path, "a") as archive, archive.open("x_min.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(24))
+    with pytest.raises(FileFormatError, match=r"states 8e\+11 bytes"):
+        read_the_payne(path, **SAID)
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path):

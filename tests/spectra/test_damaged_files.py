@@ -29,6 +29,7 @@ FITS = [
     ("eso-s1d", files.write_espresso_s1d, 1, "error"),
     ("eso-e2ds", files.write_harps_e2ds, 0, "ESO DRS CAL TH COEFF LL5"),
     ("eso-e2ds", files.write_espresso_s2d, 1, None),
+    ("espadons", files.write_espadons, 0, None),
     ("iraf-multispec", files.write_multispec, 0, "WAT2_001"),
     ("pypeit-spec1d", files.write_spec1d, 1, "OPT_MASK"),
     ("pypeit-coadd1d", files.write_coadd1d, 1, "ivar"),
@@ -95,6 +96,12 @@ def test_file_without_a_column_or_keyword_is_refused(
     tmp_path, name, writer, key, missing
 ):
     path = writer(tmp_path)
+    write_without(path, key, missing)
+    assert refused(path, name)
+
+
+def write_without(path, key, missing):
+    """Write a FITS file again without a keyword of an HDU, or a column."""
     with fits.open(path) as hdus:
         kept = [hdu.copy() for hdu in hdus]
     if missing in kept[key].header:
@@ -107,7 +114,32 @@ def test_file_without_a_column_or_keyword_is_refused(
         kept[key].header.extend(header, unique=True)
         kept[key].name = header.get("EXTNAME", "")
     fits.HDUList(kept).writeto(path, overwrite=True, output_verify="silentfix")
-    assert refused(path, name)
+
+
+# Columns without which a table of the format is not read.
+NEEDED = [
+    ("lamost-lrs", files.write_lamost_table, 1, "FLUX IVAR WAVELENGTH ANDMASK"),
+    ("lamost-mrs", files.write_lamost_mrs, 1, "FLUX IVAR LOGLAM PIXMASK"),
+    ("sdss-spec", files.write_sdss_spec, 1, "loglam flux ivar"),
+    ("sdss-mwm", files.write_mwm_star, 1, "flux ivar pixel_flags"),
+    ("gaia-rvs", files.write_gaia_fits, 1, "wavelength flux flux_error"),
+    ("eso-s1d", files.write_espresso_s1d, 1, "wavelength flux error"),
+    ("pypeit-spec1d", files.write_spec1d, 1, "OPT_WAVE OPT_COUNTS OPT_MASK"),
+    ("pypeit-coadd1d", files.write_coadd1d, 1, "wave flux ivar mask"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "writer", "key", "missing"),
+    [(*case[:3], column) for case in NEEDED for column in case[3].split()],
+)
+def test_table_without_a_column_names_what_it_lacks(
+    tmp_path, name, writer, key, missing
+):
+    path = writer(tmp_path)
+    write_without(path, key, missing)
+    with pytest.raises(FileFormatError, match=f"(?i)(?s)as '{name}': .*{missing}"):
+        read_spectra(path, name)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +198,46 @@ def test_text_without_its_head_is_refused(tmp_path, name, writer):
     assert refused(path, name)
 
 
+# XML ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("</TABLEDATA>", "", "no valid VOTable, or truncated"),
+        ('name="flux_error"', 'name="noise"', "no column 'flux_error'"),
+        ("<VOTABLE", "<TABLES", "must be a VOTable"),
+        ("846", "a", "they go from nan to 870"),
+        ("846", "845", "must go from 846.0 to 870.0 nm"),
+        ("<VOTABLE", '<!DOCTYPE x [<!ENTITY a "b">]><VOTABLE', "has a DOCTYPE"),
+    ],
+)
+def test_damaged_votable_of_gaia_is_refused(tmp_path, old, new, message):
+    path = files.write_gaia_votable(tmp_path, "tabledata")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert message in refused(path, "gaia-rvs-votable")
+
+
+def test_stream_of_a_votable_from_elsewhere_is_not_opened(tmp_path):
+    path = files.write_gaia_votable(tmp_path, "binary2")
+    other = (tmp_path / "other").as_uri()
+    text = path.read_text().replace("<STREAM ", f'<STREAM href="{other}" ')
+    path.write_text(text)
+    assert "STREAM with href" in refused(path, "gaia-rvs-votable")
+
+
 # All ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "writer"), [*((case[0], case[1]) for case in FITS), *TEXT]
+    ("name", "writer"),
+    [
+        *((case[0], case[1]) for case in FITS),
+        *TEXT,
+        ("gaia-rvs-votable", files.write_gaia_votable),
+    ],
 )
 def test_good_file_is_recognised_by_its_content_and_read(tmp_path, name, writer):
     path = writer(tmp_path).rename(tmp_path / "no_suffix")
@@ -188,7 +255,7 @@ def test_every_format_has_a_file_that_is_damaged():
         *("apogee-apstar", "apogee-aspcapstar", "galah-dr3", "4most-l1", "desi"),
         *("fits-table", "fits-image", "ecsv", "text"),
     }
-    here = {name for name, *_ in [*FITS, *TEXT]}
+    here = {name for name, *_ in [*FITS, *TEXT]} | {"gaia-rvs-votable"}
     assert here | elsewhere == set(SPECTRUM_FORMATS)
 
 

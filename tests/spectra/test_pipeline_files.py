@@ -6,6 +6,7 @@ import spectrum_files as files
 from astropy import units as u
 from astropy.io import fits
 from numpy.polynomial import chebyshev, legendre
+from scipy.interpolate import BSpline
 
 from sk_payne.spectra import group_arms, read_spectra
 
@@ -130,6 +131,32 @@ def test_orders_of_libre_esprit_are_arms(tmp_path, n_columns, error):
     assert len(list(group_arms(stars))) == 1
 
 
+@pytest.mark.parametrize("n_rows", [12, 24])
+@pytest.mark.parametrize(("normalized", "block"), [(True, 0), (False, 3)])
+def test_orders_of_espadons_are_arms(tmp_path, n_rows, normalized, block):
+    path = files.write_espadons(tmp_path, n_rows)
+    stars = read_spectra(path, normalized=normalized)
+    with fits.open(path) as hdus:
+        rows = hdus[0].data.reshape(4, n_rows // 4, N_PIXELS)
+    parts = slice(0, 20), slice(20, None)
+    for star, part, arm in zip(stars, parts, (0, 1), strict=True):
+        # wavelengths of the block that telluric lines have corrected
+        np.testing.assert_allclose(star.wavelength.value, 10 * rows[0, 0, part])
+        np.testing.assert_array_equal(star.flux.value, rows[block, 1, part])
+        np.testing.assert_array_equal(star.uncertainty.array, rows[block, -1, part])
+        assert (star.meta["format"], star.meta["arm"]) == ("espadons", arm)
+        assert (star.meta["medium"], star.meta["frame"]) == ("air", "heliocentric")
+    assert len(list(group_arms(stars))) == 1
+
+
+def test_image_with_many_falls_of_wavelength_is_no_spectrum_of_espadons(tmp_path):
+    path = files.write_espadons(tmp_path)
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].data = np.zeros((12, 2000))
+    with pytest.raises(ValueError, match="decrease 1999 times"):
+        read_spectra(path)
+
+
 # IRAF --------------------------------------------------------------------------------
 
 
@@ -148,6 +175,12 @@ def on_domain(low, high):
 CHEBYSHEV = chebyshev.chebval(on_domain(1, 37), COEFFICIENTS)
 LEGENDRE = legendre.legval(on_domain(-5, 50), COEFFICIENTS)
 
+LINEAR_SPLINE = np.interp(PIXEL, [1, 13, 25, 37], [5000, 5004, 5010, 5013])
+# Pieces of IRAF's cubic spline are six times those of uniform B-splines.
+HEIGHTS = np.array([830.0, 834.5, 836.0, 838.5, 842.0, 843.0, 846.5])
+KNOTS = " ".join(map(str, HEIGHTS))
+CUBIC_SPLINE = BSpline(np.arange(-3, 8), 6 * HEIGHTS, 3)((PIXEL - 1) / 9)
+
 
 @pytest.mark.parametrize(
     ("words", "expected"),
@@ -164,6 +197,16 @@ LEGENDRE = legendre.legval(on_domain(-5, 50), COEFFICIENTS)
                 functions=f"0.25 0. 1 4 1 37 {WRITTEN} 0.75 1.5 2 4 -5 50 {WRITTEN}",
             ),
             0.25 * CHEBYSHEV + 0.75 * (LEGENDRE + 1.5),
+        ),
+        (
+            spec(2, functions=f"2. 0. 1 4 1 37 {WRITTEN} 2. 0. 2 4 -5 50 {WRITTEN}"),
+            0.5 * CHEBYSHEV + 0.5 * LEGENDRE,
+        ),
+        (spec(2, functions="1. 0. 4 3 1 37 5000 5004 5010 5013"), LINEAR_SPLINE),
+        (spec(2, functions=f"1. 2.5 3 4 1 37 {KNOTS}"), CUBIC_SPLINE + 2.5),
+        (
+            spec(2, functions=f"1. 0. 5 37 {' '.join(map(str, 5000 + PIXEL**1.5))}"),
+            5000 + PIXEL**1.5,
         ),
     ],
 )
@@ -219,7 +262,15 @@ def test_rows_of_equispec_share_one_dispersion(tmp_path, flag):
     ("words", "message"),
     [
         (spec(-1), "no calibrated wavelengths"),
-        (spec(2, functions="1. 0. 3 2 1 37 1 2 3"), "a cubic spline.*dispcor"),
+        (spec(2, functions="1. 0. 3 2 1 37 1 2 3"), "needs 11 numbers; 9 are left"),
+        (spec(2, functions="1. 0. 4 2 37 1 1 2 3"), "range of a function is 37 to 1"),
+        (
+            spec(2, functions="1. 0. 6 2 1 5000 37 5001"),
+            "type 6 are not known.*dispcor",
+        ),
+        (spec(2, functions="0. 0. 4 1 1 37 5000 5001"), "weights .* sum 0"),
+        (spec(2, functions="1. 0. 4 1.5 1 37 1 2 3"), "order of a function is 1.5"),
+        (spec(2, functions="1. 0. 4"), "3 numbers are left over"),
         (spec(2, functions="1. 0. 1 4 1 37 5050"), "cannot be understood"),
         ("1 1 0 5000 0.1", "cannot be understood"),
         ("1 1 0 5000 0.1 370 0. 1 2", "cannot be understood"),

@@ -8,7 +8,8 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import InverseVariance
-from astropy.table import Column, MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, QTable, Table
+from astropy.time import Time
 from astropy.wcs import WCS
 from specutils import Spectrum, SpectrumList
 
@@ -169,6 +170,25 @@ def test_table_makes_a_round_trip(tmp_path, name):
     np.testing.assert_array_equal(spectra.flux[0], np.where(good, FLUX, 0))
     np.testing.assert_allclose(spectra.ivar[0], good * ERROR**-2, rtol=1e-14)
     assert spectra.medium == "vacuum"
+
+
+@pytest.mark.parametrize("name", ["star.ecsv", "star.fits"])
+def test_table_of_quantities_and_a_time_is_read(tmp_path, name):
+    table = QTable(
+        {
+            "wavelength": WAVELENGTH / 10 * u.nm,
+            "flux": FLUX * u.Jy,
+            "uncertainty": 1000 * ERROR * u.mJy,
+            "time": Time(np.arange(N_PIXELS) + 50_000.0, format="mjd"),
+        },
+        meta={"medium": "vacuum"},
+    )
+    table.write(tmp_path / name)
+    star = read_spectra(tmp_path / name)
+    np.testing.assert_allclose(star.wavelength.value, WAVELENGTH, rtol=1e-15)
+    np.testing.assert_array_equal(star.flux.value, FLUX)
+    assert star.flux.unit == u.Jy
+    np.testing.assert_allclose(star.uncertainty.array, ERROR, rtol=1e-14)
 
 
 def test_header_of_ecsv_is_its_metadata(tmp_path):

@@ -193,7 +193,19 @@ def test_target_of_weave_is_asked_for(tmp_path, target):
 # Gaia --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("writer", [files.write_gaia_fits, files.write_gaia_csv])
+def write_gaia_tabledata(folder):
+    return files.write_gaia_votable(folder, "tabledata")
+
+
+@pytest.mark.parametrize(
+    "writer",
+    [
+        files.write_gaia_fits,
+        files.write_gaia_csv,
+        files.write_gaia_votable,
+        write_gaia_tabledata,
+    ],
+)
 def test_spectrum_of_gaia_rvs_is_in_vacuum_and_at_rest(tmp_path, writer):
     star = read_spectra(writer(tmp_path))
     expected = np.linspace(8460.0, 8700.0, N_PIXELS)

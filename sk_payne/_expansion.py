@@ -1,16 +1,34 @@
-"""Limits on compressed files, which could expand from kilobytes to gigabytes.
+"""Limits on archives of arrays from other people, and exceptions of damaged ones.
 
-Grids may be large, but spectra do not compress well: a file is refused only if it
-exceeds both a size and a ratio of compression.
+A harmful file expands from kilobytes to gigabytes. Grids may be large, but spectra do
+not compress well: a file is refused only if it exceeds both a size and a ratio of
+compression.
 """
 
 import gzip
+import struct
+import tokenize
+import zipfile
+import zlib
 
 import numpy as np
 
 from sk_payne.exceptions import FileFormatError
 
-__all__ = ["MAX_BYTES", "check_expansion", "check_gzip", "npz_member_size"]
+__all__ = [
+    "DAMAGED",
+    "MAX_BYTES",
+    "check_expansion",
+    "check_gzip",
+    "npz_member_size",
+]
+
+DAMAGED = (
+    *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, MemoryError),
+    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
+    tokenize.TokenError,
+)
+"""Exceptions of numpy and zipfile for a damaged npz file."""
 
 # Bytes to which any file may expand.
 MAX_BYTES = 2**29
