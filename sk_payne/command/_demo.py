@@ -50,7 +50,7 @@ Exit codes:
     "comes with sk_payne]",
 )
 @grid_options
-@training_options("bigpayne")
+@training_options
 @click.option("--emulator", metavar="FILE", help="Use this saved emulator; train none.")
 @click.option(
     "--out",

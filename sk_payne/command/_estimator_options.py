@@ -38,7 +38,7 @@ _SEVERAL = ("stages",)
 
 _METAVARS = {
     "medium": "[air|vacuum]",
-    "estimate": "[mode|mean]",
+    "estimate": "[mode|mean|profile]",
     "max_iterations": "INTEGER",
 }
 

@@ -48,7 +48,7 @@ Exit codes:
     help="Where the emulator is written: a file .safetensors, or a folder, which "
     "has a model card.",
 )
-@training_options("opacity")
+@training_options
 @click.option(
     "--arch-params",
     type=TABLE,

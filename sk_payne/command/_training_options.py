@@ -7,24 +7,24 @@ from sk_payne.networks import NETWORKS
 __all__ = ["training_options"]
 
 
-def training_options(arch):
-    """Make the options that say how an emulator is trained.
+def training_options(command):
+    """Add the options `arch`, `max_steps`, `device` and `seed` to a command.
 
     Parameters
     ----------
-    arch : str
-        Default architecture.
+    command : callable
+        Function of a command.
 
     Returns
     -------
-    decorate : callable
-        Adds the options `arch`, `max_steps`, `device` and `seed` to a command.
+    command : callable
+        The same function with options.
     """
     options = (
         click.option(
             "--arch",
             type=click.Choice(sorted(NETWORKS)),
-            default=arch,
+            default="bigpayne",
             show_default=True,
             help="Architecture of the emulator.",
         ),
@@ -49,9 +49,6 @@ def training_options(arch):
         ),
     )
 
-    def decorate(command):
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    for option in reversed(options):
+        command = option(command)
+    return command

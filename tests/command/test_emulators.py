@@ -79,7 +79,7 @@ def test_train_check_tells_the_plan_and_trains_nothing(train, run_json, tmp_path
     assert "steps            23" in done.out
     assert not (tmp_path / "e.safetensors").exists()
     plan = run_json("train", "shipped", "--out", "e.safetensors", "--check").found
-    assert (plan["spectra"], plan["arch"], plan["steps"]) == (3425, "opacity", 8000)
+    assert (plan["spectra"], plan["arch"], plan["steps"]) == (3425, "bigpayne", 4000)
 
 
 def test_train_keeps_its_options_in_a_file(train, run, tmp_path):
