@@ -204,8 +204,8 @@ def _check_instrument(observation):
             raise ValueError(
                 f"`{name}` of the observation must be left out for mock spectra: they "
                 "have one resolving power, flux at points and no stages; got "
-                f"{getattr(observation, name)!r}. Pass a regressor without it, or bring "
-                "spectra that have it, with `spectra=` and `labels=`."
+                f"{getattr(observation, name)!r}. Pass a regressor without it, or "
+                "bring spectra that have it, with `spectra=` and `labels=`."
             )
 
 
