@@ -140,11 +140,12 @@ def spectrum(wavelength, flux):
 
 
 def draw_fit(regressor, star, path):
-    """Draw a fifth of the window: all of it is too dense to look at."""
+    """Draw a fifth of the window, without a title: the page has all labels."""
     import matplotlib
 
     matplotlib.use("agg")
     display = SpectrumFitDisplay.from_regressor(regressor, star).plot()
+    display.ax_[0].set_title("")
     display.ax_[0].set_xlim(4540, 4560)
     display.figure_.savefig(path, dpi=120)
 

@@ -1,7 +1,7 @@
-"""Mock recovery: tests of the errors of measured stars, alone and jointly.
+"""Mock recovery: tests of the errors of labels, one by one and jointly.
 
-Stars of known labels are measured; pulls, ranks, joint distances and expected coverage
-tell whether the claimed covariances hold.
+Stars with known labels are measured. Pulls, ranks, joint distances and expected
+coverage show whether the claimed covariances are right.
 """
 
 from sk_payne.recovery._calibration import joint_table, rank_table

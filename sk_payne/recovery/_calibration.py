@@ -1,4 +1,4 @@
-"""Whether errors of a recovery hold jointly: distances, ranks, expected coverage."""
+"""Calibration of claimed errors: distances, ranks and expected coverage."""
 
 import numpy as np
 
@@ -18,20 +18,20 @@ __all__ = ["calibration_levels", "joint_table", "rank_table"]
 def calibration_levels(
     true, measured, error, covariance, error_dof, samples, *, n_labels, rng
 ):
-    """Levels of the truth in what was claimed, at each S/N.
+    """Compute probability levels of the truth under the claimed errors, at each S/N.
 
     Parameters
     ----------
     true : ndarray of shape (n_stars, K)
-        Known parameters, the first of them labels.
+        True parameters; the labels come first.
     measured, error : ndarray of shape (n_snr, n_stars, K)
-        Measured parameters and the standard deviations claimed.
+        Measured parameters and their claimed standard deviations.
     covariance : ndarray of shape (n_snr, n_stars, K, K)
-        Covariances claimed.
+        Claimed covariances.
     error_dof : ndarray of shape (n_snr, n_stars)
-        Degrees of freedom of the claims.
+        Degrees of freedom of the claimed t distributions; infinite for normal errors.
     samples : list of ndarray of shape (n_stars, n, K), or None
-        Samples of the posterior at each S/N.
+        Posterior samples at each S/N.
     n_labels : int
         Number of labels.
     rng : numpy RandomState
@@ -40,8 +40,8 @@ def calibration_levels(
     Returns
     -------
     levels : dict
-        "distance", "n_free", "joint", "rank", "sample_rank" and "tarp", as
-        :func:`mock_recovery` describes them.
+        Entries "distance", "n_free", "joint", "rank", "sample_rank" and "tarp" of the
+        result of :func:`mock_recovery`.
     """
     labels = slice(0, n_labels)
     parts = true[:, labels], measured[..., labels], covariance[..., labels, labels]
@@ -71,39 +71,40 @@ def calibration_levels(
 
 
 def joint_table(recovery):
-    r"""Coverage of the joint region of all labels, and of TARP, at each S/N.
+    r"""Test the joint regions of all labels, and TARP, at each S/N.
 
     Parameters
     ----------
     recovery : Bunch
-        From :func:`mock_recovery`.
+        Result of :func:`mock_recovery`.
 
     Returns
     -------
     table : astropy.table.QTable
-        One row for each S/N and, if there are several, one for all together, whose
-        "snr" is NaN:
+        One row for each S/N. If there are several, one more row for all S/N together,
+        whose "snr" is NaN. Columns:
 
-        - "n": stars that were measured;
-        - "coverage_68", "coverage_95": part of the stars whose truth is in the region
-          of labels that should hold 68.27 and 95.45 % of them;
-        - "coverage_68_error", "coverage_95_error": their standard errors, if the claims
-          are right;
+        - "n": number of measured stars;
+        - "coverage_68", "coverage_95": fraction of stars whose true labels lie in the
+          joint region that should contain 68.27 and 95.45 % of them;
+        - "coverage_68_error", "coverage_95_error": standard errors of these fractions,
+          if the claimed errors are right;
         - "coverage_68_p", "coverage_95_p": two-sided binomial p-values;
-        - "joint_p": of a Kolmogorov-Smirnov test of the probabilities of distances;
+        - "joint_p": p-value of a Kolmogorov-Smirnov test of the probabilities of
+          distances;
         - "tarp_distance", "tarp_p": largest distance of the expected coverage from the
-          diagonal, and its p-value by the same test.
+          diagonal, and its p-value in the same test.
 
     See Also
     --------
-    rank_table : The same for single parameters.
-    recovery_verdict : What these numbers mean, in words.
+    rank_table : Tests of single parameters.
+    recovery_verdict : The result of these tests in words.
 
     Notes
     -----
-    The noise of a star is the same at every S/N but for its size. So all S/N together
-    tell no more than one of them: p-values of that row are those of `n` divided by the
-    number of S/N.
+    A star has the same noise at every S/N, scaled. So all S/N together contain no more
+    information than one of them: the p-values of their row assume `n` divided by the
+    number of S/N independent stars.
 
     Examples
     --------
@@ -130,38 +131,39 @@ def joint_table(recovery):
     return QTable(rows=rows)
 
 
-def _joint_row(snr, joint, tarp, n_alike):
+def _joint_row(snr, joint, tarp, n_repeats):
+    """Return the row of a table of joint tests."""
     n = int(np.isfinite(joint).sum())
-    row = {"snr": snr, "n": n} | _coverages(joint, n_alike)
-    independent = max(1, n // n_alike)
+    row = {"snr": snr, "n": n} | _coverages(joint, n_repeats)
+    independent = max(1, n // n_repeats)
     row["joint_p"] = kolmogorov_smirnov(joint, independent)[1]
     row["tarp_distance"], row["tarp_p"] = kolmogorov_smirnov(tarp, independent)
     return row
 
 
 def rank_table(recovery, *, of="fit"):
-    """Coverage of single parameters by ranks of the truth, and whether these are even.
+    """Test the errors of single parameters by the ranks of the truth.
 
     Parameters
     ----------
     recovery : Bunch
-        From :func:`mock_recovery`.
+        Result of :func:`mock_recovery`.
     of : {"fit", "samples"}, default="fit"
-        Ranks in the errors claimed, or under samples of the posterior.
+        Ranks under the claimed errors, or among posterior samples.
 
     Returns
     -------
     table : astropy.table.QTable
         One row for each parameter and S/N: "label", "snr", "n"; "coverage_68" and
         "coverage_95" of the central intervals, with "_error" and "_p" as in
-        :func:`joint_table`; "n_below", stars whose rank is below one half, since they
-        are measured too high, and its p-value "below_p"; "rank_distance" and "rank_p"
-        of the Kolmogorov-Smirnov test of the ranks.
+        :func:`joint_table`; "n_below", number of stars whose rank is below one half,
+        which means that they are measured too high, and its p-value "below_p";
+        "rank_distance" and "rank_p" of a Kolmogorov-Smirnov test of the ranks.
 
     Raises
     ------
     ValueError
-        If there are no samples.
+        If `of` is "samples" and there are no samples.
 
     See Also
     --------
@@ -200,17 +202,20 @@ def rank_table(recovery, *, of="fit"):
     return QTable(rows=rows)
 
 
-def _coverages(level, n_alike=1):
-    """Coverage of each region with its error and p-value, of which some are alike."""
-    found = {}
+def _coverages(level, n_repeats=1):
+    """Return the coverage of each region, its standard error and p-value.
+
+    Each level stands `n_repeats` times among the levels.
+    """
+    columns = {}
     for name, expected in REGIONS.items():
         count, n = coverage(level, expected)
-        independent = max(1, n // n_alike)
-        found |= {
+        independent = max(1, n // n_repeats)
+        columns |= {
             f"coverage_{name}": count / n if n else np.nan,
             f"coverage_{name}_error": np.sqrt(expected * (1 - expected) / independent),
             f"coverage_{name}_p": binomial_p(
-                np.round(count / n_alike), n // n_alike, expected
+                np.round(count / n_repeats), n // n_repeats, expected
             ),
         }
-    return found
+    return columns

@@ -1,39 +1,39 @@
-"""How far a measured vector is from the truth, in the covariance claimed for it."""
+"""Mahalanobis distance of measured labels from the truth, and its distribution."""
 
 import numpy as np
 from scipy import stats
 
 __all__ = ["joint_distance", "joint_probability", "t_scale", "whiten"]
 
-# Smallest variance of a direction, in units of the variances of its labels: a claim
-# below is a rounding error of a singular covariance.
+# Smallest eigenvalue of a correlation matrix: a smaller one is a rounding error of a
+# singular covariance.
 _SMALLEST = 1e-12
 
 
 def joint_distance(true, measured, covariance):
-    r"""Squared Mahalanobis distance of measured vectors from the truth.
+    r"""Compute the squared Mahalanobis distance of measured vectors from the truth.
 
     .. math:: d^2 = (m - t)^T C^{-1} (m - t)
 
     Parameters
     ----------
     true, measured : array-like of shape (..., K)
-        Known and measured values.
+        True and measured values.
     covariance : array-like of shape (..., K, K)
-        Claimed for the measured values.
+        Claimed covariance of the measured values.
 
     Returns
     -------
     distance : ndarray of shape (...)
-        :math:`d^2` of the parameters that are counted; NaN if none is.
+        :math:`d^2` of the free parameters; NaN if there are none.
     n_free : ndarray of shape (...), int
-        Number of these: parameters with finite values and a positive, finite variance.
-        Known parameters and those that the data do not see are left out; for the others
-        the covariance is the marginal one.
+        Number of free parameters: those with finite values and a positive, finite
+        variance. Known parameters, and parameters that the data do not constrain, are
+        left out; the covariance of the others is the marginal one.
 
     See Also
     --------
-    joint_probability : The distribution of it.
+    joint_probability : Probability of a smaller distance.
 
     Examples
     --------
@@ -50,23 +50,24 @@ def joint_distance(true, measured, covariance):
 
 
 def joint_probability(distance, n_free, dof=np.inf):
-    r"""Probability of a smaller distance, if the errors claimed are right.
+    r"""Compute the probability of a smaller distance if the claimed errors are right.
 
     Parameters
     ----------
     distance : array-like
         Squared Mahalanobis distances.
     n_free : array-like of int
-        Number of parameters K of each.
+        Number of free parameters K for each distance.
     dof : array-like, default=inf
-        Degrees of freedom :math:`\nu` of the claim. The measured vector is taken to be
-        normal if they are infinite, and otherwise, above 2, to follow a multivariate t
-        distribution with the covariance claimed.
+        Degrees of freedom :math:`\nu` of the multivariate t distribution that the
+        measured vector follows, with the claimed covariance; larger than 2, infinite
+        for a normal distribution.
 
     Returns
     -------
     probability : ndarray
-        Between 0 and 1; NaN without free parameters. Over many stars it is uniform.
+        Probability between 0 and 1; NaN without free parameters. It is uniform over
+        many stars.
 
     Notes
     -----
@@ -92,22 +93,22 @@ def joint_probability(distance, n_free, dof=np.inf):
     nu = np.where(is_finite, dof, 1.0)
     k = np.maximum(n_free, 1)
     by_t = stats.f.cdf(t_scale(dof) ** 2 * distance / k, k, nu)
-    found = np.where(is_finite, by_t, stats.chi2.cdf(distance, k))
-    return np.where(n_free > 0, found, np.nan)
+    probability = np.where(is_finite, by_t, stats.chi2.cdf(distance, k))
+    return np.where(n_free > 0, probability, np.nan)
 
 
 def t_scale(dof):
-    """Give the standard deviation of Student's t distribution.
+    """Return the standard deviation of Student's t distribution.
 
     Parameters
     ----------
     dof : array-like
-        Degrees of freedom, more than 2.
+        Degrees of freedom, larger than 2.
 
     Returns
     -------
     scale : ndarray
-        1 if they are infinite.
+        Standard deviation; 1 for infinite degrees of freedom.
 
     Examples
     --------
@@ -120,26 +121,26 @@ def t_scale(dof):
 
 
 def whiten(difference, covariance):
-    """Give the linear map that makes errors of a covariance independent and 1.
+    """Return the linear map that makes correlated errors independent, of variance 1.
 
     Parameters
     ----------
     difference : ndarray of shape (..., K)
-        Parameters whose difference is not finite are left out.
+        Differences, measured - true; a parameter is left out where it is not finite.
     covariance : array-like of shape (..., K, K)
-        Covariances.
+        Covariances of the errors.
 
     Returns
     -------
     whitener : callable
-        Maps vectors of shape (..., K), or several of shape (..., n, K) for each
-        covariance. Components of parameters that are left out are 0.
+        Map of vectors of shape (..., K), or (..., n, K) for n vectors per covariance.
+        Components of parameters that are left out become 0.
     is_free : ndarray of shape (..., K), bool
-        Parameters that are counted.
+        True for parameters that are not left out.
 
     Notes
     -----
-    The map is the symmetric inverse square root of the matrix of correlations.
+    The map is the symmetric inverse square root of the correlation matrix.
 
     Examples
     --------

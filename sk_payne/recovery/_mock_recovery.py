@@ -30,52 +30,54 @@ def mock_recovery(
     sampler="importance",
     random_state=None,
 ):
-    """Measure stars of known labels, and test the errors claimed for them.
+    """Measure stars of known labels, and test the claimed errors.
 
-    Errors are right if they describe how far results are from the truth: label by
-    label, and jointly. Unless spectra are given, the regressor's own emulator makes
-    them. They are broadened, shifted, multiplied by a continuum and given Gaussian
-    noise, each as far as the regressor fits it; the regressor measures them, with the
-    error of the emulator left out.
+    Errors are right if measured labels scatter by them around the truth, one by one
+    and jointly. Unless spectra are given, the emulator of the regressor makes them.
+    They are broadened, shifted and multiplied by a continuum, as far as the regressor
+    fits these effects, and Gaussian noise is added. The regressor then measures them,
+    without the error of the emulator.
 
     Parameters
     ----------
     regressor : AbundanceRegressor
-        Fitted, or around a fitted emulator. It is not changed.
+        Regressor that is fitted, or that has a fitted emulator. It is not changed.
     labels : array-like or table of shape (n_stars, n_labels), default=None
-        Of the stars; those of a table are taken by name. If None, drawn uniformly from
-        the inner 80 % of the range of each label.
+        True labels; columns of a table are found by name. If None, labels are drawn
+        uniformly from the inner 80 % of the range of each label.
     flux : array-like of shape (n_stars, n_pixels), default=None
-        Spectra of `labels`, on the grid of the emulator, instead of those that it
-        makes: of a synthesis code, for instance. What the emulator gets wrong then
-        comes in; the errors claimed are those of the noise all the same.
+        Spectra of `labels` on the grid of the emulator, without noise, for instance
+        of a synthesis code. They replace spectra of the emulator, so that errors of the
+        emulator displace the measured labels. The claimed errors are still those of the
+        noise alone.
     spectra : spectra, default=None
-        Spectra of `labels` as :meth:`AbundanceRegressor.measure` takes them, in any
-        number of arms, which the regressor measures as it is set up. If they have
-        uncertainties, they are measured as they are, and `snr` is their median. If
-        they have none, they must be normalised and free of noise, which is added at
-        each `snr`.
+        Spectra of `labels`, in any form that :meth:`AbundanceRegressor.measure` takes,
+        with any number of arms. The regressor measures them as it is set up, with the
+        error of the emulator if it includes it. Spectra with uncertainties are
+        measured as they are, and `snr` becomes their median. Spectra without must be
+        normalised and free of noise; noise is added for each `snr`.
     snr : float or array-like of shape (n_snr,), default=(50, 100, 300)
         Signal-to-noise ratios per pixel in the continuum.
     n_stars : int, default=300
-        Stars to draw, if there are no `labels`.
+        Number of stars to draw if `labels` is None.
     wavelength : array-like of shape (n_observed,) or list of them, default=None
-        Observed wavelengths in Å, in the medium of the emulator; a list with those of
-        each arm, if there are several. If None, its grid.
+        Observed wavelengths in Å, in the medium of the emulator; a list of arrays, one
+        for each arm, if there are several. If None, the grid of the emulator.
     vsini, vmac : float or tuple of float, default=None
-        Rotation and macroturbulence of the stars in km/s, or limits to draw them from
-        uniformly. If None, those of the regressor.
+        Rotation and macroturbulence of the stars in km/s, or limits of uniform draws.
+        If None, the values or limits of the regressor.
     velocity : float or tuple of float, default=None
-        Radial velocity in km/s, likewise. If None, the `velocity_range` of the
-        regressor between -200 and 200. With `spectra`, `vsini`, `vmac` and `velocity`
-        are one known number or one for each star; if None, they are not judged.
+        Radial velocity in km/s, or limits of uniform draws. If None, the
+        `velocity_range` of the regressor, cut to -200 and 200. With `spectra`, `vsini`,
+        `vmac` and `velocity` are true values, one number or one for each star; if None,
+        the measured values are not tested.
     samples : int, default=None
-        Samples of the posterior to draw for each star and S/N, for ranks under them.
-        If None, none are drawn.
+        Number of posterior samples to draw for each star and S/N, for "sample_rank"
+        and "tarp". If None, no samples are drawn.
     sampler : {"importance", "emcee"}, default="importance"
-        Of :meth:`AbundanceRegressor.posterior`.
+        Sampler of :meth:`AbundanceRegressor.posterior`.
     random_state : int, RandomState instance or None, default=None
-        Determines the stars, their noise, samples, and points of TARP.
+        Seed of the stars, their noise, the samples and the points of TARP.
 
     Returns
     -------
@@ -83,40 +85,43 @@ def mock_recovery(
         Dictionary-like object with the attributes
 
         snr : ndarray of shape (n_snr,)
-            As asked for.
+            Signal-to-noise ratios.
         label_names, label_units : list of str
-            Of the parameters: first the labels, then what else is fitted and known of
-            "vsini", "vmac", "radial_velocity" and "velocity_offset_1" and so on.
+            Names and units of the parameters: first the labels, then those of "vsini",
+            "vmac", "radial_velocity", "velocity_offset_1" and so on that are fitted and
+            have a known value.
         n_labels : int
             Number of labels.
         true : ndarray of shape (n_stars, n_parameters)
-            Of the stars.
+            True parameters.
         measured, error : ndarray of shape (n_snr, n_stars, n_parameters)
-            What the regressor found, and the standard deviations that it claims; NaN
-            for stars without data.
+            Measured parameters and their claimed standard deviations; NaN for stars
+            without data.
         covariance : ndarray of shape (n_snr, n_stars, n_parameters, n_parameters)
-            Covariances that the regressor claims.
+            Claimed covariances.
         error_dof : ndarray of shape (n_snr, n_stars)
-            Degrees of freedom of Student's t distribution that errors follow, if
-            tables have that column; infinite for normal errors.
+            Degrees of freedom of the t distribution of the errors; infinite for normal
+            errors.
         interval : ndarray of shape (n_snr, n_stars, n_parameters, 2) or None
-            Ends of the middle 68 % of the posterior, if the regressor gives means.
+            Ends of the middle 68 % of the posterior, if the regressor has
+            ``estimate="mean"``.
         chi2, dof, flags : ndarray of shape (n_snr, n_stars)
-            As in :meth:`sk_payne.AbundanceRegressor.measure`.
+            Columns of :meth:`sk_payne.AbundanceRegressor.measure`.
         distance, n_free : ndarray of shape (n_snr, n_stars)
-            Squared Mahalanobis distance of the labels from the truth, and how many of
-            them are free: see :func:`joint_distance`.
+            Squared Mahalanobis distance of the labels from the truth, and number of
+            free labels: see :func:`joint_distance`.
         joint : ndarray of shape (n_snr, n_stars)
             Probability of a smaller distance: see :func:`joint_probability`.
         rank : ndarray of shape (n_snr, n_stars, n_parameters)
-            Part of the normal or t distribution claimed that is below the truth.
+            Fraction of the claimed normal or t distribution that is below the truth.
         sample_rank : ndarray of shape (n_snr, n_stars, n_parameters) or None
-            Part of the posterior samples that is below the truth.
+            Fraction of the posterior samples that is below the truth.
         tarp : ndarray of shape (n_snr, n_stars)
-            Level of the credible region of all labels, around a random point, at whose
-            edge the truth is; by the samples, or else by draws of what is claimed.
+            Level of the credible region of all labels, around a random point, that
+            just contains the truth; computed from the samples, or from draws of the
+            claimed distribution.
         verdict : list of str
-            As of :func:`recovery_verdict`.
+            Result of :func:`recovery_verdict`.
 
     Raises
     ------
@@ -129,28 +134,28 @@ def mock_recovery(
     --------
     recovery_table : Bias, scatter, pulls and coverage.
     joint_table, rank_table : Coverage of joint regions, and ranks.
-    recovery_verdict : What is wrong, in words.
-    sk_payne.inspection.CalibrationDisplay : A figure of coverage, ranks and TARP.
-    sk_payne.inspection.MockRecoveryDisplay : A figure of them.
+    recovery_verdict : The result of all tests in words.
+    sk_payne.inspection.CalibrationDisplay : Figure of coverage, ranks and TARP.
+    sk_payne.inspection.MockRecoveryDisplay : Figure of bias, scatter and pulls.
 
     Notes
     -----
     A star has the same noise at every signal-to-noise ratio, scaled, so that curves
     against it are smooth. Continua are polynomials of the `continuum_degree` of the
-    regressor, within 0.7 and 1.3. Pixels that a star's velocity or width would fill
-    from beyond the emulator's grid are masked. Flux between the wavelengths of the grid
-    is what the fit takes it to be: that of an emulator that can tell it, if nothing is
-    broadened, or else a quintic spline. `flux` is always interpolated by a spline, so
-    that an emulator which is wrong between its wavelengths is found out.
+    regressor, between 0.7 and 1.3. Pixels are masked if the velocity or width of the
+    star brings flux to them from beyond the grid of the emulator. Flux between the
+    wavelengths of the grid is computed as in the fit: by an emulator that takes any
+    wavelength, if nothing is broadened, otherwise by a quintic spline. `flux` is always
+    interpolated by a spline, which reveals an emulator that is wrong between its
+    wavelengths.
 
     If errors are right, `joint`, `rank`, `sample_rank` and `tarp` are uniform between 0
-    and 1 over the stars. Ranks under samples are simulation-based calibration [1]_, of
-    which `rank` is the closed form for normal errors. `tarp` is the test of expected
-    coverage of Lemos et al. [2]_. The random point of a star is drawn from the
-    distribution claimed for it, and distances are those in its covariance. Bounds of
-    labels are not part of the distribution claimed: those of labels that hardly show
-    have ranks that are too even, or pile up in the middle. Samples by importance are
-    worth fewer than `samples` independent ones; take some hundred.
+    and 1 over the stars. `sample_rank` is simulation-based calibration [1]_; `rank` is
+    its closed form for normal errors. `tarp` is the test of expected coverage of Lemos
+    et al. [2]_. The random point of a star is drawn from its claimed distribution, and
+    distances are Mahalanobis distances in its covariance. The claimed distribution has
+    no bounds, so ranks of labels that hardly show pile up in the middle. Importance
+    samples are worth fewer than `samples` independent samples; draw some hundred.
 
     References
     ----------
@@ -190,8 +195,8 @@ def mock_recovery(
     observation = (Observation() if given is None else given).checked()
     if observation.second_star is not None:
         raise ValueError(
-            "`second_star` of the observation must be None: mock stars are single. Set "
-            "it so in a copy: errors of single stars hold alike."
+            "`second_star` of the observation must be None: mock stars are single. "
+            "Pass a regressor without it; errors of single stars are the same."
         )
     rng = check_random_state(random_state)
     options = {"labels": labels, "snr": snr, "rng": rng}
@@ -204,7 +209,7 @@ def mock_recovery(
     else:
         raise ValueError("`flux` and `wavelength` must be None with `spectra`.")
     measured = [
-        stars.regressor.measure(some, return_cov=True) for some in stars.spectra
+        stars.regressor.measure(mock, return_cov=True) for mock in stars.spectra
     ]
     names = fitted.label_names
     others = [n for n in stars.nuisances if n in measured[0][0].colnames]
@@ -228,18 +233,18 @@ def mock_recovery(
 
 
 def _gather(measured, names):
-    """Join tables, with covariances, of the same stars."""
+    """Join the tables and covariances of the same stars at several S/N."""
     tables, covariance = zip(*measured, strict=True)
     columns = tables[0].colnames
-    every = [name for name in columns if f"{name}_error" in columns]
-    own = np.array([every.index(name) for name in names])
+    fitted = [name for name in columns if f"{name}_error" in columns]
+    places = np.array([fitted.index(name) for name in names])
     error_dof = np.full((len(tables), len(tables[0])), np.inf)
     if "error_dof" in columns:
         error_dof = _column(tables, "error_dof")
     return Bunch(
         measured=np.stack([_column(tables, n) for n in names], axis=-1),
         error=np.stack([_column(tables, f"{n}_error") for n in names], axis=-1),
-        covariance=np.stack(covariance)[..., own[:, None], own],
+        covariance=np.stack(covariance)[..., places[:, None], places],
         error_dof=error_dof,
         interval=_intervals(tables, names),
         **{name: _column(tables, name) for name in ("chi2", "dof", "flags")},
@@ -247,15 +252,15 @@ def _gather(measured, names):
 
 
 def _draw_samples(stars, names, n, sampler, rng):
-    """Draw samples of the posterior of all stars at each S/N."""
-    found = []
-    for some in stars.spectra:
+    """Draw posterior samples of all stars at each S/N."""
+    samples = []
+    for mock in stars.spectra:
         posterior = stars.regressor.posterior(
-            some, sampler=sampler, n_draws=n, random_state=rng
+            mock, sampler=sampler, n_draws=n, random_state=rng
         )
-        own = [posterior.label_names.index(name) for name in names]
-        found.append(posterior.samples[..., own])
-    return found
+        places = [posterior.label_names.index(name) for name in names]
+        samples.append(posterior.samples[..., places])
+    return samples
 
 
 def _check_samples(samples):
@@ -266,7 +271,7 @@ def _check_samples(samples):
 
 
 def _intervals(tables, names):
-    """Middle 68 % of the posterior, if tables tell it."""
+    """Return the middle 68 % of the posterior, or None if tables do not have it."""
     if "n_effective" not in tables[0].colnames:
         return None
     ends = [[_column(tables, f"{n}_p{part}") for n in names] for part in (16, 84)]
@@ -274,5 +279,5 @@ def _intervals(tables, names):
 
 
 def _column(tables, name):
-    """One column of all tables without its unit, of shape (n_tables, n_rows)."""
+    """Return one column of all tables without its unit, of shape (n_tables, n_rows)."""
     return np.array([getattr(table[name], "value", table[name]) for table in tables])

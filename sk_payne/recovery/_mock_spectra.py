@@ -1,4 +1,4 @@
-"""Mock spectra of known stars: broadened, shifted, with a continuum, in any arms."""
+"""Mock spectra of known stars: broadening, velocity, continuum and arms."""
 
 import warnings
 
@@ -18,35 +18,35 @@ from sk_payne.spectra import (
 
 __all__ = ["MockObserver", "continua", "predict_quietly", "read_arms"]
 
-# Largest departure of a continuum from one.
+# Largest deviation of a continuum from 1.
 _TILT = 0.3
 
 
 class MockObserver:
-    """Brings flux on the grid of an emulator to observed pixels.
+    """Convert flux on the grid of an emulator to flux at observed pixels.
 
     Parameters
     ----------
     observation : Observation
-        Checked; its instrument and limb darkening are used.
+        Checked observation; its instrument and limb darkening are used.
     emulator : FittedEmulator
         The emulator.
     wavelength : ndarray of shape (n_observed,) or None
-        In Å; None for the grid of the emulator.
+        Observed wavelengths in Å; None for the grid of the emulator.
     arm : ndarray of shape (n_observed,) or None
-        Arm of each pixel, from 0; None for a single one.
+        Arm of each pixel, from 0; None for a single arm.
     nuisances : dict of str to ndarray of shape (n_stars,)
-        Widths and velocities of the stars in km/s, and perhaps offsets of arms after
-        the first.
+        Widths and velocities of the stars in km/s and, if fitted, velocity offsets of
+        the arms after the first.
 
     Attributes
     ----------
     wavelength : ndarray of shape (n_observed,) or None
-        Of the pixels; None if the emulator knows none.
+        Wavelengths of the pixels in Å; None if the emulator has no wavelengths.
     rest : ndarray of shape (n_stars, n_observed) or None
-        The same at rest.
+        Wavelengths of the pixels at rest, in Å.
     covered : ndarray of shape (n_stars, n_observed), bool
-        Whether flux comes from within the grid.
+        True for pixels whose flux comes from within the grid.
     """
 
     def __init__(self, observation, emulator, wavelength, arm, nuisances):
@@ -73,8 +73,7 @@ class MockObserver:
                 raise ValueError(
                     "`resolving_power` of the regressor must be None for an emulator "
                     "whose resolving power is not the same at all wavelengths; got "
-                    f"{observation.resolving_power}. Set it so in a copy: errors hold "
-                    "alike."
+                    f"{observation.resolving_power}. Pass a regressor without it."
                 )
             self.instrument = dict(
                 zip(("resolving_power", "already"), resolving_powers, strict=True)
@@ -84,7 +83,7 @@ class MockObserver:
         self.covered = is_covered(self.rest / reach, self.rest * reach, grid)
 
     def is_between_pixels(self):
-        """Whether the fit asks the emulator itself for flux between its pixels."""
+        """Return True if the fit evaluates the emulator between its pixels."""
         return (
             self.rest is not None
             and getattr(self.emulator.source, "takes_wavelength", False)
@@ -93,24 +92,24 @@ class MockObserver:
         )
 
     def _is_broadened(self):
-        """Whether the fit broadens spectra of the emulator."""
+        """Return True if the fit broadens spectra of the emulator."""
         limits = width_limits(self.emulator, self.observation).values()
         sigma = instrument_width(self.emulator, self.observation.given_power)
         return bool(any(high for _, high in limits) or np.any(sigma))
 
     def predict(self, emulator, labels):
-        """Give flux of an emulator that takes any wavelength, at covered pixels."""
+        """Predict flux at covered pixels, by an emulator that takes any wavelength."""
         flux = np.ones(self.rest.shape)
         for i, good in enumerate(self.covered):
             if good.any():
                 # arms may overlap
                 at, place = np.unique(self.rest[i, good], return_inverse=True)
-                told = predict_quietly(emulator, labels[[i]], wavelength=at)[0]
-                flux[i, good] = told[place]
+                predicted = predict_quietly(emulator, labels[[i]], wavelength=at)[0]
+                flux[i, good] = predicted[place]
         return flux
 
     def observe(self, flux):
-        """Flux on the grid, broadened, shifted and interpolated."""
+        """Broaden, shift and interpolate flux on the grid."""
         if self.rest is None:
             return flux
         grid = self.emulator.wavelength
@@ -126,19 +125,19 @@ class MockObserver:
 
 
 def read_arms(wavelength):
-    """Read the wavelengths of one arm, or a list of those of several.
+    """Read the wavelengths of one arm, or of a list of arms.
 
     Parameters
     ----------
     wavelength : array-like of shape (n_observed,), list of them, or None
-        In Å, or quantities.
+        Wavelengths in Å, or quantities.
 
     Returns
     -------
     wavelength : ndarray of shape (n_observed,) or None
-        Of all arms, one behind the other.
+        Wavelengths of all arms in Å, concatenated.
     arm : ndarray of shape (n_observed,), int, or None
-        Arm of each pixel; None for one arm.
+        Arm of each pixel; None for a single arm.
 
     Examples
     --------
@@ -165,7 +164,7 @@ def read_arms(wavelength):
 
 
 def _velocities(nuisances, arm):
-    """Velocities in km/s, of shape (n_stars, 1) or (n_stars, n_observed)."""
+    """Return velocities in km/s, of shape (n_stars, 1) or (n_stars, n_observed)."""
     velocity = nuisances[VELOCITY][:, None]
     offsets = [v for n, v in nuisances.items() if n.startswith("velocity_offset_")]
     if not offsets:
@@ -175,59 +174,59 @@ def _velocities(nuisances, arm):
 
 
 def continua(rng, degree, wavelength, arm, n):
-    """Draw gentle polynomials as continua, one for each arm.
+    """Draw smooth polynomials as continua, one for each arm.
 
     Parameters
     ----------
     rng : numpy RandomState
         Source of random numbers.
     degree : int or None
-        Degree; None for a continuum of one.
+        Degree; None for a continuum of 1.
     wavelength : ndarray of shape (n_observed,) or None
-        Å.
+        Wavelengths in Å; None for a continuum of 1.
     arm : ndarray of shape (n_observed,) or None
-        Arm of each pixel.
+        Arm of each pixel; None for a single arm.
     n : int
         Number of stars.
 
     Returns
     -------
     continua : ndarray of shape (n, n_observed) or float
-        Between 0.7 and 1.3.
+        Continua, between 0.7 and 1.3.
     """
     if degree is None or wavelength is None:
         return 1.0
-    size, found = _TILT / (degree + 1), np.empty((n, len(wavelength)))
+    size, continuum = _TILT / (degree + 1), np.empty((n, len(wavelength)))
     arm = np.zeros(len(wavelength), dtype=int) if arm is None else arm
     for number in np.unique(arm):
         own = wavelength[arm == number]
         x = np.interp(own, own[[0, -1]], [-1.0, 1.0])
         basis = np.polynomial.chebyshev.chebvander(x, degree)
-        found[:, arm == number] = (
+        continuum[:, arm == number] = (
             1 + rng.uniform(-size, size, (n, degree + 1)) @ basis.T
         )
-    return found
+    return continuum
 
 
 def predict_quietly(emulator, labels, **where):
-    """Predict flux without warnings of extrapolation: mock stars define the truth.
+    """Predict flux without a warning of extrapolation.
 
     Parameters
     ----------
     emulator : estimator
-        Fitted.
+        Fitted emulator.
     labels : ndarray of shape (n, n_labels)
-        Labels.
+        Labels of the mock stars, which define the truth, so extrapolation is harmless.
     **where
         Further arguments of `predict`.
 
     Returns
     -------
     flux : ndarray of shape (n, n_wavelengths)
-        Flux.
+        Predicted flux.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)
-        # labels that were drawn have no names of columns
+        # drawn labels have no column names
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         return np.reshape(emulator.predict(labels, **where), (len(labels), -1))

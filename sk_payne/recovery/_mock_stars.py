@@ -1,4 +1,4 @@
-"""Stars of known labels to be measured: drawn, or brought by the user."""
+"""Stars of known labels to be measured: drawn, or given by the user."""
 
 import copy
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ from sk_payne.spectra import SpectrumSet, as_spectra
 
 __all__ = ["KnownStars", "bring_stars", "draw_stars"]
 
-# Part of the box of the labels, and of the offsets of arms, that stars are drawn from.
+# Fraction of the range of labels and of arm offsets that stars are drawn from.
 _INNER = 0.8
 
-# Velocities in km/s that stars are drawn from, at most.
+# Largest velocity of drawn stars in km/s.
 _FASTEST = 200.0
 
 
 @dataclass(frozen=True)
 class KnownStars:
-    """Spectra of stars whose labels are known, and what is to measure them.
+    """Spectra of stars with known labels, and the regressor that measures them.
 
     Attributes
     ----------
     regressor : AbundanceRegressor
-        A copy, set up for these spectra.
+        Copy of the regressor, set up for these spectra.
     snr : ndarray of shape (n_snr,)
         Signal-to-noise ratios.
     spectra : list of SpectrumSet
-        Spectra of the stars at each of them.
+        Spectra of all stars, one set for each S/N.
     labels : ndarray of shape (n_stars, n_labels)
-        Known labels.
+        True labels.
     nuisances : dict of str to ndarray of shape (n_stars,)
-        Known widths and velocities in km/s.
+        True widths and velocities in km/s.
     """
 
     regressor: Any
@@ -63,27 +63,27 @@ def draw_stars(
     known,
     rng,
 ):
-    """Draw stars, and make their spectra.
+    """Draw stars and make their spectra.
 
     Parameters
     ----------
     regressor : AbundanceRegressor
-        The regressor.
+        Regressor of :func:`mock_recovery`.
     fitted : FittedEmulator
-        Its emulator.
+        Emulator of the regressor.
     observation : Observation
-        Its observation, checked.
+        Checked observation of the regressor.
     labels, flux, snr, n_stars, wavelength
         Arguments of :func:`mock_recovery`.
     known : dict
-        Its arguments "vsini", "vmac" and "velocity".
+        Arguments "vsini", "vmac" and "velocity" of :func:`mock_recovery`.
     rng : numpy RandomState
         Source of random numbers.
 
     Returns
     -------
     stars : KnownStars
-        Each with the same noise at every S/N, but for its size.
+        Stars and spectra; the noise of a star is the same at every S/N, scaled.
     """
     if flux is not None and labels is None:
         raise ValueError("`labels` of the spectra must be given with `flux`; got None.")
@@ -114,15 +114,15 @@ def draw_stars(
     noise = rng.standard_normal(flux.shape)
     spectra = [
         SpectrumSet(
-            np.where(covered, continuum * (flux + noise / one), 0.0),
-            np.where(covered, (one / continuum) ** 2, 0.0),
+            np.where(covered, continuum * (flux + noise / ratio), 0.0),
+            np.where(covered, (ratio / continuum) ** 2, 0.0),
             wavelength=wavelength,
             medium=None if wavelength is None else fitted.medium,
             arm=arm,
         )
-        for one in snr
+        for ratio in snr
     ]
-    # a shallow copy is fitted like the original, unlike a clone
+    # unlike a clone, a shallow copy is fitted
     judged = copy.copy(regressor)
     changes = {"emulator_error": False}
     if observation.resolving_power is None:
@@ -133,25 +133,25 @@ def draw_stars(
 
 
 def bring_stars(regressor, fitted, *, spectra, labels, snr, known, rng):
-    """Take spectra of the user, with noise if they have none.
+    """Take spectra of the user, and add noise to spectra without uncertainty.
 
     Parameters
     ----------
     regressor : AbundanceRegressor
-        The regressor.
+        Regressor of :func:`mock_recovery`.
     fitted : FittedEmulator
-        Its emulator.
+        Emulator of the regressor.
     spectra, labels, snr
         Arguments of :func:`mock_recovery`.
     known : dict
-        Its arguments "vsini", "vmac" and "velocity".
+        Arguments "vsini", "vmac" and "velocity" of :func:`mock_recovery`.
     rng : numpy RandomState
         Source of random numbers.
 
     Returns
     -------
     stars : KnownStars
-        To be measured by the regressor as it is set up.
+        Stars and spectra; the regressor is the one given, without `snr`.
     """
     if labels is None:
         raise ValueError("`labels` must be given with `spectra`; got None.")
@@ -172,8 +172,8 @@ def bring_stars(regressor, fitted, *, spectra, labels, snr, known, rng):
     judged.snr = None
     has = found.has_uncertainty
     if has.all():
-        ratio = np.where(found.ivar > 0, found.flux * np.sqrt(found.ivar), np.nan)
-        snr = np.atleast_1d(np.nanmedian(ratio))
+        ratios = np.where(found.ivar > 0, found.flux * np.sqrt(found.ivar), np.nan)
+        snr = np.atleast_1d(np.nanmedian(ratios))
         return KnownStars(judged, snr, [found], labels, nuisances)
     if has.any():
         raise ValueError(
@@ -183,7 +183,8 @@ def bring_stars(regressor, fitted, *, spectra, labels, snr, known, rng):
     snr = _checked_snr(snr)
     noise = np.where(found.ivar > 0, rng.standard_normal(found.shape), 0.0)
     sets = [
-        as_spectra(found.replace(flux=found.flux + noise / one), snr=one) for one in snr
+        as_spectra(found.replace(flux=found.flux + noise / ratio), snr=ratio)
+        for ratio in snr
     ]
     return KnownStars(judged, snr, sets, labels, nuisances)
 
@@ -192,7 +193,7 @@ def bring_stars(regressor, fitted, *, spectra, labels, snr, known, rng):
 
 
 def _check_instrument(observation):
-    """Refuse what mock spectra cannot have."""
+    """Refuse settings of the observation that mock spectra do not support."""
     allowed = {
         "resolving_power": np.ndim(observation.resolving_power) == 0,
         "integrate_pixels": not observation.integrate_pixels,
@@ -201,9 +202,9 @@ def _check_instrument(observation):
     for name, is_simple in allowed.items():
         if not is_simple:
             raise ValueError(
-                f"`{name}` of the observation must be left out for spectra that are "
-                "made here: their pixels see points, with one resolving power and no "
-                f"stages; got {getattr(observation, name)!r}. Set it so in a copy, or "
+                f"`{name}` of the observation must be left out for mock spectra: they "
+                "have one resolving power, flux at points and no stages; got "
+                f"{getattr(observation, name)!r}. Pass a regressor without it, or "
                 "bring spectra that have it, with `spectra=` and `labels=`."
             )
 
@@ -236,7 +237,7 @@ def _labels(rng, labels, n_stars, fitted):
     if outside.any():
         star, i = np.argwhere(outside)[0]
         raise ValueError(
-            "`labels` must lie where the regressor looks; got "
+            "`labels` must lie within the bounds of the regressor; got "
             f"{fitted.label_names[i]} = {labels[star, i]} of star {star}, beyond "
             f"{low[i]} to {high[i]}. Leave out such stars, or clip them."
         )
@@ -259,14 +260,14 @@ def _checked_flux(flux, n_stars, n_pixels):
 
 
 def _usual_velocity(observation):
-    """Velocities to draw from if nothing is said."""
+    """Return the default limits of drawn velocities in km/s."""
     if observation.velocity_range is None:
         return 0.0
     return np.clip(observation.velocity_range, -_FASTEST, _FASTEST)
 
 
 def _draw(rng, name, limits, usual, n):
-    """Velocities in km/s, uniform between limits."""
+    """Draw velocities in km/s, uniformly between limits."""
     value = usual if limits is None else limits
     value = to_floats(value, argument=name, unit="km/s")
     pair = value.repeat(2) if value.ndim == 0 else value
@@ -279,7 +280,7 @@ def _draw(rng, name, limits, usual, n):
 
 
 def _known(name, value, n):
-    """Velocities in km/s of spectra that are brought."""
+    """Return the true velocities of given spectra in km/s."""
     values = to_floats(value, argument=name, unit="km/s")
     if values.shape not in ((), (n,)) or not np.isfinite(values).all():
         raise ValueError(

@@ -1,6 +1,6 @@
-"""Statistics of measured against true values, and of the errors claimed for them.
+"""Statistics of measured against true values, and of the claimed errors.
 
-It is here so that every table and every figure of a recovery means the same by a pull.
+All tables and figures of a recovery use these definitions.
 """
 
 import warnings
@@ -12,57 +12,58 @@ from sk_payne.exceptions import did_you_mean
 
 __all__ = ["recovery_statistics", "recovery_table"]
 
-# Makes the median absolute deviation of a Gaussian its standard deviation.
+# Ratio of the standard deviation to the median absolute deviation of a Gaussian.
 _MAD = 1.4826
 
-# Standard errors of the median and of the scaled median absolute deviation of n values
-# from a Gaussian, times sqrt(n), in standard deviations.
+# Standard errors of the median and of the scaled median absolute deviation of n
+# Gaussian values, times sqrt(n), in standard deviations.
 _MEDIAN_ERROR, _MAD_ERROR = 1.2533, 1.1664
 
-# Part of a Gaussian within one and two standard deviations.
+# Number of standard deviations, and the fraction of a Gaussian within them.
 _COVERAGE = {"coverage_68": (1, 0.6827), "coverage_95": (2, 0.9545)}
 
 
 def recovery_statistics(true, measured, error, interval=None):
-    r"""Judge measurements of stars whose parameters are known.
+    r"""Compare measured with true parameters of stars.
 
     A pull is :math:`(measured - true) / error`. If errors are right, pulls have a mean
-    of 0 and a standard deviation of 1, 68 % of the stars are within one error of the
+    of 0 and a standard deviation of 1, 68 % of the stars lie within one error of the
     truth, and 95 % within two.
 
     Parameters
     ----------
     true : array-like of shape (..., n_stars, n_parameters)
-        Known values.
+        True values.
     measured, error : array-like of shape (..., n_stars, n_parameters)
-        Measured values, NaN for stars to leave out, and the standard deviations
-        claimed for them.
+        Measured values, NaN for stars to leave out, and their claimed standard
+        deviations.
     interval : array-like of shape (..., n_stars, n_parameters, 2), default=None
-        Lower and upper ends of the middle 68 % claimed. If None, one error to both
-        sides.
+        Lower and upper ends of the claimed 68 % intervals. If None, they are one error
+        below and above the measured value.
 
     Returns
     -------
     statistics : dict of str to ndarray of shape (..., n_parameters)
-        - "n": stars that were measured;
+        - "n": number of measured stars;
         - "bias": median of measured - true;
-        - "scatter": 1.4826 times the median absolute deviation of it;
-        - "error": median of the errors claimed;
+        - "scatter": 1.4826 times the median absolute deviation of measured - true;
+        - "error": median of the claimed errors;
         - "pull_mean", "pull_std": mean and standard deviation of the pulls;
-        - "pull_spread": 1.4826 times their median absolute deviation, which a few
-          stars in a wrong valley do not change;
-        - "coverage_68", "coverage_95": part of the stars within one and two errors of
-          the truth, 0.683 and 0.954 of a Gaussian; with `interval`, the first is the
-          part of the stars whose truth is in theirs;
-        - each of these but "n" and "error" with "_error" after its name: the standard
-          error that n stars leave it, if the errors claimed are right and Gaussian.
+        - "pull_spread": 1.4826 times the median absolute deviation of the pulls, which
+          is insensitive to a few stars in a wrong valley;
+        - "coverage_68", "coverage_95": fraction of stars within one and two errors of
+          the truth, 0.683 and 0.954 for a Gaussian; with `interval`, "coverage_68" is
+          the fraction of stars whose interval contains the truth;
+        - "bias_error", "coverage_68_error" and so on, for all of these except "n" and
+          "error": standard error of the statistic for n stars, if the claimed errors
+          are right and Gaussian.
 
     Notes
     -----
     Standard errors: :math:`1.2533\,s/\sqrt n` of a median, :math:`1.1664\,s/\sqrt n` of
-    a scaled median absolute deviation (its efficiency is 37 % [1]_), s being the
-    scatter, and 1 for pulls; :math:`1/\sqrt n` and :math:`1/\sqrt{2n}` of mean and
-    standard deviation of pulls; :math:`\sqrt{p(1-p)/n}` of a part p.
+    a scaled median absolute deviation (its efficiency is 37 % [1]_), where s is the
+    scatter, or 1 for pulls; :math:`1/\sqrt n` and :math:`1/\sqrt{2n}` of the mean and
+    the standard deviation of pulls; :math:`\sqrt{p(1-p)/n}` of a fraction p.
 
     References
     ----------
@@ -87,7 +88,7 @@ def recovery_statistics(true, measured, error, interval=None):
     pull = np.where(np.isfinite(pull), pull, np.nan)
     n = np.isfinite(difference).sum(axis=-2)
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        # of no star at all, everything is NaN
+        # without stars, all statistics are NaN
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         bias, scatter = _median_and_spread(difference)
         root = np.sqrt(n)
@@ -117,31 +118,31 @@ def recovery_statistics(true, measured, error, interval=None):
 
 
 def recovery_table(recovery, by=None, n_bins=3):
-    """Bias, scatter, pulls and coverage of each parameter at each S/N.
+    """Make a table of bias, scatter, pulls and coverage of each parameter and S/N.
 
     Parameters
     ----------
     recovery : Bunch
-        From :func:`mock_recovery`.
+        Result of :func:`mock_recovery`.
     by : str, default=None
-        Parameter whose true value sorts the stars into bins; "self" for each
-        parameter's own.
+        Parameter by whose true value stars are divided into bins; "self" for the
+        parameter of each row. If None, there are no bins.
     n_bins : int, default=3
-        Bins with as many stars each, as far as their number allows.
+        Number of bins; each holds the same number of stars, or one more.
 
     Returns
     -------
     table : astropy.table.QTable
-        One row for each parameter, S/N and bin: "label", "unit", "snr"; if there are
-        bins, "by" and the smallest, median and largest true value of it, "by_low",
-        "by_median", "by_high"; "n_no_data", stars that had no data and are left
-        out; and the statistics of :func:`recovery_statistics` over the others.
+        One row for each parameter, S/N and bin. Columns: "label", "unit", "snr"; if
+        there are bins, "by" and its smallest, median and largest true value, "by_low",
+        "by_median" and "by_high"; "n_no_data", number of stars without data, which are
+        left out; and the statistics of :func:`recovery_statistics` of the other stars.
         "bias", "scatter" and "error" are in the unit of the row.
 
     Raises
     ------
     ValueError
-        If `by` is not a parameter, or there are more bins than stars.
+        If `by` is not a parameter, or `n_bins` exceeds the number of stars.
 
     Examples
     --------
@@ -184,18 +185,19 @@ def recovery_table(recovery, by=None, n_bins=3):
                 row = {"label": name, "unit": recovery.label_units[i], "snr": snr}
                 if by is not None:
                     row |= {"by": of, **_ends(sorted_by[stars])}
-                found = recovery_statistics(
+                statistics = recovery_statistics(
                     true[stars, i, None],
                     recovery.measured[s, stars, i, None],
                     recovery.error[s, stars, i, None],
                     None if interval is None else interval[s, stars, i, None],
                 )
                 row["n_no_data"] = no_data[s, stars].sum()
-                rows.append(row | {key: value[0] for key, value in found.items()})
+                rows.append(row | {key: value[0] for key, value in statistics.items()})
     return QTable(rows=rows)
 
 
 def _ends(values):
+    """Return the columns that describe a bin."""
     return {
         "by_low": values.min(),
         "by_median": np.median(values),
@@ -204,7 +206,7 @@ def _ends(values):
 
 
 def _median_and_spread(values):
-    """Median over stars, and the scaled median absolute deviation from it."""
+    """Return the median over stars and the scaled median absolute deviation."""
     median = np.nanmedian(values, axis=-2, keepdims=True)
     spread = _MAD * np.nanmedian(np.abs(values - median), axis=-2)
     return median[..., 0, :], spread

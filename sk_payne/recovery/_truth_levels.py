@@ -1,7 +1,7 @@
-r"""Where the truth lies in what was claimed, as a probability that must be uniform.
+r"""Probability levels of the truth under claimed errors, uniform if these are right.
 
-Three kinds of such levels: ranks of single parameters in the error claimed, ranks among
-samples, and levels of credible regions around random points.
+There are three kinds: ranks of single parameters under the claimed error, ranks among
+posterior samples, and levels of credible regions around random points.
 """
 
 import numpy as np
@@ -11,24 +11,24 @@ from sk_payne.recovery._joint_distance import t_scale, whiten
 
 __all__ = ["claimed_ranks", "sample_ranks", "tarp_levels"]
 
-# Draws of the distribution claimed for each star.
+# Draws from the claimed distribution of each star.
 _N_DRAWS = 200
 
 
 def claimed_ranks(true, measured, error, dof=np.inf):
-    """Part of the distribution claimed for each parameter that is below the truth.
+    """Compute the fraction of each claimed distribution that is below the truth.
 
     Parameters
     ----------
     true, measured, error : ndarray of shape (..., K)
-        Known values, measured values, and the standard deviations claimed.
+        True values, measured values, and claimed standard deviations.
     dof : array-like of shape (...), default=inf
-        Degrees of freedom of Student's t; a normal distribution if infinite.
+        Degrees of freedom of Student's t distribution; infinite for a normal one.
 
     Returns
     -------
     rank : ndarray of shape (..., K)
-        Between 0 and 1; NaN where nothing, or no error, is claimed.
+        Rank between 0 and 1; NaN without a measured value or a positive, finite error.
 
     Examples
     --------
@@ -39,32 +39,33 @@ def claimed_ranks(true, measured, error, dof=np.inf):
     """
     is_claimed = np.isfinite(error) & (error > 0)
     z = np.where(is_claimed, true - measured, np.nan) / np.where(is_claimed, error, 1.0)
-    # t of infinite degrees of freedom is the normal distribution
+    # for infinite degrees of freedom, t is the normal distribution
     dof = np.asarray(dof, float)[..., None]
     return stats.t.cdf(t_scale(dof) * z, dof)
 
 
 def sample_ranks(true, samples, rng):
-    """Part of the samples of each parameter that is below the truth.
+    """Compute the fraction of the samples of each parameter that is below the truth.
 
     Parameters
     ----------
     true : ndarray of shape (n_stars, K)
-        Known values.
+        True values.
     samples : ndarray of shape (n_stars, n, K)
-        Of the posterior; NaN for stars without data, all alike for known parameters.
+        Posterior samples; NaN for stars without data, all equal for known parameters.
     rng : numpy RandomState
-        Spreads a rank over the width of its step, so that ranks are continuous.
+        Source of the random numbers that make ranks continuous, within one step of
+        1 / (n + 1).
 
     Returns
     -------
     rank : ndarray of shape (n_stars, K)
-        Between 0 and 1; NaN where samples say nothing.
+        Rank between 0 and 1; NaN for known parameters and for stars without data.
 
     Notes
     -----
-    Of the n + 1 places of the truth among n independent samples, each is as probable as
-    any other, if truth and samples come from the same posterior [1]_.
+    If truth and samples come from the same posterior, all n + 1 places of the truth
+    among n independent samples are equally probable [1]_.
 
     References
     ----------
@@ -81,40 +82,41 @@ def sample_ranks(true, samples, rng):
     True
     """
     below = (samples < true[:, None]).sum(axis=1)
-    says = np.ptp(samples, axis=1) > 0
-    return np.where(says & np.isfinite(true), _spread(below, samples, rng), np.nan)
+    is_free = np.ptp(samples, axis=1) > 0
+    return np.where(is_free & np.isfinite(true), _spread(below, samples, rng), np.nan)
 
 
 def tarp_levels(true, measured, covariance, *, dof, rng, samples=None):
-    r"""Levels of credible regions around random points, at whose edge the truth is.
+    r"""Compute levels of credible regions around random points that reach the truth.
 
     Parameters
     ----------
     true, measured : ndarray of shape (n_stars, K)
-        Known and measured values.
+        True and measured values.
     covariance : ndarray of shape (n_stars, K, K)
         Claimed covariances.
     dof : ndarray of shape (n_stars,)
-        Degrees of freedom of the multivariate t distribution claimed, or infinite.
+        Degrees of freedom of the claimed multivariate t distribution; infinite for a
+        normal one.
     rng : numpy RandomState
         Source of the points and draws.
     samples : ndarray of shape (n_stars, n, K), default=None
-        Of the posterior; None for draws of the distribution claimed.
+        Posterior samples; None for draws from the claimed distribution.
 
     Returns
     -------
     level : ndarray of shape (n_stars,)
-        Part of the samples that is nearer to the point than the truth is. NaN for stars
-        without data.
+        Fraction of the samples that are nearer to the point than the truth is; NaN for
+        stars without data.
 
     Notes
     -----
-    This is TARP [1]_: regions around a point that is independent of the truth, given
-    the spectrum, hold the truth as often as they should, if the posterior is right.
-    The points are drawn from the distribution that is claimed for the star, and
-    distances are those in the covariance claimed. With 300 stars and 19 labels, such
-    points show errors that are 20 % too small, or a wrong correlation of two labels,
-    nearly always; points far away seldom do.
+    This is TARP [1]_: if the posterior is right, regions around a point that is
+    independent of the truth, given the spectrum, contain the truth as often as they
+    claim. Points are drawn from the claimed distribution of the star, and distances are
+    Mahalanobis distances in the claimed covariance. With 300 stars and 19 labels, these
+    points nearly always reveal errors that are 20 % too small, or a wrong correlation
+    of two labels; distant points seldom do.
 
     References
     ----------
@@ -136,27 +138,27 @@ def tarp_levels(true, measured, covariance, *, dof, rng, samples=None):
     whitener, is_free = whiten(true - measured, covariance)
     point = _draws(is_free, 1, dof, rng)
     if samples is None:
-        near = _draws(is_free, _N_DRAWS, dof, rng)
+        draws = _draws(is_free, _N_DRAWS, dof, rng)
     else:
-        near = whitener(samples - measured[:, None])
+        draws = whitener(samples - measured[:, None])
     truth = whitener(true - measured)[:, None]
     limit = ((truth - point) ** 2).sum(axis=2)
-    is_nearer = ((near - point) ** 2).sum(axis=2) < limit
-    level = _spread(is_nearer.sum(axis=1), near, rng)
+    is_nearer = ((draws - point) ** 2).sum(axis=2) < limit
+    level = _spread(is_nearer.sum(axis=1), draws, rng)
     return np.where(is_free.any(axis=1), level, np.nan)
 
 
 def _draws(is_free, n, dof, rng):
-    """Draws with the distribution claimed, whitened, of shape (n_stars, n, K)."""
+    """Draw whitened errors from the claimed distribution: (n_stars, n, K)."""
     n_stars, k = is_free.shape
     normal = rng.standard_normal((n_stars, n, k)) * is_free[:, None]
     is_finite = np.isfinite(dof)
     nu = np.where(is_finite, dof, 1.0)[:, None]
-    squeeze = np.sqrt(rng.chisquare(nu, (n_stars, n)) / nu)
-    squeeze = np.where(is_finite[:, None], squeeze, 1.0) * t_scale(dof)[:, None]
-    return normal / squeeze[..., None]
+    divisor = np.sqrt(rng.chisquare(nu, (n_stars, n)) / nu)
+    divisor = np.where(is_finite[:, None], divisor, 1.0) * t_scale(dof)[:, None]
+    return normal / divisor[..., None]
 
 
 def _spread(count, samples, rng):
-    """Turn counts of n samples into continuous levels."""
+    """Convert counts among n samples into continuous levels."""
     return (count + rng.uniform(size=count.shape)) / (samples.shape[1] + 1)

@@ -1,34 +1,34 @@
-"""Tests of levels that must be uniform between 0 and 1: coverage and shape."""
+"""Tests of the uniformity of levels between 0 and 1: coverage and shape."""
 
 import numpy as np
 from scipy import stats
 
 __all__ = ["REGIONS", "binomial_p", "central", "coverage", "kolmogorov_smirnov"]
 
-# Probability of a normal variable within one and two standard deviations, by the name
-# of the region.
+# Probability within one and two standard deviations of a normal distribution, by the
+# name of the region.
 REGIONS = {"68": 0.6827, "95": 0.9545}
 
 
 def central(rank):
-    """Probability of the smallest central interval that reaches a rank."""
+    """Return the probability of the smallest central interval that contains a rank."""
     return np.abs(2 * rank - 1)
 
 
 def coverage(level, probability):
-    """Count the levels within a region, along the first axis.
+    """Count the levels below a probability, along the first axis.
 
     Parameters
     ----------
     level : ndarray of shape (n_stars, ...)
-        Levels; NaN to leave out.
+        Levels; NaN are left out.
     probability : float
-        Of the region.
+        Probability of the region.
 
     Returns
     -------
     count, n : ndarray of shape (...), int
-        Levels within, and levels in all.
+        Number of levels in the region, and of all levels.
 
     Examples
     --------
@@ -41,19 +41,19 @@ def coverage(level, probability):
 
 
 def binomial_p(count, n, probability):
-    """Two-sided p-value of a count: twice that of the nearer tail.
+    """Compute the two-sided p-value of a count: twice that of the nearer tail.
 
     Parameters
     ----------
     count, n : array-like of int
-        Successes and trials.
+        Number of successes and of trials.
     probability : float
-        Expected for a trial.
+        Probability of success in one trial.
 
     Returns
     -------
     p : ndarray
-        At most 1.
+        p-value, at most 1.
 
     Examples
     --------
@@ -67,19 +67,20 @@ def binomial_p(count, n, probability):
 
 
 def kolmogorov_smirnov(level, n_independent=None):
-    """Largest distance of the distribution of levels from the uniform, and its p-value.
+    """Test by Kolmogorov and Smirnov whether levels are uniform.
 
     Parameters
     ----------
     level : ndarray of shape (n,)
-        Levels; NaN to leave out.
+        Levels; NaN are left out.
     n_independent : int, default=None
-        Number of independent levels, if not all are.
+        Number of independent levels. If None, all are independent.
 
     Returns
     -------
     distance, p : float
-        NaN and 1 without levels.
+        Largest distance of the distribution of levels from the uniform one, and its
+        p-value; NaN and 1 without levels.
 
     Examples
     --------
@@ -92,7 +93,7 @@ def kolmogorov_smirnov(level, n_independent=None):
     level = level[np.isfinite(level)]
     if not len(level):
         return np.nan, 1.0
-    found = stats.kstest(level, "uniform")
+    test = stats.kstest(level, "uniform")
     if n_independent is None:
-        return found.statistic, found.pvalue
-    return found.statistic, stats.kstwo.sf(found.statistic, n_independent)
+        return test.statistic, test.pvalue
+    return test.statistic, stats.kstwo.sf(test.statistic, n_independent)

@@ -1,4 +1,4 @@
-"""What is wrong with the errors of a recovery, in words."""
+"""Verdict on the errors of a recovery, in plain sentences."""
 
 import numpy as np
 from scipy import stats
@@ -9,15 +9,15 @@ from sk_payne.recovery._uniformity import REGIONS, binomial_p
 
 __all__ = ["recovery_verdict"]
 
-# Tests of the rows of each table, by the columns of their p-values.
+# Columns of the p-values of each kind of test.
 _WIDTH = ("coverage_68_p", "coverage_95_p")
 _RANKS = (*_WIDTH, "below_p", "rank_p")
 _JOINT = (*_WIDTH, "joint_p")
 
-# Part of the ranks that counts as an end.
+# Fraction of ranks that counts as one end.
 _END = 0.2
 
-# What it means if too many ranks are somewhere.
+# Meaning of an excess of ranks, by its place.
 _MEANING = {
     "the errors claimed": {
         "at both ends": "errors are too small, or there is a second valley",
@@ -35,33 +35,33 @@ _MEANING = {
 
 
 def recovery_verdict(recovery, *, significance=0.01):
-    """Say in plain sentences whether, and how, the errors of a recovery are wrong.
+    """Describe in plain sentences which errors of a recovery are wrong, and how.
 
     Parameters
     ----------
     recovery : Bunch
-        From :func:`mock_recovery`.
+        Result of :func:`mock_recovery`.
     significance : float, default=0.01
-        Probability that right errors are called wrong, in any of the tests.
+        Probability that right errors fail any of the tests.
 
     Returns
     -------
     sentences : list of str
-        One for each parameter, and for the joint tests, that fails, with its p-value
-        and the worst S/N; then one that says what is significant. If nothing fails,
-        one that says so, and which coverage would have been noticed.
+        One sentence for each parameter and each joint test that fails, with its
+        p-value and the worst S/N, then one about the significance. If no test fails,
+        one sentence that says so, and which coverage may have gone unnoticed.
 
     See Also
     --------
-    joint_table, rank_table : The tests.
+    joint_table, rank_table : Tables of the tests.
 
     Notes
     -----
-    Tests are binomial for the coverage of the 68 and 95 % regions and for the side of
-    the truth, and Kolmogorov-Smirnov for ranks, distances and TARP. A test fails if its
-    p-value is below `significance` divided by the number of tests (Bonferroni [1]_),
-    which holds however the tests depend on each other. A p-value is that of its test
-    alone.
+    Coverage of the 68 and 95 % regions, and the number of stars measured too high, are
+    tested by the binomial distribution; ranks, distances and TARP by the test of
+    Kolmogorov and Smirnov. A test fails if its p-value is below `significance` divided
+    by the number of tests (Bonferroni [1]_), which is valid for dependent tests too.
+    The p-value in a sentence is that of the single test.
 
     References
     ----------
@@ -93,20 +93,22 @@ def recovery_verdict(recovery, *, significance=0.01):
         samples = rank_table(recovery, of="samples")
         n_tests += len(samples) * len(_RANKS)
     limit = significance / n_tests
-    said = []
+    sentences = []
     for i, name in enumerate(recovery.label_names):
         rows, rank = fit[fit["label"] == name], recovery.rank[..., i]
         pull = _pulls(recovery, i)
-        said += _of_parameter(name, rows, pull, rank, limit, significance)
-    labels_hold = not said
+        sentences += _describe_parameter(name, rows, pull, rank, limit, significance)
+    labels_hold = not sentences
     if samples is not None:
         for i, name in enumerate(recovery.label_names):
             rows, rank = samples[samples["label"] == name], recovery.sample_rank[..., i]
-            said += _of_ranks(name, "posterior samples", rows, _RANKS, rank, limit)
-    said += _of_joint(joint, limit, labels_hold)
-    if said:
+            sentences += _describe_ranks(
+                name, "posterior samples", rows, _RANKS, rank, limit
+            )
+    sentences += _describe_joint(joint, limit, labels_hold)
+    if sentences:
         return [
-            *said,
+            *sentences,
             f"Right errors fail any of these {n_tests} tests with a probability of "
             f"{100 * significance:g} % at most.",
         ]
@@ -122,33 +124,35 @@ def recovery_verdict(recovery, *, significance=0.01):
 
 
 def _pulls(recovery, i):
-    """Give pulls of a parameter, (n_snr, n_stars), those of t as normal ones."""
+    """Return pulls of a parameter, (n_snr, n_stars); t pulls are made normal."""
     error, dof = recovery.error[..., i], recovery.error_dof
     with np.errstate(divide="ignore", invalid="ignore"):
         pull = (recovery.measured[..., i] - recovery.true[:, i]) / error
     pull = np.where(np.isfinite(pull) & np.isfinite(error), pull, np.nan)
     size = np.abs(pull)
-    # normal ones as they are: their tails may be too small for numbers
+    # normal pulls are not converted: probabilities of their tails may underflow
     by_t = stats.norm.isf(stats.t.sf(t_scale(dof) * size, dof))
     size = np.where(np.isinf(dof), size, by_t)
     return np.sign(pull) * size
 
 
-def _of_parameter(name, rows, pull, rank, limit, significance):
-    """Sentences on the errors of one parameter."""
-    said = []
+def _describe_parameter(name, rows, pull, rank, limit, significance):
+    """Return sentences about the errors of one parameter."""
+    sentences = []
     shift, where = _worst(rows, ("below_p",), limit)
     if where:
-        said.append(_of_shift(name, rows[shift], pull[shift], where))
+        sentences.append(_describe_shift(name, rows[shift], pull[shift], where))
     worst, where = _worst(rows, _WIDTH, limit)
-    if where and not (said and _is_right(pull[worst], limit)):
-        said.append(_of_width(name, rows[worst], pull[worst], where, significance))
-    if said:
-        return said
-    return _of_ranks(name, "the errors claimed", rows, ("rank_p",), rank, limit)
+    if where and not (sentences and _is_right(pull[worst], limit)):
+        sentences.append(
+            _describe_width(name, rows[worst], pull[worst], where, significance)
+        )
+    if sentences:
+        return sentences
+    return _describe_ranks(name, "the errors claimed", rows, ("rank_p",), rank, limit)
 
 
-def _of_shift(name, row, pull, where):
+def _describe_shift(name, row, pull, where):
     size = np.nanmedian(pull)
     part = row["n_below"] / row["n"]
     side, part = ("high", part) if part > 0.5 else ("low", 1 - part)
@@ -160,13 +164,13 @@ def _of_shift(name, row, pull, where):
 
 
 def _is_right(pull, limit):
-    """Whether the width of pulls is right but for their shift."""
+    """Return True if the width of pulls around their median is right."""
     pull = pull[np.isfinite(pull)]
     count = (np.abs(pull - np.median(pull)) < 1).sum()
     return binomial_p(count, len(pull), REGIONS["68"]) >= limit
 
 
-def _of_width(name, row, pull, where, significance):
+def _describe_width(name, row, pull, where, significance):
     parts = {key: 100 * row[f"coverage_{key}"] for key in REGIONS}
     held = (
         f"{where}: the 68 % intervals hold {parts['68']:.0f} % of {row['n']} stars, "
@@ -174,7 +178,7 @@ def _of_width(name, row, pull, where, significance):
     )
     size = np.abs(pull[np.isfinite(pull)])
     factor = np.quantile(size, REGIONS["68"])
-    # that errors are wrong is known; of all stars or of a few, is what is asked here
+    # errors are wrong; this decides whether of all stars or of a few
     p_scaled = binomial_p((size < 2 * factor).sum(), len(size), REGIONS["95"])
     if row["coverage_68_p"] >= significance and p_scaled < significance:
         if parts["95"] < 100 * REGIONS["95"]:
@@ -183,7 +187,7 @@ def _of_width(name, row, pull, where, significance):
     if factor < 1:
         return f"Errors of {name} are too large by a factor of {1 / factor:.2g} {held}"
     found = f"Errors of {name} are too small by a factor of {factor:.2g} {held}"
-    # the largest of as many normal errors
+    # largest of the same number of normal errors
     far = size > factor * stats.norm.isf(significance / 2 / len(size))
     if far.any():
         found += (
@@ -193,8 +197,8 @@ def _of_width(name, row, pull, where, significance):
     return found
 
 
-def _of_ranks(name, claim, rows, columns, rank, limit):
-    """Sentence on ranks under a claim that are not even."""
+def _describe_ranks(name, claim, rows, columns, rank, limit):
+    """Return a sentence about ranks under a claim that are not uniform."""
     worst, where = _worst(rows, columns, limit)
     if not where:
         return []
@@ -208,7 +212,7 @@ def _of_ranks(name, claim, rows, columns, rank, limit):
 
 
 def _pile(rank):
-    """Where too many ranks are."""
+    """Return the place of an excess of ranks."""
     rank = rank[np.isfinite(rank)]
     low, high = np.mean(rank < _END) - _END, np.mean(rank > 1 - _END) - _END
     if low * high > 0:
@@ -219,14 +223,14 @@ def _pile(rank):
 # All labels together -------------------------------------------------------------
 
 
-def _of_joint(rows, limit, labels_hold):
-    """Sentences on the regions of all labels."""
-    said = []
+def _describe_joint(rows, limit, labels_hold):
+    """Return sentences about the joint regions of all labels."""
+    sentences = []
     worst, where = _worst(rows, _JOINT, limit)
     if where:
         row = rows[worst]
         why = " Each label alone holds: correlations are wrong." * labels_hold
-        said.append(
+        sentences.append(
             f"The 68 % region of all labels together holds "
             f"{100 * row['coverage_68']:.0f} %, and the 95 % region "
             f"{100 * row['coverage_95']:.0f} % of {row['n']} stars {where} "
@@ -235,18 +239,18 @@ def _of_joint(rows, limit, labels_hold):
     worst, where = _worst(rows, ("tarp_p",), limit)
     if where:
         row = rows[worst]
-        said.append(
+        sentences.append(
             f"The expected coverage (TARP) of all labels is off the diagonal by up to "
             f"{row['tarp_distance']:.2f} {where} ({_p(row, ('tarp_p',))})."
         )
-    return said
+    return sentences
 
 
 # Significance --------------------------------------------------------------------
 
 
 def _worst(rows, columns, limit):
-    """Row of the smallest p-value, and words for the S/N that fail, if one does."""
+    """Return the row of the smallest p-value, and words for the S/N that fail."""
     p = np.min([rows[name] for name in columns], axis=0)
     worst = int(np.argmin(p))
     if not p[worst] < limit:
@@ -262,7 +266,7 @@ def _p(row, columns):
 
 
 def _unnoticed(n, probability, limit):
-    """Percentages that a region may hold without that its test fails."""
+    """Return the smallest and largest coverage in % that pass the test."""
     counts = np.arange(n + 1)
     passed = counts[binomial_p(counts, n, probability) >= limit]
     return 100 * passed[[0, -1]] / n
