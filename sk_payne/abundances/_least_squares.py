@@ -65,12 +65,12 @@ class LeastSquaresFit:
             Their solutions, in torch.
         """
         return cls(
-            parameters=state.lend(state.parameters),
-            normal_matrix=state.lend(state.normal),
-            chi2=state.lend(state.chi2),
-            n_iterations=state.lend(state.n_iterations),
-            converged=state.lend(state.converged),
-            expected_fall=state.lend(state.expected_fall()),
+            parameters=state.to_tensor(state.parameters),
+            normal_matrix=state.to_tensor(state.normal),
+            chi2=state.to_tensor(state.chi2),
+            n_iterations=state.to_tensor(state.n_iterations),
+            converged=state.to_tensor(state.converged),
+            expected_fall=state.to_tensor(state.expected_fall()),
             residual=state.residual,
             jacobian=state.jacobian,
         )
@@ -155,7 +155,7 @@ def fit_least_squares(
     state = FitState(model, flux, ivar, start, low, high, prior, max_iterations)
     some = EVERY
     if rows is not None and len(rows) < len(start):
-        some = state.own(rows)
+        some = state.to_array(rows)
     with np.errstate(all="ignore"):
         state.run(some)
     return LeastSquaresFit.of_state(state)
