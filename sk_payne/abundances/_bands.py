@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-__all__ = ["Bands", "Quadrature", "alike", "rows_of"]
+__all__ = ["Bands", "Quadrature", "rows_of", "split_by_size"]
 
 # Largest number of pixels in a block of the matrix.
 _BLOCK = 64
@@ -110,7 +110,7 @@ class Quadrature:
         return values @ self._weights.to(values)
 
 
-def alike(numbers, factor):
+def split_by_size(numbers, factor):
     """Group numbers by size: each is within a factor of the largest of its group.
 
     Parameters
@@ -128,8 +128,8 @@ def alike(numbers, factor):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._bands import alike
-    >>> [place.tolist() for place in alike(np.array([5, 50, 4, 40]), 2.0)]
+    >>> from sk_payne.abundances._bands import split_by_size
+    >>> [place.tolist() for place in split_by_size(np.array([5, 50, 4, 40]), 2.0)]
     [[1, 3], [0, 2]]
     """
     left = np.arange(len(numbers))
@@ -148,13 +148,13 @@ def rows_of(values, rows):
 
 def _blocks(first, last):
     """Yield lists of blocks of pixels, each of similar width and size."""
-    for pixels in alike((last - first).max(axis=0) + 1, 2.0):
+    for pixels in split_by_size((last - first).max(axis=0) + 1, 2.0):
         edges = _edges(first[:, pixels], last[:, pixels])
         blocks = np.split(pixels, edges)
         sizes = np.array([len(block) for block in blocks])
         # a short block at the end is not worth another product
         is_full = len(blocks) * sizes.max() <= 2 * len(pixels) + _BLOCK
-        for place in [range(len(blocks))] if is_full else alike(sizes, 2.0):
+        for place in [range(len(blocks))] if is_full else split_by_size(sizes, 2.0):
             yield [blocks[i] for i in place]
 
 

@@ -54,13 +54,13 @@ class FitState:
         self.parameters = self.to_array(start).clip(self.low, self.high)
         n, n_parameters = start.shape
         zero = 0.0 * self.parameters
-        self.every = self.to_array(torch.arange(n, device=start.device))
+        self.all_rows = self.to_array(torch.arange(n, device=start.device))
         self.unit = self.to_array(start.new_ones(n_parameters).diag())
         self.chi2 = 0.0 * zero.sum(1)
         self.normal = zero[:, :, None] * zero[:, None]
         self.gradient, self.last_step = zero, zero + 0.0
         self.damping, self.growth = self.chi2 + _FIRST_DAMPING, self.chi2 + 2.0
-        self.n_iterations = 0 * self.every
+        self.n_iterations = 0 * self.all_rows
         self.converged = self.chi2 > 0
         self.exhausted, self.searched, self.trusts, self.is_rough = (
             self.converged | False for _ in range(4)
@@ -93,12 +93,12 @@ class FitState:
 
     def run(self, rows):
         """Fit some stars."""
-        start, is_one = self.parameters[rows], len(self.every[rows]) == 1
+        start, is_one = self.parameters[rows], len(self.all_rows[rows]) == 1
         residual, chi2, jacobian = self.evaluate(rows, start, rough=is_one)
         self.put(rows, start, residual, chi2)
         self.is_rough[rows] = is_one
         self.linearize(rows, jacobian)
-        while len(self.every[rows]):
+        while len(self.all_rows[rows]):
             step, predicted = self.step(rows)
             if self.is_rough[rows].any() and not self.is_clear(rows, predicted):
                 self.sharpen(rows)
@@ -110,7 +110,7 @@ class FitState:
         """Select rows by a mask."""
         if keep.all():
             return rows
-        return self.every[rows][keep]
+        return self.all_rows[rows][keep]
 
     def is_clear(self, rows, predicted):
         """Check whether single precision can judge the next step of one star."""
@@ -137,15 +137,15 @@ class FitState:
         parameters if they are already computed.
         """
         n, n_together = (
-            len(self.every[rows]),
+            len(self.all_rows[rows]),
             max(1, _CACHE // self.jacobian[0].numel()),
         )
         if self.xp is np and n > n_together:
-            parts = np.array_split(self.every[rows], -(-n // n_together))
+            parts = np.array_split(self.all_rows[rows], -(-n // n_together))
         else:
             parts = [rows] if n else []
         for block in parts:
-            stars, parameters = self.every[block], self.parameters[block]
+            stars, parameters = self.all_rows[block], self.parameters[block]
             if jacobian is None or len(parts) > 1:
                 there = self.to_tensor(stars), self.to_tensor(parameters)
                 jacobian = self.model.linearize(*there)[1].to(self.flux)
@@ -231,7 +231,7 @@ class FitState:
         curved, expected = self.solve(self.kept(rows, trusts), curved=True)
         # a matrix that is not positive definite may give steps uphill
         good = (expected > 0) & self.xp.isfinite(curved.sum(1))
-        chosen = self.every[: len(step)][trusts][good]
+        chosen = self.all_rows[: len(step)][trusts][good]
         step[chosen], predicted[chosen] = curved[good], expected[good]
         return step, predicted
 
@@ -285,7 +285,7 @@ class FitState:
         If `rough`, flux and derivatives are computed together, in single precision.
         """
         there, jacobian = (
-            (self.to_tensor(self.every[rows]), self.to_tensor(parameters)),
+            (self.to_tensor(self.all_rows[rows]), self.to_tensor(parameters)),
             None,
         )
         if rough:

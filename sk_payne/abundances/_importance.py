@@ -165,8 +165,8 @@ def sample_by_importance(model, flux, ivar, start, low, high, prior, *, n, seeds
         left = torch.arange(len(rows), device=rows.device)
         for _ in range(1 + _N_AGAIN):
             draw = _Draw([rngs[i] for i in left.tolist()], start)
-            found = _sample(problem, rows[left], around[left], n, draw)
-            best = found if best is None else _better(best, found, left)
+            new = _sample(problem, rows[left], around[left], n, draw)
+            best = new if best is None else _better(best, new, left)
             left = torch.nonzero(best.n_effective < _FEW)[:, 0]
             around = best.mean
             if not len(left):
@@ -187,12 +187,12 @@ class _Draw:
         )
 
 
-def _better(before, found, rows):
+def _better(before, new, rows):
     """Replace samples of stars by those with a larger effective number."""
-    better = found.n_effective > before.n_effective[rows]
+    better = new.n_effective > before.n_effective[rows]
     samples, weight = before.samples.clone(), before.weight.clone()
-    samples[rows[better]] = found.samples[better]
-    weight[rows[better]] = found.weight[better]
+    samples[rows[better]] = new.samples[better]
+    weight[rows[better]] = new.weight[better]
     return Samples(samples, weight)
 
 

@@ -29,7 +29,7 @@ class StarColumns:
     velocity: int | None
 
     @property
-    def every(self):
+    def in_order(self):
         """All columns, in the order of the derivatives of `StarLight`."""
         velocity = [] if self.velocity is None else [self.velocity]
         parts = [self.labels, self.widths, self.offsets, velocity]

@@ -72,8 +72,8 @@ def sample_posterior(plan, best, *, n_steps, n_draws, random_state, verbose):
     for block, chains in each_block(plan, of_block, verbose=verbose):
         for row, chain in zip(block.rows, chains, strict=True):
             if chain is not None:
-                samples[row][:, block.columns], *rest = chain
-                n_effective[row], n_lengths[row], acceptance[row] = rest
+                samples[row][:, block.columns], *summary = chain
+                n_effective[row], n_lengths[row], acceptance[row] = summary
     short = np.flatnonzero(n_lengths < _LONG_ENOUGH)
     if len(short):
         warnings.warn(
