@@ -3,35 +3,35 @@
 import numpy as np
 import torch
 
-__all__ = ["Bands", "Quadrature", "alike", "rows_of"]
+__all__ = ["Bands", "Quadrature", "rows_of", "split_by_size"]
 
-# Most pixels in a block of the matrix.
+# Largest number of pixels in a block of the matrix.
 _BLOCK = 64
 
-# Nodes of a block, in those of its longest band, besides one for each pixel.
+# Largest width of a block in units of its longest band, besides `_BLOCK` nodes.
 _SPAN = 1.5
 
 
 class Bands:
-    """Product with a matrix that is zero but for a narrow band.
+    """Product with a matrix that is zero outside a narrow band.
 
-    Pixels stand in blocks, and each block is a product with nodes in a row. A block is
-    not much wider than the bands of its pixels, and blocks of unlike widths are kept
-    apart: numbers that are held are at most six times the nodes of a band and 128, for
-    each pixel.
+    Pixels are divided into blocks; each block is a product with consecutive nodes. A
+    block is not much wider than the bands of its pixels, and blocks of different widths
+    are kept apart: a pixel needs at most six times the nodes of its band plus 128
+    numbers of memory.
 
     Parameters
     ----------
     first, last : ndarray of int, shape (S, P)
         First and last node of the band of each pixel; S is the number of stars, or 1
-        if all are alike.
+        if all share one sampling.
     n_nodes : int
         Number of nodes.
     weight : callable
-        ``weight(star, pixel, place)`` gives the weights, of shape (n, W), of nodes
-        `place` of that shape in n pixels; what is outside of their bands is ignored.
+        ``weight(star, pixel, place)`` returns the weights of the nodes `place` in n
+        pixels, both of shape (n, W); weights outside the bands are ignored.
     is_mean : bool, default=False
-        Whether weights are divided by their sum.
+        True to divide the weights of each pixel by their sum.
     """
 
     def __init__(self, first, last, n_nodes, weight, *, is_mean=False):
@@ -45,7 +45,7 @@ class Bands:
             n_before += len(blocks) * size
             begin, weights = _fill(blocks, size, first, last, n_nodes, weight)
             if is_mean:
-                # a block may be padded with pixels that see nothing
+                # pixels that pad a block have no weights
                 weights = weights / weights.sum(axis=2, keepdims=True).clip(1e-300)
             group = (torch.tensor(values, device="cpu") for values in (begin, weights))
             self._groups.append(tuple(group))
@@ -55,23 +55,23 @@ class Bands:
 
     @property
     def n_numbers(self):
-        """Numbers that are held."""
+        """Number of values in memory."""
         return sum(weights.numel() for _, weights in self._groups)
 
     def __call__(self, values, rows):
-        """Add up nodes.
+        """Sum the nodes of each pixel by their weights.
 
         Parameters
         ----------
         values : Tensor of shape (n, K, n_nodes)
-            At the nodes.
+            Values at the nodes.
         rows : Tensor of int, shape (n,)
-            Stars they are of.
+            Star of each row of `values`.
 
         Returns
         -------
         seen : Tensor of shape (n, K, P)
-            At the pixels.
+            Sums at the pixels.
         """
         n, n_rows, _ = values.shape
         parts = []
@@ -89,12 +89,12 @@ class Bands:
 
 
 class Quadrature:
-    """Weighted sums of as many points for each pixel.
+    """Weighted sums of the points of each pixel, the same number for all.
 
     Parameters
     ----------
     weights : ndarray of shape (G,)
-        Of the points of a pixel, alike for all.
+        Weights of the points of a pixel, the same for all pixels.
     """
 
     def __init__(self, weights):
@@ -103,33 +103,33 @@ class Quadrature:
     n_numbers = 0
 
     def __call__(self, values, rows):
-        """Add up points in values (n, K, P * G), to (n, K, P)."""
+        """Sum the points of values (n, K, P * G) by their weights, to (n, K, P)."""
         if len(self._weights) == 1:
             return values
         values = values.unflatten(2, (-1, len(self._weights)))
         return values @ self._weights.to(values)
 
 
-def alike(numbers, factor):
-    """Split by size: numbers within a factor of the largest that is left.
+def split_by_size(numbers, factor):
+    """Group numbers by size: each is within a factor of the largest of its group.
 
     Parameters
     ----------
     numbers : ndarray of shape (n,)
-        Positive.
+        Positive numbers.
     factor : float
-        Above one.
+        Largest ratio in a group, above one.
 
     Yields
     ------
     place : ndarray of int
-        Of the numbers of one size, in order.
+        Indices of the numbers of one group, in order.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances._bands import alike
-    >>> [place.tolist() for place in alike(np.array([5, 50, 4, 40]), 2.0)]
+    >>> from sk_payne.abundances._bands import split_by_size
+    >>> [place.tolist() for place in split_by_size(np.array([5, 50, 4, 40]), 2.0)]
     [[1, 3], [0, 2]]
     """
     left = np.arange(len(numbers))
@@ -140,26 +140,26 @@ def alike(numbers, factor):
 
 
 def rows_of(values, rows):
-    """Give what is held of some stars; of all, if they are alike."""
+    """Return the rows of some stars; a single row serves all stars."""
     if len(values) == 1:
         return values.expand(len(rows), *values.shape[1:]).to(rows.device)
     return values[rows.cpu()].to(rows.device)
 
 
 def _blocks(first, last):
-    """Yield lists of blocks of pixels, those of about one width and size together."""
-    for pixels in alike((last - first).max(axis=0) + 1, 2.0):
+    """Yield lists of blocks of pixels, each of similar width and size."""
+    for pixels in split_by_size((last - first).max(axis=0) + 1, 2.0):
         edges = _edges(first[:, pixels], last[:, pixels])
         blocks = np.split(pixels, edges)
         sizes = np.array([len(block) for block in blocks])
         # a short block at the end is not worth another product
         is_full = len(blocks) * sizes.max() <= 2 * len(pixels) + _BLOCK
-        for place in [range(len(blocks))] if is_full else alike(sizes, 2.0):
+        for place in [range(len(blocks))] if is_full else split_by_size(sizes, 2.0):
             yield [blocks[i] for i in place]
 
 
 def _edges(first, last):
-    """Where blocks begin, but for the first: none is much wider than the bands."""
+    """First pixels of the second and later blocks, not much wider than their bands."""
     n_pixels = first.shape[1]
     widest = _SPAN * ((last - first).max() + 1) + _BLOCK
     edges = [0]
@@ -185,6 +185,6 @@ def _fill(blocks, size, first, last, n_nodes, weight):
         place = np.broadcast_to(low[star, i] + np.arange(width), (len(pixel), width))
         begin, end = first[star, pixel][:, None], last[star, pixel][:, None]
         inside = (place >= begin) & (place <= end)
-        own = np.where(inside, weight(star, pixel, place), 0.0)
-        weights[star, i, :, : len(pixel)] = own.T
+        banded = np.where(inside, weight(star, pixel, place), 0.0)
+        weights[star, i, :, : len(pixel)] = banded.T
     return low, weights

@@ -24,20 +24,20 @@ _FIRST_VMAC = 3.0
 
 @dataclass(frozen=True)
 class Broadening:
-    """Rotation, macroturbulence and an instrument, each fixed or to be found.
+    """Rotation, macroturbulence and an instrument, each fixed or fitted.
 
     Parameters
     ----------
     convolver : VelocityConvolver
-        On the grid of the emulator.
+        Convolver on the grid of the emulator.
     limits : dict of str to tuple of float
-        Smallest and largest "vsini" and "vmac" in km/s, alike for what is fixed, and
-        "resolving_power", if it is to be found.
+        Smallest and largest "vsini" and "vmac" in km/s, equal if they are fixed, and
+        "resolving_power" if it is fitted.
     limb_darkening : float
-        Linear coefficient.
+        Linear coefficient of limb darkening.
     sigma : float
-        Standard deviation in km/s of a fixed instrument, as far as the emulator does
-        not have it.
+        Standard deviation in km/s of a fixed instrument, beyond that of the
+        emulator.
     already : float or None
         Resolving power of the emulator.
     """
@@ -50,7 +50,7 @@ class Broadening:
 
     @classmethod
     def from_limits(cls, wavelength, limits, limb_darkening, sigma=0.0, already=None):
-        """Prepare for a grid; None if nothing is broadened."""
+        """Build the broadening on a grid; None if nothing is broadened."""
         widest = sigma
         if "resolving_power" in limits:
             widest = float(velocity_sigma(limits["resolving_power"][0], already))
@@ -62,12 +62,12 @@ class Broadening:
 
     @property
     def free(self):
-        """Names of the widths to be found, in the order of the parameters."""
+        """Names of the fitted widths, in the order of the parameters."""
         return [name for name, (low, high) in self.limits.items() if low < high]
 
     @property
     def reach(self):
-        """Velocity in km/s that flux may come from."""
+        """Largest velocity shift in km/s from which a pixel gets flux."""
         return self.convolver.reach
 
     @property
@@ -76,15 +76,15 @@ class Broadening:
         return np.array([self.limits[name] for name in self.free]).reshape(-1, 2)
 
     def starts(self):
-        """Free widths to start from, of shape (n_starts, n_free)."""
+        """First guesses of the free widths, of shape (n_starts, n_free)."""
         low, high = self.limits["vsini"]
         vsini = np.unique(np.clip(_FIRST_VSINI, low, high))
         vmac = np.clip(_FIRST_VMAC, *self.limits["vmac"])
-        every = {"vsini": vsini, "vmac": np.full(len(vsini), vmac)}
+        start = {"vsini": vsini, "vmac": np.full(len(vsini), vmac)}
         if "resolving_power" in self.limits:
             power = np.sqrt(np.prod(self.limits["resolving_power"]))
-            every["resolving_power"] = np.full(len(vsini), power)
-        columns = [every[name] for name in self.free]
+            start["resolving_power"] = np.full(len(vsini), power)
+        columns = [start[name] for name in self.free]
         return np.stack(columns, axis=1) if columns else np.zeros((1, 0))
 
     def coefficients(self, flux, widths):
@@ -94,10 +94,10 @@ class Broadening:
         return self.convolver.coefficients(spectrum * transfer.to(flux))
 
     def linearize(self, flux, jacobian, widths):
-        """Coefficients, of shape (B, 1 + K + n_free, C), of all that is broadened.
+        """Spline coefficients of broadened flux and derivatives.
 
-        First those of flux (B, P), then those of its derivatives (B, K, P), and last
-        those of the derivatives by the free widths.
+        Their shape is (B, 1 + K + n_free, C): flux (B, P), its derivatives (B, K, P),
+        and its derivatives by the free widths.
         """
         transfer, slopes = self._transfer(widths)
         spectrum = self.convolver.transform(torch.cat([flux[:, None], jacobian], dim=1))

@@ -1,7 +1,6 @@
-"""measure_catalogue: a survey, measured part by part into a folder.
+"""Catalogues of surveys: stars are measured part by part into a folder.
 
-A million stars fit neither memory nor one sitting: parts that are written are kept, and
-the next call goes on after them.
+Parts that are written are kept, and the next call continues after them.
 """
 
 import json
@@ -49,48 +48,48 @@ def measure_catalogue(
     client=None,
     verbose=1,
 ):
-    """Measure any number of stars into a folder, and go on where it was stopped.
+    """Measure any number of stars into a folder, and resume an interrupted call.
 
-    Spectra are taken in chunks, so that memory holds only what is being measured. Each
-    chunk becomes a part of the catalogue, which is written in one go. Called again with
-    the same arguments, whatever ended the call before, it measures only what is
-    missing, and the catalogue is the one that a single call would have made. Several
-    processes may call it at a time with one folder: each star is measured by one of
-    them, and all return when all are measured.
+    Spectra are measured in chunks, in bounded memory. Each chunk becomes a part of the
+    catalogue, a file that is written completely or not at all. A call with the same
+    arguments after an interruption measures only the missing parts; the catalogue is
+    the same as that of a single call. Several processes may share one folder: each star
+    is measured by one of them, and all return when all stars are measured.
 
     Parameters
     ----------
     regressor : AbundanceRegressor
         Fitted, or with a fitted emulator.
     spectra : iterable
-        Items are what :meth:`AbundanceRegressor.measure` takes, for one star (a 1-D
-        ``Spectrum``, a row of flux) or a block of stars (a 2-D ``Spectrum``, a list, a
-        ``SpectrumSet``, an array). With `reader`, paths, or whatever it takes.
-        Neighbours with the same ``meta["object"]`` and another ``meta["arm"]`` are arms
-        of one star and one item.
+        Items as in :meth:`AbundanceRegressor.measure`: one star (a 1-D ``Spectrum``, a
+        row of flux) or a block of stars (a 2-D ``Spectrum``, a list, a ``SpectrumSet``,
+        an array). With `reader`, paths or other arguments of it. Neighbours with the
+        same ``meta["object"]`` and different ``meta["arm"]`` are arms of one star and
+        one item.
     path : str or path-like
-        Folder of the catalogue, which is made if it does not exist. A name like that of
-        a file, such as "survey.fits", is an error.
+        Folder of the catalogue; it is made if it does not exist. The name of a file,
+        such as "survey.fits", is an error.
     reader : callable, default=None
-        Gives spectra for an item. It is called where they are measured, and not for
-        parts that are there already.
+        Function that returns the spectra of an item. The process or worker that
+        measures them calls it; it is not called for parts that exist.
     names : str or callable, default="object"
-        Names for the column `object`: a key of the ``meta`` of spectra, of which the
-        first arm that has it counts; or a function that gives the name of a star, from
-        its ``Spectrum`` or the list of its arms, and a list of names for a block that
-        is no list.
+        Names for the column `object`: a key of the ``meta`` of spectra (for arms, of
+        the first arm that has it), or a function. It gets the ``Spectrum`` of a star or
+        the list of its arms and returns a name, or gets a block that is no list and
+        returns a list of names.
     combinations : mapping of str to mapping of str to float, default=None
         As in :meth:`AbundanceRegressor.measure`.
     chunk_size : int, default=1000
-        Stars of a part, at least: an item is not divided. With `reader`, items of a
-        part, of which about so many stars are held at a time.
+        Smallest number of stars of a part; items are not divided. With `reader`, number
+        of items of a part; about as many stars are in memory at a time.
     retry_failed : {"changed", True, False}, default="changed"
-        Which items are tried again that failed in a call before: those whose file has
-        another size or time of modification, all, or none. Other stars of a part are
-        not measured again.
+        Items that failed in an earlier call and are tried again: those whose file has
+        a new size or time of modification, all, or none. Other stars of the part are
+        kept.
     client : dask.distributed.Client, default=None
-        Whose workers measure chunks, each thread on one core; the emulator is sent to
-        every worker once. Parts are written here. If None, all is measured here.
+        Client whose workers measure chunks, each thread on one core; the emulator is
+        sent to every worker once. This process writes the parts, and measures them if
+        `client` is None.
     verbose : int, default=1
         0 shows no progress bar.
 
@@ -111,9 +110,9 @@ def measure_catalogue(
     Warns
     -----
     UserWarning
-        If items could not be read, or stars not be measured. They have no row; the file
-        ``failures.jsonl`` in the folder has the number of the item, the row in it, the
-        number of the part, the file and the error.
+        If items could not be read or stars could not be measured. They have no row; the
+        file ``failures.jsonl`` in the folder lists the number of the item, the row in
+        it, the number of the part, the file and the error.
 
     See Also
     --------
@@ -121,17 +120,17 @@ def measure_catalogue(
 
     Notes
     -----
-    What identifies a catalogue is in ``catalogue.json``: parameters of the regressor,
-    weights of the emulator, combinations, size of the chunks, what names are, version
-    of the package. Arrays among them enter by their content.
+    ``catalogue.json`` identifies a catalogue: parameters of the regressor, weights of
+    the emulator, `combinations`, `chunk_size`, `names` and the version of the package.
+    Arrays are compared by their content.
 
-    A part is measured again if its spectra are others, or its files have other names;
-    whether the content of a file has changed is not looked at, if it was read before.
-    More spectra at the end are welcome. If there are fewer, stars of the others stay in
-    the folder, but not in the catalogue.
+    A part is measured again if its spectra or the names of its files change, an item if
+    its file has a new size or time of modification.
+    Spectra may be added at the end. If there are fewer than before, the parts of the
+    others stay in the folder, but not in the catalogue.
 
-    Numbers depend on the other stars of a chunk by no more than rounding, and on
-    the workers not at all, if torch has one thread here, too.
+    The other stars of a chunk change results by rounding at most. Workers do not change
+    them if torch has one thread in this process, too.
 
     Examples
     --------
@@ -160,9 +159,9 @@ def measure_catalogue(
     regressor = copy(regressor)
     regressor.verbose = 0
     fitted = fitted_emulator_of(regressor)
-    # before anything is written, so that what is wrong with all stars is said at once
-    nothing = SpectrumSet(*np.zeros((2, 1, fitted.n_pixels)))
-    blank = regressor.measure(nothing, combinations=combinations)
+    # before anything is written: errors that concern all stars are raised at once
+    no_data = SpectrumSet(*np.zeros((2, 1, fitted.n_pixels)))
+    blank = regressor.measure(no_data, combinations=combinations)
     identity = _identity(regressor, fitted, combinations, chunk_size, names)
     folder = Folder(path, "catalogue", identity, {"n_parts": 0})
     measuring = Measuring(regressor, blank, reader, names, combinations, chunk_size)
@@ -195,15 +194,15 @@ def read_catalogue(path):
     Parameters
     ----------
     path : str or path-like
-        Its folder. An unfinished catalogue is read as far as no part is missing.
+        Folder of the catalogue. An unfinished one is read up to the first missing part.
 
     Returns
     -------
     table : astropy.table.QTable
-        One row per star, in order: `star`, a running number, in which an item that
-        could not be read counts as one; `item`, the number of the item of `spectra` it
-        was in; `object`, its name, empty if unknown; and all that
-        :meth:`AbundanceRegressor.measure` tells.
+        One row per star, in order: `star`, a running number that counts an unreadable
+        item as one star; `item`, the number of its item in `spectra`; `object`, its
+        name, empty if unknown; and the columns of
+        :meth:`AbundanceRegressor.measure`.
 
     Raises
     ------
@@ -215,7 +214,7 @@ def read_catalogue(path):
     Warns
     -----
     UserWarning
-        If parts are left out, since one before them is missing.
+        If parts are left out because one before them is missing.
 
     See Also
     --------
@@ -232,8 +231,8 @@ def read_catalogue(path):
     manifest = path / "catalogue.json"
     if not manifest.exists():
         raise FileNotFoundError(
-            f"`path` must be the folder of a catalogue; got '{path}'. Pass what "
-            "measure_catalogue returned."
+            f"`path` must be the folder of a catalogue; got '{path}'. Pass the "
+            "path that measure_catalogue returned."
         )
     n_parts = json.loads(manifest.read_text(encoding="utf-8")).get("n_parts")
     if n_parts is None:
@@ -241,11 +240,11 @@ def read_catalogue(path):
             f"'{path}' is a catalogue of an earlier format. Read it with the sk_payne "
             "that made it, or measure the stars into another folder."
         )
-    there = [(path / part_name(number)).exists() for number in range(n_parts)]
-    n_whole = [*there, False].index(False)
-    if any(there[n_whole:]):
+    exists = [(path / part_name(number)).exists() for number in range(n_parts)]
+    n_whole = [*exists, False].index(False)
+    if any(exists[n_whole:]):
         warnings.warn(
-            f"{sum(there[n_whole:])} parts of the catalogue '{path}' are left out, "
+            f"{sum(exists[n_whole:])} parts of the catalogue '{path}' are left out, "
             f"since '{part_name(n_whole)}' before them is missing. Call "
             "measure_catalogue again.",
             stacklevel=2,
@@ -301,15 +300,15 @@ def _check_arguments(regressor, spectra, chunk_size, retry_failed):
 
 
 def _total(spectra, reader):
-    """Stars in all, as far as it can be known beforehand."""
+    """Total number of stars; None if unknown before they are read."""
     if not isinstance(spectra, list | tuple):
         return None
     return len(spectra) if reader else sum(map(count_stars, group_arms(spectra)))
 
 
 def _identity(regressor, fitted, combinations, chunk_size, names):
-    """Give what must be the same when a catalogue is gone on with, as JSON has it."""
-    # they say no more than the source
+    """Properties, for JSON, that must not change between calls for one catalogue."""
+    # derived from the source
     parts = {**vars(fitted), "single": None, "estimator": None}
     if isinstance(fitted.source, torch.nn.Module):
         # the same on every device

@@ -1,6 +1,6 @@
 """Chunks of a survey: gathered from items, and measured.
 
-A chunk becomes one part of a catalogue; memory holds no more than what is measured.
+A chunk becomes one part of a catalogue; memory holds only the stars being measured.
 """
 
 import os
@@ -39,12 +39,12 @@ class Chunk:
     number : int
         Number of the part.
     items : dict of int to object
-        Items that the caller gave, by their number.
+        Items of the caller by number.
     n_stars : int
-        Number of stars, as counted without reading them.
+        Number of stars, counted without reading them.
     content : str
-        Digest of all items and their numbers: of an item it takes the name of the file,
-        or flux, wavelengths, errors, mask and entries of the meta.
+        Digest of all items and their numbers. Files enter by name, spectra by flux,
+        wavelengths, errors, mask and entries of the meta.
     files : dict of int to str
         Paths of the items that are paths, by number of the item.
     """
@@ -64,7 +64,7 @@ class Chunk:
         number : int
             Number of the part.
         items : dict of int to object
-            Items, by their number.
+            Items by number.
         n_stars : int
             Number of stars.
 
@@ -82,7 +82,7 @@ class Chunk:
         return cls(number, items, n_stars, content, files)
 
     def only(self, numbers):
-        """Give the chunk with some of its items.
+        """Return the chunk with some of its items.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Chunk:
         Returns
         -------
         chunk : Chunk
-            Of the same part, content and files.
+            Chunk with the same number, content and files.
         """
         items = {key: item for key, item in self.items.items() if key in numbers}
         return replace(self, items=items)
@@ -105,17 +105,17 @@ class Measuring:
     Attributes
     ----------
     regressor : AbundanceRegressor
-        It measures.
+        Regressor that measures the stars.
     blank : astropy.table.QTable
         Row of a star without data.
     reader : callable or None
-        Gives the spectra of an item.
+        Function that returns the spectra of an item.
     names : str or callable
-        Key of the meta of spectra, or function that names them.
+        Key of the meta of spectra, or function that returns names of stars.
     combinations : mapping or None
-        For the regressor.
+        Combinations of labels, as in :meth:`AbundanceRegressor.measure`.
     chunk_size : int
-        Stars that are measured at a time.
+        Number of stars that are measured at a time.
     """
 
     regressor: Any
@@ -137,19 +137,19 @@ def gather(spectra, chunk_size, reader):
     spectra : iterable
         Items. Neighbours that are arms of one star become one item.
     chunk_size : int
-        Stars of a chunk, at least; items are not divided.
+        Smallest number of stars of a chunk; items are not divided.
     reader : callable or None
-        With one, an item counts as one star.
+        If there is a reader, an item counts as one star.
 
     Yields
     ------
     chunk : Chunk
-        The last one may be smaller; without any item, there is an empty one.
+        The last chunk may be smaller; without items, there is one empty chunk.
 
     Raises
     ------
     TypeError
-        If items are paths, but nothing reads them.
+        If items are paths, but there is no `reader`.
     """
     number, items, n_stars = 0, {}, 0
     for key, item in enumerate(spectra if reader else group_arms(spectra)):
@@ -168,17 +168,17 @@ def gather(spectra, chunk_size, reader):
 
 
 def count_stars(item):
-    """Count the stars of an item, without asking whether it is good.
+    """Count the stars of an item without checking it.
 
     Parameters
     ----------
     item : object
-        Spectra, more or less.
+        Spectra of any kind.
 
     Returns
     -------
     n_stars : int
-        1 where nothing tells.
+        Number of stars; 1 for objects of unknown kind.
     """
     if _is_row(item):
         return 1
@@ -192,12 +192,12 @@ def count_stars(item):
 
 
 def _is_row(item):
-    """Whether an item is plain flux of one star."""
+    """Check whether an item is an array of flux of one star."""
     return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype != object
 
 
 def _content(item):
-    """Give what tells an item from others: the name of a file, or numbers."""
+    """Content of an item for its digest: the name of a file, or numbers."""
     if isinstance(item, str | os.PathLike):
         return os.path.basename(item)  # a folder may be moved
     if isinstance(item, list | tuple):
@@ -226,7 +226,7 @@ def measure_chunk(measuring, chunk):
     Parameters
     ----------
     measuring : Measuring
-        How they are measured.
+        Regressor, reader and names.
     chunk : Chunk
         Items.
 
@@ -238,7 +238,7 @@ def measure_chunk(measuring, chunk):
         `item`, `row` and `error` of each item that could not be read, with None for
         `row`, and of each star that could not be measured.
     """
-    block, n_held = [], 0  # spectra with their origins, and how many stars they are
+    block, n_held = [], 0  # spectra with their origins, and number of their stars
     measured, failures = [], []
     for number, item in chunk.items.items():
         try:
@@ -263,16 +263,16 @@ def measure_on_worker(measuring, chunk):
     Parameters
     ----------
     measuring : Measuring
-        How they are measured.
+        Regressor, reader and names.
     chunk : Chunk
         Items.
 
     Returns
     -------
     table : astropy.table.QTable
-        As of :func:`measure_chunk`.
+        As in :func:`measure_chunk`.
     failures : list of dict
-        As of :func:`measure_chunk`.
+        As in :func:`measure_chunk`.
     """
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -283,7 +283,7 @@ def measure_on_worker(measuring, chunk):
 
 
 def _unpack(measuring, item):
-    """Spectra of an item, with errors, and their names."""
+    """Spectra with errors, and names of the stars, of an item."""
     if measuring.reader is not None:
         item = measuring.reader(item)
     if _is_row(item):
@@ -298,15 +298,15 @@ def _unpack(measuring, item):
 def _names(names, item, n_stars):
     """Names of the stars of an item, on one line each."""
     name = names if callable(names) else lambda star: _from_meta(star, names)
-    found = [name(star) for star in item] if isinstance(item, list) else name(item)
-    if isinstance(found, str) or not hasattr(found, "__len__"):
-        found = [found] * n_stars
-    if len(found) != n_stars:
+    result = [name(star) for star in item] if isinstance(item, list) else name(item)
+    if isinstance(result, str) or not hasattr(result, "__len__"):
+        result = [result] * n_stars
+    if len(result) != n_stars:
         raise ValueError(
             f"`names` must give a name for each of the {n_stars} stars of an item; got "
-            f"{len(found)}."
+            f"{len(result)}."
         )
-    return ["" if one is None else " ".join(str(one).split()) for one in found]
+    return ["" if one is None else " ".join(str(one).split()) for one in result]
 
 
 def _from_meta(star, key):
@@ -321,7 +321,7 @@ def _from_meta(star, key):
 
 
 def _measure_block(measuring, block, failures):
-    """Tables and origins of stars; those of one kind are measured together."""
+    """Tables and origins of stars; neighbours of one kind are measured together."""
     measured = []
     for _, run in groupby(block, key=lambda pair: _kind(pair[0])):
         sets, origins = zip(*run, strict=True)
@@ -335,13 +335,13 @@ def _kind(spectra):
 
 
 def _measure(measuring, spectra, origins, failures):
-    """Halve stars that fail, until only the one that is to blame is left out."""
+    """Measure stars; halve sets that fail until only the failing stars are left out."""
     try:
         table = measuring.regressor.measure(
             spectra, combinations=measuring.combinations
         )
     except WavelengthMismatchError:
-        # which is no error if other stars are beside them
+        # no error in a catalogue, where other stars have common wavelengths
         table = measuring.blank[np.zeros(len(origins), dtype=np.intp)]
     except Exception as error:
         if len(origins) == 1:
@@ -363,7 +363,7 @@ def _failure(item, row, error):
 
 
 def _joined(measured, blank):
-    """One table, with the columns that tell where stars are from."""
+    """Join tables, and add the columns `item` and `object`."""
     from astropy.table import QTable
 
     origins = [origin for _, some in measured for origin in some]

@@ -18,7 +18,7 @@ class Constraints:
     value : ndarray of shape (n, n_parameters)
         Values of fixed parameters, NaN for free ones.
     mean, error : ndarray of shape (n, n_parameters)
-        Means and standard deviations of the priors; infinite for none.
+        Means and standard deviations of the priors; infinite without a prior.
     """
 
     value: np.ndarray
@@ -32,13 +32,13 @@ class Constraints:
         Parameters
         ----------
         parameters : Parameters
-            Those with equal limits are fixed, and may bring a prior.
+            Parameters of the fit; equal limits fix one, and one may have a prior.
         n : int
             Number of stars.
         fixed : mapping of str to float or array-like of shape (n,), or None
-            Values; NaN and masked ones leave the parameter of a star free.
+            Values; NaN or masked values leave the parameter of a star free.
         priors : mapping of str to tuple of float or array-like of shape (n,), or None
-            Mean and standard deviation; a masked one means none for that star.
+            Mean and standard deviation; masked values mean no prior for that star.
 
         Returns
         -------
@@ -51,33 +51,33 @@ class Constraints:
             If a name is unknown, or a value is not allowed.
         """
         shape, names = (n, len(parameters)), parameters.names
-        found = cls(np.full(shape, np.nan), np.zeros(shape), np.full(shape, np.inf))
+        result = cls(np.full(shape, np.nan), np.zeros(shape), np.full(shape, np.inf))
         for i, parameter in enumerate(parameters):
             if parameter.low >= parameter.high:
-                found.value[:, i] = parameter.low
+                result.value[:, i] = parameter.low
             if parameter.prior is not None:
                 argument = f"prior of the parameter {parameter.name!r}"
-                found._set_prior(i, argument, parameter.prior, parameter.unit)
+                result._set_prior(i, argument, parameter.prior, parameter.unit)
         for name, value in read_mapping(fixed, argument="fixed", names=names).items():
             i = parameters.index(name)
-            found._fix(i, f"fixed[{name!r}]", value, parameters.every[i])
+            result._fix(i, f"fixed[{name!r}]", value, parameters.every[i])
         for name, value in read_mapping(priors, argument="priors", names=names).items():
             i = parameters.index(name)
             unit = parameters.every[i].unit
-            found._set_prior(i, f"priors[{name!r}]", value, unit)
-        return found
+            result._set_prior(i, f"priors[{name!r}]", value, unit)
+        return result
 
     def of(self, rows):
-        """Give the constraints of some stars."""
+        """Return the constraints of some stars."""
         return Constraints(self.value[rows], self.mean[rows], self.error[rows])
 
     def only(self, columns):
-        """Give the constraints of some parameters."""
+        """Return the constraints of some parameters."""
         return Constraints(*(v[:, columns] for v in vars(self).values()))
 
     @property
     def is_fixed(self):
-        """Which parameters are fixed, of shape (n, n_parameters)."""
+        """True for fixed parameters, of shape (n, n_parameters)."""
         return np.isfinite(self.value)
 
     def _fix(self, i, argument, value, parameter):
@@ -100,7 +100,7 @@ class Constraints:
         n = len(self.value)
         mean = _per_star(argument, value[0], n, unit)
         error = _per_star(argument, value[1], n, unit, is_difference=True)
-        # one NaN for all stars is a slip, one among many says that it is not known
+        # NaN for all stars is a mistake, NaN among many values means no prior
         unknown = np.zeros(n, dtype=bool)
         for column in (mean, error):
             unknown |= np.isnan(column) & (column.ndim == 1)
@@ -119,7 +119,7 @@ class Constraints:
 
 
 def _per_star(argument, value, n, unit, **options):
-    """Give one number, or one for each star, with NaN for what is masked."""
+    """Read one number, or one per star; masked values become NaN."""
     try:
         value = to_floats(
             value, argument=argument, unit=unit, missing=np.nan, **options

@@ -10,10 +10,10 @@ __all__ = ["damped_step"]
 
 
 def damped_step(normal, gradient, parameters, low, high, damping, scale, unit, xp):
-    """Solve for the step within the bounds, and tell by how much chi2 should fall.
+    """Solve for the step within the bounds and predict the fall of chi2.
 
     A parameter that would cross its bound stops there, and the others are solved for
-    again: a step that is merely cut would leave them where they made up for it.
+    again: if the step were only cut, they would compensate for a change not made.
 
     Parameters
     ----------
@@ -24,20 +24,20 @@ def damped_step(normal, gradient, parameters, low, high, damping, scale, unit, x
     parameters, low, high : array of shape (n, K)
         Present parameters and their bounds.
     damping : array of shape (n,)
-        Part of the diagonal of the matrix that is added to it.
+        Fraction of the diagonal of the matrix that is added to it.
     scale : array of shape (n, K)
-        Roots of the diagonal of the normal matrix.
+        Square roots of the diagonal of the normal matrix.
     unit : array of shape (K, K)
         Unit matrix.
     xp : module
-        numpy or torch, whichever the arrays are of.
+        Module of the arrays, numpy or torch.
 
     Returns
     -------
     step : array of shape (n, K)
         Change of the parameters.
-    promised : array of shape (n,)
-        Fall of chi2 if the matrix holds.
+    predicted : array of shape (n,)
+        Fall of chi2 that the matrix predicts.
     """
     fixed = ((parameters <= low) & (gradient <= 0)) | (
         (parameters >= high) & (gradient >= 0)
@@ -54,12 +54,12 @@ def damped_step(normal, gradient, parameters, low, high, damping, scale, unit, x
         step = xp.where(crossing, step.clip(lowest, highest), step)
         fixed = fixed | crossing
     step = step.clip(lowest, highest)
-    promised = (step * (2 * slope - times(scaled, step))).sum(1)
-    return step / scale, promised
+    predicted = (step * (2 * slope - times(scaled, step))).sum(1)
+    return step / scale, predicted
 
 
 def _solve_free(scaled, slope, damping, step, free, unit, xp):
-    """Solve for the free part of a step, the rest of which is given."""
+    """Solve for the free parameters of a step; the others are given."""
     step = xp.where(free, 0.0, step)
     right = (slope - times(scaled, step)) * free
     matrix = scaled * (free[:, :, None] & free[:, None, :])
@@ -71,7 +71,7 @@ def _solve_free(scaled, slope, damping, step, free, unit, xp):
 
 
 def _solve(matrix, right):
-    """Solve systems of equations, with anything for those that are singular."""
+    """Solve systems of equations; solutions of singular ones are arbitrary."""
     if isinstance(matrix, torch.Tensor):
         return torch.linalg.solve_ex(matrix, right[..., None])[0][..., 0]
     pairs = zip(matrix, right, strict=True)

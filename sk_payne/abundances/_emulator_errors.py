@@ -1,4 +1,4 @@
-"""What the error of an emulator does to fits: weights of pixels, errors of labels."""
+"""Effects of emulator errors on fits: weights of pixels, errors of labels."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ __all__ = [
 
 
 def flux_error(observed, labels):
-    """Give the 1 sigma error of the emulator at the pixels of stars.
+    """Return the 1 sigma error of the emulator at the pixels of stars.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def flux_error(observed, labels):
     Returns
     -------
     error : ndarray of shape (B, P) or None
-        As a fraction of the continuum; None if it is not known, or does not count.
+        1 sigma error as a fraction of the continuum; None if unknown or ignored.
     """
     block = observed.block
     model = block.emulator.error_model
@@ -44,10 +44,10 @@ def flux_error(observed, labels):
 
 
 def covariance_by_emulator(problem, variables, normal):
-    """Give the covariance of labels that the error of the emulator brings about.
+    """Return the covariance of labels due to the error of the emulator.
 
-    Errors at single pixels are among the errors of the spectrum. This is what errors
-    that go together along the spectrum add, see `LabelErrors`.
+    Independent errors of pixels are part of the errors of the spectrum. This covariance
+    is due to errors that are correlated along the spectrum, see `LabelErrors`.
 
     Parameters
     ----------
@@ -56,13 +56,13 @@ def covariance_by_emulator(problem, variables, normal):
     variables : Tensor of shape (B, K), float64
         Best fits.
     normal : Tensor of shape (B, K, K), float64
-        Normal matrices there, those of priors included.
+        Normal matrices at the best fits, priors included.
 
     Returns
     -------
     covariance : ndarray of shape (B, K, K) or None
-        In the variables of the fit; zero for what is fixed, and for parameters that are
-        no labels. None if it is not known, or does not count.
+        Covariance of the variables of the fit; zero for fixed parameters and for those
+        that are no labels. None if it is unknown or ignored.
     """
     observed, block = problem.observed, problem.observed.block
     emulator = block.emulator
@@ -74,16 +74,16 @@ def covariance_by_emulator(problem, variables, normal):
     information = _information(emulator, labels, used)
     fitted = free[:, :n_labels]
     both = fitted[:, :, None] & fitted[:, None]
-    own = emulator.label_errors.covariance(
+    of_labels = emulator.label_errors.covariance(
         labels, np.where(both, information, 0.0), used.mean(axis=1)
     )
     covariance = np.zeros(normal.shape)
-    covariance[:, :n_labels, :n_labels] = np.where(both, own, 0.0)
+    covariance[:, :n_labels, :n_labels] = np.where(both, of_labels, 0.0)
     return _pulled(covariance, problem.prior[1], normal, free)
 
 
 def displacements_by_emulator(problem, fit, n, seeds):
-    """Draw displacements of labels by the error of the emulator.
+    """Draw displacements of labels due to the error of the emulator.
 
     Parameters
     ----------
@@ -92,15 +92,15 @@ def displacements_by_emulator(problem, fit, n, seeds):
     fit : LeastSquaresFit
         Their best fits.
     n : int
-        Draws of each star.
+        Number of draws per star.
     seeds : list of int
         Seeds of the random numbers of each star.
 
     Returns
     -------
     displacements : Tensor of shape (B, n, K) or None
-        In the variables of the fit, from a multivariate t distribution; None if the
-        error is not known, or does not count.
+        Displacements in the variables of the fit, from a multivariate t distribution;
+        None if the error is unknown or ignored.
     """
     covariance = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
     if covariance is None:
@@ -118,10 +118,10 @@ def displacements_by_emulator(problem, fit, n, seeds):
 
 
 def effective_freedom(covariance, by_emulator, freedom):
-    r"""Degrees of freedom of the t distribution that errors of stars follow.
+    r"""Degrees of freedom of the t distribution of the errors of labels.
 
     Noise is Gaussian, errors of the emulator follow a t distribution. Their sum is
-    about a t distribution whose scale varies as much: with the part
+    about a t distribution whose scale has the same variance: with the fraction
     :math:`\rho = \mathrm{tr}(C^{-1} E) / K` of E in the covariance C of K labels,
     :math:`\nu' = 4 + (\nu - 4) / \rho^2`, since the variance of the scale is
     :math:`2 / (\nu - 4)`.
@@ -129,23 +129,23 @@ def effective_freedom(covariance, by_emulator, freedom):
     Parameters
     ----------
     covariance : ndarray of shape (n, n_labels, n_labels)
-        Of labels, C; rows and columns of zeros for those that are fixed.
+        Covariance C of labels; rows and columns of fixed labels are zero.
     by_emulator : ndarray of shape (n, n_labels, n_labels)
-        E.
+        Part E of it that is due to errors of the emulator.
     freedom : float
         Degrees of freedom of errors of the emulator, more than 4.
 
     Returns
     -------
     effective : ndarray of shape (n,)
-        Infinite without errors of the emulator.
+        Degrees of freedom; infinite without errors of the emulator.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sk_payne.abundances._emulator_errors import effective_freedom
-    >>> own = np.eye(2)[None]
-    >>> effective_freedom(2 * own, own, 14.0).round(6)
+    >>> unit = np.eye(2)[None]
+    >>> effective_freedom(2 * unit, unit, 14.0).round(6)
     array([44.])
     """
     diagonal = np.diagonal(covariance, axis1=1, axis2=2)
@@ -165,7 +165,7 @@ def effective_freedom(covariance, by_emulator, freedom):
 
 
 def _used(observed, ivar, variables):
-    """Wavelengths of the emulator that lie at good pixels of stars, (B, n_grid)."""
+    """Mask of the wavelengths of the emulator at good pixels of stars, (B, n_grid)."""
     ivar = ivar.cpu().numpy()
     if observed.wavelength is None:
         return ivar > 0
@@ -180,18 +180,18 @@ def _used(observed, ivar, variables):
 
 @torch.no_grad()
 def _information(emulator, labels, used):
-    """Sum J S^-2 J^T over the wavelengths that are used."""
+    """Sum J S^-2 J^T over the used wavelengths."""
     scaled = torch.from_numpy(labels).to(emulator.single.label_center)
     _, jacobian = on_grid(emulator.single, scaled)
     error = emulator.error_model.std(emulator.center + emulator.half_width * labels)
     weight = np.divide(1.0, error**2, out=np.zeros_like(error), where=error > 0)
     jacobian = jacobian.cpu().double()
-    found = (jacobian * torch.from_numpy(weight * used)[:, None]) @ jacobian.mT
-    return ((found + found.mT) / 2).numpy()
+    total = (jacobian * torch.from_numpy(weight * used)[:, None]) @ jacobian.mT
+    return ((total + total.mT) / 2).numpy()
 
 
 def _pulled(covariance, weight, normal, free):
-    """Shrink displacements as priors pull fits back."""
+    """Shrink the covariance of displacements, as priors pull fits back."""
     if not weight.any():
         return covariance
     free = torch.from_numpy(free).to(normal.device)

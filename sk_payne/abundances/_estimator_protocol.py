@@ -1,4 +1,4 @@
-"""What scikit-learn asks of a meta-estimator: routing, tags, whether it is fitted."""
+"""Protocol of meta-estimators of scikit-learn: metadata routing, tags, fitted state."""
 
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
@@ -16,7 +16,7 @@ class EstimatorProtocol:
         Returns
         -------
         router : MetadataRouter
-            What scikit-learn asks for.
+            Router of the metadata.
         """
         router = MetadataRouter(owner=self).add_self_request(self)
         mapping = MethodMapping().add(caller="fit", callee="fit")

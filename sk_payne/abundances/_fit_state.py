@@ -1,8 +1,8 @@
 """State of least squares between two steps: damping, learned curvature, convergence.
 
-Arrays as large as a spectrum are in torch. Those as large as the parameters are in
-numpy on a CPU, whose calls cost a fifth, and in torch on an accelerator: the code of a
-step is one for both.
+Spectra are tensors of torch. Parameters and matrices are arrays of numpy on a CPU,
+whose calls cost a fifth of those of torch, and tensors on an accelerator; the code of a
+step is the same for both.
 """
 
 import numpy as np
@@ -13,21 +13,21 @@ from sk_payne.abundances._normal_matrix import parameter_scale, prior_penalty, t
 
 __all__ = ["EVERY", "FitState"]
 
-# Expected fall of chi2 below which a step is no longer worth taking, 1e-3 sigma; in
-# single precision chi2 itself is not known better than 0.1 sigma.
+# Expected fall of chi2 below which a fit has converged: 1e-3 sigma, or 0.1 sigma in
+# single precision, the rounding error of chi2.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _FIRST_DAMPING = 1e-2
-# Derivatives that are worked on together, in numbers: 32 MB in float64.
+# Number of derivatives that are processed together: 32 MB in float64.
 _CACHE = 2**22
 _LARGEST_DAMPING = 1e10
-# Relative error of flux in single precision. It tells whether a step is good if chi2
-# should fall by more than so many times the error that it makes in chi2.
+# Relative error of flux in single precision, and the ratio of the expected fall of chi2
+# to the resulting error of chi2 above which single precision can judge a step.
 _SINGLE, _MUCH = 5e-7, 10.0
-# Steps that had to be damped more than this say nothing about the way to go.
+# Small steps do not show convergence if they are damped more than this.
 _BELIEVED_DAMPING = 1e3
-# All stars: a slice of an array is a view.
+# All stars, as a slice: indexing with it makes no copy.
 EVERY = slice(None)
-# So little that the step is the full one, unless rounding has made the normal matrix
+# Smallest damping: the step is the full one, unless rounding has made the normal matrix
 # singular.
 _LEAST_DAMPING = {torch.float64: 1e-12, torch.float32: 1e-6}
 
@@ -46,130 +46,133 @@ class FitState:
         self.max_iterations = max_iterations
         self.tolerance = _TOLERANCE[flux.dtype]
         self.least_damping = _LEAST_DAMPING[flux.dtype]
-        # as large as the parameters
+        # parameters and matrices
         self.xp = np if flux.device.type == "cpu" else torch
-        self.low, self.high, self.mean, self.weight = map(self.own, (low, high, *prior))
-        self.parameters = self.own(start).clip(self.low, self.high)
+        self.low, self.high, self.mean, self.weight = map(
+            self.to_array, (low, high, *prior)
+        )
+        self.parameters = self.to_array(start).clip(self.low, self.high)
         n, n_parameters = start.shape
         zero = 0.0 * self.parameters
-        self.every = self.own(torch.arange(n, device=start.device))
-        self.unit = self.own(start.new_ones(n_parameters).diag())
+        self.all_rows = self.to_array(torch.arange(n, device=start.device))
+        self.unit = self.to_array(start.new_ones(n_parameters).diag())
         self.chi2 = 0.0 * zero.sum(1)
         self.normal = zero[:, :, None] * zero[:, None]
         self.gradient, self.last_step = zero, zero + 0.0
         self.damping, self.growth = self.chi2 + _FIRST_DAMPING, self.chi2 + 2.0
-        self.n_iterations = 0 * self.every
+        self.n_iterations = 0 * self.all_rows
         self.converged = self.chi2 > 0
         self.exhausted, self.searched, self.trusts, self.is_rough = (
             self.converged | False for _ in range(4)
         )
         # square of the largest signal-to-noise ratio of a pixel
-        self.signal = self.own((ivar * flux**2).amax(1).double())
-        # what steps say of the curvature that the normal matrix misses
+        self.signal = self.to_array((ivar * flux**2).amax(1).double())
+        # curvature that the normal matrix misses, learned from steps
         self.missed = self.normal + 0.0
-        # as large as spectra: what is left, and derivatives at the last place
+        # spectra: residuals, and derivatives at the present parameters
         self.residual = torch.zeros_like(flux)
         self.jacobian = flux.new_zeros(n, n_parameters, flux.shape[1])
 
-    def own(self, tensor):
-        """Bring what is as large as the parameters where steps are computed."""
+    def to_array(self, tensor):
+        """Convert parameters or matrices to an array of numpy on a CPU."""
         return tensor.numpy() if self.xp is np else tensor
 
-    def lend(self, array):
-        """Bring it where spectra are, in memory that begins where torch likes it."""
+    def to_tensor(self, array):
+        """Convert an array to torch, in memory that is aligned for it."""
         return torch.tensor(array, device="cpu") if self.xp is np else array
 
     def expected_fall(self):
-        """Fall of chi2 that a full step promises, 0 for stars that have converged."""
+        """Fall of chi2 that a full step predicts, 0 for stars that have converged."""
         fall = 0.0 * self.chi2
-        left = ~self.converged
-        if left.any():
-            rows = self.kept(EVERY, left)
+        unfinished = ~self.converged
+        if unfinished.any():
+            rows = self.kept(EVERY, unfinished)
             self.damping[rows] = self.least_damping
             fall[rows] = self.solve(rows)[1]
         return fall
 
     def run(self, rows):
         """Fit some stars."""
-        start, is_one = self.parameters[rows], len(self.every[rows]) == 1
-        residual, chi2, jacobian = self.look(rows, start, rough=is_one)
+        start, is_one = self.parameters[rows], len(self.all_rows[rows]) == 1
+        residual, chi2, jacobian = self.evaluate(rows, start, rough=is_one)
         self.put(rows, start, residual, chi2)
         self.is_rough[rows] = is_one
         self.linearize(rows, jacobian)
-        while len(self.every[rows]):
-            step, promised = self.step(rows)
-            if self.is_rough[rows].any() and not self.is_clear(rows, promised):
+        while len(self.all_rows[rows]):
+            step, predicted = self.step(rows)
+            if self.is_rough[rows].any() and not self.is_clear(rows, predicted):
                 self.sharpen(rows)
-                step, promised = self.step(rows)
-            self.move(rows, step, promised)
+                step, predicted = self.step(rows)
+            self.move(rows, step, predicted)
             rows = self.kept(rows, ~(self.converged[rows] | self.exhausted[rows]))
 
     def kept(self, rows, keep):
-        """Give those of some rows that are kept."""
+        """Select rows by a mask."""
         if keep.all():
             return rows
-        return self.every[rows][keep]
+        return self.all_rows[rows][keep]
 
-    def is_clear(self, rows, promised):
-        """Whether single precision tells if the next step of one star is good."""
+    def is_clear(self, rows, predicted):
+        """Check whether single precision can judge the next step of one star."""
         n_pixels = self.flux.shape[1]
         error = 2 * _SINGLE * (self.chi2[rows] * self.signal[rows]) ** 0.5
         error = error + n_pixels * _SINGLE**2 * self.signal[rows]
-        return bool((promised > _MUCH * error).all())
+        return bool((predicted > _MUCH * error).all())
 
     def sharpen(self, rows):
-        """Repeat in full precision what is known of one star in single precision."""
+        """Compute residual, chi2 and gradient of one star again in full precision."""
         there = self.parameters[rows]
-        self.put(rows, there, *self.look(rows, there)[:2])
+        self.put(rows, there, *self.evaluate(rows, there)[:2])
         self.is_rough[rows] = False
         weighted = self.jacobian[rows] * self.ivar[rows][:, None]
-        gradient = self.own(times(weighted, self.residual[rows]).double())
+        gradient = self.to_array(times(weighted, self.residual[rows]).double())
         pull = self.weight[rows] * (self.mean[rows] - there)
         self.gradient[rows] = gradient + pull
 
     def linearize(self, rows, jacobian=None):
-        """Compute gradient and normal matrix where the stars now are.
+        """Compute gradients and normal matrices at the present parameters.
 
-        In blocks that fit the cache of a CPU; derivatives at the place before, if any,
-        tell about the curvature of the model. Those of one star may be known.
+        Blocks of stars fit the cache of a CPU. The curvature of the model is learned
+        from the change of derivatives. `jacobian` has derivatives at the present
+        parameters if they are already computed.
         """
         n, n_together = (
-            len(self.every[rows]),
+            len(self.all_rows[rows]),
             max(1, _CACHE // self.jacobian[0].numel()),
         )
         if self.xp is np and n > n_together:
-            parts = np.array_split(self.every[rows], -(-n // n_together))
+            parts = np.array_split(self.all_rows[rows], -(-n // n_together))
         else:
             parts = [rows] if n else []
         for block in parts:
-            every, parameters = self.every[block], self.parameters[block]
+            stars, parameters = self.all_rows[block], self.parameters[block]
             if jacobian is None or len(parts) > 1:
-                there = self.lend(every), self.lend(parameters)
+                there = self.to_tensor(stars), self.to_tensor(parameters)
                 jacobian = self.model.linearize(*there)[1].to(self.flux)
             ivar, residual = self.ivar[block], self.residual[block]
             weighted = jacobian * ivar[:, None]
-            gradient = self.own(times(weighted, residual).double())
-            normal = self.own((weighted @ jacobian.mT).double())
+            gradient = self.to_array(times(weighted, residual).double())
+            normal = self.to_array((weighted @ jacobian.mT).double())
             weight = self.weight[block]
             total = gradient + weight * (self.mean[block] - parameters)
-            # with derivatives of the place before, at the residuals of this one
-            old = self.own(times(self.jacobian[block], ivar * residual).double())
+            # gradient with old derivatives and new residuals
+            old = self.to_array(times(self.jacobian[block], ivar * residual).double())
             self.learn(block, total - self.gradient[block], gradient - old)
             self.jacobian[block] = jacobian
             self.gradient[block] = total
             self.normal[block] = normal + weight[:, None] * self.unit
 
     def learn(self, rows, change, curved):
-        """Learn from the last step what the normal matrix misses of the curvature.
+        """Learn curvature that the normal matrix misses from the last step.
 
         Parameters
         ----------
         rows : array of int, or slice
-            Stars; those that have made no step learn nothing.
+            Stars; nothing is learned for those without a step.
         change : array of shape (n, K)
             Change of the gradient.
         curved : array of shape (n, K)
-            The part of it that is due to derivatives having changed.
+            Part of it that is due to the change of derivatives.
         """
         step, missed = self.last_step[rows], self.missed[rows]
         along = -change
@@ -177,11 +180,11 @@ class FitState:
         good = length > 0
         if not good.any():
             return
-        # a matrix that maps the step on what was seen; sized, as it grows old
-        known = times(missed, step)
-        product, present = abs((step * curved).sum(1)), abs((step * known).sum(1))
+        # update for a matrix that maps the step on the change; old parts shrink
+        mapped = times(missed, step)
+        product, present = abs((step * curved).sum(1)), abs((step * mapped).sum(1))
         size = (product / present.clip(min=1e-300)).clip(max=1.0)[:, None]
-        off = -curved - known * size
+        off = -curved - mapped * size
         along = along / length.clip(min=1e-300)[:, None]
         part = (off * step).sum(1)[:, None] / 2 * along
         outer = (off - part)[:, :, None] * along[:, None]
@@ -190,21 +193,21 @@ class FitState:
         self.missed[self.kept(rows, good)] = missed[good]
 
     def step(self, rows):
-        """Next step of the stars, and by how much chi2 should fall."""
-        step, promised = self.solve(rows)
+        """Compute the next step of stars, and the fall of chi2 that it predicts."""
+        step, predicted = self.solve(rows)
         # damping may have made the step small, for instance along a valley: once at
-        # every place, all dampings are tried anew from the least
-        again = (promised < self.tolerance) & ~self.searched[rows]
+        # each position, damping starts again from its smallest value
+        again = (predicted < self.tolerance) & ~self.searched[rows]
         if again.any():
             some = self.kept(rows, again)
             self.searched[some] = True
             self.damping[some] = self.least_damping
             self.growth[some] = 2.0
-            step[again], promised[again] = self.solve(some)
-        return step, promised
+            step[again], predicted[again] = self.solve(some)
+        return step, predicted
 
     def solve(self, rows, *, curved=False):
-        """Step of stars with their damping, perhaps with what was learned."""
+        """Solve for the damped step, with the learned curvature if `curved`."""
         matrix = normal = self.normal[rows]
         if curved:
             matrix = normal + self.missed[rows]
@@ -220,40 +223,40 @@ class FitState:
             self.xp,
         )
 
-    def improve(self, rows, step, promised):
-        """Replace steps by those of the learned curvature where that was better."""
+    def improve(self, rows, step, predicted):
+        """Replace steps by those of the learned curvature where it predicts better."""
         trusts = self.trusts[rows]
         if not trusts.any():
-            return step, promised
-        curved, hoped = self.solve(self.kept(rows, trusts), curved=True)
-        # a matrix that is not positive makes steps uphill
-        good = (hoped > 0) & self.xp.isfinite(curved.sum(1))
-        which = self.every[: len(step)][trusts][good]
-        step[which], promised[which] = curved[good], hoped[good]
-        return step, promised
+            return step, predicted
+        curved, expected = self.solve(self.kept(rows, trusts), curved=True)
+        # a matrix that is not positive definite may give steps uphill
+        good = (expected > 0) & self.xp.isfinite(curved.sum(1))
+        chosen = self.all_rows[: len(step)][trusts][good]
+        step[chosen], predicted[chosen] = curved[good], expected[good]
+        return step, predicted
 
-    def move(self, rows, step, promised):
-        """Take steps that lower chi2; adapt the damping; see who has arrived."""
-        arrived = (promised < self.tolerance) & (
+    def move(self, rows, step, predicted):
+        """Take steps that lower chi2; adapt the damping; mark converged stars."""
+        arrived = (predicted < self.tolerance) & (
             self.damping[rows] <= _BELIEVED_DAMPING
         )
         self.n_iterations[rows] += 1
         self.converged[rows] = arrived
         if arrived.all():
             return
-        rows, step, promised = (
+        rows, step, predicted = (
             self.kept(rows, ~arrived),
             step[~arrived],
-            promised[~arrived],
+            predicted[~arrived],
         )
-        step, promised = self.improve(rows, step, promised)
+        step, predicted = self.improve(rows, step, predicted)
         trial = self.parameters[rows] + step
-        # derivatives are worth computing at once where the step is likely a good one
+        # where the step is likely good, compute derivatives together with flux
         rough = bool(self.is_rough[rows].all() and (self.growth[rows] == 2).all())
-        residual, chi2, jacobian = self.look(rows, trial, rough=rough)
+        residual, chi2, jacobian = self.evaluate(rows, trial, rough=rough)
         fall = self.chi2[rows] - chi2
-        gain = fall / promised.clip(min=1e-300)
-        # what is no number is no gain
+        gain = fall / predicted.clip(min=1e-300)
+        # NaN is no gain
         accepted = (gain > 1e-4) & self.xp.isfinite(chi2)
         self.compare(rows, step, fall)
         self.adapt(rows, gain, accepted)
@@ -262,37 +265,40 @@ class FitState:
         better = self.kept(rows, accepted)
         self.last_step[better] = step[accepted]
         if better is not rows:
-            residual = residual[self.lend(accepted)]
+            residual = residual[self.to_tensor(accepted)]
         self.put(better, trial[accepted], residual, chi2[accepted])
         self.searched[better] = False
         self.is_rough[better] &= rough
-        # also if it is exhausted: the normal matrix is that of where a star stops
+        # also for exhausted stars: results need the normal matrix at the last step
         self.linearize(better, jacobian)
 
     def compare(self, rows, step, fall):
-        """See which curvature foretold the fall of chi2 better."""
+        """Compare the fall of chi2 with the predictions of both curvatures."""
         plain = (step * times(self.normal[rows], step)).sum(1)
         more = (step * times(self.missed[rows], step)).sum(1)
         off = 2 * (step * self.gradient[rows]).sum(1) - plain - fall
         self.trusts[rows] = abs(off - more) < abs(off)
 
-    def look(self, rows, parameters, *, rough=False):
-        """Residuals and chi2 of stars at some parameters, and derivatives or None.
+    def evaluate(self, rows, parameters, *, rough=False):
+        """Compute residuals and chi2 of stars, and derivatives or None.
 
-        A rough look takes the flux that comes with derivatives, in single precision.
+        If `rough`, flux and derivatives are computed together, in single precision.
         """
-        there, jacobian = (self.lend(self.every[rows]), self.lend(parameters)), None
+        there, jacobian = (
+            (self.to_tensor(self.all_rows[rows]), self.to_tensor(parameters)),
+            None,
+        )
         if rough:
             flux, jacobian = (a.to(self.flux) for a in self.model.linearize(*there))
         else:
             flux = self.model.flux(*there)
         residual = self.flux[rows] - flux
-        chi2 = self.own((residual.double() ** 2 * self.ivar[rows]).sum(1))
+        chi2 = self.to_array((residual.double() ** 2 * self.ivar[rows]).sum(1))
         prior = self.mean[rows], self.weight[rows]
         return residual, chi2 + prior_penalty(parameters, prior), jacobian
 
     def put(self, rows, parameters, residual, chi2):
-        """Move stars."""
+        """Set parameters, residuals and chi2 of stars."""
         self.parameters[rows] = parameters
         self.residual[rows] = residual
         self.chi2[rows] = chi2

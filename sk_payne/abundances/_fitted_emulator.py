@@ -1,6 +1,6 @@
-"""An emulator as the fit sees it: a box of labels, names, a grid, and a flux.
+"""Emulator as the fit uses it: box of labels, names, grid of wavelengths, flux.
 
-It is here so that our emulators and any other regressor are inverted by one code.
+Emulators of sk_payne and any other regressor are inverted by the same code.
 """
 
 from collections.abc import Mapping
@@ -30,18 +30,18 @@ __all__ = [
 
 @dataclass
 class TrainingRecord:
-    """What a regressor saw in training, for emulators that do not keep it.
+    """Training box, names and wavelengths, for emulators that do not keep them.
 
     Attributes
     ----------
     box : ndarray of shape (n_labels, 2)
         Smallest and largest value of each label.
     label_names, label_units : list of str or None
-        Of the labels.
+        Names and units of the labels.
     wavelength : ndarray of shape (n_pixels,) or None
-        In Å.
+        Wavelengths in Å.
     medium : str or None
-        Of the wavelengths.
+        Medium of the wavelengths.
     """
 
     box: np.ndarray
@@ -73,7 +73,7 @@ class TrainingRecord:
 
 @dataclass
 class FittedEmulator:
-    """What the fit needs to know of an emulator.
+    """Properties of an emulator that the fit needs.
 
     Attributes
     ----------
@@ -82,29 +82,29 @@ class FittedEmulator:
     low, high : ndarray of shape (n_labels,)
         Bounds of the labels, in their units.
     label_names, label_units : list of str
-        Of the labels.
+        Names and units of the labels.
     n_pixels : int
-        Wavelengths of the emulator.
+        Number of wavelengths of the emulator.
     wavelength : ndarray of shape (n_pixels,) or None
-        In Å; None if the emulator cannot be evaluated at others.
+        Wavelengths in Å; None if the emulator cannot be evaluated at others.
     medium : str or None
-        Of the wavelengths.
+        Medium of `wavelength`.
     pixels : ndarray of shape (n_pixels,) or None
         Wavelengths in Å of an emulator that cannot be evaluated at others, if known.
     pixels_medium : str or None
-        Of these.
+        Medium of `pixels`.
     resolving_power : float, ndarray of shape (n_pixels,) or None
-        Of the spectra it was trained on.
+        Resolving power of the training spectra.
     error_model : ErrorModel or None
-        1 sigma error of the flux; None if it is not known.
+        1 sigma error of the flux; None if unknown.
     label_errors : LabelErrors or None
-        What this error makes of fitted labels; None if it is not known.
+        Errors of fitted labels due to it; None if unknown.
     estimator : estimator
         The emulator itself.
     source : TorchEmulator or estimator
-        What gives flux.
+        Module or estimator that computes flux.
     single : TorchEmulator or None
-        What gives derivatives, in single precision; None for other estimators.
+        Module in single precision for derivatives; None for other estimators.
     """
 
     center: np.ndarray
@@ -127,7 +127,7 @@ class FittedEmulator:
 
     @property
     def device(self):
-        """Where to compute."""
+        """Device of all computations."""
         if isinstance(self.source, torch.nn.Module):
             return self.source.label_center.device
         return torch.device("cpu")
@@ -139,12 +139,12 @@ class FittedEmulator:
 
     @cached_property
     def template_flux(self):
-        """Model spectra of labels all over the box, a Tensor of shape (M, n_pixels)."""
+        """Model spectra throughout the box of labels, Tensor of shape (M, n_pixels)."""
         return template_flux(self)
 
 
 def fitted_emulator_of(regressor):
-    """Look at the fitted emulator of a regressor, within its bounds.
+    """Return the emulator of a regressor as the fit uses it, with its bounds.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def fitted_emulator_of(regressor):
     Returns
     -------
     fitted : FittedEmulator
-        The view.
+        Properties of the emulator.
 
     Examples
     --------
@@ -171,22 +171,22 @@ def fitted_emulator_of(regressor):
 
 
 def as_fitted_emulator(emulator, bounds=None, *, trained=None):
-    """Look at a fitted emulator, ours or another, the way the fit does.
+    """Collect the properties of any fitted emulator that the fit needs.
 
     Parameters
     ----------
     emulator : estimator
         Fitted; a `FrozenEstimator` and the search for the best parameters are opened.
     bounds : array-like of shape (n_labels, 2) or mapping, default=None
-        Smallest and largest label values, of all labels or of those that are named.
-        If None, those the emulator knows.
+        Smallest and largest values of all labels or of the named ones; the training
+        box if None.
     trained : TrainingRecord, default=None
-        What stands for what the emulator does not know of its training.
+        Properties of the training that the emulator does not keep.
 
     Returns
     -------
     fitted : FittedEmulator
-        The view.
+        Properties of the emulator.
 
     Raises
     ------
@@ -199,30 +199,32 @@ def as_fitted_emulator(emulator, bounds=None, *, trained=None):
         If bounds lie far outside the range that the emulator was trained on.
     """
     emulator = _opened(emulator)
-    own = hasattr(emulator, "to_torch")
-    known = None if trained is None else trained.box
+    is_ours = hasattr(emulator, "to_torch")
+    trained_box = None if trained is None else trained.box
     if hasattr(emulator, "label_low_"):
-        known = np.stack([emulator.label_low_, emulator.label_high_], axis=1)
+        trained_box = np.stack([emulator.label_low_, emulator.label_high_], axis=1)
     by_name = isinstance(bounds, Mapping) or is_table(bounds)
-    every = known if bounds is None or by_name else bounds
-    if every is None:
+    box = trained_box if bounds is None or by_name else bounds
+    if box is None:
         raise ValueError(
             f"`bounds` must be given: {type(emulator).__name__} does not know the "
             "range of its labels. Pass an array of shape (n_labels, 2)."
         )
-    n_labels = getattr(emulator, "n_features_in_", len(every))
-    names = _told(emulator, trained, "label_names", n_labels)
+    n_labels = getattr(emulator, "n_features_in_", len(box))
+    names = _label_metadata(emulator, trained, "label_names", n_labels)
     if names is None:
         names = [f"label_{i}" for i in range(n_labels)]
-    units = _told(emulator, trained, "label_units", n_labels) or [""] * n_labels
-    low, high = label_bounds(bounds, known, names, units)
-    if own:
-        # parameters and wavelengths of the fit are in float64, so the rest joins them
+    units = (
+        _label_metadata(emulator, trained, "label_units", n_labels) or [""] * n_labels
+    )
+    low, high = label_bounds(bounds, trained_box, names, units)
+    if is_ours:
+        # the fit needs a device with float64, for parameters and wavelengths
         device = float64_device(emulator.device_)
         source = single = emulator.to_torch(device=device)
         if device.type == "cpu":
             source = emulator.to_torch(dtype=torch.float64, device=device)
-        # as the module itself rounds them
+        # rounded like those of the module
         center = source.label_center.double().cpu().numpy()
         half_width = source.label_half_width.double().cpu().numpy()
         n_pixels = emulator.n_outputs_
@@ -231,8 +233,8 @@ def as_fitted_emulator(emulator, bounds=None, *, trained=None):
         center = (high + low) / 2
         half_width = np.where(high > low, (high - low) / 2, 1.0)
         n_pixels = np.size(emulator.predict(center[None]))
-    held_out = emulator.trained_.held_out if own else None
-    wavelength = emulator.wavelength_ if own else None
+    held_out = emulator.trained_.held_out if is_ours else None
+    wavelength = emulator.wavelength_ if is_ours else None
     pixels = None, None
     if wavelength is None:
         pixels = _pixels(emulator, trained, n_pixels)
@@ -245,10 +247,10 @@ def as_fitted_emulator(emulator, bounds=None, *, trained=None):
         label_units=units,
         n_pixels=n_pixels,
         wavelength=wavelength,
-        medium=emulator.medium_ if own else None,
+        medium=emulator.medium_ if is_ours else None,
         pixels=pixels[0],
         pixels_medium=pixels[1],
-        resolving_power=emulator.resolving_power_ if own else None,
+        resolving_power=emulator.resolving_power_ if is_ours else None,
         error_model=None if held_out is None else held_out.model,
         label_errors=None if held_out is None else held_out.label_errors,
         estimator=emulator,
@@ -258,7 +260,7 @@ def as_fitted_emulator(emulator, bounds=None, *, trained=None):
 
 
 def _opened(emulator):
-    """Return the emulator inside of what predicts with it unchanged."""
+    """Return the emulator inside frozen estimators and searches for parameters."""
     while True:
         if isinstance(emulator, FrozenEstimator):
             emulator = emulator.estimator
@@ -268,8 +270,8 @@ def _opened(emulator):
             return emulator
 
 
-def _told(emulator, trained, name, n_labels):
-    """Names or units of the labels, as the emulator or its training tells them."""
+def _label_metadata(emulator, trained, name, n_labels):
+    """Names or units of labels from the emulator or its training; None if unknown."""
     for values in (getattr(emulator, f"{name}_", None), getattr(trained, name, None)):
         if values is not None and len(values) == n_labels:
             return list(values)
@@ -277,21 +279,23 @@ def _told(emulator, trained, name, n_labels):
 
 
 def _pixels(emulator, trained, n_pixels):
-    """Wavelengths and medium of what an emulator gives, as far as they are known."""
-    found = [(getattr(trained, "wavelength", None), getattr(trained, "medium", None))]
+    """Wavelengths and medium of the flux of an emulator; None if unknown."""
+    candidates = [
+        (getattr(trained, "wavelength", None), getattr(trained, "medium", None))
+    ]
     inner = emulator
     while inner is not None:
         wavelength = getattr(inner, "wavelength_", None)
-        found.append((wavelength, getattr(inner, "medium_", None)))
+        candidates.append((wavelength, getattr(inner, "medium_", None)))
         inner = _inside(inner)
-    for wavelength, medium in found:
+    for wavelength, medium in candidates:
         if wavelength is not None and len(wavelength) == n_pixels:
             return wavelength, medium
     return None, None
 
 
 def _inside(emulator):
-    """Return what gives flux inside of a pipeline or another estimator, or None."""
+    """Return the estimator inside a pipeline or another estimator, or None."""
     inner = _opened(emulator)
     if inner is not emulator:
         return inner
@@ -301,7 +305,7 @@ def _inside(emulator):
 
 
 def is_fitted(estimator):
-    """Tell whether an estimator is fitted."""
+    """Check whether an estimator is fitted."""
     try:
         check_is_fitted(estimator)
     except NotFittedError:

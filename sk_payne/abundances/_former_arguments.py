@@ -46,17 +46,17 @@ def with_former_arguments(observation, former, *, call):
     former : dict
         Former arguments by name.
     call : str
-        Way to write the new call, with "{}" where the arguments go.
+        Template of the new call, with "{}" in place of the arguments.
 
     Returns
     -------
     observation : Observation or None
-        The same object if there are none.
+        The same object if there are no former arguments.
 
     Warns
     -----
     FutureWarning
-        If there are former arguments; it shows the new call.
+        If there are former arguments; the message shows the new call.
     """
     if not former:
         return observation

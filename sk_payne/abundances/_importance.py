@@ -1,7 +1,7 @@
 r"""Importance sampling of the posterior around a best fit.
 
-Some hundred spectra of a star give samples where a Markov chain needs 100 000: for
-labels that end at bounds or hardly show, whose chi2 is not a parabola.
+It takes some hundred model spectra per star where a Markov chain takes 100 000. It
+serves labels at bounds or with weak lines, whose chi2 is not a parabola.
 """
 
 import numpy as np
@@ -13,18 +13,18 @@ from sk_payne.abundances._truncated import fit_box_gaussian, sample_box_gaussian
 
 __all__ = ["Samples", "sample_by_importance"]
 
-# How often the middle of the parabola is moved to the mean within the bounds, and the
-# part of the way that is gone, but for the first time.
+# Moves of the center of the parabola to the mean within the bounds, and the fraction of
+# the way that moves after the first one take.
 _N_MOVES, _PART = 2, 0.5
 
-# Samples of the parabola, and steps of each parameter for one of them.
+# Number of samples of the parabola, and Gibbs steps of each parameter per sample.
 _N_LINEAR, _LINEAR_SWEEPS = 2048, 8
 
-# Independent samples below which a star is sampled again, around the mean that was
-# found, and how often.
+# Effective number of samples below which a star is sampled again around its mean, and
+# largest number of repetitions.
 _FEW, _N_AGAIN = 40.0, 2
 
-# Numbers held for the stars that are sampled together: 256 MB.
+# Numbers in memory for the stars that are sampled together: 256 MB.
 _MEMORY = 2**25
 
 
@@ -34,11 +34,11 @@ class Samples:
     Attributes
     ----------
     samples : Tensor of shape (B, n, K)
-        In the parameters of the model.
+        Samples in the parameters of the model.
     weight : Tensor of shape (B, n)
-        Of the samples, with the sum 1.
+        Weights of the samples; their sum is 1.
     n_effective : Tensor of shape (B,)
-        How many samples of the same weight tell as much.
+        Effective number of samples.
     """
 
     def __init__(self, samples, weight):
@@ -46,7 +46,7 @@ class Samples:
 
     @property
     def n_effective(self):
-        """Inverse of the sum of squared weights."""
+        """Effective number of samples: inverse of the sum of squared weights."""
         return 1 / (self.weight**2).sum(1)
 
     @property
@@ -58,12 +58,12 @@ class Samples:
     def covariance(self):
         """Covariances of shape (B, K, K), the error of the means included."""
         off = self.samples - self.mean[:, None]
-        found = off.mT @ (self.weight[..., None] * off)
+        total = off.mT @ (self.weight[..., None] * off)
         n = self.n_effective.clamp_min(2.0)
-        return found * (n / (n - 1) * (1 + 1 / n))[:, None, None]
+        return total * (n / (n - 1) * (1 + 1 / n))[:, None, None]
 
     def quantile(self, part):
-        """Quantiles of shape (B, K): values below which a part of the weight is."""
+        """Quantiles of shape (B, K), with the fraction `part` of the weight below."""
         value, order = self.samples.sort(dim=1)
         weight = self.weight[..., None].expand_as(value).gather(1, order)
         # each sample stands in the middle of its weight
@@ -75,19 +75,19 @@ class Samples:
         return (start + along * (end - start))[:, 0]
 
     def displaced(self, displacements, low, high):
-        """Give samples with a further error, within bounds.
+        """Add a further error to samples, within bounds.
 
         Parameters
         ----------
         displacements : Tensor of shape (B, n, K)
-            Draws of the error. Their mean is removed, so that means stay.
+            Draws of the error. Their mean is removed: means do not change.
         low, high : Tensor of shape (B, K)
             Bounds.
 
         Returns
         -------
         displaced : Samples
-            With the same weights.
+            Displaced samples with the same weights.
         """
         mean = (self.weight[..., None] * displacements).sum(1, keepdim=True)
         moved = self.samples + displacements - mean
@@ -95,14 +95,14 @@ class Samples:
         return Samples(moved, self.weight)
 
     def draw(self, n, uniform):
-        """Give samples of equal weight, of shape (B, n, K), by one random number."""
+        """Draw samples of equal weight, of shape (B, n, K), by one random number."""
         chosen = _systematic(self.weight, n, uniform)[..., None]
         return self.samples.gather(1, chosen.expand(-1, -1, self.samples.shape[2]))
 
 
 @torch.no_grad()
 def sample_by_importance(model, flux, ivar, start, low, high, prior, *, n, seeds):
-    r"""Sample what spectra say about stars, near their best fits.
+    r"""Sample the posterior of stars around their best fits.
 
     The density is :math:`e^{-\chi^2/2}` times priors within the bounds. Three models of
     it, each sampled with the help of the one before:
@@ -111,36 +111,36 @@ def sample_by_importance(model, flux, ivar, start, low, high, prior, *, n, seeds
        the mean of the density within the bounds;
     2. flux is a polynomial of second order in all parameters, through spectra one
        standard deviation from there along every parameter and every pair of them;
-    3. flux is that of the model: samples of 2 are weighted by how much more probable
-       3 makes them (importance sampling [1]_).
+    3. flux is that of the model: samples of 2 are weighted by the ratio of the
+       densities of 3 and 2 (importance sampling [1]_).
 
     From 1 to 2, samples are drawn by their weights and then moved: parameter by
-    parameter, as 1 suggests and 2 accepts [2]_, and together, by differences between
-    other samples [3]_. Where the weights of 3 leave few samples, all is done again
-    around the mean that was found.
+    parameter, as 1 proposes and 2 accepts [2]_, and together, by differences between
+    other samples [3]_. Where the weights of 3 leave few effective samples, the star is
+    sampled again around the mean of the first samples.
 
     Parameters
     ----------
     model : object
-        With ``flux(rows, parameters)`` and ``linearize(rows, parameters)``, as for
-        `fit_least_squares`.
+        Model with ``flux(rows, parameters)`` and ``linearize(rows, parameters)``, as
+        for `fit_least_squares`.
     flux, ivar : Tensor of shape (B, P)
         Observations and inverse variances.
     start : Tensor of shape (B, K), float64
         Best fits.
     low, high : Tensor of shape (B, K), float64
-        Bounds; alike for parameters that are fixed.
+        Bounds; equal for fixed parameters.
     prior : tuple of Tensor of shape (B, K), float64
         Means and inverse variances.
     n : int
-        Samples of each star.
+        Number of samples per star.
     seeds : list of int
-        Of the random numbers of each star.
+        Seeds of the random numbers of each star.
 
     Returns
     -------
-    found : Samples
-        Of all stars.
+    samples : Samples
+        Weighted samples of all stars.
 
     References
     ----------
@@ -154,19 +154,19 @@ def sample_by_importance(model, flux, ivar, start, low, high, prior, *, n, seeds
     n_pixels, n_parameters = flux.shape[1], start.shape[1]
     n_terms = n_parameters * (n_parameters + 3) // 2
     step = max(1, _MEMORY // (n_terms * max(n_pixels, _N_LINEAR)))
-    every = torch.arange(len(start), device=start.device)
+    stars = torch.arange(len(start), device=start.device)
     samples = start.new_empty(len(start), n, n_parameters)
     weight = start.new_empty(len(start), n)
     problem = model, flux, ivar, low, high, prior
-    for rows in every.split(step):
+    for rows in stars.split(step):
         best, rngs = None, [np.random.default_rng(seeds[i]) for i in rows.tolist()]
         around = start[rows]
-        # which of them are still sampled
+        # stars that are still sampled
         left = torch.arange(len(rows), device=rows.device)
         for _ in range(1 + _N_AGAIN):
             draw = _Draw([rngs[i] for i in left.tolist()], start)
-            found = _sample(problem, rows[left], around[left], n, draw)
-            best = found if best is None else _better(best, found, left)
+            new = _sample(problem, rows[left], around[left], n, draw)
+            best = new if best is None else _better(best, new, left)
             left = torch.nonzero(best.n_effective < _FEW)[:, 0]
             around = best.mean
             if not len(left):
@@ -176,7 +176,7 @@ def sample_by_importance(model, flux, ivar, start, low, high, prior, *, n, seeds
 
 
 class _Draw:
-    """Random numbers of stars that are sampled together, of each from its own seed."""
+    """Random numbers of stars that are sampled together, each with its own seed."""
 
     def __init__(self, rngs, like):
         self.rngs, self.like = rngs, like
@@ -187,12 +187,12 @@ class _Draw:
         )
 
 
-def _better(before, found, rows):
-    """Take over the samples of stars that are worth more."""
-    better = found.n_effective > before.n_effective[rows]
+def _better(before, new, rows):
+    """Replace samples of stars by those with a larger effective number."""
+    better = new.n_effective > before.n_effective[rows]
     samples, weight = before.samples.clone(), before.weight.clone()
-    samples[rows[better]] = found.samples[better]
-    weight[rows[better]] = found.weight[better]
+    samples[rows[better]] = new.samples[better]
+    weight[rows[better]] = new.weight[better]
     return Samples(samples, weight)
 
 
@@ -202,7 +202,7 @@ def _sample(problem, rows, start, n, draw):
     low, high = low[rows], high[rows]
     free = low < high
     center = start.clamp(low, high)
-    # what is fixed must not make matrices singular, and is put back at the end
+    # fixed parameters get a range, so that matrices are not singular, but do not move
     edges = torch.where(free, low, center - 1), torch.where(free, high, center + 1)
     shift, part = torch.zeros_like(center), 1.0
     for _ in range(1 + _N_MOVES):
@@ -221,24 +221,24 @@ def _sample(problem, rows, start, n, draw):
     chosen = _systematic(torch.softmax(log_weight, dim=1), n, draw(1))
     samples = many.gather(1, chosen[..., None].expand(-1, -1, many.shape[2]))
     samples = second.move(samples, first, free, draw)
-    own = second.chi2(second.features(samples))
+    approximate = second.chi2(second.features(samples))
     points = center[:, None] + samples
     observed = flux[rows][:, None] - spectra_at(problem[0], rows, points)
     exact = (observed.double() ** 2 * problem[2][rows][:, None]).sum(2) - chi2[:, None]
     penalty = _penalties(points, [part[rows] for part in prior])
-    weight = torch.softmax(-(exact + penalty - own) / 2, dim=1)
+    weight = torch.softmax(-(exact + penalty - approximate) / 2, dim=1)
     return Samples(points, weight)
 
 
 def _penalties(points, prior):
-    """Give what priors add to chi2 at points of shape (B, n, K)."""
+    """Penalties of priors, part of chi2, at points of shape (B, n, K)."""
     return torch.stack(
         [prior_penalty(point, prior) for point in points.unbind(1)], dim=1
     )
 
 
 def _parabola(problem, rows, center, free):
-    """Matrix, slope and height of chi2 of the linear model around a point."""
+    """Matrix, slope and constant of chi2 of the linear model around a point."""
     model, flux, ivar, _, _, (mean, weight) = problem
     numbers = flux.shape[1] * center.shape[1]
     parts = []
@@ -269,7 +269,7 @@ def _chi2_of_parabola(normal, slope, samples):
 
 
 def _systematic(weight, n, uniform):
-    """Give n indices by weights of shape (B, m), with one random number each."""
+    """Draw n indices by weights of shape (B, m), with one random number per star."""
     place = (torch.arange(n, device=weight.device) + uniform) / n
     place = place.expand(len(weight), n).contiguous().to(weight)
     edges = weight.cumsum(1)

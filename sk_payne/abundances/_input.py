@@ -44,7 +44,7 @@ def read_observed(regressor, X, uncertainty, mask):
 
 
 def read_training(regressor, X, y):
-    """Read training spectra on one grid, and labels as the emulator wants them.
+    """Read training spectra on one grid, and labels in the order of the emulator.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def read_training(regressor, X, y):
 
 
 def refuse_paths(regressor, X):
-    """Refuse paths where spectra or an emulator are wanted, and empty lists.
+    """Refuse empty lists, and paths in place of spectra or an emulator.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def refuse_paths(regressor, X):
 
 
 def _validated(regressor, X, *y, **options):
-    """Check flux and labels as scikit-learn does, and give flux with unit and mask."""
+    """Check flux and labels as scikit-learn does; flux keeps its unit and mask."""
     table = read_flux(X, argument="X")
     has_more = table.mask is not None or table.unit is not None
     plain = table.values if has_more else X
@@ -129,7 +129,7 @@ def _validated(regressor, X, *y, **options):
 
 
 def _is_plain(X):
-    """Whether X is no container of spectra, so that scikit-learn checks it."""
+    """Check whether X is no container of spectra, for checks by scikit-learn."""
     if isinstance(X, SpectrumSet):
         return False
     if isinstance(X, np.ndarray) and X.dtype == object and X.size:

@@ -1,4 +1,4 @@
-"""Instrument of a star: line-spread functions, and pixels of some width."""
+"""Instrument of stars: line-spread functions and widths of pixels."""
 
 import numpy as np
 
@@ -8,39 +8,39 @@ from sk_payne.spectra import C_KMS
 
 __all__ = ["Instrument"]
 
-# Part of the weights of a pixel that may be given to pixels that are absent.
+# Largest fraction of the weights of a pixel that absent pixels may have.
 _LOST = 1e-3
 
-# Reach of a pixel whose flux cannot be known, in km/s: no emulator is so wide.
+# Reach in km/s of a pixel whose flux is unknown: wider than any emulator.
 _NOWHERE = 0.9 * C_KMS
 
 
 class Instrument:
-    """What stars are observed with.
+    """Line-spread functions and pixels with which stars are observed.
 
     Parameters
     ----------
     wavelength : ndarray of shape (P,) or (n, P)
-        Of the pixels in Å.
+        Wavelengths of the pixels in Å.
     sigma : ndarray of shape (n, P) or None
-        Standard deviation in km/s where it differs between pixels, NaN where it is not
-        known; None if the model has it.
+        Standard deviation in km/s of the line-spread function of each pixel, NaN where
+        unknown; None if the model already includes it.
     matrix : ndarray of shape (n, P, d) or None
         Rows of resolution matrices.
     arm : ndarray of shape (P,) or (n, P), or None
         Arm of each pixel.
     integrate : bool
-        Whether pixels integrate from edge to edge, instead of seeing a point.
+        True if pixels integrate from edge to edge, False if they see a point.
     step : float
-        Between wavelengths of the model, in km/s.
+        Step between wavelengths of the model in km/s.
 
     Attributes
     ----------
     reach : ndarray of shape (n or 1, P or 1)
-        Velocity in km/s from which each pixel gets flux, at most. One row if all stars
-        are observed alike. A pixel whose row of the matrix gives more than 0.001 of its
-        weight to absent pixels, in a hole, another arm or beyond an end, has a reach
-        beyond all emulators: what it sees is not known.
+        Largest velocity shift in km/s from which each pixel gets flux; one row if all
+        stars are observed alike. If a row of the matrix gives more than 0.001 of its
+        weight to absent pixels (in a hole, in another arm or beyond an end), the flux
+        of its pixel is unknown, and the reach exceeds that of any emulator.
     """
 
     def __init__(self, wavelength, sigma, matrix, arm, integrate, step):
@@ -56,22 +56,22 @@ class Instrument:
             if values is not None and (values == values[:1]).all():
                 self._stars[name] = values[:1]
         self.reach = _reach(**self._stars, integrate=integrate)
-        # of all stars, if they are alike
+        # sampling of all stars, if they are observed alike
         self._shared = None
         if self.is_shared:
             self._shared = Sampling.of(**self._stars, integrate=integrate, step=step)
 
     @property
     def is_shared(self):
-        """Whether all stars are observed alike."""
+        """True if all stars are observed alike."""
         return all(v is None or len(v) == 1 for v in self._stars.values())
 
     def reach_of(self, rows):
-        """Give the reach of some stars."""
+        """Return the reach of some stars."""
         return self.reach[rows if len(self.reach) > 1 else np.zeros_like(rows)]
 
     def sampling(self, rows):
-        """Give the sampling of some stars, None if pixels see the model as it is."""
+        """Return the sampling of some stars; None if pixels see the model unchanged."""
         if self.is_shared:
             return self._shared
         stars = {
@@ -86,7 +86,7 @@ class Instrument:
 
 
 def _reach(wavelength, sigma, matrix, arm, integrate):
-    """Velocity in km/s from which each pixel gets flux."""
+    """Largest velocity shift in km/s from which each pixel gets flux."""
     reach = np.zeros((1, 1))
     if sigma is not None:
         reach = reach + GAUSSIAN_REACH * sigma
@@ -97,7 +97,7 @@ def _reach(wavelength, sigma, matrix, arm, integrate):
 
 
 def _reach_of_rows(wavelength, matrix, arm, half):
-    """Reach of pixels that see others by the rows of a matrix, (S, P)."""
+    """Reach of pixels whose flux is summed by the rows of a matrix, (S, P)."""
     n_pixels, middle = matrix.shape[1], matrix.shape[2] // 2
     velocity = C_KMS * np.log(wavelength)
     steps = np.diff(velocity, axis=1)

@@ -10,20 +10,20 @@ from sk_payne.abundances._search import fit_again
 
 __all__ = ["add_intervals"]
 
-# chi2 of a Gaussian parameter rises by 1 at one standard deviation, give or take this.
+# chi2 of a Gaussian parameter rises by 1 at one standard deviation, within this.
 _TOLERANCE = 0.2
 
 
 def add_intervals(block, results):
-    r"""Add intervals of 68 % to best fits, from the profile of chi2 where it is needed.
+    r"""Add intervals of 68 % to best fits, from the profile of chi2 where needed.
 
     The interval of a Gaussian parameter ends one standard deviation from the best fit.
-    A parameter counts as Gaussian if both ends are inside of its bounds, and chi2 rises
-    by 1 +- 0.2 on the way to each of them, the other parameters following as the
-    covariance says. The interval of any other parameter ends where chi2, with all other
-    parameters fitted again, has risen by 1, or at its bounds [1]_. chi2 does not know
-    of errors of the emulator that displace labels: the rise is larger by the ratio of
-    the variances with and without them.
+    A parameter counts as Gaussian if both ends are inside its bounds, and chi2 rises by
+    1 +- 0.2 on the way to each of them while the other parameters follow the
+    covariance. The interval of any other parameter ends where chi2, with all other
+    parameters fitted again, has risen by 1, or at its bounds [1]_. chi2 does not
+    include errors of the emulator that displace labels: the rise is multiplied by the
+    ratio of the variances with and without them.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def add_intervals(block, results):
     if not len(observed):
         return results
     problem, fit = fit_again(observed)
-    noise, every = variances(problem, fit)
+    noise, total = variances(problem, fit)
     is_free = torch.from_numpy(~observed.constraints.is_fixed).to(noise.device)
-    error, best = every.sqrt(), fit.parameters
+    error, best = total.sqrt(), fit.parameters
     ends = torch.stack([best - error, best + error], dim=2)
     outside = (ends[:, :, 0] < problem.low) | (ends[:, :, 1] > problem.high)
     from_profile = is_free & (outside | ~_is_parabola(problem, fit, noise))
     for column in torch.nonzero(from_profile.any(0))[:, 0].tolist():
-        ratio = (every / noise)[:, column].sqrt().nan_to_num(1.0)
+        ratio = (total / noise)[:, column].sqrt().nan_to_num(1.0)
         bounds = problem.low[:, column], problem.high[:, column]
         for side, (sign, bound) in enumerate(zip((-1.0, 1.0), bounds, strict=True)):
             limit = find_limit(fit, problem, column, noise, sign, ratio)
@@ -75,10 +75,12 @@ def add_intervals(block, results):
 
 @torch.no_grad()
 def _is_parabola(problem, fit, noise):
-    """Whether chi2 rises by 1 at one standard deviation of each parameter (B, K)."""
+    """Check whether chi2 rises by 1 at one standard deviation of parameters (B, K)."""
     covariance = invert_normal_matrix(fit.normal_matrix)
     response = covariance / noise[:, None].sqrt()  # columns: moves by one sigma
-    answer = torch.zeros(fit.parameters.shape, dtype=torch.bool, device=noise.device)
+    is_parabola = torch.zeros(
+        fit.parameters.shape, dtype=torch.bool, device=noise.device
+    )
     for row, best in enumerate(fit.parameters):
         moves = torch.cat([-response[row].mT, response[row].mT])
         points = (best + moves.nan_to_num()).clamp(problem.low[row], problem.high[row])
@@ -86,5 +88,5 @@ def _is_parabola(problem, fit, noise):
         chi2 = (problem.ivar[row] * residual**2).sum(1).double()
         chi2 += prior_penalty(points, [part[row] for part in problem.prior])
         rise = (chi2 - fit.chi2[row]).reshape(2, -1)
-        answer[row] = ((rise - 1).abs() < _TOLERANCE).all(0)
-    return answer
+        is_parabola[row] = ((rise - 1).abs() < _TOLERANCE).all(0)
+    return is_parabola

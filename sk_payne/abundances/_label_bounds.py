@@ -11,14 +11,14 @@ from sk_payne.inputs import is_table, read_mapping, to_floats
 __all__ = ["label_bounds"]
 
 
-def label_bounds(bounds, known, names, units):
+def label_bounds(bounds, trained, names, units):
     """Read the argument `bounds`.
 
     Parameters
     ----------
     bounds : array-like of shape (n_labels, 2), mapping, table or None
         Smallest and largest value of all labels, or of the named ones.
-    known : ndarray of shape (n_labels, 2) or None
+    trained : ndarray of shape (n_labels, 2) or None
         Training range of each label.
     names, units : list of str
         Names and units of the labels.
@@ -39,9 +39,9 @@ def label_bounds(bounds, known, names, units):
         If bounds lie far outside the training range.
     """
     if bounds is None:
-        box = np.array(known, dtype=np.float64)
+        box = np.array(trained, dtype=np.float64)
     elif isinstance(bounds, Mapping) or is_table(bounds):
-        box = _named_bounds(bounds, known, names, units)
+        box = _named_bounds(bounds, trained, names, units)
     else:
         box = _listed_bounds(bounds, units)
     good = box.shape == (len(names), 2) and np.isfinite(box).all()
@@ -50,8 +50,8 @@ def label_bounds(bounds, known, names, units):
             f"`bounds` must have the shape ({len(names)}, 2), smallest and largest "
             f"value of each label, both finite; got {box.tolist()}."
         )
-    if bounds is not None and known is not None:
-        _warn_far(box, known, names, units)
+    if bounds is not None and trained is not None:
+        _warn_far(box, trained, names, units)
     return box.T
 
 
@@ -67,9 +67,9 @@ def _listed_bounds(bounds, units):
     return to_floats(bounds, argument="bounds")
 
 
-def _named_bounds(named, known, names, units):
-    """Replace the bounds of the labels that are named."""
-    box = np.array(known, dtype=np.float64)
+def _named_bounds(named, trained, names, units):
+    """Training ranges, with the bounds of the named labels replaced."""
+    box = np.array(trained, dtype=np.float64)
     for name, limits in read_mapping(named, argument="bounds", names=names).items():
         i, argument = names.index(name), f"bounds[{name!r}]"
         pair = to_floats(limits, argument=argument, unit=units[i])
@@ -81,20 +81,20 @@ def _named_bounds(named, known, names, units):
     return box
 
 
-def _warn_far(box, known, names, units):
-    """Warn of bounds that are further outside the training box than it is wide."""
-    width = known[:, 1] - known[:, 0]
-    beyond = np.maximum(known[:, 0] - box[:, 0], box[:, 1] - known[:, 1])
-    far = np.flatnonzero(beyond > width + 1e-6 * np.abs(known).max(axis=1))
+def _warn_far(box, trained, names, units):
+    """Warn of bounds farther outside the training range than it is wide."""
+    width = trained[:, 1] - trained[:, 0]
+    beyond = np.maximum(trained[:, 0] - box[:, 0], box[:, 1] - trained[:, 1])
+    far = np.flatnonzero(beyond > width + 1e-6 * np.abs(trained).max(axis=1))
     if len(far):
-        told = ", ".join(
+        listed = ", ".join(
             f"{names[i]} {box[i, 0]:g} to {box[i, 1]:g} {units[i]}".rstrip()
-            + f" (trained on {known[i, 0]:g} to {known[i, 1]:g})"
+            + f" (trained on {trained[i, 0]:g} to {trained[i, 1]:g})"
             for i in far
         )
         warnings.warn(
             "`bounds` lie far outside the range that the emulator was trained on: "
-            f"{told}. It extrapolates there. Check their unit.",
+            f"{listed}. It extrapolates there. Check their unit.",
             ExtrapolationWarning,
             stacklevel=5,
         )

@@ -1,6 +1,6 @@
 r"""Damped least squares of many stars at once, within bounds.
 
-Each star is a problem of its own, and what happens to one does not touch the others.
+Each star is an independent problem.
 """
 
 from dataclasses import dataclass
@@ -23,22 +23,22 @@ class LeastSquaresFit:
     Attributes
     ----------
     parameters : Tensor of shape (B, K)
-        Where chi2 is smallest.
+        Best-fit parameters.
     normal_matrix : Tensor of shape (B, K, K)
-        J W J^T there, and priors; its inverse is the covariance.
+        J W J^T there plus inverse variances of priors; its inverse is the covariance.
     chi2 : Tensor of shape (B,)
-        Sum of squared residuals over variances, those from priors included.
+        Sum of squared residuals over variances, priors included.
     n_iterations : Tensor of shape (B,), int64
-        Steps tried.
+        Number of steps tried.
     converged : Tensor of shape (B,), bool
-        Whether no step that could be taken would lower chi2 by more than 1e-6 (1e-2
-        in float32), the undamped one included.
+        True if neither a damped nor the full step would lower chi2 by more than 1e-6
+        (1e-2 in float32).
     expected_fall : Tensor of shape (B,)
-        Fall of chi2 that a full step from there promises.
+        Fall of chi2 that a full step from there predicts.
     residual : Tensor of shape (B, P)
-        Flux that is left there.
+        Observed minus model flux there.
     jacobian : Tensor of shape (B, K, P)
-        Derivatives there.
+        Derivatives of the flux there.
     """
 
     parameters: torch.Tensor
@@ -52,45 +52,45 @@ class LeastSquaresFit:
 
     @classmethod
     def of_state(cls, state):
-        """Give the solutions in a state.
+        """Collect the solutions of a state.
 
         Parameters
         ----------
         state : FitState
-            All stars have converged, or used up their steps.
+            State in which all stars have converged or used up their steps.
 
         Returns
         -------
         fit : LeastSquaresFit
-            Their solutions, in torch.
+            Solutions, in torch.
         """
         return cls(
-            parameters=state.lend(state.parameters),
-            normal_matrix=state.lend(state.normal),
-            chi2=state.lend(state.chi2),
-            n_iterations=state.lend(state.n_iterations),
-            converged=state.lend(state.converged),
-            expected_fall=state.lend(state.expected_fall()),
+            parameters=state.to_tensor(state.parameters),
+            normal_matrix=state.to_tensor(state.normal),
+            chi2=state.to_tensor(state.chi2),
+            n_iterations=state.to_tensor(state.n_iterations),
+            converged=state.to_tensor(state.converged),
+            expected_fall=state.to_tensor(state.expected_fall()),
             residual=state.residual,
             jacobian=state.jacobian,
         )
 
     def take(self, other, rows):
-        """Take over what another fit made of stars; its steps are counted, too.
+        """Replace the solutions of stars by those of another fit; add up the steps.
 
         Parameters
         ----------
         other : LeastSquaresFit
-            Of the same stars.
+            Fit of the same stars.
         rows : Tensor of int
-            Which of them.
+            Stars to replace.
         """
         other.n_iterations[rows] += self.n_iterations[rows]
         for name, values in vars(self).items():
             values[rows] = getattr(other, name)[rows]
 
     def take_some(self, other, rows, better):
-        """Take over some of the stars of another fit; steps of all are counted.
+        """Replace some solutions by those of another fit; add up the steps of all.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class LeastSquaresFit:
         rows : Tensor of int
             Stars that it fitted.
         better : Tensor of bool
-            Which of them to take over.
+            True for those of them to replace.
         """
         worse = rows[~better]
         self.n_iterations[worse] += other.n_iterations[worse]
@@ -114,16 +114,16 @@ def fit_least_squares(
 
     Steps are damped by the diagonal of the normal matrix [1]_, the damping follows
     the gain of each step [2]_, steps are projected on the bounds, and parameters held
-    at a bound by the gradient are left out of the step. What the normal matrix misses
-    of the curvature of chi2 is learned from how the gradient changes, and used where
-    it foretells chi2 better [3]_: where residuals are large or the model is strongly
-    curved, that saves a third of the steps.
+    at a bound by the gradient are left out of the step. Curvature of chi2 that the
+    normal matrix misses is learned from changes of the gradient, and used where it
+    predicts chi2 better [3]_: if residuals are large or the model is strongly curved,
+    this saves a third of the steps.
 
     Parameters
     ----------
     model : object
-        ``model.flux(rows, parameters)`` gives flux (n, P) of the stars `rows`, and
-        ``model.linearize(rows, parameters)`` also its derivatives (n, K, P).
+        ``model.flux(rows, parameters)`` returns flux (n, P) of the stars `rows`,
+        ``model.linearize(rows, parameters)`` flux and derivatives (n, K, P).
     flux, ivar : Tensor of shape (B, P)
         Observations and inverse variances, 0 for pixels to ignore.
     start : Tensor of shape (B, K), float64
@@ -131,17 +131,17 @@ def fit_least_squares(
     low, high : Tensor of shape (B, K), float64
         Bounds.
     max_iterations : int
-        Steps tried at most.
+        Largest number of steps.
     prior : tuple of Tensor of shape (B, K), float64, default=None
         Means and inverse variances of parameters, 0 for those without a prior.
     rows : Tensor of int, default=None
-        Stars to fit, if not all.
+        Stars to fit; all if None.
 
     Returns
     -------
     fit : LeastSquaresFit
-        Float64, whatever the precision of the model; where they started for stars
-        that are not fitted.
+        Solutions in float64, whatever the precision of the model; stars that are not
+        fitted keep their first guess.
 
     References
     ----------
@@ -155,7 +155,7 @@ def fit_least_squares(
     state = FitState(model, flux, ivar, start, low, high, prior, max_iterations)
     some = EVERY
     if rows is not None and len(rows) < len(start):
-        some = state.own(rows)
+        some = state.to_array(rows)
     with np.errstate(all="ignore"):
         state.run(some)
     return LeastSquaresFit.of_state(state)

@@ -1,4 +1,4 @@
-"""Flux at another level than that of the emulator, told before it is fitted."""
+"""Warning of flux at another level than that of the emulator, before the fit."""
 
 import warnings
 
@@ -9,11 +9,11 @@ from sk_payne.exceptions import FluxLevelWarning
 
 __all__ = ["warn_of_level"]
 
-# Model spectra whose range counts as the level of the emulator, and the factor by which
-# the median of a star may be beyond it.
+# Number of model spectra whose range is the level of the emulator, and the factor by
+# which the median flux of a star may be beyond it.
 _N_SPECTRA, _FACTOR = 32, 2.0
 
-# Standard errors of the median by which it must be beyond that.
+# Standard errors by which the median must be beyond that for a warning.
 _SIGNIFICANT = 5.0
 
 # Standard error of the median of Gaussian noise, in units of that of the mean.
@@ -33,13 +33,13 @@ def warn_of_level(emulator, spectra, wavelength, observation):
     wavelength : ndarray of shape (P,) or (n, P), or None
         Wavelengths of the pixels in Å; None for those of the emulator.
     observation : Observation
-        Checked. If it has a continuum or stages, these set the level. Emulators without
-        wavelengths, which have no continuum, are not judged.
+        Checked observation. With a continuum or stages, which set the level, or an
+        emulator without wavelengths, spectra are not judged.
 
     Warns
     -----
     FluxLevelWarning
-        If there is such a star.
+        If the flux of a star is far from that of all model spectra.
     """
     if emulator.wavelength is None:
         return

@@ -1,17 +1,17 @@
-"""Part of the bounds in which the labels of a star are likely, before its data.
+"""Likely part of the bounds of labels, by fixed values and priors of a star.
 
-Model spectra from which fits start are drawn there.
+Fits start from model spectra with labels in this part.
 """
 
 import numpy as np
 
 __all__ = ["likely_box"]
 
-# Each side of the bounds is divided into so many cells. Stars whose labels are likely
-# in the same cells share their model spectra.
+# Number of cells along each label. Stars with the same likely cells share their model
+# spectra.
 _N_CELLS = 8
 
-# Standard deviations of a prior that are likely.
+# Half width of the likely range in standard deviations of a prior.
 _LIKELY = 2.0
 
 
@@ -30,7 +30,7 @@ def likely_box(constraints, low, high):
     box : tuple of tuple of float, or None
         Lower and upper end of each label, as fractions of its bounds: around fixed
         values, and two standard deviations around the means of priors, rounded
-        outwards to eighths. None if that is all of the bounds.
+        outwards to eighths. None if this is the whole range of all labels.
 
     Examples
     --------

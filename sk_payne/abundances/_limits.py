@@ -14,7 +14,7 @@ __all__ = ["profile_limits"]
 
 @fast_products()
 def profile_limits(plan, best, names, *, confidence, side):
-    """Find where chi2 has risen by what a one-sided limit allows.
+    """Find one-sided limits, where the profile of chi2 has risen by a quantile.
 
     Parameters
     ----------
@@ -25,15 +25,16 @@ def profile_limits(plan, best, names, *, confidence, side):
     names : list of str
         Names of the parameters.
     confidence : float
-        Between 0.5 and 1.
+        Confidence level, between 0.5 and 1.
     side : {"upper", "lower"}
         Side of the limits.
 
     Returns
     -------
     limits : ndarray of shape (n, n_names)
-        In the units of the parameters; infinite where chi2 does not rise enough within
-        the bounds, NaN for stars without data, and the value itself where it is known.
+        Limits in the units of the parameters; infinite where chi2 does not rise enough
+        within the bounds, NaN for stars without data, and the values of fixed
+        parameters.
     """
     limits = np.full((len(plan.spectra), len(names)), np.nan)
     sign = 1.0 if side == "upper" else -1.0
@@ -46,21 +47,21 @@ def profile_limits(plan, best, names, *, confidence, side):
             return limits
         problem, fit = fit_again(observed)
         stars, parameters = observed.rows, block.parameters
-        noise, every = variances(problem, fit)
+        noise, total = variances(problem, fit)
         for i, name in enumerate(names):
-            # the spectrum says nothing about the offset of an absent arm
+            # the spectrum does not constrain the offset of an absent arm
             limits[stars, i] = sign * np.inf
             if name in parameters:
-                own = parameters.index(name)
-                # chi2 does not know of errors of the emulator that go together
-                scaled = z * (every / noise)[:, own].sqrt().nan_to_num(1.0)
-                place = find_limit(fit, problem, own, noise, sign, scaled)
-                place = parameters.scale[own] * place.cpu().numpy()
-                limits[stars, i] = parameters.zero[own] + place
-            known = plan.constraints.of(block.rows[stars])
-            known = known.value[:, plan.parameters.index(name)]
-            is_known = np.isfinite(known)
-            limits[stars[is_known], i] = known[is_known]
+                column = parameters.index(name)
+                # chi2 does not include correlated errors of the emulator
+                scaled = z * (total / noise)[:, column].sqrt().nan_to_num(1.0)
+                place = find_limit(fit, problem, column, noise, sign, scaled)
+                place = parameters.scale[column] * place.cpu().numpy()
+                limits[stars, i] = parameters.zero[column] + place
+            fixed = plan.constraints.of(block.rows[stars])
+            fixed = fixed.value[:, plan.parameters.index(name)]
+            is_fixed = np.isfinite(fixed)
+            limits[stars[is_fixed], i] = fixed[is_fixed]
         return limits
 
     for block, of_stars in each_block(plan, of_block):

@@ -1,4 +1,4 @@
-"""Means of the posterior of stars, and random numbers that follow from the spectrum."""
+"""Posterior means of stars, and seeds of random numbers from their spectra."""
 
 import zlib
 
@@ -11,7 +11,7 @@ from sk_payne.abundances._search import fit_again
 
 __all__ = ["replace_by_means", "sample_stars", "seeds_of"]
 
-# Samples of the posterior of a star, and the ends of its middle 68 %.
+# Number of posterior samples per star, and quantiles at the ends of the middle 68 %.
 _N_SAMPLES, _MIDDLE = 192, (0.1587, 0.8413)
 
 
@@ -28,7 +28,7 @@ def replace_by_means(block, results):
     Returns
     -------
     means : Measurements
-        The same with means, covariances and intervals of the posterior.
+        Copy with means, covariances and intervals of the posterior.
     """
     means = results.with_intervals(of_samples=True)
     observed = observe(block, previous=results.parameters)
@@ -54,36 +54,36 @@ def sample_stars(observed, *, n, seeds):
     Parameters
     ----------
     observed : ObservedStars
-        With `previous`.
+        Stars with the parameters of an earlier fit.
     n : int
-        Samples of each star.
+        Number of samples per star.
     seeds : list of int
         Seeds of the random numbers of each star.
 
     Returns
     -------
     sampled : Samples
-        In the variables of the fit.
+        Samples in the variables of the fit.
     """
     problem, fit = fit_again(observed)
     arguments = problem.arguments()
     arguments.pop("max_iterations")
-    found = sample_by_importance(start=fit.parameters, n=n, seeds=seeds, **arguments)
+    samples = sample_by_importance(start=fit.parameters, n=n, seeds=seeds, **arguments)
     displacements = displacements_by_emulator(problem, fit, n, seeds)
     if displacements is None:
-        return found
-    return found.displaced(displacements, problem.low, problem.high)
+        return samples
+    return samples.displaced(displacements, problem.low, problem.high)
 
 
 def seeds_of(flux, seed=0):
-    """Give seeds that follow from the spectrum alone.
+    """Derive seeds of random numbers from spectra alone.
 
     Parameters
     ----------
     flux : ndarray of shape (n, P)
         Spectra without padding.
     seed : int, default=0
-        Changes all seeds.
+        Number that changes all seeds.
 
     Returns
     -------

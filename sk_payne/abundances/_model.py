@@ -29,7 +29,7 @@ class StarColumns:
     velocity: int | None
 
     @property
-    def every(self):
+    def in_order(self):
         """All columns, in the order of the derivatives of `StarLight`."""
         velocity = [] if self.velocity is None else [self.velocity]
         parts = [self.labels, self.widths, self.offsets, velocity]
@@ -49,19 +49,19 @@ class GridModel:
         self.module, self.single = emulator.source, emulator.single
 
     def flux(self, rows, variables):
-        """Give flux of shape (n, P) of the stars `rows`."""
+        """Compute flux of shape (n, P) of the stars `rows`."""
         return self.module.from_scaled(variables.to(self.module.label_center))
 
     def linearize(self, rows, variables):
-        """Give flux (n, P) and derivatives (n, K, P), in single precision."""
+        """Compute flux (n, P) and derivatives (n, K, P), in single precision."""
         return on_grid(self.single, variables.to(self.single.label_center))
 
     def spectra(self, row, variables):
-        """Give spectra (n, P) of one star with other labels, in single precision."""
+        """Compute spectra (n, P) of one star with other labels, in single precision."""
         return self.single.from_scaled(variables.to(self.single.label_center))
 
     def directions(self, rows, variables, directions):
-        """Give changes (n, D, P) of the emulator's flux as changes at the pixels."""
+        """Return changes (n, D, P) of the emulator's flux as changes at the pixels."""
         return directions
 
 
@@ -74,12 +74,12 @@ class StarLight:
     Parameters
     ----------
     emulator : FittedEmulator
-        A SpectrumEmulator. Its module of full precision gives flux; that of single
-        precision gives derivatives, twice as fast: a fit ends where flux tells.
+        A SpectrumEmulator. Flux is computed in full precision and determines the best
+        fit; derivatives are computed in single precision, twice as fast.
     broadening : Broadening or None
-        Broadening over wavelengths.
+        Broadening of the spectrum; None if there is none.
     columns : StarColumns
-        Columns of its parameters.
+        Columns of the parameters of the star.
     """
 
     def __init__(self, emulator, broadening, columns):
@@ -95,11 +95,11 @@ class StarLight:
 
     @property
     def with_velocity(self):
-        """Whether the velocity is fitted."""
+        """True if the velocity is fitted."""
         return self.columns.velocity is not None
 
     def flux(self, variables, points, arms):
-        """Give flux of shape (n, Q).
+        """Compute flux of shape (n, Q).
 
         Parameters
         ----------
@@ -123,10 +123,10 @@ class StarLight:
         return self._evaluated(coefficients, self.interpolator.index(rest))
 
     def spectra(self, variables, points, arms):
-        """Give spectra (n, Q) of other labels, in single precision.
+        """Compute spectra (n, Q) of other labels, in single precision.
 
-        Points and arms are those of one star, of shape (1, Q). All parameters that are
-        no labels are those of the first row of the variables.
+        Points and arms are those of one star, of shape (1, Q). Parameters that are no
+        labels are taken from the first row of the variables.
         """
         labels = self._labels(variables, self.single)
         rest, _ = self._at_rest(variables[:1], points, arms)
@@ -142,7 +142,7 @@ class StarLight:
         return self.interpolator.evaluate_together(coefficients, index[0])
 
     def linearize(self, variables, points, arms):
-        """Give flux and derivatives (n, 1 + K_star, Q), in the order of the columns."""
+        """Compute flux and derivatives (n, 1 + K_star, Q), in the order of columns."""
         labels = self._labels(variables, self.single)
         rest, fall = self._at_rest(variables, points, arms)
         if self.at_wavelengths:
@@ -155,7 +155,7 @@ class StarLight:
         return both
 
     def _evaluate(self, labels, rest):
-        """Flux and derivatives (n, 1 + K, Q), and that of flux by ln(wavelength)."""
+        """Flux and derivatives (n, 1 + K, Q), and the derivative by ln(wavelength)."""
         flux, jacobian = _scaled(
             self.single,
             *evaluate_with_jacobian(
@@ -171,7 +171,7 @@ class StarLight:
         return torch.cat([flux[:, None], jacobian], dim=1), slope
 
     def _interpolate(self, labels, variables, rest):
-        """Interpolate what `_evaluate` gives, for networks on a fixed grid."""
+        """Interpolate the results of `_evaluate`, for networks on a fixed grid."""
         flux, jacobian = on_grid(self.single, labels)
         if self.broadening is None:
             both = torch.cat([flux[:, None], jacobian], dim=1)
@@ -188,7 +188,7 @@ class StarLight:
         return both, slope
 
     def _evaluated(self, coefficients, index):
-        """Evaluate splines: those of one star together."""
+        """Evaluate splines; all splines of a single star are evaluated together."""
         if len(index) == 1 and not torch.is_grad_enabled():
             return self.interpolator.evaluate_together(coefficients, index[0])
         return self.interpolator.evaluate(coefficients, index)
@@ -208,11 +208,11 @@ class StarLight:
             velocity = velocity + offsets.gather(1, arms)
         rest = points / doppler_factor(velocity)
         fall = -1 / (C_KMS * (1 - (velocity / C_KMS) ** 2))
-        # pixels beyond the emulator have no weight; they only must not fail
+        # pixels beyond the emulator have no weight: any wavelength inside will do
         return rest.clamp(*self.limits), fall
 
     def _by_offset(self, arms, slope):
-        """Give derivatives by the offset of each arm after the first."""
+        """Return the derivatives by the offset of each arm after the first."""
         if arms is None:
             return []
         arms = arms[:, None]
@@ -241,7 +241,7 @@ class ObservedModel:
         self.sampling, self.stages = sampling, stages
 
     def flux(self, rows, variables):
-        """Give flux of shape (n, P) of the stars `rows`."""
+        """Compute flux of shape (n, P) of the stars `rows`."""
         flux = self.light.flux(variables, *self._points(rows))
         if self.sampling is not None:
             flux = self.sampling(flux[:, None], rows)[:, 0]
@@ -250,10 +250,10 @@ class ObservedModel:
         return flux
 
     def spectra(self, row, variables):
-        """Give spectra (n, P) of one star with other labels, in single precision.
+        """Compute spectra (n, P) of one star with other labels, in single precision.
 
-        All parameters of the star that are no labels are those of the first row of the
-        variables, those of stages included.
+        Parameters that are no labels, those of stages included, are taken from the
+        first row of the variables.
         """
         rows = torch.tensor([row], device=variables.device)
         flux = self.light.spectra(variables, *self._points(rows))
@@ -264,7 +264,7 @@ class ObservedModel:
         return flux
 
     def linearize(self, rows, variables):
-        """Give flux (n, P) and derivatives (n, K, P), in single precision."""
+        """Compute flux (n, P) and derivatives (n, K, P), in single precision."""
         both = self.light.linearize(variables, *self._points(rows))
         if self.sampling is not None:
             both = self.sampling(both, rows)
@@ -273,7 +273,7 @@ class ObservedModel:
         return both[:, 0], both[:, 1:]
 
     def directions(self, rows, variables, directions):
-        """Give changes (n, D, P) of the star's flux as changes at the pixels."""
+        """Return changes (n, D, P) of the star's flux as changes at the pixels."""
         if not self.stages:
             return directions
         flux = self.light.flux(variables, *self._points(rows))

@@ -1,4 +1,4 @@
-"""Normal matrices of many stars: covariances, and what priors add to chi2."""
+"""Normal matrices of many stars: covariances, scales, and penalties of priors."""
 
 import torch
 
@@ -6,7 +6,7 @@ __all__ = ["invert_normal_matrix", "parameter_scale", "prior_penalty", "times"]
 
 
 def invert_normal_matrix(normal):
-    """Covariance of parameters, infinite for those the data do not see.
+    """Invert normal matrices; unconstrained parameters get infinite variances.
 
     Parameters
     ----------
@@ -16,7 +16,7 @@ def invert_normal_matrix(normal):
     Returns
     -------
     covariance : Tensor of shape (B, K, K)
-        Its inverse.
+        Covariance, the inverse.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def invert_normal_matrix(normal):
 
 
 def prior_penalty(parameters, prior):
-    """Give what Gaussian priors add to chi2.
+    """Compute the penalties that Gaussian priors add to chi2.
 
     Parameters
     ----------
@@ -67,19 +67,19 @@ def prior_penalty(parameters, prior):
 
 
 def parameter_scale(normal, xp):
-    """Scale parameters so that the diagonal of the normal matrix is one.
+    """Compute scales of parameters that make the diagonal of the normal matrix one.
 
     Parameters
     ----------
     normal : array of shape (B, K, K)
         J W J^T.
     xp : module
-        numpy or torch, whichever the array is of.
+        Module of the array, numpy or torch.
 
     Returns
     -------
     scale : array of shape (B, K)
-        Roots of the diagonal; 1 where it is not positive.
+        Square roots of the diagonal; 1 where it is not positive.
     """
     diagonal = normal.diagonal(0, 1, 2)
     return xp.where(diagonal > 0, xp.sqrt(diagonal.clip(min=1e-300)), 1.0)

@@ -1,4 +1,4 @@
-"""Spectra of stars as the fit takes them: which pixels count, where velocity starts."""
+"""Stars ready for the fit: weights of pixels, rough continua, first velocities."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,14 +19,14 @@ from sk_payne.spectra import doppler_factor, grid_segments, is_covered, touches_
 
 __all__ = ["ObservedStars", "observe"]
 
-# Fraction of the continuum by which flux must be beyond that of all models to be taken
-# for a cosmic ray before any fit: continua are only roughly known then.
+# Fraction of the continuum by which flux must be beyond that of all models to count as
+# a cosmic ray before any fit, when continua are rough.
 _SLACK = 0.1
 
-# Number of steps of the velocity scan by which the fit may leave its start.
+# Number of steps of the velocity scan by which the fit may move the velocity.
 _VELOCITY_STEPS = 5
 
-# Other velocities are tried while chi2 of the scan there is below this, in units of
+# Other velocities are tried if chi2 of the scan there is less than this times that of
 # the best.
 _RIVAL = 2.0
 
@@ -42,24 +42,24 @@ class ObservedStars:
     stars : ndarray of int
         Rows in the block.
     rows : ndarray of int
-        Rows among the stars that were asked for: those with data.
+        Rows among the requested stars: those with data.
     n_pixels : ndarray of int
-        Good pixels of all stars that were asked for.
+        Number of good pixels of all requested stars.
     constraints : Constraints
         Fixed values and priors.
     flux, ivar : ndarray of shape (B, P)
-        Flux and inverse variances, 0 for pixels that do not count; a given floor is
+        Flux and inverse variances, 0 for ignored pixels; a given error floor is
         included.
     wavelength, arm : ndarray of shape (B, P) or None
-        Wavelengths in Å, and arms.
+        Wavelengths in Å, and arms of the pixels.
     velocity : ndarray of shape (B,)
-        Velocity to start from, in km/s.
+        First guess of the velocity in km/s.
     velocity_limits : ndarray of shape (B, 2) or None
-        Limits within which the fit moves it; None if it is not fitted.
+        Limits of the fitted velocity in km/s; None if it is not fitted.
     second_limits : ndarray of shape (B, 2) or None
-        Limits of the velocity of a second star.
+        Limits of the velocity of a second star in km/s.
     continuum : ndarray of shape (B, P)
-        Continuum, roughly.
+        Rough continuum.
     basis : ContinuumBasis or None
         Polynomials of the continuum; None if flux is normalised.
     systematic : ndarray of shape (B, P)
@@ -109,7 +109,7 @@ class ObservedStars:
 
     @property
     def rest_wavelength(self):
-        """Wavelengths at rest in Å for the velocity of the start; None without any."""
+        """Rest wavelengths in Å at the first velocity; None without wavelengths."""
         if self.wavelength is None:
             return None
         return self.wavelength / doppler_factor(self.velocity)[:, None]
@@ -137,17 +137,17 @@ class ObservedStars:
         return self.block.starts.labels(*self.at_rest)
 
     def with_error(self, error):
-        """Add an error that may be correlated to those of the pixels.
+        """Add an error, which may be correlated between pixels, to the flux.
 
         Parameters
         ----------
         error : float or ndarray of shape (B, P)
-            As a fraction of the continuum.
+            1 sigma error as a fraction of the continuum.
 
         Returns
         -------
         observed : ObservedStars
-            A copy.
+            Copy with larger errors.
         """
         variance = (error * self.continuum) ** 2
         return replace(
@@ -157,7 +157,7 @@ class ObservedStars:
         )
 
     def _some(self, good):
-        """Keep some stars."""
+        """Select some stars."""
         names = ("flux", "ivar", "wavelength", "arm", "velocity", "velocity_limits")
         names += ("second_limits", "continuum", "basis", "systematic", "previous")
         names += ("stars", "rows")
@@ -167,16 +167,16 @@ class ObservedStars:
 
 
 def observe(block, stars=None, *, rank=0, previous=None, second_limits=None):
-    """Find which pixels of stars count, and at which velocity to start.
+    """Prepare stars for the fit: weights of pixels, continua, first velocities.
 
     Parameters
     ----------
     block : StarBlock
         Block of the stars.
     stars : ndarray of int, default=None
-        Rows in the block, all if None.
+        Rows in the block; all if None.
     rank : int, default=0
-        Which of the best velocities of the scan to start from, 0 for the best.
+        Rank of the velocity of the scan to start from, 0 for the best.
     previous : ndarray of shape (n, K), default=None
         Parameters of all stars of the block from an earlier fit.
     second_limits : ndarray of shape (n, 2), default=None
@@ -229,7 +229,7 @@ def _per_star(values, stars, shape):
 
 
 def _without_gaps(observed):
-    """Give no weight to pixels that no velocity brings out of a gap of the grid."""
+    """Ignore pixels that no velocity brings out of a gap of the grid."""
     grid = observed.block.emulator.wavelength
     if observed.wavelength is None or len(grid_segments(grid)) == 1:
         return observed
@@ -255,13 +255,13 @@ def _with_continuum(observed):
 
 
 def _with_velocity(observed, rank):
-    """Scan for the velocity; keep the pixels that the fit can see around it."""
+    """Scan for the velocity; ignore pixels that the emulator may not cover there."""
     block, ivar, constraints = observed.block, observed.ivar, observed.constraints
     column = block.parameters.index(VELOCITY)
-    known = constraints.value[:, column]
-    is_known = np.isfinite(known)
+    fixed = constraints.value[:, column]
+    is_fixed = np.isfinite(fixed)
     if observed.previous is not None:
-        # stars without data have none
+        # stars without data have no velocity
         velocity = np.nan_to_num(observed.previous[:, column])
     else:
         continuum = observed.continuum
@@ -272,13 +272,13 @@ def _with_velocity(observed, rank):
             n_best=rank + 1,
             prior=(constraints.mean[:, column], constraints.error[:, column]),
         )
-        velocity = np.where(is_known, known, velocities[:, rank])
-        # nothing is fitted where no other velocity comes near the best
-        rival = (excess[:, rank] < _RIVAL) & ~(is_known & (rank > 0))
+        velocity = np.where(is_fixed, fixed, velocities[:, rank])
+        # a star is not fitted again if no other velocity is nearly as good
+        rival = (excess[:, rank] < _RIVAL) & ~(is_fixed & (rank > 0))
         ivar = np.where(rival[:, None], ivar, 0.0)
-    # the broader lines are, the less exact is the scan
+    # the scan is less exact for broader lines
     margin = max(_VELOCITY_STEPS * block.scan.step, block.smear / 2)
-    margin = np.where(is_known, 0.0, margin)[:, None]
+    margin = np.where(is_fixed, 0.0, margin)[:, None]
     limits = np.clip(
         velocity[:, None] + margin * [-1, 1], *block.observation.velocity_range
     )
@@ -287,7 +287,7 @@ def _with_velocity(observed, rank):
 
 
 def _only_covered(observed, velocities):
-    """Give no weight to pixels whose flux may come from beyond the emulator."""
+    """Ignore pixels whose flux may come from beyond the emulator."""
     block = observed.block
     reach = doppler_factor(block.smear + block.instrument.reach_of(observed.stars).T)
     slowest, fastest = velocities.T
@@ -313,7 +313,7 @@ def _with_floor(observed):
 
 
 def _without_rays(block, flux, ivar, continuum):
-    """Give no weight to flux far beyond that of all models: cosmic rays."""
+    """Inverse variances, 0 for cosmic rays: flux far beyond that of all models."""
     clip = block.observation.clip
     if clip is None:
         return ivar

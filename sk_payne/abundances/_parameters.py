@@ -25,10 +25,10 @@ class Parameter:
     unit : str
         Unit, as astropy reads it; "" for none.
     low, high : float
-        Limits within which it is searched. It is known if they are equal.
+        Limits of the fit; the parameter is fixed if they are equal.
     start : float or tuple of float, default=None
-        First guess; the middle between the limits if None. Of several, each star gets
-        the one with the lowest chi2.
+        First guess; the middle between the limits if None. Of several guesses, each
+        star gets the one with the lowest chi2.
     zero, scale : float, default=0.0 and 1.0
         The fit uses (value - zero) / scale. `scale` should be a typical change, so that
         all parameters are of order one.
@@ -36,7 +36,7 @@ class Parameter:
         Mean and standard deviation of a Gaussian prior, unless `priors` of the
         regressor names the parameter.
     flag : str, default="PARAMETER_AT_EDGE"
-        Name of the quality flag of a star for which it ends at a limit.
+        Name of the quality flag of stars for which the parameter ends at a limit.
 
     Raises
     ------
@@ -82,14 +82,14 @@ class Parameter:
 
 
 class Parameters:
-    """The parameters of a fit in the order of its vector.
+    """Parameters of a fit, in the order of its vector.
 
-    This is the one place that knows the order: others ask by name.
+    Only this class knows the order; other code uses names.
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        First the labels of the emulator, then all others.
+        Labels of the emulator first, then all others.
     n_labels : int
         Number of labels.
     """
@@ -109,15 +109,15 @@ class Parameters:
         return name in self._place
 
     def index(self, name):
-        """Give the column of a parameter."""
+        """Return the column of a parameter."""
         return self._place[name]
 
     def columns(self, names):
-        """Give the columns of parameters, as an array."""
+        """Return the columns of parameters, as an array."""
         return np.array([self._place[name] for name in names], dtype=np.intp)
 
     def some(self, columns):
-        """Give the parameters of some columns, all labels among them."""
+        """Return the parameters of some columns, which include those of all labels."""
         return Parameters([self.every[i] for i in columns], self.n_labels)
 
     @cached_property
@@ -147,11 +147,11 @@ class Parameters:
 
     @cached_property
     def start(self):
-        """First guesses, of shape (K,), of several the first one."""
+        """First guesses, of shape (K,); of several guesses the first one."""
         return np.array([np.ravel(p.start)[0] for p in self.every], dtype=np.float64)
 
     def choices(self):
-        """Give the columns of parameters with several first guesses, and these."""
+        """Return columns and guesses of parameters with several first guesses."""
         return [(i, p.start) for i, p in enumerate(self.every) if np.ndim(p.start)]
 
     @cached_property
@@ -161,7 +161,7 @@ class Parameters:
 
     @cached_property
     def scale(self):
-        """Changes that are one in the variables of the fit, of shape (K,)."""
+        """Changes of values for one unit of the variables of the fit, of shape (K,)."""
         return self._array("scale")
 
     def to_fit(self, values):
@@ -177,12 +177,12 @@ class Parameters:
 
 
 def read_limits(value, argument, *, unit="", lowest):
-    """Read a known value, or limits between which it is fitted.
+    """Read a fixed value, or the limits of a fitted one.
 
     Parameters
     ----------
     value : float, quantity, or pair of them
-        As the user gave it.
+        Value or limits, as given by the user.
     argument : str
         Name for messages.
     unit : str, default=""
@@ -193,12 +193,12 @@ def read_limits(value, argument, *, unit="", lowest):
     Returns
     -------
     low, high : float
-        Limits, equal if the value is known.
+        Limits, equal if the value is fixed.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If `value` is not a number or increasing limits of at least `lowest`.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Parts of a catalogue: tables of the stars of a chunk, each in a file.
 
-A part knows which items it is of and which of them failed, so that these can be tried
-again, and the numbers of stars follow from the parts before.
+A part lists its items and those that failed, so that they can be tried again. The first
+number of its stars follows from the parts before.
 """
 
 import io
@@ -26,15 +26,15 @@ class _UnderWay:
     Attributes
     ----------
     chunk : Chunk
-        All its items, but without their content.
+        Chunk of the part, without its items.
     tried : set of int
-        Numbers of the items that are measured.
+        Numbers of the items being measured.
     part : astropy.table.QTable or None
-        Table that has the others.
+        Table of the other items.
     is_other : bool
-        Whether the file there is of other items.
+        True if the existing file has other items.
     states : dict of int to tuple
-        Size and time of modification of the files of items that are not measured now.
+        Size and time of modification of the files of the other items.
     """
 
     chunk: Chunk
@@ -45,18 +45,18 @@ class _UnderWay:
 
 
 class Parts:
-    """Parts as pieces of a folder: chunks to measure, and tables to keep.
+    """Parts of a catalogue: chunks to measure, and tables to write.
 
     Parameters
     ----------
     folder : Folder
-        Of the catalogue.
+        Folder of the catalogue.
     blank : astropy.table.QTable
         Row of a star without data.
     retry_failed : {"changed", True, False}
-        Which items that failed are tried again.
+        Failed items that are tried again.
     bar : tqdm.tqdm
-        Progress in stars.
+        Progress bar, in stars.
     """
 
     def __init__(self, folder, blank, retry_failed, bar):
@@ -64,23 +64,23 @@ class Parts:
         self._blank = blank
         self._retry_failed = retry_failed
         self._bar = bar
-        self._under_way = {}  # by number
-        self._failures = {}  # likewise
+        self._under_way = {}  # by number of the part
+        self._failures = {}  # by number of the part
 
     def to_do(self, number, chunk):
-        """Tell which items of a chunk are to be measured.
+        """Select the items of a chunk that are to be measured.
 
         Parameters
         ----------
         number : int
             Number of the part.
         chunk : Chunk
-            All items.
+            Chunk with all items.
 
         Returns
         -------
         chunk : Chunk or None
-            Some or all of them; None if there is nothing to do.
+            Chunk with some or all items; None if there is nothing to do.
         """
         file = self._folder.path / part_name(number)
         part = read_part(file) if file.exists() else None
@@ -113,9 +113,9 @@ class Parts:
         number : int
             Number of the part.
         result : tuple or None
-            Table and failures of the items that were to be measured.
+            Table and failures of the measured items.
         reason : str or None
-            Why there is no result.
+            Error message if there is no result.
         """
         begun = self._under_way.pop(number)
         chunk, part, tried = begun.chunk, begun.part, begun.tried
@@ -153,12 +153,12 @@ class Parts:
         self._settle(chunk, failures, begun.is_other)
 
     def finish(self):
-        """Say that the parts are all, and list what failed.
+        """Write down the number of parts and all failures.
 
         Returns
         -------
         failures : list of dict
-            In the order of items.
+            Failures in the order of items.
         """
         failures = [f for _, some in sorted(self._failures.items()) for f in some]
         self._folder.rewrite_failures(lambda: failures)
@@ -168,7 +168,7 @@ class Parts:
     def _settle(self, chunk, failures, is_other):
         self._failures[chunk.number] = failures
         self._bar.update(chunk.n_stars)
-        # parts behind one of other items are of other items, too, until they are seen
+        # parts after one with other items also have other items, until they are seen
         n_parts = chunk.number + 1
         self._folder.note(
             lambda notes: {
@@ -177,7 +177,7 @@ class Parts:
         )
 
     def _again(self, failure, chunk):
-        """Whether an item that failed is tried again."""
+        """Check whether a failed item is tried again."""
         if self._retry_failed != "changed":
             return self._retry_failed
         now = _file_now(chunk.files.get(failure["item"]))
@@ -185,7 +185,7 @@ class Parts:
 
 
 def part_name(number):
-    """Give the name of the file of a part.
+    """Return the name of the file of a part.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def part_name(number):
     Returns
     -------
     name : str
-        Without the folder.
+        Name without the folder.
     """
     return f"part-{number:06d}.ecsv"
 
@@ -206,12 +206,12 @@ def read_part(path):
     Parameters
     ----------
     path : pathlib.Path
-        Its file.
+        File of the part.
 
     Returns
     -------
     table : astropy.table.QTable
-        Stars are numbered from the beginning of the part.
+        Stars of the part, numbered from its beginning.
 
     Raises
     ------
@@ -223,20 +223,20 @@ def read_part(path):
     try:
         table = QTable.read(path, format="ascii.ecsv", encoding="utf-8")
         table.meta["catalogue"]["content"]
-    except Exception as error:  # of whatever a damaged file looks like
+    except Exception as error:  # a damaged file may raise any
         raise FileFormatError(
             f"'{path}' is no part of a catalogue, or damaged ({error}). Remove it, and "
             "call measure_catalogue again."
         ) from error
     for name in {"object", "frame"} & set(table.colnames):
-        # ECSV reads empty words as masked
+        # ECSV reads empty strings as masked
         if hasattr(table[name], "filled"):
             table[name] = table[name].filled("")
     return table
 
 
 def _state_of(path):
-    """Size in bytes and time of modification in ns of a file; None if there is none."""
+    """Size in bytes and time of modification in ns of a file; None without a file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -250,13 +250,13 @@ def _states_of(about):
 
 
 def _is_new(before, chunk, item):
-    """Whether the file of an item is another one now; one that is gone is not."""
+    """Check whether the file of an item has changed; a missing file has not."""
     now = _state_of(chunk.files[item]) if item in chunk.files else (None, None)
     return now[0] is not None and now != before
 
 
 def _file_now(path):
-    """Path, size and time of modification of a file, if it is one."""
+    """Path, size and time of modification of the file of an item, if it has one."""
     if path is None:
         return {"file": None}
     size, mtime = _state_of(path)
@@ -264,7 +264,7 @@ def _file_now(path):
 
 
 def _merged(part, table, tried):
-    """Rows of a part, with new ones of the items that were tried again."""
+    """Rows of a part, with those of items that were tried again replaced."""
     kept = part[~np.isin(part["item"], list(tried))]
     kept.remove_column("star")
     merged = stack([kept, table])

@@ -6,12 +6,12 @@ from sk_payne.spectra import C_KMS
 
 __all__ = ["is_hole", "pixel_widths"]
 
-# A step between pixels that is so many times one beside it is a hole.
+# Ratio of a step to a neighbouring step above which it is a hole.
 _HOLE = 1.5
 
 
 def is_hole(steps, at_least=0.0):
-    """Tell which steps between pixels skip pixels that are absent.
+    """Find the steps between pixels that skip absent pixels.
 
     Steps may grow along a spectrum: a hole is larger than a step beside it. Gaps that
     end a segment of the continuum are wider, see :func:`sk_payne.spectra.is_gap`.
@@ -19,15 +19,15 @@ def is_hole(steps, at_least=0.0):
     Parameters
     ----------
     steps : ndarray of shape (B, P - 1)
-        In the logarithm of the wavelength, or in velocity; NaN for no step.
+        Steps in the logarithm of the wavelength, or in velocity; NaN for no step.
     at_least : float, default=0.0
-        Median steps that a hole is wide. Steps alternate where the pixels of two arms
-        are sorted together, and none of them is a hole.
+        Smallest width of a hole in median steps. Steps alternate where the pixels of
+        two arms are sorted together, and none of them is a hole.
 
     Returns
     -------
     hole : ndarray of bool, shape (B, P - 1)
-        False for NaN.
+        True for holes; False for NaN.
 
     Examples
     --------
@@ -41,26 +41,26 @@ def is_hole(steps, at_least=0.0):
     hole = steps > _HOLE * np.fmin(*_beside(steps))
     if at_least:
         forward = (row[row > 0] for row in steps)
-        usual = [np.median(row) if len(row) else 0.0 for row in forward]
-        hole &= steps > at_least * np.array(usual)[:, None]
+        median = [np.median(row) if len(row) else 0.0 for row in forward]
+        hole &= steps > at_least * np.array(median)[:, None]
     return hole
 
 
 def pixel_widths(wavelength, arm=None):
-    """Width of each pixel, with edges midway between the centres of pixels.
+    """Compute widths of pixels, with edges midway between their centres.
 
     Parameters
     ----------
     wavelength : ndarray of shape (B, P)
-        Å, increasing within each arm.
+        Wavelengths in Å, increasing within each arm.
     arm : ndarray of shape (B, P), default=None
         Arm of each pixel.
 
     Returns
     -------
     width : ndarray of shape (B, P)
-        In km/s. Beside a hole and at the ends of an arm, the step to the other side is
-        the width; a pixel alone has the median width of the star.
+        Widths in km/s. Beside a hole and at the ends of an arm, the width is the step
+        to the other side; an isolated pixel has the median width of the star.
 
     Examples
     --------
@@ -80,15 +80,16 @@ def pixel_widths(wavelength, arm=None):
         np.where(np.isnan(behind), before, behind),
     )
     width = (before + behind) / 2
-    known = ~np.isnan(width)
-    usual = [
-        np.median(w[k]) if k.any() else 0.0 for w, k in zip(width, known, strict=True)
+    is_finite = ~np.isnan(width)
+    median = [
+        np.median(w[k]) if k.any() else 0.0
+        for w, k in zip(width, is_finite, strict=True)
     ]
-    return np.where(known, width, np.array(usual)[:, None])
+    return np.where(is_finite, width, np.array(median)[:, None])
 
 
 def _beside(steps, *, of_pixels=False):
-    """Give the steps before and behind each step, or each pixel; NaN at the ends."""
+    """Return the steps before and behind each step or pixel; NaN at the ends."""
     end = 1 if of_pixels else 0
     padded = np.pad(steps, ((0, 0), (1, 1)), constant_values=np.nan)
     n = steps.shape[1] + end

@@ -17,10 +17,10 @@ from sk_payne.networks import fast_products
 
 __all__ = ["sample_posterior", "weigh_posterior"]
 
-# Autocorrelation times that the second half of a chain should be long.
+# Smallest length of the second half of a chain, in autocorrelation times.
 _LONG_ENOUGH = 25
 
-# Walkers for each parameter, and in all at least.
+# Number of walkers per parameter, and smallest number of walkers.
 _WALKERS, _FEWEST = 2, 32
 
 
@@ -33,15 +33,15 @@ def sample_posterior(plan, best, *, n_steps, n_draws, random_state, verbose):
     plan : FitPlan
         The plan of the fit.
     best : Measurements
-        Of the stars; walkers start around them.
+        Best fits of the stars; walkers start around them.
     n_steps : int
-        Of all walkers; the first half is thrown away.
+        Number of steps of all walkers; the first half is discarded.
     n_draws : int
-        Samples to keep of each star.
+        Number of samples to keep per star.
     random_state : numpy RandomState
-        Of all that is drawn.
+        Generator of all random numbers.
     verbose : int
-        Whether to show a progress bar.
+        0 shows no progress bar.
 
     Returns
     -------
@@ -51,26 +51,29 @@ def sample_posterior(plan, best, *, n_steps, n_draws, random_state, verbose):
     Warns
     -----
     UserWarning
-        If chains are short.
+        If chains are shorter than 25 autocorrelation times.
     """
     n = len(plan.spectra)
     n_lengths, acceptance = np.full(n, np.inf), np.full(n, np.nan)
     seed = random_state.randint(2**31)
 
     def of_block(block):
-        own = best.of_block(block).parameters
-        stars = [observe(block, np.array([i]), previous=own) for i in range(len(block))]
+        parameters = best.of_block(block).parameters
+        stars = [
+            observe(block, np.array([i]), previous=parameters)
+            for i in range(len(block))
+        ]
         return [
             _sample(star, n_steps, n_draws, seed) if len(star) else None
             for star in stars
         ]
 
-    samples, n_effective = _nothing(plan, n_draws)
+    samples, n_effective = _blank(plan, n_draws)
     for block, chains in each_block(plan, of_block, verbose=verbose):
         for row, chain in zip(block.rows, chains, strict=True):
             if chain is not None:
-                samples[row][:, block.columns], *rest = chain
-                n_effective[row], n_lengths[row], acceptance[row] = rest
+                samples[row][:, block.columns], *summary = chain
+                n_effective[row], n_lengths[row], acceptance[row] = summary
     short = np.flatnonzero(n_lengths < _LONG_ENOUGH)
     if len(short):
         warnings.warn(
@@ -110,18 +113,18 @@ def weigh_posterior(plan, best, *, n_draws, random_state, verbose):
         n_samples = weighted.n_effective.cpu().numpy()
         return observed.rows, block.parameters.from_fit(drawn), n_samples
 
-    samples, n_effective = _nothing(plan, n_draws)
+    samples, n_effective = _blank(plan, n_draws)
     for block, result in each_block(plan, of_block, verbose=verbose):
-        own, drawn, n_samples = result
-        if len(own):
-            rows = block.rows[own]
+        stars, drawn, n_samples = result
+        if len(stars):
+            rows = block.rows[stars]
             samples[rows[:, None], :, block.columns] = drawn.swapaxes(1, 2)
             n_effective[rows] = n_samples
     return _bunch(plan, samples, n_effective, np.full(len(samples), np.nan))
 
 
-def _nothing(plan, n_draws):
-    """Give NaN as samples and numbers of stars without data."""
+def _blank(plan, n_draws):
+    """Make samples and effective numbers, NaN for stars without data."""
     n = len(plan.spectra)
     samples = np.full((n, n_draws, len(plan.parameters)), np.nan)
     return samples, np.full(n, np.nan)
@@ -150,7 +153,7 @@ def _sample(observed, n_steps, n_draws, seed):
 
 
 def _displaced(drawn, observed, seed):
-    """Give samples (n, K) of one star, in their units, errors of the emulator."""
+    """Add errors of the emulator to samples (n, K) of one star, in their units."""
     problem, fit = fit_again(observed)
     displacements = displacements_by_emulator(problem, fit, len(drawn), [seed])
     if displacements is None:
@@ -163,7 +166,7 @@ def _displaced(drawn, observed, seed):
 
 
 def _chain(observed, n_steps, rng):
-    """Second half of a chain in units of the parameters, its time, and acceptance."""
+    """Second half of a chain, its autocorrelation time, and acceptance fraction."""
     try:
         import emcee
     except ImportError as error:
@@ -178,16 +181,16 @@ def _chain(observed, n_steps, rng):
     n_walkers = max(_WALKERS * n_free, _FEWEST)
 
     def complete(free):
-        every = np.tile(best, (len(free), 1))
-        every[:, is_free] = free
-        return every
+        variables = np.tile(best, (len(free), 1))
+        variables[:, is_free] = free
+        return variables
 
     def log_probability(free):
-        every = complete(np.atleast_2d(free))
-        inside = ((every >= low) & (every <= high)).all(axis=1)
-        result = np.full(len(every), -np.inf)
+        variables = complete(np.atleast_2d(free))
+        inside = ((variables >= low) & (variables <= high)).all(axis=1)
+        result = np.full(len(variables), -np.inf)
         if inside.any():
-            result[inside] = _log_likelihood(problem, every[inside])
+            result[inside] = _log_likelihood(problem, variables[inside])
         return result
 
     normal = fit.normal_matrix[:, is_free][:, :, is_free]
@@ -204,7 +207,7 @@ def _chain(observed, n_steps, rng):
     chain = sampler.get_chain(discard=n_steps // 2)
     with np.errstate(all="ignore"):
         tau = emcee.autocorr.integrated_time(chain, quiet=True, tol=0)
-    # walkers that never moved say nothing
+    # walkers that never moved have no autocorrelation time
     tau = float(np.where(np.isfinite(tau), tau, len(chain)).max())
     n_kept = len(chain)
     chain = complete(chain.reshape(-1, n_free))
@@ -230,7 +233,7 @@ def _around(best, normal, low, high, n_walkers, rng):
     error = np.sqrt(np.diag(covariance))
     error = np.where(np.isfinite(error), error, high - low).clip(max=(high - low) / 4)
     start = best + error * rng.standard_normal((n_walkers, len(best)))
-    # what is beyond a bound is folded back
+    # reflect walkers at the bounds
     start = np.where(start < low, 2 * low - start, start)
     start = np.where(start > high, 2 * high - start, start)
     return start.clip(low, high)

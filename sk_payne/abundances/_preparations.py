@@ -19,15 +19,15 @@ __all__ = ["Preparations"]
 # Starts are prepared for widths of the instrument in steps of this factor.
 _WIDTHS_APART = 2 ** (1 / 8)
 
-# Widths of the instrument below this count as none, in km/s.
+# Widths of the instrument in km/s below this count as zero.
 _SHARP = 1e-3
 
-# Number of broadenings that are kept for the next stars.
+# Largest number of broadenings in the cache.
 _N_KEPT = 64
 
 
 class Preparations:
-    """What is prepared for one star and serves others that are observed alike.
+    """Preparations for a star, shared with others that are observed alike.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Preparations:
         self._instrument = None, None
 
     def key(self, row):
-        """Give what stars share that are prepared together.
+        """Return the key of a star; stars with the same key share preparations.
 
         Parameters
         ----------
@@ -54,22 +54,22 @@ class Preparations:
         width : int or None
             Rounded width of the instrument; None if it is sharp.
         box : tuple or None
-            Where in the bounds labels are likely, see `likely_box`.
+            Likely part of the bounds of labels, see `likely_box`.
         """
         plan = self._plan
-        known = plan.constraints.of([row])
-        box = likely_box(known, plan.emulator.low, plan.emulator.high)
+        constraints = plan.constraints.of([row])
+        box = likely_box(constraints, plan.emulator.low, plan.emulator.high)
         return _rounded(typical_width(plan, row)), box
 
     def prepared(self, row):
-        """Give starts, directions and velocity scan of a star: the last, if alike."""
+        """Return starts, directions and velocity scan of a star; the last is cached."""
         key = self.key(row)
         if self._prepared[0] != key:
             self._prepared = key, self._prepare(*key)
         return self._prepared[1]
 
     def broadening(self, sigma):
-        """Give the broadening with an instrument of a width in km/s."""
+        """Return the broadening with an instrument of a width in km/s."""
         kept = self._broadenings
         if sigma not in kept:
             kept[sigma] = self._broadening(sigma)
@@ -78,9 +78,9 @@ class Preparations:
         return kept[sigma]
 
     def instrument(self, *observed):
-        """Give the instrument of stars: that of the last ones, if it is the same."""
-        known, instrument = self._instrument
-        if known is None or not all(map(_are_equal, known, observed)):
+        """Return the instrument of stars; the last one is cached."""
+        cached, instrument = self._instrument
+        if cached is None or not all(map(_are_equal, cached, observed)):
             step = float(np.median(np.diff(np.log(self._plan.emulator.wavelength))))
             integrate = self._plan.observation.integrate_pixels
             instrument = Instrument(*observed, integrate, C_KMS * step)

@@ -8,12 +8,12 @@ from sk_payne.abundances._normal_matrix import invert_normal_matrix
 
 __all__ = ["find_limit", "variances"]
 
-# Steps towards a limit, and how near it must be, in the root of the rise of chi2.
+# Largest number of steps, and tolerance of the square root of the rise of chi2.
 _MAX_STEPS, _NEAR = 30, 0.01
 
 
 def variances(problem, fit):
-    """Give variances of the parameters of fits, without and with the emulator's error.
+    """Compute variances of parameters, without and with errors of the emulator.
 
     Parameters
     ----------
@@ -24,17 +24,17 @@ def variances(problem, fit):
 
     Returns
     -------
-    noise, every : Tensor of shape (B, K)
-        In the variables of the fit: variances by chi2, and those with errors of the
-        emulator added.
+    noise, total : Tensor of shape (B, K)
+        Variances in the variables of the fit: by chi2, and with errors of the emulator
+        added.
     """
     covariance = invert_normal_matrix(fit.normal_matrix)
-    own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
+    by_emulator = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
     noise = torch.diagonal(covariance, dim1=1, dim2=2)
-    if own is None:
+    if by_emulator is None:
         return noise, noise
-    own = torch.from_numpy(np.diagonal(own, axis1=1, axis2=2).copy())
-    return noise, noise + own.to(noise)
+    by_emulator = torch.from_numpy(np.diagonal(by_emulator, axis1=1, axis2=2).copy())
+    return noise, noise + by_emulator.to(noise)
 
 
 def find_limit(best, problem, column, noise, sign, z):
@@ -45,24 +45,24 @@ def find_limit(best, problem, column, noise, sign, z):
     best : LeastSquaresFit
         Best fits of B stars.
     problem : Problem
-        Their problem.
+        Problem of the stars.
     column : int
-        Parameter.
+        Column of the parameter.
     noise : Tensor of shape (B, K)
         Variances of the parameters by chi2.
     sign : {-1.0, 1.0}
         Side of the limit.
     z : float or Tensor of shape (B,)
-        Root of the rise of chi2.
+        Square root of the rise of chi2.
 
     Returns
     -------
     limit : Tensor of shape (B,)
-        In the variables of the fit; infinite where chi2 does not rise enough within the
-        bounds.
+        Limits in the variables of the fit; infinite where chi2 does not rise enough
+        within the bounds.
     """
     here = best.parameters[:, column]
-    # of every star, where the root of the rise of chi2 is below z, and where above
+    # values of each star where the square root of the rise is below and above z
     edge = (problem.high if sign > 0 else problem.low)[:, column]
     below, rise_below = here.clone(), torch.zeros_like(here)
     error = noise[:, column].sqrt()
@@ -87,14 +87,14 @@ def find_limit(best, problem, column, noise, sign, z):
         rise_below = torch.where(is_below, rise, rise_below)
         above = torch.where(is_below, above, trial)
         rise_above = torch.where(is_below, rise_above, rise)
-        # the root rises about linearly; beyond what was seen, at most twice as far
+        # the square root rises about linearly; extrapolate by a factor of two at most
         slope = (z - rise_below) / (rise_above - rise_below)
-        known = below + slope * (above - below)
+        interpolated = below + slope * (above - below)
         further = here + 2 * (trial - here)
         steep = here + (trial - here) * z / rise.clamp_min(1e-3)
-        beyond = torch.where((further - steep) * sign > 0, steep, further)
-        guess = torch.where(torch.isfinite(rise_above), known, beyond)
-        # never quite to an end, so that both ends close in
+        extrapolated = torch.where((further - steep) * sign > 0, steep, further)
+        guess = torch.where(torch.isfinite(rise_above), interpolated, extrapolated)
+        # stay off the ends, so that both ends close in
         room = 0.05 * (above - below)
         inner = _between(guess, below + room, above - room)
         trial = torch.where(

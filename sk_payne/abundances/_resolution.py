@@ -25,21 +25,21 @@ def own_resolution(emulator, spectra, observation, wavelength):
     spectra : SpectrumSet
         Spectra of n stars.
     observation : Observation
-        Checked; its resolving power is not fitted.
+        Checked observation, whose resolving power is not fitted.
     wavelength : ndarray of shape (P,) or (n, P), or None
         Wavelengths of the pixels in Å; None for those of the emulator.
 
     Returns
     -------
     sigma : float or ndarray of shape (n, P)
-        Standard deviation in km/s.
+        Standard deviation of a Gaussian in km/s.
     matrix : ndarray of shape (n, P, d) or None
         Rows of resolution matrices.
 
     Raises
     ------
     ValueError
-        If a resolving power does not go with the emulator or the spectra.
+        If a resolving power contradicts that of the emulator or the spectra.
     """
     matrix, resolving_power = None, observation.resolving_power
     if observation.has_emulator_power:
@@ -49,14 +49,14 @@ def own_resolution(emulator, spectra, observation, wavelength):
         if resolving_power is None:
             return 0.0, matrix
         if matrix is not None:
-            # which says it better than a resolving power does
+            # a matrix is more exact than a resolving power
             has_matrix = ~_is_sharp(matrix)[:, None]
             resolving_power = np.where(has_matrix, np.nan, resolving_power)
         if emulator.resolving_power is None:
             if np.isfinite(resolving_power).any():
                 warnings.warn(
                     "The spectra state their resolving power, but the emulator does "
-                    "not know its own: no instrument is allowed for. Pass "
+                    "not know its own: the instrument is ignored. Pass "
                     "`resolving_power=` to SpectrumEmulator.",
                     stacklevel=5,
                 )
@@ -77,14 +77,14 @@ def own_resolution(emulator, spectra, observation, wavelength):
 
 
 def _is_sharp(matrix):
-    """Whether pixels of stars see one point each, as those without a matrix do."""
+    """Check for each star whether its matrix is the unit matrix, as for no matrix."""
     middle = matrix.shape[2] // 2
     others = np.delete(matrix, middle, axis=2)
     return (matrix[:, :, middle] == 1).all(axis=1) & ~others.any(axis=(1, 2))
 
 
 def warn_unstated(emulator, spectra):
-    """Warn of spectra of unknown resolving power, which are taken as sharp.
+    """Warn of spectra of unknown resolving power, taken as that of the emulator.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def warn_unstated(emulator, spectra):
     Warns
     -----
     ResolutionWarning
-        If a spectrum states none, but the emulator knows its own.
+        If a spectrum states no resolving power, but the emulator has one.
     """
     if emulator.resolving_power is None or spectra.wavelength is None:
         return
@@ -107,12 +107,12 @@ def warn_unstated(emulator, spectra):
         unknown = unknown & _is_sharp(spectra.resolution_matrix)[:, None]
     rows = np.flatnonzero(unknown.any(axis=1))
     if len(rows):
-        known = np.unique(np.round(emulator.resolving_power))[[0, -1]]
-        told = " to ".join(f"{power:g}" for power in sorted(set(known)))
+        powers = np.unique(np.round(emulator.resolving_power))[[0, -1]]
+        listed = " to ".join(f"{power:g}" for power in sorted(set(powers)))
         warnings.warn(
             f"{len(rows)} of {len(spectra)} spectra state no resolving power, the "
-            f"first is spectrum {rows[0]}. They are taken to be as sharp as those of "
-            f"the emulator, of {told}. If they are not, labels are wrong, and no flag "
+            f"first is spectrum {rows[0]}. They are taken to have that of the "
+            f"emulator, {listed}. If theirs is lower, labels are wrong, and no flag "
             "shows it: [Fe/H] was off by 7 of its errors for spectra of 20 000 and an "
             "emulator of infinite resolving power. Pass Observation(resolving_power=): "
             "theirs, or 'emulator' if they are as sharp. Or set "
@@ -135,7 +135,7 @@ def check_power_limits(emulator, limits):
     Returns
     -------
     limits : tuple of float
-        The same.
+        The same limits.
 
     Raises
     ------
@@ -144,8 +144,8 @@ def check_power_limits(emulator, limits):
     """
     if np.ndim(emulator.resolving_power):
         raise ValueError(
-            "`resolving_power` must not be a tuple, of limits between which it is "
-            "fitted, for an emulator whose own is not the same at all wavelengths; got "
+            "`resolving_power` must not be a tuple of limits for an emulator whose "
+            "resolving power differs between wavelengths; got "
             f"{limits!r}. Pass one number, or a list or array of one per pixel."
         )
     low, high = map(float, limits)
@@ -154,7 +154,7 @@ def check_power_limits(emulator, limits):
 
 
 def instrument_width(emulator, resolving_power, wavelength=None):
-    """Give the width of the Gaussian between an emulator and an instrument.
+    """Compute the width of the Gaussian between an emulator and an instrument.
 
     Parameters
     ----------
@@ -174,7 +174,8 @@ def instrument_width(emulator, resolving_power, wavelength=None):
     Raises
     ------
     ValueError
-        If the emulator does not know its own, or spectra are sharper.
+        If the resolving power of the emulator is unknown, or lower than that of the
+        spectra.
 
     Examples
     --------
@@ -191,8 +192,8 @@ def instrument_width(emulator, resolving_power, wavelength=None):
         raise ValueError(
             "`resolving_power` must be None for an emulator that does not know its "
             f"own; got {resolving_power}. Pass `resolving_power=` to "
-            "SpectrumEmulator: that of its training spectra, np.inf if they are "
-            "as the star sends them out."
+            "SpectrumEmulator: that of its training spectra, np.inf if they were not "
+            "smeared by an instrument."
         )
     power = as_numbers(resolving_power)
     if power.ndim == 0 and np.isnan(power):
@@ -201,19 +202,23 @@ def instrument_width(emulator, resolving_power, wavelength=None):
             "of a smallest and a largest one, 'emulator' or None; got "
             f"{resolving_power!r}."
         )
-    has = emulator.resolving_power
-    if np.ndim(has) and wavelength is not None:
-        has = has[_nearest(emulator.wavelength, wavelength)]
-    power = np.where((power > has) & (power <= has * (1 + _SAME_POWER)), has, power)
-    if power.ndim == 0 and np.ndim(has) == 0:
-        return float(velocity_sigma(power, has))
-    # unknown where there is nothing to see
-    power = np.where(np.isnan(power), has, power)
-    if np.ndim(has) and wavelength is not None:
-        # what the emulator does not cover is not used, whatever is said of it
+    of_emulator = emulator.resolving_power
+    if np.ndim(of_emulator) and wavelength is not None:
+        of_emulator = of_emulator[_nearest(emulator.wavelength, wavelength)]
+    power = np.where(
+        (power > of_emulator) & (power <= of_emulator * (1 + _SAME_POWER)),
+        of_emulator,
+        power,
+    )
+    if power.ndim == 0 and np.ndim(of_emulator) == 0:
+        return float(velocity_sigma(power, of_emulator))
+    # NaN, for ignored pixels, adds no width
+    power = np.where(np.isnan(power), of_emulator, power)
+    if np.ndim(of_emulator) and wavelength is not None:
+        # pixels that the emulator does not cover are not used: any value is accepted
         covered = is_covered(wavelength, wavelength, emulator.wavelength)
-        power = np.where(covered, power, np.minimum(power, has))
-    return velocity_sigma(power, has)
+        power = np.where(covered, power, np.minimum(power, of_emulator))
+    return velocity_sigma(power, of_emulator)
 
 
 def _nearest(grid, wavelength):

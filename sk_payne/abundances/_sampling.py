@@ -1,6 +1,6 @@
-"""Wavelengths at which pixels look at a model, and how they add up what is there.
+"""Sampling of a model by pixels: points of each pixel, and their weights.
 
-An instrument that differs from pixel to pixel, and pixels that are wide, cost a fit one
+Pixels that integrate, and an instrument that differs between them, cost a fit one
 product with a matrix of narrow bands.
 """
 
@@ -8,38 +8,38 @@ import numpy as np
 import torch
 from scipy.special import ndtr
 
-from sk_payne.abundances._bands import Bands, Quadrature, alike, rows_of
+from sk_payne.abundances._bands import Bands, Quadrature, rows_of, split_by_size
 from sk_payne.abundances._pixels import pixel_widths
 from sk_payne.spectra import C_KMS
 
 __all__ = ["GAUSSIAN_REACH", "Sampling"]
 
 GAUSSIAN_REACH = 5.3
-"""Standard deviations at which a Gaussian is below 1e-6 of its maximum. Points at
-which it is summed are one standard deviation apart, or closer: the sum then is the
-integral to 1e-5."""
+"""Reach of a Gaussian in standard deviations: it is below 1e-6 of its maximum there. It
+is summed at points at most one standard deviation apart: the sum is the integral to
+1e-5."""
 
 
 class Sampling:
-    """What the pixels of stars see.
+    """Points at which pixels sample the model, and the sums over them.
 
     Pixels whose instrument is at least as broad as a step of the model share points on
-    a lattice of that step, wherever one of them sees something. Each of the others has
+    a lattice of that step, as far as their instruments reach. Each of the others has
     some 13 points of its own, or one if its instrument is that of the model.
 
     Parameters
     ----------
     parts : list of tuple
-        Pixels of shape (n,), their points of shape (S, Q) as observed wavelengths in Å,
-        the arms of the points or None, and what adds up points to pixels. S is the
-        number of stars, or 1 if all are alike.
+        Indices of pixels (n,), their points (S, Q) as observed wavelengths in Å, the
+        arms of the points or None, and the weighted sum over points, `Bands` or
+        `Quadrature`. S is the number of stars, or 1 if all share one sampling.
     matrix : Bands or None
-        What adds up pixels.
+        Weighted sum over pixels, the resolution matrix.
 
     Attributes
     ----------
     n_pixels : int
-        Pixels P.
+        Number of pixels P.
     """
 
     def __init__(self, parts, matrix):
@@ -56,28 +56,28 @@ class Sampling:
 
     @classmethod
     def of(cls, wavelength, *, sigma, integrate, matrix, arm, step):
-        """Prepare for pixels.
+        """Build the sampling of pixels.
 
         Parameters
         ----------
         wavelength : ndarray of shape (S, P)
-            Of the pixels in Å, increasing within each arm.
+            Wavelengths of the pixels in Å, increasing within each arm.
         sigma : ndarray of shape (S, P) or None
-            Standard deviation in km/s of the instrument, NaN where it is not known;
-            None if the model has it, or there is a matrix.
+            Standard deviation in km/s of the instrument, NaN where unknown; None if the
+            model already includes it, or there is a matrix.
         integrate : bool
-            Whether pixels integrate from edge to edge, instead of seeing a point.
+            True if pixels integrate from edge to edge, False if they see a point.
         matrix : ndarray of shape (S, P, d) or None
             Rows of a resolution matrix.
         arm : ndarray of shape (S, P) or None
             Arm of each pixel.
         step : float
-            Between wavelengths of the model, in km/s: what it resolves.
+            Step between wavelengths of the model in km/s, its resolution.
 
         Returns
         -------
         sampling : Sampling or None
-            None if pixels see the model as it is.
+            Sampling; None if pixels see the model unchanged.
         """
         half = pixel_widths(wavelength, arm) / 2 if integrate else None
         if sigma is None and half is None and matrix is None:
@@ -97,32 +97,32 @@ class Sampling:
 
     @property
     def n_numbers(self):
-        """Numbers that are held: wavelengths of points, and weights."""
+        """Number of values in memory: wavelengths of points, and weights."""
         adders = [*self._adders, *([self._matrix] if self._matrix else [])]
         return self._points.numel() + sum(adder.n_numbers for adder in adders)
 
     def points(self, rows):
-        """Points of some stars in Å, of shape (n, Q)."""
+        """Return the points of some stars in Å, of shape (n, Q)."""
         return rows_of(self._points, rows)
 
     def arms(self, rows):
-        """Arms of the points of some stars, of shape (n, Q)."""
+        """Return the arms of the points of some stars, of shape (n, Q)."""
         return rows_of(self._arm, rows)
 
     def __call__(self, values, rows):
-        """Add up what pixels see.
+        """Sum the points of each pixel by their weights.
 
         Parameters
         ----------
         values : Tensor of shape (n, K, Q)
             Model and derivatives at the points.
         rows : Tensor of int, shape (n,)
-            Which stars they are of.
+            Star of each row of `values`.
 
         Returns
         -------
         seen : Tensor of shape (n, K, P)
-            At the pixels.
+            Model and derivatives at the pixels.
         """
         parts = [
             adder(part, rows)
@@ -137,7 +137,7 @@ class Sampling:
 
 
 def _on_lattice(wavelength, sigma, half, arm, step):
-    """Yield pixels of broad instruments, their points, and bands of weights."""
+    """Yield pixels of broad instruments, their points, arms, and bands of weights."""
     velocity = C_KMS * np.log(wavelength)
     reach = GAUSSIAN_REACH * sigma + half
     low = np.floor((velocity - reach) / step).astype(np.int64)
@@ -164,7 +164,7 @@ def _on_lattice(wavelength, sigma, half, arm, step):
 
 
 def _needed(low, high, arm):
-    """Nodes from low to high of any pixel, their arms, and the place of each low."""
+    """Nodes from low to high of any pixel, their arms, and the index of each low."""
     nodes, arms, first, n = [], [], np.empty_like(low), 0
     for i in np.unique(arm):
         mine = arm == i
@@ -181,17 +181,18 @@ def _needed(low, high, arm):
 
 
 def _around_pixels(wavelength, sigma, half, arm, step):
-    """Yield pixels, points around each, and weights: as many as a pixel needs.
+    """Yield pixels, points around each, their arms, and weights.
 
-    The trapezoidal rule for the instrument times Gauss-Legendre for the pixel.
+    The rule is trapezoidal for the instrument and Gauss-Legendre for the pixel; pixels
+    that need similar numbers of points are grouped.
     """
     n_around = 1 + 2 * np.ceil(GAUSSIAN_REACH * (sigma / step).clip(1)).max(axis=0)
     n_around[(sigma == 0).all(axis=0)] = 1
     # between wavelengths of the model, its flux is about a cubic
     n_inside = 2 + np.ceil(1.5 * half / step).max(axis=0)
     n_inside[(half == 0).all(axis=0)] = 1
-    for group in alike(n_around, 1.5):
-        for place in alike(n_inside[group], 1.5):
+    for group in split_by_size(n_around, 1.5):
+        for place in split_by_size(n_inside[group], 1.5):
             pixels = group[place]
             x, w = np.polynomial.legendre.leggauss(int(n_inside[pixels].max()))
             y = np.zeros(1)
@@ -209,7 +210,7 @@ def _around_pixels(wavelength, sigma, half, arm, step):
 
 
 def _bands_of_rows(matrix):
-    """Bands of a resolution matrix that is given by its rows (S, P, d)."""
+    """Bands of a resolution matrix with rows (S, P, d)."""
     n_pixels, half = matrix.shape[1], matrix.shape[2] // 2
     place = np.broadcast_to(np.arange(n_pixels), matrix.shape[:2])
     first, last = (place - half).clip(0), (place + half).clip(max=n_pixels - 1)

@@ -1,7 +1,6 @@
-r"""Whether what a fit leaves looks like model spectra: the sign of a second valley.
+r"""Score test of residuals, which resemble model spectra in a wrong minimum of chi2.
 
-It is here because chi2 of thousands of pixels hides a wrong fit that a look at its
-residuals gives away.
+chi2 of thousands of pixels can hide a wrong fit that its residuals reveal.
 """
 
 import torch
@@ -10,10 +9,10 @@ from sk_payne.abundances._normal_matrix import invert_normal_matrix
 
 __all__ = ["Directions", "score_excess"]
 
-# Principal components of model spectra that residuals are compared with.
+# Number of principal components of model spectra that residuals are compared with.
 _N_DIRECTIONS = 32
 
-# Directions of which the fit leaves less than this part of their square.
+# Directions are ignored if the fit leaves less than this fraction of their square.
 _LEFT = 1e-4
 
 
@@ -23,11 +22,11 @@ class Directions:
     Parameters
     ----------
     grid : ndarray of shape (n_grid,) or None
-        Wavelengths of the templates in Å; None if nothing is ever shifted.
+        Wavelengths of the templates in Å; None if spectra are never shifted.
     templates : ndarray of shape (M, n_grid)
         Model spectra.
     device : torch.device
-        Where to give them.
+        Device of the components.
     """
 
     def __init__(self, grid, templates, device):
@@ -39,17 +38,17 @@ class Directions:
         self.grid = None if grid is None else torch.from_numpy(grid).to(device)
 
     def __call__(self, wavelength):
-        """Give directions, by linear interpolation.
+        """Interpolate the directions linearly.
 
         Parameters
         ----------
         wavelength : Tensor of shape (B, P) or None
-            At rest, in Å; None for those of the grid, of any number of stars.
+            Rest wavelengths in Å; None for those of the grid, for any stars.
 
         Returns
         -------
         directions : Tensor of shape (B, 32, P), or (1, 32, n_grid)
-            Fewer of them if there are fewer templates.
+            Directions; fewer than 32 if there are fewer templates.
         """
         if wavelength is None:
             return self.components[None]
@@ -71,28 +70,28 @@ def score_excess(residual, ivar, systematic, jacobian, normal_matrix, free, dire
     .. math:: C = T W T^T - T W J^T (J W J^T)^{-1} J W T^T ,
 
     and :math:`r^T W T^T C^{-1} T W r` follows chi2 of as many degrees of freedom as
-    there are directions [1]_. Errors of an emulator go together from pixel to pixel;
-    at worst they add up in a score: the square of that is added to its variance.
+    there are directions [1]_. Errors of an emulator are correlated between pixels;
+    at worst they add up in a score: the square of their sum is added to its variance.
 
     Parameters
     ----------
     residual, ivar : Tensor of shape (B, P)
-        Of the fits.
+        Residuals of the fits, and inverse variances.
     systematic : Tensor of shape (B, P)
-        The part of the errors that may go together.
+        1 sigma errors that may be correlated between pixels.
     jacobian : Tensor of shape (B, K, P)
         Derivatives of the models.
     normal_matrix : Tensor of shape (B, K, K), float64
         J W J^T and the inverse variances of priors.
     free : Tensor of shape (B, K), bool
-        Which parameters the fit could move.
+        True for parameters that the fit could move.
     directions : Tensor of shape (B, D, P)
         Directions T.
 
     Returns
     -------
     excess : Tensor of shape (B,)
-        Standard deviations by which the score is larger than expected.
+        Excess of the statistic over its expectation, in standard deviations.
 
     References
     ----------

@@ -6,26 +6,26 @@ from sk_payne.abundances._truncated import sample_one
 
 __all__ = ["SecondOrder", "spectra_at"]
 
-# Steps of each parameter for one sample, and how often all parameters are moved
-# together after each.
+# Steps of each parameter per sample, and moves of all parameters together after each
+# step.
 _SWEEPS, _N_TOGETHER = 20, 3
 
-# Fraction of the inverse variances that steps of one parameter are drawn with: tails
+# Fraction of the inverse variances with which steps of one parameter are drawn: tails
 # may be longer than those of the parabola.
 _WIDER = 0.1
 
-# Steps from the middle that are less than this fraction of an error go the other way.
+# Steps from the center shorter than this fraction of an error are reversed.
 _SHORT = 0.2
 
-# Spectra computed at a time.
+# Number of spectra computed at a time.
 _SPECTRA = 256
 
 
 class SecondOrder:
-    """Flux of stars as polynomials of second order, and chi2 of it, priors included.
+    """Flux of stars as polynomials of second order, and its chi2, priors included.
 
     Features of a displacement x are x_i, x_i^2, and x_i x_j with i < j; flux is linear
-    in them, so that chi2 needs matrices of their number only.
+    in them: chi2 needs only matrices as large as their number.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class SecondOrder:
     rows : Tensor of int, shape (B,)
         Stars.
     center : Tensor of shape (B, K)
-        Where displacements are zero.
+        Parameters at which displacements are zero.
     bounds : sequence of two Tensor of shape (B, K)
         Bounds of displacements.
     sigma : Tensor of shape (B, K)
-        Standard deviations.
+        Standard deviations of the parameters.
     free : Tensor of shape (B, K), bool
         True for parameters that are not fixed.
     """
@@ -49,7 +49,7 @@ class SecondOrder:
         self.n = n
         one, other = torch.triu_indices(n, n, 1, device=center.device)
         self.one, self.other = one, other
-        # where the feature of a pair is
+        # index of the feature of a pair
         self.pair = torch.zeros(n, n, dtype=torch.int64, device=center.device)
         place = torch.arange(2 * n, 2 * n + len(one), device=center.device)
         self.pair[one, other] = self.pair[other, one] = place
@@ -91,7 +91,7 @@ class SecondOrder:
         return torch.cat([samples, samples**2, mixed], dim=2)
 
     def chi2(self, features):
-        """Chi2 relative to that of the middle, of shape (B, n)."""
+        """Chi2 relative to that of the center, of shape (B, n)."""
         curved = ((features @ self.normal) * features).sum(2)
         return (
             curved
@@ -100,7 +100,7 @@ class SecondOrder:
         )
 
     def move(self, samples, first, free, draw):
-        """Move samples: one parameter after the other, and some along the others."""
+        """Move samples: each parameter alone, then all parameters together."""
         samples, features = samples.clone(), self.features(samples)
         for _ in range(_SWEEPS):
             self._sweep(samples, features, first, free, draw)
@@ -109,7 +109,7 @@ class SecondOrder:
         return samples
 
     def _sweep(self, samples, features, first, free, draw):
-        """Move each parameter as the linear model suggests, but further."""
+        """Move each parameter by a draw from the linear model, with longer tails."""
         normal, slope, low, high = first
         normal, slope = _WIDER * normal, _WIDER * slope
         uniform = draw(2, self.n, samples.shape[1])
@@ -129,29 +129,29 @@ class SecondOrder:
         low, high = (edge[:, None] for edge in bounds)
         n = samples.shape[1] // 2
         for mine, others in ((slice(n), slice(n, 2 * n)), (slice(n, 2 * n), slice(n))):
-            order, size, lot = draw(3, n).unbind(1)
+            order, size, uniform = draw(3, n).unbind(1)
             order = order.argsort(1)[..., None].expand(-1, -1, self.n)
             other = samples[:, others].gather(1, order)
             step = other - other.roll(1, dims=1)
-            # of any size, also much smaller than the best for Gaussians
+            # steps of any size, up to twice the optimum for Gaussians
             size = 2 * size[..., None] * 2.38 / (2 * self.n) ** 0.5
             new = samples[:, mine] + size * step
-            # folded back at the bounds, as likely as the way back
+            # reflect at the bounds: the reverse move is as likely
             new = torch.where(new < low, 2 * low - new, new)
             new = torch.where(new > high, 2 * high - new, new)
             inside = ((new >= low) & (new <= high)).all(2)
-            then = self.features(new)
-            rise = self.chi2(then) - self.chi2(features[:, mine])
-            accepted = (inside & (lot.log() < -rise / 2))[..., None]
+            new_features = self.features(new)
+            rise = self.chi2(new_features) - self.chi2(features[:, mine])
+            accepted = (inside & (uniform.log() < -rise / 2))[..., None]
             samples[:, mine] = torch.where(accepted, new, samples[:, mine])
-            features[:, mine] = torch.where(accepted, then, features[:, mine])
+            features[:, mine] = torch.where(accepted, new_features, features[:, mine])
 
     def _rise(self, features, samples, i, step):
-        """Rise of chi2 by a step of one parameter, and what changes of the features."""
+        """Rise of chi2 by a step of one parameter; its features and their changes."""
         device = self.pair.device
         others = torch.tensor([j for j in range(self.n) if j != i], device=device)
-        own = torch.tensor([i, self.n + i], device=device)
-        place = torch.cat([own, self.pair[i, others]])
+        powers = torch.tensor([i, self.n + i], device=device)
+        place = torch.cat([powers, self.pair[i, others]])
         value = samples[:, :, i]
         change = torch.cat(
             [
@@ -185,11 +185,11 @@ def spectra_at(model, rows, points):
     flux : Tensor of shape (B, n, P)
         Model flux.
     """
-    every = rows[:, None].expand(points.shape[:2]).flatten()
+    stars = rows[:, None].expand(points.shape[:2]).flatten()
     flux = [
         model.flux(part, point)
         for part, point in zip(
-            every.split(_SPECTRA), points.flatten(0, 1).split(_SPECTRA), strict=True
+            stars.split(_SPECTRA), points.flatten(0, 1).split(_SPECTRA), strict=True
         )
     ]
     return torch.cat(flux).unflatten(0, points.shape[:2])

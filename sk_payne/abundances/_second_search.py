@@ -14,11 +14,11 @@ from sk_payne.abundances._search import fit_again
 __all__ = ["find_second_stars"]
 
 # Two stars are fitted if the lines of another star would lower chi2 by more than this
-# at some velocity: noise does so in a few of a hundred stars.
+# at some velocity: noise does so for a few per cent of stars.
 _SEEN = 16.0
 
-# Velocities of the second star that are tried, and steps of the velocity scan by which
-# the fit may leave them; lines blend if both stars are closer than the last number.
+# Number of velocities of the second star to try; steps of the velocity scan by which
+# the fit may move them; steps below which the lines of both stars blend.
 _N_VELOCITIES, _STEPS, _BLENDED = 3, 6, 16
 
 
@@ -32,36 +32,36 @@ def find_second_stars(block, results, *, keep_model=False):
     results : Measurements
         Fits of one star; differences of chi2 and BIC are written into it.
     keep_model : bool, default=False
-        Whether to keep the flux of the fits.
+        True to keep the flux of the fits.
 
     Returns
     -------
     doubles : list of tuple
-        Rows in the block of spectra in which two stars are believed, and the fits of
-        two stars to them, with the parameters of ``block.doubled``.
+        Rows in the block of spectra with two accepted stars, and the fits of two stars
+        to them, with the parameters of ``block.doubled``.
     """
-    believed = []
+    accepted = []
     for row in np.flatnonzero(results.n_pixels > 0):
-        found = _fit_two(block, results, row, keep_model)
-        if found is None:
+        double = _fit_two(block, results, row, keep_model)
+        if double is None:
             continue
         for name in ("delta_chi2", "delta_bic"):
-            getattr(results, name)[row] = getattr(found, name)[0]
-        if _is_believed(block, found):
-            found.n_stars[:] = 2
-            set_flags(found, block.doubled.parameters)
-            believed.append((row, found))
-    return believed
+            getattr(results, name)[row] = getattr(double, name)[0]
+        if _is_accepted(block, double):
+            double.n_stars[:] = 2
+            set_flags(double, block.doubled.parameters)
+            accepted.append((row, double))
+    return accepted
 
 
-def _is_believed(block, found):
-    """Whether BIC falls enough, and the second star has more than the least light."""
+def _is_accepted(block, double):
+    """Check that BIC falls enough, and that the ratio is above its lower limit."""
     least = block.plan.second_star.min_delta_bic
     names = block.doubled.parameters.names
     ratio = [i for i, n in enumerate(names) if n in ("flux_ratio", "radius_ratio")]
     limit = 1.01 * block.doubled.parameters.low[ratio]
-    has_light = found.is_fixed[0, ratio] | (found.parameters[0, ratio] > limit)
-    return found.converged[0] and found.delta_bic[0] < -least and has_light.all()
+    has_light = double.is_fixed[0, ratio] | (double.parameters[0, ratio] > limit)
+    return double.converged[0] and double.delta_bic[0] < -least and has_light.all()
 
 
 def _fit_two(block, results, row, keep_model):
@@ -76,25 +76,25 @@ def _fit_two(block, results, row, keep_model):
         best = _better(best, _fit_from(block, row, start))
     if best is None:
         return None
-    # near a ratio of one either star may be the first
+    # near a ratio of one, either star may be the first
     swapped = _exchanged(block.doubled, best[1])
     if swapped is not None:
         best = _better(best, _fit_from(block, row, swapped))
     double, fit, weights = best
     n_pixels = len(block.pixels) if keep_model else None
-    found = Measurements.empty(1, block.doubled.parameters, n_pixels=n_pixels)
-    found.n_pixels[:] = double.observed.n_pixels
-    found.report(double, fit, weights)
-    _compare(single, double, fit, found)
-    return found
+    measured = Measurements.empty(1, block.doubled.parameters, n_pixels=n_pixels)
+    measured.n_pixels[:] = double.observed.n_pixels
+    measured.report(double, fit, weights)
+    _compare(single, double, fit, measured)
+    return measured
 
 
 def _fit_from(block, row, start):
     """Fit two stars from parameters in their units; None without pixels."""
     parameters = block.doubled.parameters
     limits = _limits(block, start[parameters.index(f"{VELOCITY}_2")])
-    every, stars = np.tile(start, (len(block), 1)), np.array([row])
-    observed = observe(block.doubled, stars, previous=every, second_limits=limits)
+    previous, stars = np.tile(start, (len(block), 1)), np.array([row])
+    observed = observe(block.doubled, stars, previous=previous, second_limits=limits)
     if not len(observed):
         return None
     problem = pose(observed)
@@ -105,7 +105,7 @@ def _fit_from(block, row, start):
 
 
 def _better(one, other):
-    """Give the fit of lower chi2 per pixel: pixels near the ends may differ."""
+    """Return the fit of lower chi2 per pixel: their pixels near the ends may differ."""
     if one is None or other is None:
         return other if one is None else one
     size = [fit.chi2[0] / (problem.ivar > 0).sum() for problem, fit, _ in (one, other)]
@@ -113,7 +113,7 @@ def _better(one, other):
 
 
 def _exchanged(block, fit):
-    """Parameters with both stars exchanged, if the ratio ended at its upper limit."""
+    """Parameters with exchanged stars; None if the ratio is below its upper limit."""
     parameters = block.parameters
     start = parameters.from_fit(fit.parameters.cpu().numpy())[0]
     for name in ("flux_ratio", "radius_ratio"):
@@ -129,21 +129,21 @@ def _exchanged(block, fit):
     return start
 
 
-def _compare(single, double, fit, found):
-    """Write down chi2 and BIC of two stars minus those of one, on the same pixels."""
+def _compare(single, double, fit, measured):
+    """Store chi2 and BIC of two stars minus those of one, on the same pixels."""
     problem = pose(single)
     problem.ivar.copy_(double.ivar)
     start = single.block.parameters.to_fit(single.previous)
     alone = problem.fit(as_tensor(start, problem.flux.device))
     more = double.observed.n_fitted - single.n_fitted
     n_pixels = (double.ivar > 0).sum(1).cpu().numpy()
-    found.delta_chi2[:] = (fit.chi2 - alone.chi2).cpu().numpy()
-    found.delta_bic[:] = found.delta_chi2 + more * np.log(n_pixels)
+    measured.delta_chi2[:] = (fit.chi2 - alone.chi2).cpu().numpy()
+    measured.delta_bic[:] = measured.delta_chi2 + more * np.log(n_pixels)
 
 
 @torch.no_grad()
 def _velocities(problem, fit):
-    """Give velocities of both stars, and labels of the second, to start from."""
+    """Return first guesses of both velocities and of the labels of the second star."""
     observed, block = problem.observed, problem.observed.block
     continuum = observed.continuum
     residual = fit.residual.double().cpu().numpy() / continuum
@@ -151,10 +151,10 @@ def _velocities(problem, fit):
     ivar = problem.ivar.double().cpu().numpy() * continuum**2
     scan = block.scan
     velocity, fall, template = scan.second(observed.wavelength, residual, model, ivar)
-    own = float(block.parameters.from_fit(fit.parameters.cpu().numpy())[0, _v(block)])
+    first = float(block.parameters.from_fit(fit.parameters.cpu().numpy())[0, _v(block)])
     low, high = block.plan.second_star.velocity_limits(block.observation)
     allowed = (velocity >= low) & (velocity <= high)
-    allowed &= np.abs(velocity - own) > 2 * scan.step
+    allowed &= np.abs(velocity - first) > 2 * scan.step
     fall = np.where(allowed, fall[0], -np.inf)
     starts = []
     for _ in range(_N_VELOCITIES):
@@ -162,9 +162,9 @@ def _velocities(problem, fit):
         if fall[i] < _SEEN:
             break
         labels = block.starts.template_labels(int(template[0, i]))
-        starts.append((own, velocity[i], labels))
-        if abs(velocity[i] - own) < _BLENDED * scan.step:
-            starts.append((2 * own - velocity[i], velocity[i], labels))
+        starts.append((first, velocity[i], labels))
+        if abs(velocity[i] - first) < _BLENDED * scan.step:
+            starts.append((2 * first - velocity[i], velocity[i], labels))
         fall = np.where(np.abs(velocity - velocity[i]) <= 8 * scan.step, -np.inf, fall)
     return starts
 
@@ -174,7 +174,7 @@ def _v(block):
 
 
 def _start(block, single, first, second, labels):
-    """Parameters of both stars to start from, in their units."""
+    """First guesses of the parameters of both stars, in their units."""
     parameters = block.doubled.parameters
     start = parameters.start.copy()
     start[parameters.columns(block.parameters.names)] = single

@@ -1,4 +1,4 @@
-"""SecondStar: another star in one spectrum, with labels and a velocity of its own."""
+"""Second star in a spectrum, with its own labels and velocity."""
 
 from dataclasses import replace
 
@@ -25,8 +25,8 @@ class SecondStar(BaseEstimator):
     r"""A second star in the spectrum: double-lined spectroscopic binaries.
 
     Each spectrum is fitted with one star. Where the residuals show the lines of another
-    star at some velocity, it is fitted with two stars, and the table tells which is
-    believed, by the Bayesian information criterion [1]_.
+    star at some velocity, it is fitted with two stars. The Bayesian information
+    criterion [1]_ selects the number of stars in the table.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class SecondStar(BaseEstimator):
         Ratio r of the continua, second over first star, or its limits. Normalised
         light of both is :math:`(F_1 + r F_2) / (1 + r)`.
     shape : {"constant", "linear", "blackbody"}, default="constant"
-        How the ratio depends on wavelength. "linear" fits its slope as well, half the
+        Dependence of the ratio on wavelength. "linear" fits its slope as well, half the
         change of the ratio over the wavelengths of the emulator. "blackbody" fits the
         ratio of the radii instead, within `radius_ratio`:
         :math:`r = (R_2/R_1)^2 B_\lambda(T_2) / B_\lambda(T_1)` with Planck's law at
@@ -47,11 +47,11 @@ class SecondStar(BaseEstimator):
     velocity_range : tuple of float, default=None
         Radial velocities of the second star in km/s; those of the first if None.
     vsini : float or tuple of float, default=None
-        Projected rotation velocity of the second star in km/s, or its limits; as for
+        Projected rotation velocity of the second star in km/s, or its limits; those of
         the first star if None. Macroturbulence and instrument are shared.
     min_delta_bic : float, default=10.0
-        Two stars are believed if they lower the criterion by more than this, and the
-        ratio does not end at its lower limit.
+        Two stars are accepted if they lower the criterion by more than this, and the
+        ratio is not at its lower limit.
 
     References
     ----------
@@ -88,17 +88,17 @@ class SecondStar(BaseEstimator):
         self.min_delta_bic = min_delta_bic
 
     def velocity_limits(self, observation):
-        """Give the limits of its velocity in km/s.
+        """Return the limits of its velocity in km/s.
 
         Parameters
         ----------
         observation : Observation
-            Checked.
+            Checked observation.
 
         Returns
         -------
         limits : tuple of float
-            Lowest and highest.
+            Lowest and highest velocity.
         """
         limits = self.velocity_range
         limits = observation.velocity_range if limits is None else limits
@@ -112,14 +112,14 @@ class SecondStar(BaseEstimator):
         return float(pair[0]), float(pair[1])
 
     def parameters(self, labels, observation):
-        """Give its parameters.
+        """Return the parameters of the second star.
 
         Parameters
         ----------
         labels : list of Parameter
             Labels of the first star.
         observation : Observation
-            Checked.
+            Checked observation.
 
         Returns
         -------
@@ -129,27 +129,27 @@ class SecondStar(BaseEstimator):
         if observation.velocity_range is None:
             raise ValueError(
                 "`velocity_range` of the observation must not be None with a second "
-                "star, which is told from the first by its velocity."
+                "star: only the velocity distinguishes it from the first."
             )
         names = [label.name for label in labels]
-        found = [
+        parameters = [
             replace(label, name=f"{label.name}_2", flag="PARAMETER_AT_EDGE")
             for label in labels
             if label.name in self._own(names)
         ]
         low, high = self._vsini(observation)
         if low < high:
-            found.append(
+            parameters.append(
                 Parameter("vsini_2", "km / s", low, high, flag="WIDTH_AT_EDGE")
             )
         limits = self.velocity_limits(observation)
-        found.append(
+        parameters.append(
             Parameter(f"{VELOCITY}_2", "km / s", *limits, flag="VELOCITY_AT_EDGE")
         )
-        return found + self._ratio_parameters(names)
+        return parameters + self._ratio_parameters(names)
 
     def names(self, parameters):
-        """Give the names of its parameters among those of a plan.
+        """Return the names of its parameters among those of a plan.
 
         Parameters
         ----------
@@ -159,15 +159,15 @@ class SecondStar(BaseEstimator):
         Returns
         -------
         names : list of str
-            Those of the second star.
+            Names of the parameters of the second star.
         """
         labels = parameters.names[: parameters.n_labels]
-        own = {f"{name}_2" for name in (*labels, "vsini", VELOCITY)}
-        own |= {"flux_ratio", "flux_ratio_slope", "radius_ratio"}
-        return [name for name in parameters.names if name in own]
+        second = {f"{name}_2" for name in (*labels, "vsini", VELOCITY)}
+        second |= {"flux_ratio", "flux_ratio_slope", "radius_ratio"}
+        return [name for name in parameters.names if name in second]
 
     def light(self, first, block):
-        """Give the light of both stars.
+        """Return the light of both stars.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class SecondStar(BaseEstimator):
         return TwoStars(self, first, block)
 
     def broadening(self, block):
-        """Give its broadening.
+        """Return the broadening of the second star.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class SecondStar(BaseEstimator):
         Returns
         -------
         broadening : Broadening or None
-            With its own rotation.
+            Broadening with its own rotation.
         """
         observation, emulator = block.observation, block.emulator
         vsini = self._vsini(observation)
@@ -209,7 +209,7 @@ class SecondStar(BaseEstimator):
         )
 
     def _own(self, names):
-        """Names of the labels that it has of its own."""
+        """Names of its own labels."""
         if isinstance(self.own_labels, str):
             if self.own_labels == "all":
                 return names
@@ -245,7 +245,7 @@ class SecondStar(BaseEstimator):
             if "teff" not in names or "teff" not in self._own(names):
                 raise ValueError(
                     "`shape` of a second star must not be 'blackbody' for an emulator "
-                    "without the label 'teff', or with one that both stars share."
+                    "without the label 'teff', or if both stars share it."
                 )
             low, high = read_limits(
                 self.radius_ratio, "`radius_ratio` of a second star", lowest=0.0
@@ -254,11 +254,11 @@ class SecondStar(BaseEstimator):
         low, high = read_limits(
             self.flux_ratio, "`flux_ratio` of a second star", lowest=0.0
         )
-        found = [Parameter("flux_ratio", "", low, high, start=_start(low, high))]
+        parameters = [Parameter("flux_ratio", "", low, high, start=_start(low, high))]
         if self.shape == "linear":
             # the ratio stays positive at both ends
-            found.append(Parameter("flux_ratio_slope", "", -high, high, start=0.0))
-        return found
+            parameters.append(Parameter("flux_ratio_slope", "", -high, high, start=0.0))
+        return parameters
 
 
 class TwoStars:
@@ -267,7 +267,7 @@ class TwoStars:
     Parameters
     ----------
     star : SecondStar
-        How the second star is fitted.
+        Settings of the second star.
     first : StarLight
         Light of the first star.
     block : StarBlock
@@ -296,10 +296,12 @@ class TwoStars:
             parameters.index(f"{VELOCITY}_2"),
         )
         self.second = StarLight(emulator, broadening, columns)
-        own = star.names(parameters)
-        ratio = [n for n in own if n.startswith(("flux_ratio", "radius_ratio"))]
+        names = star.names(parameters)
+        ratio = [n for n in names if n.startswith(("flux_ratio", "radius_ratio"))]
         self.ratio = parameters.columns(ratio).tolist()
-        self.n_columns = int(max(*first.columns.every, *columns.every, *self.ratio)) + 1
+        self.n_columns = (
+            int(max(*first.columns.in_order, *columns.in_order, *self.ratio)) + 1
+        )
         grid = emulator.wavelength
         self.middle, self.half = (grid[0] + grid[-1]) / 2, (grid[-1] - grid[0]) / 2
         self.teff = None
@@ -309,7 +311,7 @@ class TwoStars:
             self.zero, self.scale = parameters.zero[i], parameters.scale[i]
 
     def flux(self, variables, points, arms):
-        """Give flux of shape (n, Q)."""
+        """Compute flux of shape (n, Q)."""
         one = self.first.flux(variables, points, arms)
         two = self.second.flux(variables, points, arms)
         ratio, _ = self._ratio(variables, points)
@@ -317,12 +319,12 @@ class TwoStars:
         return (one + ratio * two) / (1 + ratio)
 
     def spectra(self, variables, points, arms):
-        """Give spectra (n, Q) of one pair with other labels."""
+        """Compute spectra (n, Q) of one pair with other labels."""
         arms = None if arms is None else arms.expand(len(variables), -1)
         return self.flux(variables, points.expand(len(variables), -1), arms)
 
     def linearize(self, variables, points, arms):
-        """Give flux and derivatives (n, 1 + K, Q) by all parameters of both stars."""
+        """Compute flux and derivatives (n, 1 + K, Q) by parameters of both stars."""
         one = self.first.linearize(variables, points, arms)
         two = self.second.linearize(variables, points, arms)
         ratio, slopes = self._ratio(variables, points)
@@ -331,8 +333,8 @@ class TwoStars:
         both = one.new_zeros(n, 1 + self.n_columns, n_points)
         both[:, 0] = (share * one[:, :1] + (1 - share) * two[:, :1])[:, 0]
         for part, weight, columns in (
-            (one, share, self.first.columns.every),
-            (two, 1 - share, self.second.columns.every),
+            (one, share, self.first.columns.in_order),
+            (two, 1 - share, self.second.columns.in_order),
         ):
             place = torch.from_numpy(1 + columns).to(both.device)
             both.index_add_(1, place, weight * part[:, 1:])
@@ -375,5 +377,5 @@ class TwoStars:
 
 
 def _start(low, high):
-    """Geometric mean of limits, 0.3 at most."""
+    """Geometric mean of limits, as first guess of a ratio."""
     return float(np.clip(np.sqrt(max(low, 1e-3) * max(high, 1e-3)), low, high))

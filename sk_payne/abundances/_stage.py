@@ -9,15 +9,15 @@ from torch.autograd import forward_ad
 
 __all__ = ["AppliedStage", "Stage"]
 
-# Levels of forward differentiation belong to the process, not to a thread.
+# Forward differentiation has one level per process, not per thread.
 _ONE_AT_A_TIME = threading.RLock()
 
 
 class Stage(BaseEstimator):
-    """Base class of effects that multiply, add to or otherwise change model flux.
+    """Base class of effects that change model flux, by factors, sums or otherwise.
 
-    A stage of your own names its parameters and computes flux in torch; derivatives
-    follow by automatic differentiation. Put it into ``Observation(stages=[...])``.
+    A subclass names its parameters and computes flux in torch; derivatives follow by
+    automatic differentiation. Put it into ``Observation(stages=[...])``.
     Stages act on the model at the observed pixels, after the instrument and before the
     continuum.
 
@@ -43,17 +43,17 @@ class Stage(BaseEstimator):
     """
 
     def parameters(self):
-        """Give the parameters of the stage.
+        """Return the parameters of the stage.
 
         Returns
         -------
         parameters : list of Parameter
-            Their names become columns of the results.
+            Parameters; their names become columns of the results.
         """
         return []
 
     def prepared(self, medium):
-        """Give the stage for wavelengths in a medium.
+        """Return the stage for wavelengths in a medium.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class Stage(BaseEstimator):
         Returns
         -------
         stage : Stage
-            The stage itself, unless a subclass converts something.
+            The stage itself, unless a subclass converts wavelengths.
         """
         return self
 
@@ -73,7 +73,7 @@ class Stage(BaseEstimator):
         Parameters
         ----------
         flux : Tensor of shape (n, P)
-            Model flux at the pixels, with a continuum of one; not to be changed.
+            Model flux at the pixels, with a continuum of one; do not modify it.
         wavelength : Tensor of shape (n, P)
             Observed wavelengths in Å, in the medium of the emulator.
         values : dict of str to Tensor of shape (n,)
@@ -118,14 +118,14 @@ class Stage(BaseEstimator):
             dual = forward_ad.make_dual(
                 flux.repeat_interleave(m, 0), tangent.flatten(0, 1)
             )
-            every = {}
+            duals = {}
             for i, (name, value) in enumerate(values.items()):
                 along = torch.zeros(n, m, dtype=value.dtype, device=value.device)
                 along[:, n_before + i] = 1.0
-                every[name] = forward_ad.make_dual(
+                duals[name] = forward_ad.make_dual(
                     value.repeat_interleave(m, 0), along.flatten()
                 )
-            result = self.apply(dual, wavelength.repeat_interleave(m, 0), every)
+            result = self.apply(dual, wavelength.repeat_interleave(m, 0), duals)
             changed, tangent = forward_ad.unpack_dual(result)
         if tangent is None:
             tangent = torch.zeros_like(changed)
@@ -154,20 +154,20 @@ class AppliedStage:
         self.wavelength = wavelength
 
     def flux(self, rows, variables, flux):
-        """Give flux (n, P) after the stage, of the stars `rows`."""
+        """Compute flux (n, P) of the stars `rows` after the stage."""
         changed = self.stage.apply(flux, self.wavelength[rows], self._values(variables))
         return self._checked(changed, flux)
 
     def linearize(self, rows, variables, both):
-        """Give flux and derivatives (n, 1 + K, P), those of the stage last."""
+        """Compute flux and derivatives (n, 1 + K, P), those of the stage last."""
         flux, jacobian = self.stage.linearize(
             both[:, 0], both[:, 1:], self.wavelength[rows], self._values(variables)
         )
         n_own = len(self.names)
         if n_own:
             scale = jacobian.new_tensor(self.scale)[:, None]
-            own = jacobian[:, -n_own:] * scale
-            jacobian = torch.cat([jacobian[:, :-n_own], own], dim=1)
+            of_stage = jacobian[:, -n_own:] * scale
+            jacobian = torch.cat([jacobian[:, :-n_own], of_stage], dim=1)
         return torch.cat([self._checked(flux, both[:, 0])[:, None], jacobian], dim=1)
 
     def _values(self, variables):

@@ -1,6 +1,6 @@
-"""Which labels and widths a fit starts from, by regression on model spectra.
+"""First guesses of labels and widths, by regression on model spectra.
 
-It is here because least squares only finds the bottom of the valley it starts in.
+Least squares only finds the minimum of the valley in which it starts.
 """
 
 import hashlib
@@ -23,42 +23,42 @@ __all__ = [
     "template_parameters",
 ]
 
-# Model spectra from which starts are guessed, and the first of them, with which
-# velocities are sought: more for spectra of fewer pixels than this, which say less.
+# Number of model spectra for first guesses, and of those for velocities: few, but many
+# for spectra shorter than this number of pixels, which have fewer lines.
 _N_TEMPLATES = 256
 _FEW, _MANY, _SHORT = 32, 64, 10_000
 
 # Ridge of the regression from flux to labels, per template and pixel variance.
 _RIDGE = 0.01
 
-# Starts stay off the edges of the box by this much.
+# Largest distance of first guesses from the middle of the box, in half widths.
 _FARTHEST = 0.95
 
-# Median steps from which on a step between pixels is not interpolated.
+# Steps larger than this many median steps are not interpolated.
 _ABSENT = 3.0
 
-# Model spectra of emulators by their digests, as long as the emulators live, and the
-# largest number of sets of them.
+# Cache of model spectra by digest, for each living emulator, and the largest number of
+# sets per emulator.
 _N_KEPT = 8
 _KEPT = weakref.WeakKeyDictionary()
 
 
 def template_parameters(n_labels, n_templates, *, seed=0):
-    """Labels of the templates: the middle of the box, and a Sobol sequence in it.
+    """Choose labels of templates: the middle of the box, and a Sobol sequence in it.
 
     Parameters
     ----------
     n_labels : int
-        Dimensions.
+        Number of labels.
     n_templates : int
-        How many.
+        Number of templates.
     seed : int, default=0
-        Scrambles the sequence, the same way every time.
+        Seed that scrambles the sequence.
 
     Returns
     -------
     parameters : ndarray of shape (n_templates, n_labels)
-        Between -0.9 and 0.9 of the box.
+        Labels in units of the box, between -0.9 and 0.9.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def template_parameters(n_labels, n_templates, *, seed=0):
     >>> template_parameters(3, 8).shape
     (8, 3)
     """
-    # Sobol points are balanced in powers of two only
+    # Sobol points are balanced only if their number is a power of two
     n_points = 1 << max(n_templates - 1, 1).bit_length()
     points = qmc.Sobol(n_labels, rng=np.random.default_rng(seed)).random(n_points)
     spread = 0.9 * (2 * points[: n_templates - 1] - 1)
@@ -76,16 +76,16 @@ def template_parameters(n_labels, n_templates, *, seed=0):
 class LabelGuess:
     """Labels of spectra on the grid of the emulator, guessed by linear regression.
 
-    A ridge regression of the labels of the templates on their flux. It is rough, but
-    from there least squares finds the right valley more often, and in fewer steps,
-    than from the best template.
+    The labels of templates are regressed on their flux, with a ridge. From this rough
+    guess, least squares finds the right valley more often, and in fewer steps, than
+    from the best template.
 
     Parameters
     ----------
     parameters : Tensor of shape (M, n_labels)
-        Of the templates, in units of the box.
+        Labels of the templates, in units of the box.
     flux : Tensor of shape (M, P)
-        Of the templates.
+        Flux of the templates.
     """
 
     def __init__(self, parameters, flux):
@@ -93,7 +93,7 @@ class LabelGuess:
         self.flux = flux
         self.mean_flux = flux.mean(0)
         self.mean_parameters = parameters.mean(0)
-        # single precision tells templates apart, of any unit of flux
+        # single precision suffices to compare templates; flux may have any unit
         self._level = flux.abs().max().clamp_min(1e-300)
         self._templates = (flux / self._level).float()
         self._squares = self._templates**2
@@ -111,13 +111,13 @@ class LabelGuess:
         Parameters
         ----------
         flux, ivar : Tensor of shape (B, P)
-            Observations; pixels without information are taken from the template that
-            fits best elsewhere.
+            Observations; ignored pixels are filled from the template that fits best
+            elsewhere.
 
         Returns
         -------
         parameters : Tensor of shape (B, n_labels)
-            Not farther out than 0.95 of the box.
+            Labels in units of the box, within -0.95 and 0.95.
         """
         template = self.flux[self.nearest(flux, ivar, 1)[:, 0]]
         filled = torch.where(ivar > 0, flux, template)
@@ -125,36 +125,36 @@ class LabelGuess:
         return guess.clamp(-_FARTHEST, _FARTHEST)
 
     def nearest(self, flux, ivar, n):
-        """Rows of the n templates with the smallest chi2, of shape (B, n)."""
+        """Find the n templates with the smallest chi2: rows of shape (B, n)."""
         weight = (ivar / ivar.amax(1, keepdim=True).clamp_min(1e-300)).float()
         flux = (torch.where(ivar > 0, flux, 0.0) / self._level).float()
         cross = (flux * weight) @ self._templates.mT
         chi2 = weight @ self._squares.mT - 2 * cross
         return chi2.topk(n, dim=1, largest=False).indices
 
-    def others(self, flux, ivar, found):
-        """Give starts for stars that were led astray from the guess.
+    def others(self, flux, ivar, fitted):
+        """Yield further starts for stars whose fit from the first guess is poor.
 
         Parameters
         ----------
         flux, ivar : Tensor of shape (B, P)
             Observations.
-        found : Tensor of shape (B, n_labels)
-            Where the guess led to.
+        fitted : Tensor of shape (B, n_labels)
+            Labels of the fit from the first guess.
 
         Yields
         ------
         parameters : Tensor of shape (B, n_labels)
-            The two templates with the smallest chi2; then what lies opposite to
-            `found`, as seen from the guess.
+            The two templates with the smallest chi2; then the reflection of `fitted` at
+            the first guess.
         """
         for nearest in self.nearest(flux, ivar, 2).T:
             yield self.parameters[nearest]
-        yield (2 * self(flux, ivar) - found).clamp(-_FARTHEST, _FARTHEST)
+        yield (2 * self(flux, ivar) - fitted).clamp(-_FARTHEST, _FARTHEST)
 
 
 class Starts:
-    """What the fits of all stars start from.
+    """First guesses for the fits of all stars.
 
     Parameters
     ----------
@@ -163,16 +163,16 @@ class Starts:
     broadening : Broadening or None
         Broadening of the model spectra.
     box : tuple of tuple of float, or None
-        Where in the bounds labels are likely, see `likely_box`.
+        Likely part of the bounds of labels, see `likely_box`.
 
     Attributes
     ----------
     mean_flux : ndarray of shape (n_grid,)
         Mean of the model spectra.
     velocity_templates : ndarray of shape (M, n_grid)
-        Model spectra with which velocities are sought.
+        Model spectra for the velocity scan.
     flux_range : tuple of float
-        Smallest and largest flux of model spectra all over the bounds.
+        Smallest and largest flux of model spectra throughout the bounds.
     """
 
     def __init__(self, emulator, broadening, box=None):
@@ -191,22 +191,22 @@ class Starts:
         self.mean_flux = self.guesses[0].mean_flux.numpy()
         lows, highs = zip(*map(torch.aminmax, everywhere), strict=True)
         self.flux_range = float(min(lows)), float(max(highs))
-        # all of them at every width: one that is too narrow finds noise
+        # all templates at every width: narrow ones alone would fit noise
         n = _MANY if emulator.n_pixels < _SHORT else _FEW
         self.velocity_templates = np.concatenate(
             [guess.flux[:n].numpy() for guess in self.guesses]
         )
 
     def template_labels(self, index):
-        """Give the labels, in their units, of one of the velocity templates."""
+        """Return the labels, in their units, of one of the velocity templates."""
         n = len(self.velocity_templates) // len(self.guesses)
         unit = self.middle + self.half_width * self.guesses[0].parameters[index % n]
         return self._center + self._scale * unit.numpy()
 
     def parameters(self, flux, ivar):
-        """Labels and widths of stars on the grid of the emulator and at rest.
+        """Guess labels and widths from spectra at rest, on the grid of the emulator.
 
-        One start for each width, of shape (n_starts, B, n_labels + n_widths).
+        The shape is (n_starts, B, n_labels + n_widths), one start for each width.
         """
         starts = []
         for widths, guess in zip(self.widths, self.guesses, strict=True):
@@ -220,15 +220,15 @@ class Starts:
         unit = self.middle + self.half_width * self.guesses[0](flux, ivar)
         return self._center + self._scale * unit.numpy()
 
-    def others(self, flux, ivar, found):
-        """Further labels to start from, for stars whose fit is poor."""
-        found = (found - self.middle) / self.half_width
-        for unit in self.guesses[0].others(flux, ivar, found):
+    def others(self, flux, ivar, fitted):
+        """Yield further labels to start from, for stars whose fit is poor."""
+        fitted = (fitted - self.middle) / self.half_width
+        for unit in self.guesses[0].others(flux, ivar, fitted):
             yield self.middle + self.half_width * unit
 
 
 def template_flux(emulator, box=None):
-    """Model spectra of labels all over a box, the first of them of its middle.
+    """Compute model spectra of labels throughout a box, the first at its middle.
 
     Parameters
     ----------
@@ -264,8 +264,8 @@ def _unit_labels(emulator):
 def _at_rest(emulator, labels):
     """Model spectra of labels on the grid of the emulator, float64 on the CPU.
 
-    Those of our emulators are in single precision, and kept as long as the emulator
-    is, for the next stars: networks that take wavelengths one by one need seconds.
+    Emulators of sk_payne compute them in single precision. They are cached as long as
+    the emulator lives: networks that take wavelengths one by one need seconds.
     """
     module = emulator.single
     if module is None:
@@ -284,7 +284,7 @@ def _at_rest(emulator, labels):
 
 
 def _digest(module, labels):
-    """Tell apart what a module makes of labels: it may have been trained again."""
+    """Digest of labels and of a module, which may have been trained again."""
     digest = hashlib.sha256(labels.numpy().tobytes())
     digest.update(repr(module.flux_scale).encode())
     for tensor in (*module.parameters(), *module.buffers(), module.log_wavelength):
@@ -293,7 +293,7 @@ def _digest(module, labels):
 
 
 def _broadened(emulator, broadening, flux, widths):
-    """Model spectra (M, n_grid) of the emulator, as stars of some widths show them."""
+    """Model spectra (M, n_grid) of the emulator, broadened by some widths."""
     if broadening is None:
         return flux
     widths = torch.from_numpy(widths).expand(len(flux), -1)
@@ -303,22 +303,22 @@ def _broadened(emulator, broadening, flux, widths):
 
 
 def resample_roughly(wavelength, flux, ivar, grid):
-    """Bring spectra to a common grid, by linear interpolation, to start from.
+    """Bring spectra to a common grid by linear interpolation, for first guesses.
 
     Parameters
     ----------
     wavelength, flux, ivar : ndarray of shape (B, P)
         Observations, in any order.
     grid : ndarray of shape (n_grid,)
-        Wavelengths wanted.
+        Wavelengths of the grid in Å.
 
     Returns
     -------
     flux, ivar : Tensor of shape (B, n_grid)
-        Without information outside, where pixels are absent, and next to pixels
-        without information.
+        Flux and inverse variances, which are 0 outside, where pixels are absent, and
+        next to ignored pixels.
     """
-    # those of arms come one arm after the other
+    # pixels of arms are concatenated, not sorted
     order = np.argsort(wavelength, axis=1, kind="stable")
     stars = [
         [part[row] for part in star]
@@ -333,7 +333,7 @@ def resample_roughly(wavelength, flux, ivar, grid):
 
 
 def _is_absent(grid, wavelength):
-    """Tell which wavelengths of a grid lie where a star has no pixels."""
+    """Mask of the wavelengths of a grid where a star has no pixels."""
     holes = is_hole(np.diff(np.log(wavelength))[None], at_least=_ABSENT)[0]
     before = np.searchsorted(wavelength, grid, side="right") - 1
     inside = (before >= 0) & (before < len(holes))

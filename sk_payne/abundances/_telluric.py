@@ -1,4 +1,4 @@
-"""Telluric: lines of the Earth's atmosphere as a template that multiplies the model."""
+"""Lines of the Earth's atmosphere as a template that multiplies the model."""
 
 from copy import copy
 
@@ -18,10 +18,10 @@ from sk_payne.spectra import (
 
 __all__ = ["Telluric"]
 
-# Velocities to start from are this far apart, in km/s.
+# Spacing of first guesses of the velocity in km/s.
 _STEP = 3.0
 
-# Transmissions below this count as this: the optical depth stays finite.
+# Smallest transmission: the optical depth stays finite.
 _DARK = 1e-4
 
 
@@ -38,13 +38,13 @@ class Telluric(Stage):
         Increasing wavelengths of the template in Å, at rest at the observatory.
     transmission : array-like of shape (m,)
         Transmission, between 0 and 1, at the resolving power of the spectra; smear it
-        with :func:`sk_payne.spectra.broaden` if it is sharper. It is 1 outside of its
-        wavelengths.
+        with :func:`sk_payne.spectra.broaden` if it is sharper. It is 1 outside
+        these wavelengths.
     medium : {"air", "vacuum"}
         Medium of the wavelengths.
     name : str, default="telluric"
-        Begins the names of the parameters, so that water and oxygen may have a template
-        each.
+        Prefix of the names of the parameters, so that water and oxygen may have
+        separate templates.
     optical_depth : float or tuple of float, default=(0.0, 3.0)
         Optical depth in units of that of the template, or its limits if it is fitted.
     velocity : float or tuple of float, default=(-3.0, 3.0)
@@ -57,7 +57,7 @@ class Telluric(Stage):
     Raises
     ------
     ValueError
-        If the template is not allowed.
+        If the template is not valid.
 
     Notes
     -----
@@ -96,12 +96,12 @@ class Telluric(Stage):
         self.velocity = velocity
 
     def parameters(self):
-        """Give optical depth and velocity.
+        """Return the optical depth and the velocity.
 
         Returns
         -------
         parameters : list of Parameter
-            "<name>_depth" and "<name>_velocity" in km/s.
+            Parameters "<name>_depth" and "<name>_velocity", in km/s.
         """
         of = "of a telluric template"
         depth = read_limits(self.optical_depth, f"`optical_depth` {of}", lowest=0.0)
@@ -205,8 +205,8 @@ class Telluric(Stage):
             part.to(flux) for part in self._transmission(wavelength, values)
         )
         flux = flux * transmission
-        own = torch.stack([-flux * depth, -flux * slope], dim=1)
-        return flux, torch.cat([jacobian * transmission[:, None], own], dim=1)
+        by_values = torch.stack([-flux * depth, -flux * slope], dim=1)
+        return flux, torch.cat([jacobian * transmission[:, None], by_values], dim=1)
 
     def _transmission(self, wavelength, values):
         """Transmission, optical depth, and derivative of the exponent by velocity."""
@@ -223,6 +223,6 @@ class Telluric(Stage):
 
 
 def _starts(low, high):
-    """Velocities to start from: 0, and others that are closer than lines are wide."""
+    """First guesses of the velocity: 0, and others closer than lines are wide."""
     steps = np.arange(np.ceil(low / _STEP), np.floor(high / _STEP) + 1) * _STEP
     return (float(np.clip(0.0, low, high)), *(float(v) for v in steps if v))

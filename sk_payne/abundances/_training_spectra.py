@@ -1,6 +1,6 @@
-"""Training spectra of the whole chain: on one grid, and without bad pixels.
+"""Training spectra: on one grid, without bad pixels, with the labels of the emulator.
 
-It is here because an emulator wants more of its spectra than a measurement does.
+An emulator demands more of its spectra than a measurement does.
 """
 
 import warnings
@@ -14,27 +14,27 @@ from sk_payne.spectra import SpectrumSet
 
 __all__ = ["describe", "fill_bad_pixels", "on_one_grid", "read_training_labels"]
 
-# Rounds of filling bad pixels; each brings a pixel that is good in most spectra nearer
-# to its fit by a factor of several.
+# Rounds of filling bad pixels; each reduces the error of a pixel that is good in most
+# spectra by a factor of several.
 _FILLING_STEPS = 10
 
 
 def describe(emulator, spectra, labels):
-    """Tell an emulator wavelengths, names and units of its training, if it asks.
+    """Set wavelengths, names and units of an emulator where its arguments are None.
 
     Parameters
     ----------
     emulator : estimator
-        Not fitted; changed.
+        Emulator, not fitted; its arguments are changed.
     spectra : SpectrumSet
-        On one grid.
+        Spectra on one grid.
     labels : LabelTable
-        Of the spectra.
+        Labels of the spectra.
 
     Returns
     -------
     emulator : estimator
-        The same. Arguments that were set stay as they are.
+        The same emulator. Arguments that were not None stay as they are.
 
     Examples
     --------
@@ -48,37 +48,37 @@ def describe(emulator, spectra, labels):
     >>> describe(SpectrumEmulator(arch="payne"), spectra, labels).label_names
     ['teff']
     """
-    known = {"label_names": labels.names, "label_units": labels.units}
-    known |= {"wavelength": spectra.wavelength, "medium": spectra.medium}
-    # a search for the best parameters hands them on
+    metadata = {"label_names": labels.names, "label_units": labels.units}
+    metadata |= {"wavelength": spectra.wavelength, "medium": spectra.medium}
+    # a search for the best parameters passes them to its estimator
     prefix = "estimator__" if hasattr(emulator, "refit") else ""
     params = emulator.get_params(deep=bool(prefix))
     if spectra.wavelength is None or params.get(f"{prefix}wavelength", 0) is not None:
-        del known["medium"]
+        del metadata["medium"]
     unset = {
         f"{prefix}{name}": value
-        for name, value in known.items()
+        for name, value in metadata.items()
         if value is not None and params.get(f"{prefix}{name}", 0) is None
     }
-    if unset:  # a frozen one has nothing to set
+    if unset:  # empty for a frozen emulator
         emulator.set_params(**unset)
     return emulator
 
 
 def read_training_labels(y, emulator):
-    """Labels in the order and units of the emulator that will be trained on them.
+    """Read labels in the order and units of the emulator to be trained.
 
     Parameters
     ----------
     y : array-like or table of shape (n_spectra, n_labels) or (n_spectra,)
-        As given to ``fit``.
+        Labels, as given to ``fit``.
     emulator : estimator
-        Not fitted, unless it is frozen.
+        Emulator, not fitted unless it is frozen.
 
     Returns
     -------
     labels : LabelTable
-        Its names are None if neither tells them.
+        Labels; names are None if neither `y` nor the emulator has them.
 
     Raises
     ------
@@ -98,20 +98,24 @@ def read_training_labels(y, emulator):
     """
     names, units = _expected_labels(emulator)
     if isinstance(units, Mapping):
-        known = (
+        label_names = (
             read_labels(y, argument="y", names=names).names if names is None else names
         )
-        units = None if known is None else [units.get(name, "") for name in known]
+        units = (
+            None
+            if label_names is None
+            else [units.get(name, "") for name in label_names]
+        )
     table = read_labels(y, argument="y", names=names, units=units)
-    found = table.names or names
+    known_names = table.names or names
     name = getattr(y, "name", None)
-    if found is None and isinstance(name, str) and np.ndim(y) == 1:
-        found = [name]
-    return LabelTable(table.values, found, table.units)
+    if known_names is None and isinstance(name, str) and np.ndim(y) == 1:
+        known_names = [name]
+    return LabelTable(table.values, known_names, table.units)
 
 
 def _expected_labels(emulator):
-    """Names and units of the labels that an emulator wants, None if it does not say."""
+    """Names and units of the labels of an emulator, None if unspecified."""
     if isinstance(emulator, FrozenEstimator):
         inner = emulator.estimator
         return getattr(inner, "label_names_", None), getattr(
@@ -128,17 +132,17 @@ def _expected_labels(emulator):
 
 
 def on_one_grid(spectra):
-    """Give spectra that bring wavelengths each of its own their common grid.
+    """Replace equal wavelengths of all spectra by one grid.
 
     Parameters
     ----------
     spectra : SpectrumSet
-        With wavelengths of shape (n_spectra, n_pixels).
+        Spectra with wavelengths of shape (n_spectra, n_pixels).
 
     Returns
     -------
     spectra : SpectrumSet
-        With wavelengths of shape (n_pixels,).
+        Spectra with wavelengths of shape (n_pixels,).
 
     Raises
     ------
@@ -176,16 +180,16 @@ def fill_bad_pixels(flux, bad, labels):
     Parameters
     ----------
     flux : ndarray of shape (n_spectra, n_pixels)
-        Not changed.
+        Flux, not changed.
     bad : ndarray of shape (n_spectra, n_pixels), bool
-        Where to replace it.
+        True for pixels to replace.
     labels : ndarray of shape (n_spectra, n_labels)
-        Of the spectra.
+        Labels of the spectra.
 
     Returns
     -------
     flux : ndarray of shape (n_spectra, n_pixels)
-        Without bad pixels.
+        Flux without bad pixels.
 
     Raises
     ------
@@ -226,7 +230,7 @@ def fill_bad_pixels(flux, bad, labels):
     inverse = np.linalg.pinv(design)
     flux = np.where(bad, 0.0, flux)
     flux = np.where(bad, flux.sum(axis=0) / n_good, flux)
-    # fitting all pixels by one matrix, and again once the bad ones are better
+    # one matrix fits all pixels; repeat it with better values of the bad ones
     for _ in range(_FILLING_STEPS):
         flux = np.where(bad, design @ (inverse @ flux), flux)
     return flux

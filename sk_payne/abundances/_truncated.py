@@ -1,7 +1,6 @@
-r"""Gaussians of many parameters within a box: their moments, and samples of them.
+r"""Gaussians of many parameters within a box: moments and samples.
 
-It is here, apart from any spectrum, as what is left of a posterior once a model is
-taken to be linear.
+They are the posteriors of linear models with bounds.
 """
 
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ import torch
 
 __all__ = ["BoxGaussian", "fit_box_gaussian", "sample_box_gaussian"]
 
-# Nodes of the Gauss-Legendre rule for the moments of one parameter, and standard
-# deviations beyond which nothing is left: a Gaussian, and the tail of one.
+# Nodes and weights of the Gauss-Legendre rule for the moments of one parameter, and
+# reach of a Gaussian in standard deviations, and of the tail of one in its lengths.
 _NODE, _WEIGHT = map(torch.from_numpy, np.polynomial.legendre.leggauss(48))
 _REACH, _TAIL = 8.0, 40.0
 
-# Rounds of expectation propagation, the part of a step that is taken, and the change
-# of the means, in standard deviations, at which it ends.
+# Largest number of rounds of expectation propagation, fraction of a step that is taken,
+# and change of the means, in standard deviations, at which it ends.
 _N_ROUNDS, _PART, _NEAR = 60, 0.7, 1e-3
 
 
@@ -28,11 +27,11 @@ class BoxGaussian:
     Attributes
     ----------
     mean, variance : Tensor of shape (B, K)
-        Of each parameter.
+        Mean and variance of each parameter.
     center : Tensor of shape (B, K)
         Mean of the Gaussian without bounds that has about the same moments.
     covariance : Tensor of shape (B, K, K)
-        Of that Gaussian.
+        Covariance of that Gaussian.
     """
 
     mean: torch.Tensor
@@ -46,7 +45,7 @@ def fit_box_gaussian(normal, slope, low, high):
 
     The density is :math:`\exp(s^T x - x^T N x / 2)` within the box, and 0 outside.
     Each pair of bounds is replaced by a Gaussian of one parameter, until that parameter
-    has the same mean and variance with the one as with the other [1]_.
+    has the same mean and variance with either [1]_.
 
     Parameters
     ----------
@@ -55,12 +54,12 @@ def fit_box_gaussian(normal, slope, low, high):
     slope : Tensor of shape (B, K), float64
         Vector s.
     low, high : Tensor of shape (B, K), float64
-        Bounds, finite and apart.
+        Bounds, finite and different.
 
     Returns
     -------
-    found : BoxGaussian
-        Of all stars.
+    moments : BoxGaussian
+        Moments of all Gaussians.
 
     References
     ----------
@@ -74,8 +73,8 @@ def fit_box_gaussian(normal, slope, low, high):
     >>> import torch
     >>> from sk_payne.abundances._truncated import fit_box_gaussian
     >>> one = torch.ones(1, 1, dtype=torch.float64)
-    >>> found = fit_box_gaussian(0 * one[None], 0 * one, -one, one)
-    >>> round(found.variance.item(), 4)
+    >>> moments = fit_box_gaussian(0 * one[None], 0 * one, -one, one)
+    >>> round(moments.variance.item(), 4)
     0.3333
     """
     width = high - low
@@ -84,7 +83,7 @@ def fit_box_gaussian(normal, slope, low, high):
     for _ in range(_N_ROUNDS):
         covariance, center = _combine(normal, slope, precision, pull)
         variance = torch.diagonal(covariance, dim1=1, dim2=2)
-        # what all others say about a parameter
+        # Gaussian of a parameter without its own bounds
         others = (1 / variance - precision).clamp_min(1e-6 / width**2)
         middle = (center / variance - pull) / others
         mean, spread = _moments(middle, 1 / others, low, high)
@@ -115,11 +114,11 @@ def _moments(mean, variance, low, high):
     log_density = -((x - mean[..., None]) ** 2) / (2 * variance[..., None])
     density = weight * (log_density - log_density.amax(-1, keepdim=True)).exp()
     density = density / density.sum(-1, keepdim=True)
-    found = (density * x).sum(-1)
-    return found, (density * (x - found[..., None]) ** 2).sum(-1)
+    center = (density * x).sum(-1)
+    return center, (density * (x - center[..., None]) ** 2).sum(-1)
 
 
-def sample_box_gaussian(normal, slope, low, high, found, draw, n, n_sweeps):
+def sample_box_gaussian(normal, slope, low, high, moments, draw, n, n_sweeps):
     r"""Sample Gaussians within boxes, parameter after parameter.
 
     Gibbs sampling [1]_ of n chains for each star, which start at samples of the
@@ -129,19 +128,19 @@ def sample_box_gaussian(normal, slope, low, high, found, draw, n, n_sweeps):
     ----------
     normal, slope, low, high : Tensor
         As in `fit_box_gaussian`.
-    found : BoxGaussian
-        From there.
+    moments : BoxGaussian
+        Moments of the Gaussians, from `fit_box_gaussian`.
     draw : callable
         ``draw(*shape)`` gives uniform random numbers of the shape (B, \*shape).
     n : int
-        Chains.
+        Number of chains.
     n_sweeps : int
-        Steps of every parameter.
+        Number of steps of every parameter.
 
     Returns
     -------
     samples : Tensor of shape (B, n, K)
-        The last of each chain.
+        Last sample of each chain.
 
     References
     ----------
@@ -150,8 +149,8 @@ def sample_box_gaussian(normal, slope, low, high, found, draw, n, n_sweeps):
        Proc. 23rd Symp. Interface, 571, 1991.
     """
     unit = torch.special.ndtri(draw(n, low.shape[1]).clamp(1e-12, 1 - 1e-12))
-    root, _ = torch.linalg.cholesky_ex(found.covariance)
-    samples = found.center[:, None] + unit @ root.mT
+    root, _ = torch.linalg.cholesky_ex(moments.covariance)
+    samples = moments.center[:, None] + unit @ root.mT
     samples = samples.clamp(low[:, None], high[:, None])
     for _ in range(n_sweeps):
         uniform = draw(low.shape[1], n)
@@ -169,22 +168,22 @@ def sample_one(normal, slope, low, high, samples, i, uniform):
     normal, slope, low, high : Tensor
         As in `fit_box_gaussian`.
     samples : Tensor of shape (B, n, K)
-        Of all parameters.
+        Samples of all parameters.
     i : int
-        Which.
+        Column of the parameter.
     uniform : Tensor of shape (B, n)
         Random numbers between 0 and 1.
 
     Returns
     -------
     new : Tensor of shape (B, n)
-        Its values.
+        New values of the parameter.
     """
-    # without data, so wide that it is uniform
-    own = normal[:, i, i, None].clamp_min(1e-9)
-    sigma = own.rsqrt()
-    pushed = (samples @ normal[:, i, :, None])[..., 0] - own * samples[:, :, i]
-    mean = (slope[:, i, None] - pushed) / own
+    # without data: so wide that it is uniform
+    precision = normal[:, i, i, None].clamp_min(1e-9)
+    sigma = precision.rsqrt()
+    pushed = (samples @ normal[:, i, :, None])[..., 0] - precision * samples[:, :, i]
+    mean = (slope[:, i, None] - pushed) / precision
     first, last = (low[:, i, None] - mean) / sigma, (high[:, i, None] - mean) / sigma
     # in the lower half, where small probabilities are exact
     mirror = torch.where(first + last > 0, -1.0, 1.0)
@@ -193,6 +192,6 @@ def sample_one(normal, slope, low, high, samples, i, uniform):
     below, above = (torch.erfc(-edge / 2**0.5) / 2 for edge in (start, end))
     part = below + uniform * (above - below)
     place = torch.special.ndtri(part.clamp(1e-300, 1 - 1e-16))
-    # so far in a tail that probabilities vanish, all is at its end
+    # where probabilities underflow in a far tail, take its end
     place = torch.where(above > 0, torch.maximum(place, start), end)
     return mean + sigma * mirror * torch.minimum(place, end)

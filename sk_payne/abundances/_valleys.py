@@ -1,8 +1,8 @@
-r"""Other valleys of chi2: labels that hardly show may fit better far away.
+r"""Other minima of chi2, along labels that a spectrum hardly constrains.
 
-chi2 may have several minima along labels that a spectrum hardly constrains: without
-molecules in the spectrum, for instance, a fit cannot tell in which direction carbon
-lies. Weak labels are therefore searched along their whole range.
+chi2 may have several minima along weak labels: without molecules in the spectrum, for
+instance, a fit does not know in which direction to move carbon. Weak labels are
+therefore searched along their whole range.
 """
 
 from typing import NamedTuple
@@ -19,12 +19,12 @@ _WEAK = 0.04
 # Positions along the range of each weak label, between -1 and 1.
 _ALONG = (-0.95, -0.6, -0.2, 0.2, 0.6, 0.95)
 
-# Points are looked at if the parabola around the best fit says that chi2 rises by more
-# than this on the way to them. A point is worth a fit if chi2 rises by less than some
-# limit, and by less than a fraction of what the parabola says: (limit, fraction).
+# Points are tested if the parabola around the best fit predicts a larger rise of chi2
+# than this. A fit starts at a point if chi2 rises there by less than a limit, and by
+# less than a fraction of the prediction: (limit, fraction).
 _FAR, _WORTH = 2.0, ((5.0, 0.25), (50.0, 0.1))
 
-# Linear steps at each point if weights depend on residuals.
+# Number of linear steps at each point if weights depend on residuals.
 _N_STEPS = 2
 
 # Largest number of fits from such points.
@@ -35,14 +35,13 @@ _N_STARTS = 4
 def other_valleys(problem, weights, fit, row):
     r"""Find starts in other valleys of one star.
 
-    Each weak label is moved along its range, and the other labels with it as the linear
-    model around the best fit wants. At each point all other parameters take one more
-    linear step,
+    Each weak label is moved along its range; the other labels follow the linear model
+    around the best fit. At each point all other parameters take one more linear step,
 
     .. math:: N^{-1} J W r, \quad N = J W J^T ,
 
-    with the residuals r at the point, derivatives J at the best fit, and weights W that
-    follow from the residuals, if weights depend on the fit.
+    with the residuals r at the point, derivatives J at the best fit, and weights W,
+    which are computed from the residuals if weights depend on the fit.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ def other_valleys(problem, weights, fit, row):
     fit : LeastSquaresFit
         Best fits so far.
     row : int
-        Star.
+        Row of the star.
 
     Returns
     -------
@@ -63,23 +62,23 @@ def other_valleys(problem, weights, fit, row):
     low, high, best = problem.low[row], problem.high[row], fit.parameters[row]
     n_labels = problem.observed.block.parameters.n_labels
     none = best.new_zeros(0, len(best))
-    # parameters at a bound stay there, but for a weak label that is moved
+    # parameters at a bound stay there, except for a weak label that is moved
     free = (low < best) & (best < high)
     covariance = _covariance(fit.normal_matrix[row], free)
     lines = []
     for column in _weak_labels(low, high, best, free, covariance, n_labels):
-        own = covariance
+        line_covariance = covariance
         if not free[column]:
-            own = _covariance(fit.normal_matrix[row], free, column)
-        line, parabola = _line(own, best, low, high, column, n_labels)
+            line_covariance = _covariance(fit.normal_matrix[row], free, column)
+        line, parabola = _line(line_covariance, best, low, high, column, n_labels)
         if len(line):
-            lines.append(_Line(column, own, line, parabola))
+            lines.append(_Line(column, line_covariance, line, parabola))
     if not lines:
         return none
     points = torch.cat([best[None], *(line.points for line in lines)])
     residual = problem.flux[row] - problem.model.spectra(row, points)
-    look = _look_robust if weights.is_needed else _look
-    rises, steps = look(problem, weights, fit, row, points, residual, lines)
+    compute = _robust_rises if weights.is_needed else _rises
+    rises, steps = compute(problem, weights, fit, row, points, residual, lines)
     starts, lowest = [], []
     for line, rise, step in zip(lines, rises, steps, strict=True):
         worth = torch.zeros_like(rise, dtype=torch.bool)
@@ -95,7 +94,7 @@ def other_valleys(problem, weights, fit, row):
 
 
 class _Line(NamedTuple):
-    """Points along one label, and rises of chi2 by the parabola at the best fit."""
+    """Points along one label, and rises of chi2 predicted by the parabola."""
 
     column: int
     covariance: torch.Tensor  # of the free parameters and the label, otherwise zero
@@ -104,7 +103,7 @@ class _Line(NamedTuple):
 
 
 def _covariance(normal, free, column=None):
-    """Covariance of free parameters, and perhaps one more; zero for all others."""
+    """Covariance of free parameters and one in `column`, if any; zero for others."""
     moving = free.clone()
     if column is not None:
         moving[column] = True
@@ -124,7 +123,7 @@ def _weak_labels(low, high, best, free, covariance, n_labels):
 
 
 def _line(covariance, best, low, high, column, n_labels):
-    """Points along one label, where other labels follow, and the rise of a parabola."""
+    """Points along one label, which other labels follow, and the predicted rises."""
     position = best.new_tensor(_ALONG)
     value = (low[column] + high[column] + position * (high - low)[column]) / 2
     variance = covariance[column, column]
@@ -138,7 +137,7 @@ def _line(covariance, best, low, high, column, n_labels):
     return points.clamp(low, high), parabola[far]
 
 
-def _look(problem, weights, fit, row, points, residual, lines):
+def _rises(problem, weights, fit, row, points, residual, lines):
     """Rises of chi2 at the points of each line, and linear steps of all parameters."""
     mean, weight = (part[row] for part in problem.prior)
     weighted = residual * problem.ivar[row]
@@ -152,20 +151,20 @@ def _look(problem, weights, fit, row, points, residual, lines):
         first += len(line.points)
         cross = line.covariance[:, line.column]
         variance = cross[line.column]
-        # the step of all parameters, and then that with the label held
+        # step of all parameters, then without that of the label
         step = slope[rows] @ line.covariance.nan_to_num(0.0, 0.0, 0.0)
-        own = step[:, line.column]
+        moved = step[:, line.column]
         scale = torch.where(torch.isfinite(variance), 1 / variance, 0.0)
-        fall = (slope[rows] * step).sum(1) - own**2 * scale
-        step = step - (own * scale)[:, None] * cross.nan_to_num(0.0, 0.0, 0.0)
+        fall = (slope[rows] * step).sum(1) - moved**2 * scale
+        step = step - (moved * scale)[:, None] * cross.nan_to_num(0.0, 0.0, 0.0)
         left = chi2[rows] - fall
         rises.append(left[1:] - left[0])
         steps.append(step[1:])
     return rises, steps
 
 
-def _look_robust(problem, weights, fit, row, points, residual, lines):
-    """Rises of what is compared, with weights that follow from the residuals."""
+def _robust_rises(problem, weights, fit, row, points, residual, lines):
+    """Rises of the robust objective at the points, and linear steps, as in `_rises`."""
     mean, weight = (part[row] for part in problem.prior)
     rises, steps, first = [], [], 1
     for line in lines:

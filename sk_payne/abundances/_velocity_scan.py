@@ -1,6 +1,6 @@
-"""Radial velocities at which model spectra suit the data: where a fit starts.
+"""First guesses of radial velocities, by a scan with model spectra.
 
-Descent finds a velocity only from within the width of a line.
+Least squares finds a velocity only from within the width of a line.
 """
 
 import numpy as np
@@ -12,25 +12,25 @@ from sk_payne.spectra import C_KMS, is_covered
 
 __all__ = ["VelocityScan"]
 
-# Templates, and their squares, are combinations of fewer spectra, of which there are as
-# many as leave this rms error, or the largest number.
+# Templates and their squares are combinations of principal components: as many as leave
+# this rms error, up to the largest number.
 _ERROR, _N_COMPONENTS = 1e-4, 32
 
-# Shifts that leave less than this part of a star's information are not believed.
+# Shifts that leave less than this fraction of a star's information are ignored.
 _SMALLEST_OVERLAP = 0.5
 
-# Steps of the scan that velocities are apart.
+# Smallest distance of velocities in steps of the scan.
 _SEPARATION = 8
 
 # Standard deviations of a prior beyond which velocities are not scanned.
 _FARTHEST = 10.0
 
-# Numbers held at a time while correlating.
+# Numbers in memory during correlation.
 _MEMORY = 2**24
 
 
 class VelocityScan:
-    r"""Find the radial velocities at which some template has the smallest chi2.
+    r"""Scan for the radial velocities at which a template has the smallest chi2.
 
     Data and templates are brought to one logarithmic grid, for this scan only. With
     weights w, data d and a template m, chi2 at every shift follows from the
@@ -39,10 +39,10 @@ class VelocityScan:
     components are correlated. Templates and data are divided by a power of two near the
     level of the templates, so that single precision suffices for flux in any unit.
 
-    A shift moves pixels out of the range of the emulator; chi2 counts per unit of
-    information that stays. A prior adds its penalty in the same unit. A grid with gaps
-    may lose half of its pixels to them, and what stays may fit by chance: there, pixels
-    that leave count as if their model were the mean flux of the star.
+    A shift moves pixels out of the range of the emulator: chi2 is divided by the
+    information of the others. A prior adds its penalty in the same unit. On a grid with
+    gaps, half of the pixels may fall into them, and the others may fit by chance:
+    pixels in gaps then count as if their model were the mean flux of the star.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class VelocityScan:
     velocity_range : tuple of float
         Smallest and largest velocity in km/s.
     free_level : bool, default=False
-        Whether templates may be scaled to the data, at every shift anew.
+        True to scale templates to the data at every shift.
 
     Attributes
     ----------
@@ -104,9 +104,9 @@ class VelocityScan:
         Parameters
         ----------
         wavelength, flux, ivar : ndarray of shape (B, P)
-            Observations; Å in the medium of the emulator.
+            Wavelengths in Å in the medium of the emulator, flux, inverse variances.
         n_best : int, default=1
-            How many velocities of each star, well apart.
+            Number of velocities per star, well apart.
         prior : tuple of ndarray of shape (B,), default=None
             Means and standard deviations of Gaussian priors in km/s; an infinite
             standard deviation is no prior. Velocities ten standard deviations from
@@ -115,9 +115,9 @@ class VelocityScan:
         Returns
         -------
         velocity : ndarray of shape (B, n_best)
-            km/s, to about half a pixel of the grid, best first.
+            Velocities in km/s, to about half a pixel of the grid, best first.
         excess : ndarray of shape (B, n_best)
-            chi2 there in units of that of the best, penalties of priors included.
+            Ratio of chi2 there to that of the best, penalties of priors included.
         """
         place = np.empty((len(flux), n_best), dtype=np.int64)
         excess = np.empty(place.shape)
@@ -133,7 +133,7 @@ class VelocityScan:
             data, weight, unit = self._normalised(data, weight)
             chi2, information = self._chi2(data.float(), weight.float())
             if penalty is not None:
-                # in the unit of chi2, which is per unit of information
+                # in the unit of chi2, which is divided by the information
                 unit = unit * information.double().amax(1, keepdim=True)
                 chi2 = chi2 + (penalty[rows] / unit.clamp_min(1e-300)).float()
             place[rows], excess[rows] = _smallest(chi2, n_best)
@@ -143,19 +143,19 @@ class VelocityScan:
         """Scan residuals for the lines of a second star.
 
         Adding a fraction of a template T at some velocity to the model F of one star
-        changes it along T - F. The fall of chi2 is that of the best fraction, which is
-        positive.
+        changes it along T - F. The best positive fraction determines the fall of
+        chi2.
 
         Parameters
         ----------
         wavelength, residual, model, ivar : ndarray of shape (B, P)
-            Å in the medium of the emulator, normalised residuals and model of the fit
-            with one star, and inverse variances.
+            Wavelengths in Å in the medium of the emulator, normalised residuals and
+            model of the fit with one star, inverse variances.
 
         Returns
         -------
         velocity : ndarray of shape (n_shifts,)
-            km/s.
+            Velocities in km/s.
         fall : ndarray of shape (B, n_shifts)
             Largest fall of chi2 by any template.
         template : ndarray of shape (B, n_shifts), int
@@ -170,15 +170,11 @@ class VelocityScan:
         w = (weight / unit).float()
         left, star = left.float(), star.float()
 
-        def with_templates(series, components):
-            kernels, vector = components
-            return vector @ self._correlate(series, kernels)
-
         # sums over pixels that the template covers at each velocity
-        cross = with_templates(w * left, self._lines)
+        cross = self._with_templates(w * left, self._lines)
         cross = cross - self._correlate(w * left * star, self._inside)
-        square = with_templates(w, self._squares)
-        square = square - 2 * with_templates(w * star, self._lines)
+        square = self._with_templates(w, self._squares)
+        square = square - 2 * self._with_templates(w * star, self._lines)
         square = square + self._correlate(w * star**2, self._inside)
         fall = cross.clamp_min(0) ** 2 / square.clamp_min(1e-6 * square.amax())
         fall = fall.double() * (unit * self._level**2)[..., None]
@@ -188,18 +184,18 @@ class VelocityScan:
     def _penalty(self, mean, error):
         """Penalties of priors in units of chi2, of shape (B, n_shifts)."""
         distance = np.abs(self._velocity - np.asarray(mean)[:, None])
-        # a velocity of the scan stands for all within half a step
+        # a velocity of the scan represents all within half a step
         distance = (distance - self.step / 2).clip(0) / np.asarray(error)[:, None]
         nearest = distance.min(axis=1, keepdims=True)
         excluded = distance > np.maximum(_FARTHEST, nearest)
         return torch.from_numpy(np.where(excluded, np.inf, distance**2))
 
     def _normalised(self, data, weight):
-        """Give data and weights of order one, and the unit (B, 1) of their chi2."""
+        """Scale data and weights to order one; return the unit (B, 1) of chi2, too."""
         data = torch.where(weight > 0, data, 0.0) / self._level
         level = torch.ones_like(data[:, :1])
         if self.free_level:
-            # data have a level of their own
+            # data may have another level than templates
             level = torch.from_numpy(
                 np.array([[_power_of_two(row[row != 0])] for row in data.numpy()])
             )
@@ -208,7 +204,7 @@ class VelocityScan:
         return data / level, weight / largest, unit
 
     def _components(self, models):
-        """Correlation kernels of components, and how models are made of them."""
+        """Correlation kernels of components, and coefficients of models in them."""
         # from the matrix of products, as there are fewer models than wavelengths
         value, vector = torch.linalg.eigh(models.double() @ models.double().mT)
         value, vector = value.flip(0).clamp_min(0), vector.flip(1)
@@ -226,19 +222,19 @@ class VelocityScan:
         product = torch.fft.irfft(series[:, None] * kernels, self._n_fft)
         return product[..., : len(self._velocity)]
 
+    def _with_templates(self, series, components):
+        """Correlations (B, M, n_shifts) of series (B, n_data) with all templates."""
+        kernels, vector = components
+        return vector @ self._correlate(series, kernels)
+
     def _chi2(self, data, weight):
         """Smallest chi2 per unit of information of any template, and information.
 
         Both are of shape (B, n_shifts).
         """
-
-        def with_templates(series, components):
-            kernels, vector = components
-            return vector @ self._correlate(series, kernels)
-
         information = self._correlate(weight, self._inside)
-        cross = with_templates(weight * data, self._lines)
-        square = with_templates(weight, self._squares)
+        cross = self._with_templates(weight * data, self._lines)
+        square = self._with_templates(weight, self._squares)
         level = cross / square.clamp_min(1e-30) if self.free_level else 1.0
         chi2 = self._correlate(weight * data**2, self._inside)
         chi2 = chi2 - level * (2 * cross - level * square)
@@ -272,7 +268,7 @@ def _allowed_shifts(velocity_range, log_step):
 
 
 def _smallest(chi2, n_best):
-    """Places of the smallest chi2, well apart, and chi2 there in units of the first."""
+    """Find the smallest chi2, well apart: indices, and ratios to the first."""
     place = torch.arange(chi2.shape[1], device=chi2.device)
     best, least = [], []
     for _ in range(n_best):

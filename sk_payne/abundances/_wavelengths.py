@@ -12,15 +12,15 @@ from sk_payne.spectra import (
 
 __all__ = ["is_near", "observed_wavelength", "pixels_in_reach", "require_overlap"]
 
-# Fraction by which wavelengths of one pixel may differ: 0.3 km/s.
+# Largest relative difference of wavelengths of the same pixel: 0.3 km/s.
 _SAME = 1e-6
 
-# Fraction by which wavelengths differ between air and vacuum, at most.
+# Largest relative difference of wavelengths in air and vacuum.
 _MEDIUM = 3e-4
 
 
 def observed_wavelength(emulator, spectra):
-    """Give the wavelengths of spectra in the medium of the emulator.
+    """Return the wavelengths of spectra in the medium of the emulator.
 
     Parameters
     ----------
@@ -32,12 +32,13 @@ def observed_wavelength(emulator, spectra):
     Returns
     -------
     wavelength : ndarray of shape (P,) or (n, P), or None
-        Å; None for flux on the grid of the emulator.
+        Wavelengths in Å; None for flux on the grid of the emulator.
 
     Raises
     ------
     ValueError
-        If wavelengths, their medium or the number of pixels do not go together.
+        If the medium or the wavelengths of the emulator are unknown, or the number of
+        pixels is wrong.
     WavelengthMismatchError
         If the emulator cannot be evaluated at these wavelengths.
     """
@@ -70,8 +71,8 @@ def observed_wavelength(emulator, spectra):
     ):
         raise WavelengthMismatchError(
             "`X` must be on the wavelengths of the training spectra, as the emulator "
-            "cannot be evaluated at others: SpectrumEmulator can, without other "
-            "estimators around it. Resample the spectra, or train such an emulator."
+            "cannot be evaluated at others. Resample the spectra, or use a "
+            "SpectrumEmulator that is not inside another estimator."
         )
     return None
 
@@ -97,9 +98,9 @@ def require_overlap(emulator, spectra, wavelength, velocity_range):
     spectra : SpectrumSet
         Spectra of n stars.
     wavelength : ndarray of shape (P,) or (n, P), or None
-        From `observed_wavelength`.
+        Wavelengths in Å, from `observed_wavelength`.
     velocity_range : tuple of float or None
-        km/s.
+        Lowest and highest velocity in km/s; None if it is not fitted.
 
     Raises
     ------
@@ -114,12 +115,12 @@ def require_overlap(emulator, spectra, wavelength, velocity_range):
         raise WavelengthMismatchError(
             f"`X` covers {wavelength.min():.1f}-{wavelength.max():.1f} Å, but the "
             f"emulator knows {describe_segments(emulator.wavelength)}. Pass spectra "
-            "of that range, or an emulator of theirs."
+            "of that range, or an emulator that covers theirs."
         )
 
 
 def is_near(emulator, spectra, wavelength, velocity_range):
-    """Tell which pixels a velocity can bring to the wavelengths of the emulator.
+    """Find the pixels that a velocity can bring to the wavelengths of the emulator.
 
     Parameters
     ----------
@@ -128,9 +129,9 @@ def is_near(emulator, spectra, wavelength, velocity_range):
     spectra : SpectrumSet
         Spectra of n stars.
     wavelength : ndarray of shape (P,) or (n, P), or None
-        From `observed_wavelength`.
+        Wavelengths in Å, from `observed_wavelength`.
     velocity_range : tuple of float or None
-        km/s.
+        Lowest and highest velocity in km/s; None if it is not fitted.
 
     Returns
     -------
