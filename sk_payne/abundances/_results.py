@@ -10,6 +10,7 @@ from sk_payne.abundances._emulator_errors import (
     effective_freedom,
 )
 from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
+from sk_payne.abundances._residual_test import examine_residuals
 
 __all__ = ["Measurements"]
 
@@ -38,6 +39,10 @@ class Measurements:
         Pixels used, and pixels left out as outliers.
     error_floor : ndarray of shape (n,)
         Error added to all pixels, as a fraction of the continuum.
+    n_systematic : ndarray of shape (n,)
+        Sum over the pixels of the part of the variance that is no noise.
+    residual_p : ndarray of shape (n,)
+        Probability that noise makes residuals go together along the spectrum as much.
     n_iterations : ndarray of shape (n,), int
         Steps tried.
     converged : ndarray of shape (n,), bool
@@ -74,6 +79,8 @@ class Measurements:
     n_pixels: np.ndarray
     n_clipped: np.ndarray
     error_floor: np.ndarray
+    n_systematic: np.ndarray
+    residual_p: np.ndarray
     n_iterations: np.ndarray
     converged: np.ndarray
     expected_fall: np.ndarray
@@ -121,6 +128,8 @@ class Measurements:
             n_pixels=zero(n),
             n_clipped=zero(n),
             error_floor=nan(n),
+            n_systematic=nan(n),
+            residual_p=nan(n),
             n_iterations=zero(n),
             converged=np.zeros(n, dtype=bool),
             expected_fall=nan(n),
@@ -151,10 +160,15 @@ class Measurements:
         rows, parameters = observed.rows, observed.block.parameters
         is_fixed = observed.constraints.is_fixed
         free = torch.tensor(~is_fixed, device=fit.parameters.device)
-        normal = fit.normal_matrix * (free[:, None] & free[:, :, None])
+        both = free[:, None] & free[:, :, None]
+        normal = fit.normal_matrix * both
         covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
+        covariance = covariance.masked_fill(~both, 0.0)
+        systematic = weights.systematic(np.arange(len(rows)))
+        part = problem.ivar.cpu().numpy() * systematic
+        self.n_systematic[rows] = part.sum(axis=1)
+        self.residual_p[rows] = examine_residuals(problem, fit, covariance, systematic)
         covariance = covariance.cpu().numpy()
-        covariance[is_fixed[:, None] | is_fixed[:, :, None]] = 0.0
         own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
         self.error_dof[rows] = np.inf
         if own is not None:

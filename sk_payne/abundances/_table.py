@@ -58,7 +58,7 @@ def make_table(
             _add(table, f"{name}_p16", low * u.Unit(unit))
             _add(table, f"{name}_p84", high * u.Unit(unit))
     names = ["chi2", "dof", "n_pixels", "n_clipped", "n_segments", "error_floor"]
-    names += ["error_dof", "n_iterations", "expected_fall"]
+    names += ["residual_p", "error_dof", "n_iterations", "expected_fall"]
     names += ["n_effective"] * (results.n_effective is not None)
     names += ["n_stars", "delta_chi2", "delta_bic"] * with_second
     for name in [*names, "converged", "flags"]:
