@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from sk_payne.abundances._correlated_errors import covariance_by_residuals
 from sk_payne.abundances._emulator_errors import (
     covariance_by_emulator,
     effective_freedom,
@@ -39,6 +40,9 @@ class Measurements:
         Pixels used, and pixels left out as outliers.
     error_floor : ndarray of shape (n,)
         Error added to all pixels, as a fraction of the continuum.
+    correlated_error, error_length : ndarray of shape (n,)
+        1 sigma errors that go together along the spectrum, as a fraction of the
+        continuum, and their correlation length in km/s; 0 and NaN if not asked for.
     n_systematic : ndarray of shape (n,)
         Sum over the pixels of the part of the variance that is no noise.
     residual_p : ndarray of shape (n,)
@@ -79,6 +83,8 @@ class Measurements:
     n_pixels: np.ndarray
     n_clipped: np.ndarray
     error_floor: np.ndarray
+    correlated_error: np.ndarray
+    error_length: np.ndarray
     n_systematic: np.ndarray
     residual_p: np.ndarray
     n_iterations: np.ndarray
@@ -128,6 +134,8 @@ class Measurements:
             n_pixels=zero(n),
             n_clipped=zero(n),
             error_floor=nan(n),
+            correlated_error=nan(n),
+            error_length=nan(n),
             n_systematic=nan(n),
             residual_p=nan(n),
             n_iterations=zero(n),
@@ -168,6 +176,12 @@ class Measurements:
         part = problem.ivar.cpu().numpy() * systematic
         self.n_systematic[rows] = part.sum(axis=1)
         self.residual_p[rows] = examine_residuals(problem, fit, covariance, systematic)
+        self.correlated_error[rows] = 0.0
+        if observed.block.observation.error_length is not None:
+            covariance, *errors = covariance_by_residuals(
+                problem, fit, covariance, weights.own_ivar
+            )
+            self.correlated_error[rows], self.error_length[rows] = errors
         covariance = covariance.cpu().numpy()
         own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
         self.error_dof[rows] = np.inf
