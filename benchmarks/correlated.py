@@ -18,6 +18,7 @@ Writes results/correlated.json; rows that are there are kept.
 import argparse
 import json
 import warnings
+from itertools import pairwise
 
 import numpy as np
 from record import RESULTS, machine, table, write
@@ -113,7 +114,7 @@ def of_mocks(kernel, length, n):
         "pull_std_low": min(pulls.values()),
         "pull_std_high": max(pulls.values()),
         "correlated_error": float(np.median(found["correlated_error"])),
-        "fitted_length": float(np.nanmedian(found["error_length"].value)),
+        "fitted_length": float(np.median(found["error_length"].value)),
         "pulls": pulls,
     }
 
@@ -122,12 +123,12 @@ def of_sun(arch, length):
     """Scatter of labels between windows of the Sun, and the errors claimed."""
     emulator = trained(arch)
     wavelength, flux = read()
-    observation = Observation(**OBSERVATION.get_params(deep=False) | {
-        "error_length": length
-    })
+    observation = Observation(
+        **OBSERVATION.get_params(deep=False) | {"error_length": length}
+    )
     regressor = AbundanceRegressor(emulator, observation)
     values, errors, others = [], [], []
-    for low, high in zip(EDGES[:-1], EDGES[1:], strict=True):
+    for low, high in pairwise(EDGES):
         seen = (wavelength >= low) & (wavelength < high)
         [found] = regressor.measure(spectrum(wavelength[seen], flux[seen]))
         names = emulator.label_names_
@@ -140,9 +141,10 @@ def of_sun(arch, length):
     values, errors = np.array(values), np.array(errors)
     half = (emulator.label_high_ - emulator.label_low_) / 2
     # windows where the label is well constrained, and not at an end of its range
-    inside = np.minimum(
-        values - emulator.label_low_, emulator.label_high_ - values
-    ) > 1e-3 * half
+    inside = (
+        np.minimum(values - emulator.label_low_, emulator.label_high_ - values)
+        > 1e-3 * half
+    )
     good = (errors < 0.2 * half) & inside
     rms = {}
     for i, name in enumerate(names):

@@ -13,7 +13,8 @@ the test split of the grid, which the emulator did not make, tell of false alarm
 Writes results/traps.json, one row for each case, S/N and degree; rows that are there
 are kept.
 
-    python benchmarks/traps.py [--stars 50] [--good 100] [--case "second star"]
+    python benchmarks/traps.py [--stars 30] [--good 100] [--case "second star"]
+        [--degree None 2]
 """
 
 import argparse
@@ -32,7 +33,7 @@ from sk_payne.spectra import C_KMS, SpectrumSet, broaden, doppler_factor
 
 warnings.simplefilter("ignore", ExtrapolationWarning)
 
-SNRS, DEGREES = (30, 50, 100, 300), (None, 2)
+SNRS, DEGREES = (30, 50, 100, 300), {"None": None, "2": 2}
 # Flags that good stars have as well, and those this benchmark is about.
 USUAL = ("LABEL_AT_EDGE", "UNCONSTRAINED", "LOW_CHI2")
 OWN = ("HIGH_CHI2", "CORRELATED_RESIDUALS")
@@ -94,20 +95,21 @@ GOOD = ("good", "grid", "grid, bigpayne")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stars", type=int, default=50)
+    parser.add_argument("--stars", type=int, default=30)
     parser.add_argument("--good", type=int, default=100)
     parser.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--degree", nargs="+", default=list(DEGREES))
     arguments = parser.parse_args()
     path = RESULTS / "traps.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
     for case in arguments.case:
-        for degree in DEGREES:
+        for degree in arguments.degree:
             for snr in SNRS:
-                key = {"case": case, "snr": snr, "continuum_degree": str(degree)}
+                key = {"case": case, "snr": snr, "continuum_degree": degree}
                 if any(key.items() <= row.items() for row in rows):
                     continue
                 n = arguments.good if case in GOOD else arguments.stars
-                rows.append(key | judge(case, n, snr, degree))
+                rows.append(key | judge(case, n, snr, DEGREES[degree]))
                 write("traps", {"rows": rows, "machine": machine()})
                 print(rows[-1], flush=True)
     table(rows)

@@ -1,4 +1,4 @@
-r"""Errors of fitted parameters where errors of pixels go together along the spectrum."""
+"""Errors of fitted parameters where errors of pixels go together."""
 
 import numpy as np
 import torch

@@ -32,8 +32,8 @@ FLAGS = {
     ),
     "CORRELATED_RESIDUALS": (
         4096,
-        "residuals go together along the spectrum: the model lacks something, and errors "
-        "are too small",
+        "residuals go together along the spectrum: the model lacks something, and "
+        "errors are too small",
     ),
 }
 """Names of the quality flags, with their bits and what they mean."""

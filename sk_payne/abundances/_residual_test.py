@@ -10,13 +10,13 @@ from scipy.stats import chi2
 
 from sk_payne.abundances._pixel_positions import pixel_positions
 
-__all__ = ["probability_of_residuals", "examine_residuals"]
+__all__ = ["examine_residuals", "probability_of_residuals"]
 
 # Standard deviations to which residuals are cut in sums over all blocks.
 _CUT = 4.0
 
-# Fewest blocks of the largest size.
-_FEWEST = 4
+# Fewest blocks of the largest size, and pixels of blocks that are looked at one by one.
+_FEWEST, _SMALL = 4, 16
 
 # Correlation length in km/s that errors of emulators and floors are taken to have.
 _TOGETHER = 20.0
@@ -92,8 +92,8 @@ def probability_of_residuals(
 
     is about a chi2 variable with B degrees of freedom: the sum of the autocovariances
     at lags below m with the weights of Bartlett [1]_, tested at several m as a
-    variance ratio is [2]_, where h is what fitted parameters take from it. And the
-    largest :math:`u^2/(n + 4 (e + \sum_i t_i^2))` is that of B chi2 variables with one
+    variance ratio is [2]_, where h is what fitted parameters take from it. And up to
+    m = 16, the largest :math:`u^2/(n + 4 (e + \sum_i t_i^2))` is that of B chi2 variables with one
     degree of freedom; there the largest :math:`|z|` of a block counts as the second
     largest, since single outliers are no correlation. The smallest probability
     counts, times the number of tests (Bonferroni).
@@ -150,14 +150,17 @@ def probability_of_residuals(
         n=good.to(z),
         taken=jacobian * root[:, None],
         covariance=covariance,
-        part=(ivar * systematic).sqrt(),
+        part=torch.where(good, ivar * systematic, 0.0).sqrt(),
         positions=positions,
     )
     found, n_tests = np.ones(len(z)), 0
     while blocks.n.shape[1] >= 2 * _FEWEST:
         blocks.join()
-        found = np.minimum(found, blocks.probabilities().min(axis=0))
-        n_tests += 2
+        tests = [blocks.probability_of_sum()]
+        if blocks.n_pixels <= _SMALL:
+            tests.append(blocks.probability_of_largest())
+        found = np.minimum(found, np.min(tests, axis=0))
+        n_tests += len(tests)
     return np.minimum(found * max(n_tests, 1), 1.0)
 
 
@@ -195,8 +198,8 @@ class _Blocks:
             setattr(self, name, sum(_halves(getattr(self, name))))
         self.pairs = self.pairs + between
 
-    def probabilities(self):
-        """Probabilities of the sum over all blocks and of the largest, (2, B)."""
+    def probability_of_sum(self):
+        """Probabilities of the sum of squares of all blocks, of shape (B,)."""
         seen = self.n > 1
         n_blocks = seen.sum(1).double().cpu().numpy()
         together = 2 * self.pairs
@@ -205,14 +208,18 @@ class _Blocks:
         off = (self.cut**2 - self.square + taken - together) / variance
         off = torch.where(seen, off, 0.0).double().sum(1).cpu().numpy()
         every = n_blocks + off / np.sqrt(1 - 1 / self.n_pixels)
-        of_sum = chi2.sf(np.maximum(every, 0.0), np.maximum(n_blocks, 1))
+        return chi2.sf(np.maximum(every, 0.0), np.maximum(n_blocks, 1))
+
+    def probability_of_largest(self):
+        """Probabilities of the block that is farthest from zero, of shape (B,)."""
+        seen = self.n > 1
+        n_blocks = seen.sum(1).clamp_min(1).double().cpu().numpy()
         total = self.total - self.first + self.first.sign() * self.second
-        variance = self.n + _OUTLYING**2 * (self.part + together)
+        variance = self.n + _OUTLYING**2 * (self.part + 2 * self.pairs)
         largest = torch.where(seen, total**2 / variance, 0.0).amax(1)
         one = chi2.sf(largest.double().cpu().numpy(), 1)
         with np.errstate(divide="ignore"):
-            of_largest = -np.expm1(n_blocks * np.log1p(-one))
-        return np.stack([of_sum, of_largest])
+            return -np.expm1(n_blocks * np.log1p(-one))
 
     def _by_fit(self):
         """Variances of sums of blocks that fitted parameters take, (B, n_blocks)."""

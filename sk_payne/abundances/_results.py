@@ -173,7 +173,8 @@ class Measurements:
         covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
         covariance = covariance.masked_fill(~both, 0.0)
         systematic = weights.systematic(np.arange(len(rows)))
-        part = problem.ivar.cpu().numpy() * systematic
+        ivar = problem.ivar.cpu().numpy()
+        part = np.multiply(ivar, systematic, out=np.zeros(ivar.shape), where=ivar > 0)
         self.n_systematic[rows] = part.sum(axis=1)
         self.residual_p[rows] = examine_residuals(problem, fit, covariance, systematic)
         self.correlated_error[rows] = 0.0
