@@ -3,7 +3,7 @@
 Mock spectra of The Payne's network on the shipped grid, S/N 100, have further errors of
 1 % of the continuum, drawn from a dense covariance with an exponential kernel of 10 or
 50 km/s, or a squared exponential one of 10 km/s, which is not the kernel of the fit.
-They are measured with labels, velocity and a continuum of degree 1 free, without
+They are measured with labels and a continuum of degree 1 free, without
 `error_length` and with "fit". Pulls are of labels whose error is below a fifth of half
 of their range.
 
@@ -27,7 +27,7 @@ from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
 from sk_payne.exceptions import ExtrapolationWarning
-from sk_payne.spectra import C_KMS, SpectrumSet, doppler_factor
+from sk_payne.spectra import C_KMS, SpectrumSet
 
 warnings.simplefilter("ignore", ExtrapolationWarning)
 
@@ -45,6 +45,7 @@ EDGES = np.arange(4500.0, 4601.0, 20.0)
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stars", type=int, default=300)
+    parser.add_argument("--kernel", nargs="+", default=list(KERNELS))
     parser.add_argument("--sun", action="store_true")
     parser.add_argument("--arch", nargs="+", default=["bigpayne", "opacity"])
     arguments = parser.parse_args()
@@ -65,7 +66,7 @@ def main():
                 key = {"arch": arch, "error_length": str(length)}
                 add(sun, key, of_sun, arch, length)
     else:
-        for kernel in KERNELS:
+        for kernel in arguments.kernel:
             for length in LENGTHS:
                 key = {"kernel": kernel, "error_length": str(length)}
                 add(mocks, key, of_mocks, kernel, length, arguments.stars)
@@ -89,11 +90,11 @@ def of_mocks(kernel, length, n):
     spectra = SpectrumSet(
         flux,
         np.full(flux.shape, float(SNR) ** 2),
-        wavelength=emulator.wavelength_ * doppler_factor(20.0),
+        wavelength=emulator.wavelength_,
         medium=emulator.medium_,
     )
     observation = Observation(
-        velocity_range=(-50, 50),
+        velocity_range=None,
         resolving_power="emulator",
         continuum_degree=1,
         emulator_error=False,

