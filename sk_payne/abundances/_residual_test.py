@@ -92,11 +92,11 @@ def probability_of_residuals(
 
     is about a chi2 variable with B degrees of freedom: the sum of the autocovariances
     at lags below m with the weights of Bartlett [1]_, tested at several m as a
-    variance ratio is [2]_, where h is what fitted parameters take from it. And up
-    to m = 16, the largest :math:`u^2/(n + 4 (e + \sum_i t_i^2))` is that of B chi2 variables with one
-    degree of freedom; there the largest :math:`|z|` of a block counts as the second
-    largest, since single outliers are no correlation. The smallest probability
-    counts, times the number of tests (Bonferroni).
+    variance ratio is [2]_, where h is what fitted parameters take from it. And for
+    m up to 16, the largest :math:`u^2/(n + 4 (e + \sum_i t_i^2))` is that of B chi2
+    variables with one degree of freedom; there the largest :math:`|z|` of a block
+    counts as the second largest, since single outliers are no correlation. The
+    smallest probability counts, times the number of tests (Bonferroni).
 
     Parameters
     ----------
