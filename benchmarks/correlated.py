@@ -108,14 +108,18 @@ def of_mocks(kernel, length, n):
         if good.sum() > 0.5 * n:
             off = (found[name].value - labels[:, i])[good]
             pulls[name] = float(np.std(off / error[good]))
+
+    def median(name):
+        return float(np.median(getattr(found[name], "value", found[name])))
+
     return {
         "n": n,
         "labels": len(pulls),
         "pull_std": float(np.sqrt(np.mean(np.square(list(pulls.values()))))),
         "pull_std_low": min(pulls.values()),
         "pull_std_high": max(pulls.values()),
-        "correlated_error": float(np.median(found["correlated_error"])),
-        "fitted_length": float(np.median(found["error_length"].value)),
+        "correlated_error": median("correlated_error"),
+        "fitted_length": None if length is None else median("error_length"),
         "pulls": pulls,
     }
 
