@@ -50,24 +50,24 @@ def covariance_by_residuals(problem, fit, covariance, own_ivar):
         wavelength = np.broadcast_to(observed.block.emulator.wavelength, shape)
     positions = pixel_positions(wavelength, observed.arm)
     free = torch.diagonal(covariance, dim1=1, dim2=2) > 0
-    derivatives = fit.jacobian.double() * free[..., None]
+    fixed = ~free.cpu()
     spread = np.zeros(covariance.shape)
     size, length = np.zeros((2, len(observed)))
     for row in range(len(observed)):
-        every = derivatives[row]
+        derivatives = fit.jacobian[row].cpu().double()
+        derivatives[fixed[row]] = 0.0
         if observed.basis is not None:
             own = problem.model.coefficient_derivatives(row, fit.parameters)
-            every = torch.cat([every, own.to(every)])
-        good = problem.ivar[row] > 0
-        ivar = problem.ivar[row, good].double()
-        root = ivar.sqrt().cpu().numpy()
-        which = good.cpu().numpy()
+            derivatives = torch.cat([derivatives, own.cpu().double()])
+        ivar = problem.ivar[row].cpu().double().numpy()
+        good = ivar > 0
+        root = np.sqrt(ivar[good])
         star = StarResiduals(
-            residual=fit.residual[row, good].double().cpu().numpy() * root,
-            noise=(ivar / own_ivar[row, good].double()).cpu().numpy(),
-            continuum=observed.continuum[row, which] * root,
-            positions=positions[row, which],
-            derivatives=every[:, good].cpu().numpy() * root,
+            residual=fit.residual[row].cpu().double().numpy()[good] * root,
+            noise=ivar[good] / own_ivar[row].cpu().double().numpy()[good],
+            continuum=observed.continuum[row, good] * root,
+            positions=positions[row, good],
+            derivatives=derivatives.numpy()[:, good] * root,
         )
         errors = star.find(given)
         size[row], length[row] = errors.size, errors.length
