@@ -70,6 +70,10 @@ def main():
             for length in LENGTHS:
                 key = {"kernel": kernel, "error_length": str(length)}
                 add(mocks, key, of_mocks, kernel, length, arguments.stars)
+    plain = {row["arch"]: row for row in sun if row["error_length"] == "None"}
+    for row in sun:
+        judge_sun(row, plain[row["arch"]])
+    write("correlated", {"mocks": mocks, "sun": sun, "machine": machine()})
     for rows in (mocks, sun):
         table([{k: v for k, v in r.items() if not isinstance(v, dict)} for r in rows])
 
@@ -143,30 +147,38 @@ def of_sun(arch, length):
         )
         columns = ("error_floor", "correlated_error", "error_length", "chi2", "dof")
         others.append({n: float(getattr(found[n], "value", found[n])) for n in columns})
-    values, errors = np.array(values), np.array(errors)
-    half = (emulator.label_high_ - emulator.label_low_) / 2
-    # windows where the label is well constrained, and not at an end of its range
-    inside = (
-        np.minimum(values - emulator.label_low_, emulator.label_high_ - values)
-        > 1e-3 * half
-    )
-    good = (errors < 0.2 * half) & inside
-    rms = {}
-    for i, name in enumerate(names):
-        which = good[:, i]
-        if which.sum() < 3:
-            continue
-        weight = errors[which, i] ** -2.0
-        off = values[which, i] - np.average(values[which, i], weights=weight)
-        rms[name] = float(np.sqrt((off**2 * weight).sum() / (which.sum() - 1)))
     return {
-        "labels": len(rms),
-        "pull_rms": float(np.sqrt(np.mean(np.square(list(rms.values()))))),
-        "pull_median": float(np.median(list(rms.values()))),
-        "rms": rms,
-        "values": dict(zip(names, values.T.tolist(), strict=True)),
-        "errors": dict(zip(names, errors.T.tolist(), strict=True)),
+        "values": dict(zip(names, np.transpose(values).tolist(), strict=True)),
+        "errors": dict(zip(names, np.transpose(errors).tolist(), strict=True)),
         "windows": {"rows": others},
+    }
+
+
+def judge_sun(row, plain):
+    """Compare the scatter between windows with the errors claimed.
+
+    A window counts for a label if the error with independent pixels is below a fifth of
+    half of the label's range, and the value not at an end of it; labels with three
+    windows count.
+    """
+    emulator, rms = trained(row["arch"]), {}
+    for i, name in enumerate(emulator.label_names_):
+        low, high = emulator.label_low_[i], emulator.label_high_[i]
+        half = (high - low) / 2
+        value, error = np.array(row["values"][name]), np.array(row["errors"][name])
+        good = np.array(plain["errors"][name]) < 0.2 * half
+        good &= np.minimum(value - low, high - value) > 1e-3 * half
+        if good.sum() < 3:
+            continue
+        value, weight = value[good], error[good] ** -2.0
+        off = value - np.average(value, weights=weight)
+        rms[name] = float(np.sqrt((off**2 * weight).sum() / (good.sum() - 1)))
+    every = np.array(list(rms.values()))
+    row |= {
+        "labels": len(rms),
+        "pull_rms": float(np.sqrt((every**2).mean())),
+        "pull_median": float(np.median(every)),
+        "rms": rms,
     }
 
 
