@@ -105,16 +105,17 @@ def of_mocks(kernel, length, n):
         error_length=length,
     )
     found = AbundanceRegressor(emulator, observation).measure(spectra)
-    pulls = {}
+    pulls, within = {}, []
     for i, name in enumerate(emulator.label_names_):
         error = found[f"{name}_error"].value
         good = error < 0.2 * (high - low)[i] / 2
         if good.sum() > 0.5 * n:
             off = (found[name].value - labels[:, i])[good]
             pulls[name] = float(np.std(off / error[good]))
+            within.append(np.mean(np.abs(off) < error[good]))
 
-    def median(name):
-        return float(np.median(getattr(found[name], "value", found[name])))
+    has = found["correlated_error"] > 0
+    lengths = found["error_length"].value[has]
 
     return {
         "n": n,
@@ -122,8 +123,10 @@ def of_mocks(kernel, length, n):
         "pull_std": float(np.sqrt(np.mean(np.square(list(pulls.values()))))),
         "pull_std_low": min(pulls.values()),
         "pull_std_high": max(pulls.values()),
-        "correlated_error": median("correlated_error"),
-        "fitted_length": None if length is None else median("error_length"),
+        "within_1": float(np.mean(within)),
+        "stars_with_errors": float(np.mean(has)),
+        "correlated_error": float(np.median(found["correlated_error"])),
+        "fitted_length": float(np.median(lengths)) if len(lengths) else None,
         "pulls": pulls,
     }
 
