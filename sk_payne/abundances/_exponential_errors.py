@@ -5,6 +5,7 @@ process (Ornstein and Uhlenbeck): all below takes a time in proportion to the pi
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded, solveh_banded
@@ -23,8 +24,8 @@ _SIZES = (1e-2, 1e4)
 # Sizes and lengths that are tried before the best of them is refined.
 _N_SIZES, _N_LENGTHS = 5, 4
 
-# Fewest pixels for each parameter.
-_FEWEST = 3
+# Fewest pixels, and fewest for each parameter.
+_FEWEST, _FOR_EACH = 20, 3
 
 
 @dataclass(frozen=True)
@@ -85,33 +86,30 @@ class StarResiduals:
             Without size if there are too few pixels, or noise explains more.
         """
         n_parameters, n_pixels = self.derivatives.shape
-        none = ExponentialErrors(0.0, np.nan if length is None else length)
-        if n_pixels < max(_FEWEST * n_parameters, 2):
-            return none
-        typical = np.median(np.sqrt(self.noise) / np.abs(self.continuum))
-        sizes = np.log(typical * np.array(_SIZES))
-        near = self.steps[self.steps < 10 * np.median(self.steps)]
-        lengths = np.log([_STEPS * np.median(self.steps), _PART * near.sum()])
-        limits, known = [sizes, lengths], ()
-        if length is not None:
-            limits, known = [sizes], (np.log(length),)
+        steps = self.steps[self.steps > 0]
+        if n_pixels < max(_FOR_EACH * n_parameters, _FEWEST) or not len(steps):
+            return ExponentialErrors(0.0, np.nan if length is None else length)
+        typical = np.median(np.sqrt(self.noise) / self.continuum)
+        tried = [np.log(typical) + np.linspace(-2, 4, _N_SIZES)]
+        limits, known = [np.log(typical * np.array(_SIZES))], ()
+        if length is None:
+            near = steps[steps < 10 * np.median(steps)]
+            limits.append(np.log([_STEPS * np.median(steps), _PART * near.sum()]))
+            tried.append(np.linspace(*limits[1], _N_LENGTHS + 2)[1:-1])
+        else:
+            known = (np.log(length),)
 
         def loss(variables):
             return -self.log_likelihood(*np.exp([*variables, *known]))
 
-        inner = np.log(typical) + np.linspace(-2, 4, _N_SIZES)
-        inner_lengths = np.linspace(*lengths, _N_LENGTHS + 2)[1:-1]
-        starts = [(s, *r) for s in inner for r in ([k] for k in inner_lengths)]
-        if length is not None:
-            starts = [(s,) for s in inner]
-        best = min(starts, key=loss)
+        best = min(product(*tried), key=loss)
         found = minimize(
             loss, best, method="Nelder-Mead", bounds=limits, options={"xatol": 0.02}
         )
+        size, *rest = np.exp(found.x).tolist()
         if -found.fun <= self.log_likelihood(0.0, 1.0):
-            return none
-        size, *rest = np.exp(found.x)
-        return ExponentialErrors(float(size), float(rest[0] if rest else length))
+            size, rest = 0.0, [np.nan]
+        return ExponentialErrors(size, rest[0] if length is None else length)
 
     def log_likelihood(self, size, length):
         r"""Logarithm of the restricted likelihood, but for a constant.

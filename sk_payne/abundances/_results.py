@@ -172,17 +172,7 @@ class Measurements:
         normal = fit.normal_matrix * both
         covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
         covariance = covariance.masked_fill(~both, 0.0)
-        systematic = weights.systematic(np.arange(len(rows)))
-        ivar = problem.ivar.cpu().numpy()
-        part = np.multiply(ivar, systematic, out=np.zeros(ivar.shape), where=ivar > 0)
-        self.n_systematic[rows] = part.sum(axis=1)
-        self.residual_p[rows] = examine_residuals(problem, fit, covariance, systematic)
-        self.correlated_error[rows] = 0.0
-        if observed.block.observation.error_length is not None:
-            covariance, *errors = covariance_by_residuals(
-                problem, fit, covariance, weights.own_ivar
-            )
-            self.correlated_error[rows], self.error_length[rows] = errors
+        covariance = self._report_residuals(problem, fit, weights, covariance)
         covariance = covariance.cpu().numpy()
         own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
         self.error_dof[rows] = np.inf
@@ -322,6 +312,22 @@ class Measurements:
     def dof(self):
         """Degrees of freedom, of shape (n,)."""
         return self.n_pixels - self.n_fitted
+
+    def _report_residuals(self, problem, fit, weights, covariance):
+        """Write down what residuals tell; give the covariance with their errors."""
+        observed, rows = problem.observed, problem.observed.rows
+        systematic = weights.systematic(np.arange(len(rows)))
+        ivar = problem.ivar.cpu().numpy()
+        part = np.multiply(ivar, systematic, out=np.zeros(ivar.shape), where=ivar > 0)
+        self.n_systematic[rows] = part.sum(axis=1)
+        self.residual_p[rows] = examine_residuals(problem, fit, covariance, systematic)
+        self.correlated_error[rows] = 0.0
+        if observed.block.observation.error_length is not None:
+            covariance, *errors = covariance_by_residuals(
+                problem, fit, covariance, weights.own_ivar
+            )
+            self.correlated_error[rows], self.error_length[rows] = errors
+        return covariance
 
     def _report_flux(self, problem, fit):
         """Write down flux and continuum of the best fits."""
