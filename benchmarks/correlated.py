@@ -148,7 +148,8 @@ def of_sun(arch, length):
         errors.append(
             [getattr(found[f"{n}_error"], "value", found[f"{n}_error"]) for n in names]
         )
-        columns = ("error_floor", "correlated_error", "error_length", "chi2", "dof")
+        columns = ("error_floor", "correlated_error", "chi2", "dof")
+        columns += ("error_length",) * (length is not None)
         others.append({n: float(getattr(found[n], "value", found[n])) for n in columns})
     return {
         "values": dict(zip(names, np.transpose(values).tolist(), strict=True)),
