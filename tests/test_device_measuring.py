@@ -28,6 +28,7 @@ OPTIONS = {
     | {"vsini": (0, 30), "vmac": (0, 5), "resolving_power": (5000.0, 15000.0)},
     "continuum": VELOCITY | {"continuum_degree": 1},
     "weighed": VELOCITY | {"clip": 5, "error_floor": "fit"},
+    "correlated": VELOCITY | {"error_length": 20.0},
     "mean": VELOCITY | {"estimate": "mean"},
     "priors": VELOCITY | {"priors": {"teff": (5000, 50)}, "fixed": {"Fe_H": 0.0}},
     "integrated": VELOCITY | {"integrate_pixels": True},

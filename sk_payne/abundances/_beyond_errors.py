@@ -87,7 +87,7 @@ class BeyondErrors:
                 f"`confidence` must be at least 0.5 and below 1; got {confidence}."
             )
         plan = self._plan(X, uncertainty, mask, estimate="mode")
-        _refuse_two(plan, "limits")
+        _refuse_what_is_not_made(plan, "limits")
         names = plan.parameters.names
         labels = names[: plan.parameters.n_labels] if labels is None else list(labels)
         for name in labels:
@@ -200,7 +200,7 @@ class BeyondErrors:
             )
         # samples start around best fits
         plan = self._plan(X, uncertainty, mask, estimate="mode")
-        _refuse_two(plan, "posterior")
+        _refuse_what_is_not_made(plan, "posterior")
         best = measure_stars(plan)
         options = {
             "n_draws": n_draws,
@@ -212,10 +212,15 @@ class BeyondErrors:
         return sample_posterior(plan, best, n_steps=n_steps, **options)
 
 
-def _refuse_two(plan, method):
-    """Refuse an observation with a second star, for which a method is not made."""
+def _refuse_what_is_not_made(plan, method):
+    """Refuse observations that a method is not made for."""
     if plan.second_star is not None:
         raise ValueError(
             f"`second_star` of the observation must be None for `{method}`, which "
             "knows single stars only. Use the errors of `measure` for two."
+        )
+    if plan.observation.error_length is not None:
+        raise ValueError(
+            f"`error_length` of the observation must be None for `{method}`, which "
+            "takes errors of pixels to be independent. Use the errors of `measure`."
         )

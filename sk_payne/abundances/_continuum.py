@@ -195,6 +195,16 @@ class ContinuumModel:
         flux = self.model.flux(rows, parameters)
         return self._under_continuum(rows, flux, directions)[1]
 
+    def coefficient_derivatives(self, row, parameters):
+        """Give derivatives (n, P) of one star by all coefficients of its continuum."""
+        rows = torch.tensor([row], device=self.data.device)
+        flux = self.model.flux(rows, parameters[rows])
+        basis = self.basis[rows]
+        by_degree = (basis.polynomials * flux[:, None])[0]
+        segments = basis.segment[0].unique()[:, None] == basis.segment[0]
+        found = (by_degree[:, None] * segments).flatten(0, 1)
+        return found[(found != 0).any(1)]
+
     def is_positive(self, rows, parameters):
         """Whether the continuum is positive at all good pixels of the stars `rows`."""
         flux = self.model.flux(rows, parameters)

@@ -25,6 +25,16 @@ FLAGS = {
         1024,
         "chi2 is far below the degrees of freedom: errors are too large",
     ),
+    "HIGH_CHI2": (
+        2048,
+        "chi2 is far above the degrees of freedom: errors are too small, or the model "
+        "is wrong",
+    ),
+    "CORRELATED_RESIDUALS": (
+        4096,
+        "residuals go together along the spectrum: the model lacks something, and "
+        "errors are too small",
+    ),
 }
 """Names of the quality flags, with their bits and what they mean."""
 
@@ -35,6 +45,13 @@ _MISSED = 0.01
 # Standard deviations by which chi2 may be below the degrees of freedom, and the
 # fraction of them that it must be below as well.
 _LOW, _HALF = 5.0, 0.5
+
+# Standard deviations by which chi2 may be above the degrees of freedom, if errors that
+# are no noise are larger by the root of two.
+_HIGH = 5.0
+
+# Probability below which residuals are no noise.
+_NO_NOISE = 0.001
 
 
 def set_flags(results, parameters):
@@ -62,6 +79,9 @@ def set_flags(results, parameters):
         "UNCONSTRAINED": _is_unconstrained(results, parameters).any(axis=1),
         "LOW_CHI2": results.chi2
         < np.minimum(dof - _LOW * np.sqrt(2 * dof), _HALF * dof),
+        "HIGH_CHI2": results.chi2
+        > dof + results.n_systematic + _HIGH * np.sqrt(2 * dof),
+        "CORRELATED_RESIDUALS": results.residual_p < _NO_NOISE,
     }
     for name, where in found.items():
         results.flags[where] |= FLAGS[name][0]

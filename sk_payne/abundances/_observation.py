@@ -11,7 +11,8 @@ from sk_payne.spectra import C_KMS
 __all__ = ["Observation", "as_numbers"]
 
 # Units of the arguments that may be quantities.
-_UNITS = {name: "km/s" for name in ("velocity_range", "vsini", "vmac", "arm_offsets")}
+_VELOCITIES = ("velocity_range", "vsini", "vmac", "arm_offsets", "error_length")
+_UNITS = {name: "km/s" for name in _VELOCITIES}
 _UNITS |= {
     name: "" for name in ("resolving_power", "limb_darkening", "error_floor", "clip")
 }
@@ -74,6 +75,13 @@ class Observation(BaseEstimator):
         Error that is added to all pixels in quadrature, as a fraction of the
         continuum, since no model is perfect. "fit" finds it for each star, so that
         residuals are as large as their errors.
+    error_length : float or "fit", default=None
+        Correlation length in km/s of errors that go together along the spectrum, of
+        the model or the reduction. If it is given, residuals of each star are taken for
+        noise and errors with an exponential kernel of that length, whose size is
+        fitted, and errors of all parameters follow from both; the parameters
+        themselves do not change. "fit" finds the length as well. If None, errors of
+        pixels are independent.
     clip : float, default=None
         Pixels whose residual exceeds this number of errors are left out, and the star
         is fitted again until the same pixels stay. 5 is usual. If None, all are used.
@@ -105,6 +113,7 @@ class Observation(BaseEstimator):
         stages=(),
         emulator_error=True,
         error_floor=0.0,
+        error_length=None,
         clip=None,
     ):
         self.velocity_range = velocity_range
@@ -119,6 +128,7 @@ class Observation(BaseEstimator):
         self.stages = stages
         self.emulator_error = emulator_error
         self.error_floor = error_floor
+        self.error_length = error_length
         self.clip = clip
 
     def checked(self):
@@ -309,4 +319,12 @@ def _check_errors(observation):
         raise ValueError(
             "`error_floor` must be a part of the continuum like 0.01, not negative, or "
             f"'fit'; got {floor!r}."
+        )
+    length = observation.error_length
+    known = length is not None and not _is_automatic(length)
+    number = as_numbers(length if known else 1.0)
+    if number.ndim or not 0 < number < np.inf:
+        raise ValueError(
+            "`error_length` must be None, a positive velocity in km/s like 10, or "
+            f"'fit'; got {length!r}."
         )

@@ -172,6 +172,8 @@ def plan_fit(
             "`estimate` must be 'mode' with a second star in the observation; got "
             f"{estimate!r}."
         )
+    if observation.error_length is not None:
+        _check_error_length(emulator, estimate)
     widths = width_limits(emulator, observation)
     wavelength = observed_wavelength(emulator, spectra)
     sigma, matrix = 0.0, None
@@ -307,6 +309,21 @@ def _parameters(emulator, observation, widths, offsets, stages):
     for stage in stages:
         others += stage.parameters()
     return Parameters(labels + others, len(labels))
+
+
+def _check_error_length(emulator, estimate):
+    """Refuse errors that go together where they cannot be allowed for."""
+    if estimate == "mean":
+        raise ValueError(
+            "`error_length` of the observation must be None with `estimate` 'mean': "
+            "the posterior takes errors of pixels to be independent. Use 'mode'."
+        )
+    if emulator.wavelength is None:
+        raise ValueError(
+            "`error_length` of the observation must be None for an emulator without "
+            "wavelengths. Pass `wavelength=` and `medium=` to SpectrumEmulator and "
+            "train it again."
+        )
 
 
 def _refuse_double(parameters, widths):

@@ -323,8 +323,12 @@ class AbundanceRegressor(
         table : astropy.table.QTable
             One row per star: each label, and what else is fitted, with its error
             (`<name>_error`) and unit, velocities in km/s; `chi2`, `dof`, `n_pixels`,
-            `n_clipped`, `n_segments` of the continuum, `error_floor`, `error_dof`, the
-            degrees of freedom of the t distribution of errors (infinite: Gaussian),
+            `n_clipped`, `n_segments` of the continuum, `error_floor`;
+            `correlated_error`, as a part of the continuum, and `error_length` of errors
+            that go together (0 and NaN without the `error_length` of the observation);
+            `residual_p`, the probability that noise makes residuals go together as
+            much; `error_dof`, the degrees of freedom of the t distribution of errors
+            (infinite: Gaussian),
             `n_iterations`, `expected_fall` of chi2 by another step, `converged`,
             `flags`, whose description explains the bits, and `label_flags`, which names
             the labels concerned. `frame` says what velocities are relative to, if a

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from sk_payne.abundances._correlated_errors import covariance_by_residuals
 from sk_payne.abundances._emulator_errors import (
     covariance_by_emulator,
     effective_freedom,
 )
 from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
+from sk_payne.abundances._residual_test import examine_residuals
 
 __all__ = ["Measurements"]
 
@@ -38,6 +40,13 @@ class Measurements:
         Pixels used, and pixels left out as outliers.
     error_floor : ndarray of shape (n,)
         Error added to all pixels, as a fraction of the continuum.
+    correlated_error, error_length : ndarray of shape (n,)
+        1 sigma errors that go together along the spectrum, as a fraction of the
+        continuum, and their correlation length in km/s; 0 and NaN if not asked for.
+    n_systematic : ndarray of shape (n,)
+        Sum over the pixels of the part of the variance that is no noise.
+    residual_p : ndarray of shape (n,)
+        Probability that noise makes residuals go together along the spectrum as much.
     n_iterations : ndarray of shape (n,), int
         Steps tried.
     converged : ndarray of shape (n,), bool
@@ -77,6 +86,10 @@ class Measurements:
     n_pixels: np.ndarray
     n_clipped: np.ndarray
     error_floor: np.ndarray
+    correlated_error: np.ndarray
+    error_length: np.ndarray
+    n_systematic: np.ndarray
+    residual_p: np.ndarray
     n_iterations: np.ndarray
     converged: np.ndarray
     expected_fall: np.ndarray
@@ -125,6 +138,10 @@ class Measurements:
             n_pixels=zero(n),
             n_clipped=zero(n),
             error_floor=nan(n),
+            correlated_error=nan(n),
+            error_length=nan(n),
+            n_systematic=nan(n),
+            residual_p=nan(n),
             n_iterations=zero(n),
             converged=np.zeros(n, dtype=bool),
             expected_fall=nan(n),
@@ -156,10 +173,12 @@ class Measurements:
         rows, parameters = observed.rows, observed.block.parameters
         is_fixed = observed.constraints.is_fixed
         free = torch.tensor(~is_fixed, device=fit.parameters.device)
-        normal = fit.normal_matrix * (free[:, None] & free[:, :, None])
+        both = free[:, None] & free[:, :, None]
+        normal = fit.normal_matrix * both
         covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
+        covariance = covariance.masked_fill(~both, 0.0)
+        covariance = self._report_residuals(problem, fit, weights, covariance)
         covariance = covariance.cpu().numpy()
-        covariance[is_fixed[:, None] | is_fixed[:, :, None]] = 0.0
         own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
         self.error_dof[rows] = np.inf
         if own is not None:
@@ -312,6 +331,22 @@ class Measurements:
     def dof(self):
         """Degrees of freedom, of shape (n,)."""
         return self.n_pixels - self.n_fitted
+
+    def _report_residuals(self, problem, fit, weights, covariance):
+        """Write down what residuals tell; give the covariance with their errors."""
+        observed, rows = problem.observed, problem.observed.rows
+        systematic = weights.systematic(np.arange(len(rows)))
+        ivar = problem.ivar.cpu().numpy()
+        part = np.multiply(ivar, systematic, out=np.zeros(ivar.shape), where=ivar > 0)
+        self.n_systematic[rows] = part.sum(axis=1)
+        self.residual_p[rows] = examine_residuals(problem, fit, covariance, systematic)
+        self.correlated_error[rows] = 0.0
+        if observed.block.observation.error_length is not None:
+            covariance, *errors = covariance_by_residuals(
+                problem, fit, covariance, weights.own_ivar
+            )
+            self.correlated_error[rows], self.error_length[rows] = errors
+        return covariance
 
     def _report_flux(self, problem, fit):
         """Write down flux and continuum of the best fits."""

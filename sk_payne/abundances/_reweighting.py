@@ -86,6 +86,8 @@ class Reweighting:
         Whether weights depend on the fit at all.
     floor : ndarray of shape (B,)
         Error floor of each star, as a fraction of the continuum.
+    own_ivar : Tensor of shape (B, P)
+        Inverse variances of pixels before any reweighting.
     """
 
     def __init__(self, problem):
@@ -96,7 +98,7 @@ class Reweighting:
         self.floor = np.zeros(len(self.observed))
         if not self.fits_floor:
             self.floor += observation.error_floor
-        self._own = problem.ivar.clone() if self.is_needed else problem.ivar
+        self.own_ivar = problem.ivar.clone() if self.is_needed else problem.ivar
         self.ivar = None
 
     def trust_no_rays(self):
@@ -137,7 +139,7 @@ class Reweighting:
             Stars whose weights changed.
         """
         ivar, which = self.problem.ivar, rows.cpu().numpy()
-        own = self._own[rows]
+        own = self.own_ivar[rows]
         new, floor = reweigh(
             residual[rows],
             own,
@@ -203,7 +205,7 @@ class Reweighting:
         objective : Tensor of shape (n,)
             Without priors.
         """
-        own = self._own[row]
+        own = self.own_ivar[row]
         variance = self._variance(residual, row)
         size = residual**2 / variance
         if self.fits_floor:
@@ -227,14 +229,14 @@ class Reweighting:
         ivar : Tensor of shape (n, P)
             Weights of the Cauchy distribution.
         """
-        own = self._own[row].expand_as(residual)
+        own = self.own_ivar[row].expand_as(residual)
         variance = self._variance(residual, row)
         weight = 1 / (variance * (1 + residual**2 / (_MEDIAN * variance)))
         return torch.where(own > 0, weight, 0.0)
 
     def _variance(self, residual, row):
         """Variances of the pixels of one star with the floor of given residuals."""
-        own = self._own[row].expand_as(residual)
+        own = self.own_ivar[row].expand_as(residual)
         variance = 1 / own
         if self.fits_floor:
             continuum = torch.tensor(self.observed.continuum[row], device="cpu")

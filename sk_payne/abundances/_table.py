@@ -58,11 +58,13 @@ def make_table(
             _add(table, f"{name}_p16", low * u.Unit(unit))
             _add(table, f"{name}_p84", high * u.Unit(unit))
     names = ["chi2", "dof", "n_pixels", "n_clipped", "n_segments", "error_floor"]
-    names += ["error_dof", "n_iterations", "expected_fall"]
+    names += ["correlated_error", "error_length"]
+    names += ["residual_p", "error_dof", "n_iterations", "expected_fall"]
     names += ["n_effective"] * (results.n_effective is not None)
     names += ["n_stars", "delta_chi2", "delta_bic"] * with_second
     for name in [*names, "converged", "flags"]:
-        _add(table, name, getattr(results, name))
+        values = getattr(results, name)
+        _add(table, name, values * u.km / u.s if name == "error_length" else values)
     table["flags"].description = " | ".join(
         f"{bit} {name}: {meaning}" for name, (bit, meaning) in FLAGS.items()
     )

@@ -32,6 +32,7 @@ OPTIONS = {
     "everything": FREE,
     "integrated": {"integrate_pixels": True, "velocity_range": (-80, 80)},
     "weighed": {"clip": 4.0, "error_floor": "fit"},
+    "correlated": {"error_length": "fit", "continuum_degree": 1},
     "mean": {"estimate": "mean", "velocity_range": (-80, 80)},
 }
 

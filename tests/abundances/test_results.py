@@ -92,6 +92,20 @@ def _bad_fit(results):
     results.chi2[1] = 3.01 * (127 - 3)
 
 
+def _high_chi2(results):
+    results.n_systematic[1] = 20.0
+    results.chi2[1] = 124 + 20 + 5.01 * np.sqrt(2 * 124)
+
+
+def _not_high_chi2(results):
+    results.n_systematic[1] = 20.0
+    results.chi2[1] = 124 + 20 + 4.99 * np.sqrt(2 * 124)
+
+
+def _correlated(results):
+    results.residual_p[1] = 0.0009
+
+
 def _blind(results):
     results.covariance[1, 0, 0] = np.inf
 
@@ -113,6 +127,9 @@ def _bad_continuum(results):
         (_unconstrained, {"UNCONSTRAINED"}),
         (_blind, {"UNCONSTRAINED"}),
         (_bad_fit, {"BAD_FIT"}),
+        (_high_chi2, {"HIGH_CHI2"}),
+        (_not_high_chi2, set()),
+        (_correlated, {"CORRELATED_RESIDUALS"}),
     ],
 )
 def test_flag_is_set_for_its_star_only(spoil, expected):
@@ -174,6 +191,9 @@ def test_table_has_values_errors_and_units():
         "n_clipped",
         "n_segments",
         "error_floor",
+        "correlated_error",
+        "error_length",
+        "residual_p",
         "error_dof",
         "n_iterations",
         "expected_fall",
