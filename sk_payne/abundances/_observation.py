@@ -161,7 +161,7 @@ class Observation(BaseEstimator):
 
     @property
     def has_emulator_power(self):
-        """Whether spectra are said to be as sharp as those of the emulator."""
+        """True if spectra are declared to be as sharp as those of the emulator."""
         return isinstance(self.resolving_power, str) and (
             self.resolving_power == "emulator"
         )
@@ -173,24 +173,24 @@ class Observation(BaseEstimator):
 
     @property
     def fits_power(self):
-        """Whether the resolving power is fitted between limits."""
+        """True if the resolving power is fitted between limits."""
         return isinstance(self.resolving_power, tuple)
 
     @property
     def wants_velocity(self):
-        """Whether a range of velocities was asked for explicitly."""
+        """True if a range of velocities was given explicitly."""
         return self.velocity_range is not None and not np.array_equal(
             as_numbers(self.velocity_range), _DEFAULT_RANGE
         )
 
     @property
     def fits_floor(self):
-        """Whether the error floor of each star is fitted."""
+        """True if the error floor of each star is fitted."""
         return _is_automatic(self.error_floor)
 
     @property
     def is_reweighted(self):
-        """Whether weights of pixels depend on the fit."""
+        """True if weights of pixels depend on the fit."""
         return self.clip is not None or self.fits_floor
 
     def offset_limits(self, n_arms):

@@ -91,7 +91,7 @@ class AbundanceRegressor(
     emulator_ : estimator
         The emulator that :meth:`fit` trained.
     label_names_ : list of str
-        Of the columns of the result.
+        Names of the columns of the result.
     n_features_in_ : int
         Pixels of the training spectra, if they were an array.
 
@@ -192,7 +192,7 @@ class AbundanceRegressor(
             linear fit on the labels.
         y : array-like or table of shape (n_stars, n_labels) or (n_stars,)
             Their labels. Columns of a table are taken by the names of the emulator, or
-            name its labels if it has none; units likewise.
+            name its labels if it has none; the same holds for their units.
         **fit_params : dict
             Routed to the emulator, if metadata routing is enabled.
 

@@ -203,7 +203,7 @@ class TransformerPayne(Architecture):
 
     @property
     def has_tangents(self) -> bool:
-        """Whether :meth:`at_with_tangents` serves this form."""
+        """True if :meth:`at_with_tangents` serves this form."""
         return self.residual == "pre"
 
     def forward(self, labels: Tensor, log_wavelength: Tensor) -> Tensor:

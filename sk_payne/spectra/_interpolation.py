@@ -124,7 +124,7 @@ class GridInterpolator:
 
     @property
     def is_logarithmic(self):
-        """Whether wavelengths are uniform in their logarithm, without gaps."""
+        """True if wavelengths are uniform in their logarithm, without gaps."""
         return self._index.kind == "log" and len(self.segments) == 1
 
     def covers(self, wavelength):
