@@ -23,7 +23,7 @@ def flux_error(observed, labels):
     Parameters
     ----------
     observed : ObservedStars
-        B stars.
+        The B stars.
     labels : ndarray of shape (B, n_labels)
         Labels of the stars, in their units.
 
@@ -52,7 +52,7 @@ def covariance_by_emulator(problem, variables, normal):
     Parameters
     ----------
     problem : Problem
-        B stars.
+        Problem of B stars.
     variables : Tensor of shape (B, K), float64
         Best fits.
     normal : Tensor of shape (B, K, K), float64
@@ -88,7 +88,7 @@ def displacements_by_emulator(problem, fit, n, seeds):
     Parameters
     ----------
     problem : Problem
-        B stars.
+        Problem of B stars.
     fit : LeastSquaresFit
         Their best fits.
     n : int

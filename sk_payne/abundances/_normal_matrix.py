@@ -11,7 +11,7 @@ def invert_normal_matrix(normal):
     Parameters
     ----------
     normal : Tensor of shape (B, K, K), float64
-        J W J^T.
+        Normal matrices J W J^T.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def parameter_scale(normal, xp):
     Parameters
     ----------
     normal : array of shape (B, K, K)
-        J W J^T.
+        Normal matrices J W J^T.
     xp : module
         Module of the array, numpy or torch.
 

@@ -168,7 +168,7 @@ class Parts:
     def _settle(self, chunk, failures, is_other):
         self._failures[chunk.number] = failures
         self._bar.update(chunk.n_stars)
-        # parts after one with other items also have other items, until they are seen
+        # after a part with other items, all parts count as missing until they are seen
         n_parts = chunk.number + 1
         self._folder.note(
             lambda notes: {

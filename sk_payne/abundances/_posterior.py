@@ -166,7 +166,7 @@ def _displaced(drawn, observed, seed):
 
 
 def _chain(observed, n_steps, rng):
-    """Second half of a chain, its autocorrelation time, and acceptance fraction."""
+    """Second half of a chain in units of the parameters, with tau and acceptance."""
     try:
         import emcee
     except ImportError as error:

@@ -174,7 +174,7 @@ def spectra_at(model, rows, points):
     Parameters
     ----------
     model : object
-        ``flux(rows, variables)``.
+        Model with ``flux(rows, variables)``.
     rows : Tensor of int, shape (B,)
         Stars.
     points : Tensor of shape (B, n, K)

@@ -131,7 +131,7 @@ def sample_box_gaussian(normal, slope, low, high, moments, draw, n, n_sweeps):
     moments : BoxGaussian
         Moments of the Gaussians, from `fit_box_gaussian`.
     draw : callable
-        ``draw(*shape)`` gives uniform random numbers of the shape (B, \*shape).
+        ``draw(*shape)`` returns uniform random numbers of the shape (B, \*shape).
     n : int
         Number of chains.
     n_sweeps : int
