@@ -13,6 +13,9 @@ __all__ = ["add_intervals"]
 # chi2 of a Gaussian parameter rises by 1 at one standard deviation, within this.
 _TOLERANCE = 0.2
 
+# Tolerance of the square root of the rise of chi2 at the ends of intervals.
+_NEAR = 0.03
+
 
 def add_intervals(block, results):
     r"""Add intervals of 68 % to best fits, from the profile of chi2 where needed.
@@ -52,12 +55,12 @@ def add_intervals(block, results):
     error, best = total.sqrt(), fit.parameters
     ends = torch.stack([best - error, best + error], dim=2)
     outside = (ends[:, :, 0] < problem.low) | (ends[:, :, 1] > problem.high)
-    from_profile = is_free & (outside | ~_is_parabola(problem, fit, noise))
+    from_profile = is_free & (outside | ~_is_parabola(problem, fit))
     for column in torch.nonzero(from_profile.any(0))[:, 0].tolist():
         ratio = (total / noise)[:, column].sqrt().nan_to_num(1.0)
         bounds = problem.low[:, column], problem.high[:, column]
         for side, (sign, bound) in enumerate(zip((-1.0, 1.0), bounds, strict=True)):
-            limit = find_limit(fit, problem, column, noise, sign, ratio)
+            limit = find_limit(fit, problem, column, sign, ratio, near=_NEAR)
             limit = torch.where(torch.isfinite(limit), limit, bound)
             chosen = from_profile[:, column]
             ends[chosen, column, side] = limit[chosen]
@@ -74,19 +77,36 @@ def add_intervals(block, results):
 
 
 @torch.no_grad()
-def _is_parabola(problem, fit, noise):
-    """Check whether chi2 rises by 1 at one standard deviation of parameters (B, K)."""
-    covariance = invert_normal_matrix(fit.normal_matrix)
-    response = covariance / noise[:, None].sqrt()  # columns: moves by one sigma
-    is_parabola = torch.zeros(
-        fit.parameters.shape, dtype=torch.bool, device=noise.device
-    )
+def _is_parabola(problem, fit):
+    """Check whether chi2 rises by 1 at one standard deviation of parameters (B, K).
+
+    A label is moved, and other labels follow by their covariance, and all parameters by
+    one linear step with the derivatives at the best fit. Parameters at a bound stay
+    there, and are no parabolas. Other parameters than labels are not checked.
+    """
+    n_labels = problem.observed.block.parameters.n_labels
+    free = (problem.low < fit.parameters) & (fit.parameters < problem.high)
+    normal = fit.normal_matrix * (free[:, None] & free[:, :, None])
+    covariance = invert_normal_matrix(normal + torch.diag_embed((~free).to(normal)))
+    is_parabola = free.clone()
     for row, best in enumerate(fit.parameters):
-        moves = torch.cat([-response[row].mT, response[row].mT])
-        points = (best + moves.nan_to_num()).clamp(problem.low[row], problem.high[row])
+        which = torch.nonzero(free[row, :n_labels])[:, 0]
+        own = covariance[row] * free[row]
+        variance = own.diagonal()[which]
+        moves = own[which] / variance.sqrt()[:, None]
+        moves[:, n_labels:] = 0.0
+        points = best + torch.cat([-moves, moves])
+        points = points.clamp(problem.low[row], problem.high[row])
+        mean, weight = (part[row] for part in problem.prior)
         residual = problem.flux[row] - problem.model.spectra(row, points)
-        chi2 = (problem.ivar[row] * residual**2).sum(1).double()
-        chi2 += prior_penalty(points, [part[row] for part in problem.prior])
-        rise = (chi2 - fit.chi2[row]).reshape(2, -1)
-        is_parabola[row] = ((rise - 1).abs() < _TOLERANCE).all(0)
+        weighted = problem.ivar[row] * residual
+        chi2 = (weighted * residual).sum(1).double()
+        chi2 += prior_penalty(points, (mean, weight))
+        slope = (weighted @ fit.jacobian[row].to(weighted).mT).double()
+        slope = (slope + weight * (mean - points)) * free[row]
+        step = slope @ own
+        held = step.gather(1, which.repeat(2)[:, None])[:, 0]
+        fall = (slope * step).sum(1) - held**2 / variance.repeat(2)
+        rise = (chi2 - fall - fit.chi2[row]).reshape(2, -1)
+        is_parabola[row, which] = ((rise - 1).abs() < _TOLERANCE).all(0)
     return is_parabola

@@ -55,7 +55,7 @@ def profile_limits(plan, best, names, *, confidence, side):
                 column = parameters.index(name)
                 # chi2 does not include correlated errors of the emulator
                 scaled = z * (total / noise)[:, column].sqrt().nan_to_num(1.0)
-                place = find_limit(fit, problem, column, noise, sign, scaled)
+                place = find_limit(fit, problem, column, sign, scaled)
                 place = parameters.scale[column] * place.cpu().numpy()
                 limits[stars, i] = parameters.zero[column] + place
             fixed = plan.constraints.of(block.rows[stars])

@@ -37,7 +37,7 @@ def variances(problem, fit):
     return noise, noise + by_emulator.to(noise)
 
 
-def find_limit(best, problem, column, noise, sign, z):
+def find_limit(best, problem, column, sign, z, *, near=_NEAR):
     """Find where chi2, with all other parameters fitted, has risen by the square of z.
 
     Parameters
@@ -48,12 +48,12 @@ def find_limit(best, problem, column, noise, sign, z):
         Problem of the stars.
     column : int
         Column of the parameter.
-    noise : Tensor of shape (B, K)
-        Variances of the parameters by chi2.
     sign : {-1.0, 1.0}
         Side of the limit.
     z : float or Tensor of shape (B,)
         Square root of the rise of chi2.
+    near : float, default=0.01
+        Tolerance of this square root.
 
     Returns
     -------
@@ -65,19 +65,23 @@ def find_limit(best, problem, column, noise, sign, z):
     # values of each star where the square root of the rise is below and above z
     edge = (problem.high if sign > 0 else problem.low)[:, column]
     below, rise_below = here.clone(), torch.zeros_like(here)
-    error = noise[:, column].sqrt()
-    trial = _between(here + sign * z * error, here, edge)
+    covariance = invert_normal_matrix(best.normal_matrix)[:, column]
+    # change of all parameters with this one, in a linear model
+    response = (covariance / covariance[:, column, None]).nan_to_num(0.0, 0.0, 0.0)
+    trial = here + sign * z * covariance[:, column].sqrt()
+    trial = _between(trial, here, edge)
     above, rise_above = edge.clone(), torch.full_like(here, torch.inf)
-    others, limit = best.parameters, torch.full_like(here, torch.nan)
+    start = best.parameters + (trial - here)[:, None] * response
+    limit = torch.full_like(here, torch.nan)
     rows = torch.arange(len(here), device=here.device)
     for _ in range(_MAX_STEPS):
         low, high = problem.low.clone(), problem.high.clone()
         low[rows, column] = high[rows, column] = trial[rows]
-        fit = problem.fit(others, rows=rows, low=low, high=high)
-        others = torch.where(fit.converged[:, None], fit.parameters, others)
+        fit = problem.fit(start, rows=rows, low=low, high=high)
+        start, last = torch.where(fit.converged[:, None], fit.parameters, start), trial
         rise = (fit.chi2 - best.chi2).clamp_min(0).sqrt()
         is_below = rise < z
-        done = (rise - z).abs() < _NEAR
+        done = (rise - z).abs() < near
         flat = is_below & (trial == edge)
         limit[rows] = torch.where(flat, sign * torch.inf, trial)[rows]
         rows = rows[~(done | flat)[rows]]
@@ -100,6 +104,7 @@ def find_limit(best, problem, column, noise, sign, z):
         trial = torch.where(
             torch.isfinite(rise_above), inner, _between(guess, below, edge)
         )
+        start = start + (trial - last)[:, None] * response
     return limit
 
 

@@ -79,8 +79,9 @@ class AbundanceRegressor(
         intervals of 68 % to it: one error on each side where chi2 is a parabola, and
         from the profile of chi2 elsewhere, such as for a label that ends at a bound.
         "mean" gives mean, covariance and middle 68 % of the posterior, flat within
-        `bounds` but for priors. Both take some ten times the time. Use one of them for
-        labels that hardly show, whose errors of a linear model do not hold.
+        `bounds` but for priors. A mean takes some five times the time of a mode, and a
+        profile some twenty times. Use one of them for labels that hardly show, whose
+        errors of a linear model do not hold.
     max_iterations : int, default=100
         Largest number of steps of the fit of a star.
     verbose : int, default=0
