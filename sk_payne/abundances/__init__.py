@@ -3,6 +3,7 @@
 from sk_payne.abundances._calibration import joint_table, rank_table
 from sk_payne.abundances._catalogue import measure_catalogue, read_catalogue
 from sk_payne.abundances._flags import FLAGS
+from sk_payne.abundances._forward_model import ForwardModel, continuum_polynomials
 from sk_payne.abundances._joint_distance import joint_distance, joint_probability
 from sk_payne.abundances._mock_recovery import mock_recovery
 from sk_payne.abundances._observation import Observation
@@ -17,11 +18,13 @@ from sk_payne.abundances._verdict import recovery_verdict
 __all__ = [
     "FLAGS",
     "AbundanceRegressor",
+    "ForwardModel",
     "Observation",
     "Parameter",
     "SecondStar",
     "Stage",
     "Telluric",
+    "continuum_polynomials",
     "joint_distance",
     "joint_probability",
     "joint_table",

@@ -1,0 +1,5 @@
+"""Neural posterior estimation: from spectra to distributions of their parameters."""
+
+from sk_payne.neural_posterior._estimator import NeuralPosterior, load_posterior
+
+__all__ = ["NeuralPosterior", "load_posterior"]
