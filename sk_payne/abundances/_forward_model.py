@@ -1,4 +1,4 @@
-"""ForwardModel: spectra of any stars at the pixels of observed ones, as fits see them."""
+"""ForwardModel: spectra of any stars at the pixels of observed ones, as in fits."""
 
 from collections import OrderedDict
 from copy import copy
@@ -40,7 +40,7 @@ class ForwardModel:
     spectra : SpectrumSet, default=None
         Observed stars, with errors. If None, one star on the grid of the emulator,
         as sharp as that unless the observation says another resolving power.
-    bounds, fixed, priors
+    bounds, fixed, priors : default=None
         As of :class:`~sk_payne.AbundanceRegressor`; alike for all stars.
 
     Attributes
@@ -71,7 +71,14 @@ class ForwardModel:
     """
 
     def __init__(
-        self, emulator, observation, spectra=None, *, bounds=None, fixed=None, priors=None
+        self,
+        emulator,
+        observation,
+        spectra=None,
+        *,
+        bounds=None,
+        fixed=None,
+        priors=None,
     ):
         fitted = as_fitted_emulator(emulator, bounds)
         if fitted.single is not None:
@@ -232,7 +239,8 @@ def continuum_polynomials(wavelength, degree, arm=None):
     (6, 20)
     """
     arm = None if arm is None else arm[None]
-    basis = continuum_basis(wavelength[None], np.ones((1, len(wavelength))), degree, arm)
+    ones = np.ones((1, len(wavelength)))
+    basis = continuum_basis(wavelength[None], ones, degree, arm)
     polynomials, segment = basis.polynomials[0].numpy(), basis.segment[0].numpy()
     inside = segment == np.arange(segment.max() + 1)[:, None]
     every = (inside[:, None] * polynomials).reshape(-1, len(wavelength))

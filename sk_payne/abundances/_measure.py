@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from sk_payne.abundances._flags import set_flags
+from sk_payne.abundances._flags import flag_by_posterior, set_flags
 from sk_payne.abundances._means import replace_by_means
 from sk_payne.abundances._preparations import Preparations
 from sk_payne.abundances._results import Measurements
@@ -60,6 +60,7 @@ def measure_stars(plan, *, keep_model=False, verbose=0):
     def measured(block):
         found = search(block, keep_model=keep_model)
         set_flags(found, block.parameters)
+        flag_by_posterior(found, block.proposals)
         if of_means:
             return replace_by_means(block, found), ()
         if plan.second_star is None:

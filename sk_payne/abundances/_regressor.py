@@ -79,6 +79,12 @@ class AbundanceRegressor(
         covariance and middle 68 % of the posterior around it, flat within `bounds` but
         for priors, in some ten times the time. Take the mean for labels that hardly
         show: their best fit ends at the bounds, where its errors do not hold.
+    start : NeuralPosterior, default=None
+        A fitted :class:`~sk_payne.neural_posterior.NeuralPosterior` of the same
+        emulator and observation, from which fits start. The best fit stays the answer;
+        stars whose fit the posterior does not believe, and spectra unlike all that it
+        was trained on, are flagged. If None, fits start from a velocity scan and a
+        guess.
     max_iterations : int, default=100
         Largest number of steps of the fit of a star.
     verbose : int, default=0
@@ -141,6 +147,7 @@ class AbundanceRegressor(
         priors=None,
         fixed=None,
         estimate="mode",
+        start=None,
         max_iterations=100,
         verbose=0,
     ):
@@ -152,6 +159,7 @@ class AbundanceRegressor(
         self.priors = priors
         self.fixed = fixed
         self.estimate = estimate
+        self.start = start
         self.max_iterations = max_iterations
         self.verbose = verbose
 
@@ -390,4 +398,5 @@ class AbundanceRegressor(
             priors=self.priors,
             estimate=self.estimate if estimate is None else estimate,
             max_iterations=self.max_iterations,
+            start=self.start,
         )

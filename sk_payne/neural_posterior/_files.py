@@ -12,7 +12,11 @@ from sk_payne.neural_posterior._novelty import Novelty
 from sk_payne.neural_posterior._representation import Representation
 from sk_payne.neural_posterior._trained import Calibration, TrainedPosterior
 
-__all__ = ["read_posterior", "save_posterior"]
+__all__ = ["KEPT", "read_posterior", "save_posterior"]
+
+KEPT = ("n_directions", "n_hidden", "n_layers", "n_components", "max_steps")
+KEPT += ("batch_size", "lr", "n_held_out")
+"""Arguments that a file keeps as they are."""
 
 _KIND = "NeuralPosterior"
 

@@ -67,8 +67,7 @@ class Novelty:
         n_bins = int(np.clip(len(left) // 50, 1, _N_BINS))
         edges = np.quantile(log_snr, np.linspace(0, 1, n_bins + 1))
         number = np.clip(np.searchsorted(edges, log_snr) - 1, 0, n_bins - 1)
-        found = cls(mean, whitening, np.zeros(1), np.zeros((1, 2)), np.ones((1, 2)), 0.0)
-        measures = found._measures(hidden, left)
+        measures = _measures(hidden, left, mean, whitening)
         places, middle, spread = [], [], []
         for i in range(n_bins):
             own = measures[number == i]
@@ -82,7 +81,7 @@ class Novelty:
 
     def score(self, hidden, left, log_snr):
         """Give the scores of spectra, of shape (n,); arguments as in :meth:`learn`."""
-        measures = self._measures(hidden, left)
+        measures = _measures(hidden, left, self.mean, self.whitening)
         found = [
             (measure - np.interp(log_snr, self.log_snr, middle))
             / np.interp(log_snr, self.log_snr, spread)
@@ -92,7 +91,9 @@ class Novelty:
         ]
         return np.maximum(*found)
 
-    def _measures(self, hidden, left):
-        distance2 = (((hidden - self.mean) @ self.whitening) ** 2).sum(axis=1)
-        both = np.stack([left, distance2], axis=1)
-        return np.log(np.maximum(both, 1e-12))
+
+def _measures(hidden, left, mean, whitening):
+    """Give the logarithms of both measures, of shape (n, 2)."""
+    distance2 = (((hidden - mean) @ whitening) ** 2).sum(axis=1)
+    both = np.stack([left, distance2], axis=1)
+    return np.log(np.maximum(both, 1e-12))

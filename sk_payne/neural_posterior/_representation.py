@@ -24,7 +24,7 @@ import torch
 from sk_payne.neural_posterior._bins import PixelLayout
 from sk_payne.spectra import C_KMS
 
-__all__ = ["Represented", "Representation"]
+__all__ = ["Representation", "Represented"]
 
 # Numbers below which inverse variances and pivots count as zero.
 _TINY = 1e-30

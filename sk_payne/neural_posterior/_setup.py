@@ -16,9 +16,6 @@ __all__ = ["Setup", "first_network", "prepare"]
 # Model spectra from which mean, templates and principal components follow.
 _N_SPECTRA = 1536
 
-# Signal-to-noise ratios for which regression vectors are directions.
-_RATIOS = (30.0, 100.0, 300.0)
-
 # Rotation velocities in km/s that templates are the means of, from one to the next.
 _WIDTHS = (0.0, 8.0, 25.0, np.inf)
 
@@ -133,7 +130,7 @@ class Setup:
         plan, bins = self.forward.plan, self._bins
         grid, flux = plan.emulator.wavelength, plan.emulator.template_flux.numpy()
         inside = bins.wavelength.clip(grid[0], grid[-1])
-        # one after the other, also where rounding or the end of the grid made them equal
+        # increasing, also where the end of the grid made them equal
         inside = np.maximum.accumulate(inside) * (1 + 1e-14 * np.arange(bins.n))
         flux = np.interp(inside, grid, flux.mean(axis=0))[None]
         star = SpectrumSet(
@@ -155,8 +152,9 @@ class Setup:
         return model.flux(values[:, columns]).cpu().double().numpy()
 
     def _usual_power(self):
-        """Resolving power of the observed stars, of all their pixels in one number."""
-        observation, emulator = self.forward.plan.observation, self.forward.plan.emulator
+        """Give the resolving power of the observed stars, in one number."""
+        plan = self.forward.plan
+        observation, emulator = plan.observation, plan.emulator
         if observation.fits_power:
             return observation.resolving_power
         width = sum(self.width) / 2
@@ -238,40 +236,29 @@ def first_network(setup, representation, snr, rng, seed, options):
     simulation = setup.simulation(representation, snr, int(rng.integers(2**31)))
     clean = simulation.held_out(_N_SPECTRA, snr=_NOISELESS)
     residual = clean.spectra.residual.double()
-    coordinates = clean.coordinates.double()
-    coordinates = coordinates - coordinates.mean(0)
-    kernel = residual @ residual.mT
     _, _, principal = torch.linalg.svd(residual, full_matrices=False)
     principal = principal[: options["n_directions"]]
-    vectors = [principal]
-    n_used = float((clean.spectra.variance > 0).sum(1).double().mean())
-    for ratio in _RATIOS:
-        ridge = n_used * (representation.unit / ratio) ** 2 + 1e-9 * kernel.trace()
-        ridged = kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype)
-        vectors.append((residual.mT @ torch.linalg.solve(ridged, coordinates)).mT)
-    directions = torch.cat(vectors)
-    scale = (residual @ directions.mT).std(0).clamp_min(_LEAST)[:, None]
-    directions = (directions / scale).float()
-    spectra = (principal * scale[: len(principal)]).float()
+    scale = (residual @ principal.mT).std(0).clamp_min(_LEAST)[:, None]
+    directions = (principal / scale).float()
+    spectra = (principal * scale).float()
     arguments = {
         "n_bins": representation.n_bins,
         "n_parameters": len(setup.free),
         "n_directions": len(directions),
-        "n_principal": len(principal),
         "n_components": options["n_components"],
         "n_hidden": options["n_hidden"],
         "n_layers": options["n_layers"],
+        "velocity": setup.coordinates.velocity,
     }
     network = PosteriorNetwork(**arguments)
-    network.directions.data.copy_(directions)
+    network.directions.copy_(directions)
     network.spectra.copy_(spectra)
     noisy = simulation.held_out(_N_SPECTRA)
     with torch.no_grad():
-        shrunk, _ = network.features(noisy.spectra.residual, noisy.spectra.variance)
+        _, shrunk, _ = network.features(noisy.spectra.residual, noisy.spectra.variance)
     shrunk, wanted = shrunk.double(), noisy.coordinates.double()
     normal = shrunk.mT @ shrunk
     normal = normal + _RIDGE * torch.eye(len(normal), dtype=normal.dtype)
     solution = torch.linalg.solve(normal, shrunk.mT @ wanted)
-    spread = (wanted - shrunk @ solution).std(0).clamp_min(_LEAST)
-    network.begin(directions, spectra, solution.mT.float(), spread.float(), seed)
+    network.begin(directions, spectra, solution.mT.float(), seed)
     return network, arguments

@@ -132,8 +132,8 @@ class Simulation:
         stars = self.stars
         if len(stars) > _N_STARS:
             stars = rng.choice(stars, _N_STARS, replace=False)
-        groups = []
-        for star, part in zip(stars, np.array_split(np.arange(n), len(stars))):
+        groups, parts = [], np.array_split(np.arange(n), len(stars))
+        for star, part in zip(stars, parts, strict=True):
             if len(part):
                 values = self.coordinates.draw(rng, len(part))
                 flux = self.forward.star(star).flux(self.values(values)).cpu()
@@ -141,8 +141,7 @@ class Simulation:
         return groups
 
     def _observed(self, rng, groups, size, snr=None):
-        """Add noise and all that comes with it to some spectra; to each if size is None.
-        """
+        """Add noise to spectra that are drawn, or to each if the size is None."""
         total, parts = sum(len(values) for _, values, _ in groups), []
         chosen = np.arange(total) if size is None else rng.integers(0, total, size)
         first = 0
@@ -187,7 +186,8 @@ class Simulation:
             error = np.where(good, 1 / np.sqrt(np.where(good, model.ivar, 1.0)), np.nan)
             if layout is not None and layout.polynomials is not None:
                 span = layout.span
-                error[span] = error[span] / _level(model, layout.polynomials.numpy(), span)
+                level = _level(model, layout.polynomials.numpy(), span)
+                error[span] = error[span] / level
             error = error / np.nanmedian(error)
             self._levels[star] = np.where(good, error, 1.0)
         return self._levels[star]
@@ -209,7 +209,8 @@ def _good_pixels(rng, good, n):
     n_runs = rng.poisson(_N_RUNS, n)
     lengths = np.exp(rng.uniform(0, np.log(longest), n_runs.sum())).astype(int)
     firsts = rng.integers(0, n_pixels, n_runs.sum())
-    for star, first, length in zip(np.repeat(np.arange(n), n_runs), firsts, lengths):
+    runs = zip(np.repeat(np.arange(n), n_runs), firsts, lengths, strict=True)
+    for star, first, length in runs:
         found[star, first : first + length] = False
     # a star keeps some pixels
     empty = ~found.any(axis=1)
@@ -225,5 +226,6 @@ def _continua(rng, layout, n, n_pixels):
     polynomials = layout.polynomials.numpy()
     n_constant = sum(np.ptp(row[row != 0]) == 0 for row in polynomials)
     size = _TILT * n_constant / len(polynomials)
-    found[:, layout.span] += rng.uniform(-size, size, (n, len(polynomials))) @ polynomials
+    coefficients = rng.uniform(-size, size, (n, len(polynomials)))
+    found[:, layout.span] += coefficients @ polynomials
     return torch.from_numpy(found)

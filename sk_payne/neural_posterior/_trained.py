@@ -237,10 +237,10 @@ class TrainedPosterior:
             for values in (spectra.residual, spectra.variance)
         )
         network = self.network
-        shrunk, log_noise = network.features(residual, variance)
-        hidden = network.hidden(shrunk, log_noise)
-        posterior = network.posterior(hidden, shrunk)
-        left = network.left(residual, variance, shrunk)
+        projection, shrunk, noise = network.features(residual, variance)
+        middle, root, hidden = network.context(projection, shrunk, noise)
+        posterior = network.posterior(middle, root, hidden)
+        left = network.left(residual, variance, projection)
         good = variance > 0
         error = torch.where(good, variance, torch.nan).nanmedian(dim=1).values.sqrt()
         log_snr = -(error.nan_to_num(1.0) / self.representation.unit).log()

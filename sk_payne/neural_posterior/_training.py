@@ -18,8 +18,7 @@ from sk_payne.networks import fast_products
 
 __all__ = ["train_network"]
 
-# Steps between looks at held-out spectra, and largest number of spectra looked at in one
-# batch.
+# Steps between looks at held-out spectra, and the most that are looked at in a batch.
 _EPOCH, _AT_A_TIME = 50, 256
 
 # Part of the steps in which the learning rate rises.
@@ -28,8 +27,14 @@ _WARMUP = 0.02
 # Largest norm of the gradients.
 _CLIP = 5.0
 
-# Learning rate of the directions, which are good from the start, in that of the others.
+# Part of the steps in which guess and emulator are learned, and the mixture afterwards.
+_FIRST = 0.7
+
+# Learning rate of the linear regression, which is good from the start, in that of all.
 _SLOWER = 0.1
+
+# The same for logarithms of errors, which have a long way to go.
+_FASTER = 20.0
 
 _OPTIMIZER = {"betas": (0.9, 0.98), "weight_decay": 0.01}
 
@@ -66,7 +71,9 @@ class _NewBatches:
         self.counter, self.bar = counter, bar
 
     def __iter__(self):
-        for _ in range(min(_EPOCH, self.counter.left)):
+        n_steps, first = self.counter.n_steps, self.counter.n_first
+        end = first if n_steps < first else self.counter.max_steps
+        for _ in range(min(_EPOCH, end - n_steps)):
             draws = self.simulation.batch(self.counter.n_steps, self.batch_size)
             yield _batch_of(draws)
             self.counter.n_steps += 1
@@ -81,8 +88,7 @@ class _HeldOutBatches:
 
     def __iter__(self):
         parts = zip(*(values.split(_AT_A_TIME) for values in self.inputs), strict=True)
-        for part, target in zip(parts, self.target.split(_AT_A_TIME), strict=True):
-            yield part, target
+        yield from zip(parts, self.target.split(_AT_A_TIME), strict=True)
 
 
 class _Counter:
@@ -93,7 +99,34 @@ class _Counter:
 
     @property
     def left(self):
+        """Steps that are left."""
         return self.max_steps - self.n_steps
+
+    @property
+    def n_first(self):
+        """Steps of the first part."""
+        return int(_FIRST * self.max_steps)
+
+    @property
+    def is_first(self):
+        """Whether the first part is going on."""
+        return self.n_steps < self.n_first
+
+
+class _Schedule:
+    """Factor of the learning rate: a rise and a fall in each part."""
+
+    def __init__(self, counter):
+        self.first = counter.n_first
+        self.parts = [
+            WarmupDecay(n, _WARMUP, "cosine")
+            for n in (self.first, counter.max_steps - self.first)
+        ]
+
+    def __call__(self, step):
+        if step < self.first:
+            return self.parts[0](step)
+        return self.parts[1](step - self.first)
 
 
 class _PosteriorNet(NeuralNet):
@@ -116,8 +149,10 @@ class _PosteriorNet(NeuralNet):
         self.counter, self.start, self.checkpoint = counter, start, checkpoint
 
     def infer(self, x, **fit_params):
-        """Minus the logarithmic density at the true parameters."""
+        """Loss of the first part, or minus the logarithmic density of the truth."""
         residual, variance, coordinates = (part.to(self.device) for part in x)
+        if self.counter.is_first:
+            return self.module_.first_losses(residual, variance, coordinates)
         posterior = self.module_(residual, variance)
         return -posterior.log_prob(coordinates)
 
@@ -126,8 +161,11 @@ class _PosteriorNet(NeuralNet):
         if "network" in self.start:
             self._restore(self.start)
         self.state_ = self._capture()
-        left = -(-self.counter.left // _EPOCH)
-        return super().fit_loop(X, y, left, **fit_params)
+        counter = self.counter
+        left = [counter.n_first - counter.n_steps, counter.max_steps - counter.n_first]
+        left[1] += min(left[0], 0)
+        n_epochs = sum(-(-max(n, 0) // _EPOCH) for n in left)
+        return super().fit_loop(X, y, n_epochs, **fit_params)
 
     def notify(self, method_name, **cb_kwargs):
         """Remember the state once all callbacks have seen the end of an epoch."""
@@ -151,13 +189,13 @@ class _PosteriorNet(NeuralNet):
             "network": self.module_.state_dict(),
             "optimizer": self.optimizer_.state_dict(),
         }
-        history = [
-            {name: float(epoch[name]) for name in ("train_loss", "valid_loss")}
-            | {"step": (i + 1) * _EPOCH}
-            for i, epoch in enumerate(self.history)
-        ]
-        before = self.start.get("history", [])
-        own = {"n_steps": self.counter.n_steps, "history": before + history}
+        history = list(self.start.get("history", []))
+        n_steps = self.start.get("n_steps", 0)
+        for epoch in self.history:
+            n_steps += sum("train_loss" in batch for batch in epoch["batches"])
+            losses = {name: float(epoch[name]) for name in ("train_loss", "valid_loss")}
+            history.append({"step": n_steps, **losses})
+        own = {"n_steps": self.counter.n_steps, "history": history}
         return self.start | copy.deepcopy(state) | own
 
     def _restore(self, state):
@@ -227,8 +265,8 @@ def train_network(
         optimizer__betas=_OPTIMIZER["betas"],
         optimizer__weight_decay=_OPTIMIZER["weight_decay"],
         optimizer__param_groups=[
-            (name, {"lr": _SLOWER * options["lr"], "weight_decay": 0.0})
-            for name in ("directions", "linear.weight")
+            ("linear.weight", {"lr": _SLOWER * options["lr"], "weight_decay": 0.0}),
+            ("emulator.log_error2", {"lr": _FASTER * options["lr"], "weight_decay": 0.0}),
         ],
         lr=options["lr"],
         batch_size=options["batch_size"],
@@ -242,7 +280,7 @@ def train_network(
                 "schedule",
                 LRScheduler(
                     torch.optim.lr_scheduler.LambdaLR,
-                    lr_lambda=WarmupDecay(counter.max_steps, _WARMUP, "cosine"),
+                    lr_lambda=_Schedule(counter),
                     step_every="batch",
                 ),
             ),
