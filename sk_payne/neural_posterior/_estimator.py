@@ -42,14 +42,15 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         As of :class:`~sk_payne.AbundanceRegressor`, but alike for all stars. Labels
         without a prior are drawn uniformly within the bounds.
     n_directions : int, default=192
-        Principal components of model spectra on which spectra are projected, at first.
-    n_hidden, n_layers : int, default=384 and 3
+        Principal components of model spectra on which spectra are projected, at first;
+        regression vectors of the parameters, three of each, come in addition.
+    n_hidden, n_layers : int, default=512 and 3
         Neurons of a hidden layer, and hidden layers.
     n_components : int, default=2
         Components of the mixture.
     max_steps : int, default=3000
         Training steps.
-    batch_size : int, default=256
+    batch_size : int, default=512
         Spectra in a step.
     lr : float, default=0.002
         Largest learning rate.
@@ -139,11 +140,11 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         priors=None,
         fixed=None,
         n_directions=192,
-        n_hidden=384,
+        n_hidden=512,
         n_layers=3,
         n_components=2,
         max_steps=3000,
-        batch_size=256,
+        batch_size=512,
         lr=2e-3,
         n_held_out=2000,
         checkpoint=None,

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sk_payne.abundances import ForwardModel, Observation
+from sk_payne.networks import RANDOM_STATE
 from sk_payne.neural_posterior._bins import Bins
 from sk_payne.neural_posterior._coordinates import Coordinates
 from sk_payne.neural_posterior._network import PosteriorNetwork
@@ -19,11 +20,14 @@ _N_SPECTRA = 1536
 # Rotation velocities in km/s that templates are the means of, from one to the next.
 _WIDTHS = (0.0, 8.0, 25.0, np.inf)
 
+# Signal-to-noise ratios for which regression vectors are directions.
+_RATIOS = (30.0, 100.0, 300.0)
+
 # Signal-to-noise ratio of spectra without noise.
 _NOISELESS = 1e5
 
-# Ridge of the first regression, in spectra, and the smallest number that is not zero.
-_RIDGE, _LEAST = 2.0, 1e-6
+# Smallest number that is not zero.
+_LEAST = 1e-6
 
 # Widths of instruments below this count as none, in km/s; a full width at half maximum
 # in standard deviations.
@@ -209,7 +213,7 @@ def prepare(emulator, observation, spectra, *, bounds, fixed, priors):
 
 
 def first_network(setup, representation, snr, rng, seed, options):
-    """Make a network whose first weights are a linear regression.
+    """Make a network whose first layer is principal components and regressions.
 
     Parameters
     ----------
@@ -236,11 +240,22 @@ def first_network(setup, representation, snr, rng, seed, options):
     simulation = setup.simulation(representation, snr, int(rng.integers(2**31)))
     clean = simulation.held_out(_N_SPECTRA, snr=_NOISELESS)
     residual = clean.spectra.residual.double()
+    coordinates = clean.coordinates.double()
+    coordinates = coordinates - coordinates.mean(0)
+    kernel = residual @ residual.mT
     _, _, principal = torch.linalg.svd(residual, full_matrices=False)
     principal = principal[: options["n_directions"]]
-    scale = (residual @ principal.mT).std(0).clamp_min(_LEAST)[:, None]
-    directions = (principal / scale).float()
-    spectra = (principal * scale).float()
+    vectors = [principal]
+    n_used = float((clean.spectra.variance > 0).sum(1).double().mean())
+    for ratio in _RATIOS:
+        ridge = n_used * (representation.unit / ratio) ** 2 / 2
+        ridge = ridge + 1e-9 * kernel.trace()
+        ridged = kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype)
+        vectors.append((residual.mT @ torch.linalg.solve(ridged, coordinates)).mT)
+    directions = torch.cat(vectors)
+    scale = (residual @ directions.mT).std(0).clamp_min(_LEAST)[:, None]
+    spectra = torch.zeros_like(directions)
+    spectra[: len(principal)] = principal * scale[: len(principal)]
     arguments = {
         "n_bins": representation.n_bins,
         "n_parameters": len(setup.free),
@@ -248,17 +263,9 @@ def first_network(setup, representation, snr, rng, seed, options):
         "n_components": options["n_components"],
         "n_hidden": options["n_hidden"],
         "n_layers": options["n_layers"],
-        "velocity": setup.coordinates.velocity,
     }
-    network = PosteriorNetwork(**arguments)
-    network.directions.copy_(directions)
-    network.spectra.copy_(spectra)
-    noisy = simulation.held_out(_N_SPECTRA)
-    with torch.no_grad():
-        _, shrunk, _ = network.features(noisy.spectra.residual, noisy.spectra.variance)
-    shrunk, wanted = shrunk.double(), noisy.coordinates.double()
-    normal = shrunk.mT @ shrunk
-    normal = normal + _RIDGE * torch.eye(len(normal), dtype=normal.dtype)
-    solution = torch.linalg.solve(normal, shrunk.mT @ wanted)
-    network.begin(directions, spectra, solution.mT.float(), seed)
+    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = PosteriorNetwork(**arguments)
+    network.begin((directions / scale).float(), spectra.float())
     return network, arguments

@@ -170,7 +170,7 @@ class TrainedPosterior:
             spectra.n_used.numpy() > 0,
         )
 
-    def represent(self, flux, ivar, wavelength, arm):
+    def represent(self, flux, ivar, wavelength, arm, *, block=_BLOCK):
         """Represent spectra of one layout.
 
         Parameters
@@ -179,6 +179,8 @@ class TrainedPosterior:
             Flux and inverse variances, 0 for bad pixels.
         wavelength, arm : ndarray of shape (P,) or None
             Å in the medium of the emulator, and arms.
+        block : int, default=64
+            As in :meth:`answer`.
 
         Returns
         -------
@@ -192,11 +194,15 @@ class TrainedPosterior:
         unit = np.where(unit > 0, unit, 1.0)
         layout = self.representation.layout(wavelength, arm)
         parts = []
-        for i in range(0, len(flux), _BLOCK):
-            rows = slice(i, i + _BLOCK)
+        for i in range(0, len(flux), block):
+            rows = slice(i, i + block)
+            n = len(unit[rows])
             values = (flux[rows] / unit[rows], ivar[rows] * unit[rows] ** 2)
-            tensors = (torch.from_numpy(v.astype(np.float32)) for v in values)
-            parts.append(self.representation(*tensors, layout))
+            tensors = (
+                torch.from_numpy(np.pad(v.astype(np.float32), ((0, block - n), (0, 0))))
+                for v in values
+            )
+            parts.append(self.representation(*tensors, layout)[:n])
         return Represented.join(parts)
 
     def judge(self, answer):
@@ -237,9 +243,9 @@ class TrainedPosterior:
             for values in (spectra.residual, spectra.variance)
         )
         network = self.network
-        projection, shrunk, noise = network.features(residual, variance)
-        middle, root, hidden = network.context(projection, shrunk, noise)
-        posterior = network.posterior(middle, root, hidden)
+        projection, log_noise = network.features(residual, variance)
+        hidden = network.hidden(projection, log_noise)
+        posterior = network.mixture(hidden)
         left = network.left(residual, variance, projection)
         good = variance > 0
         error = torch.where(good, variance, torch.nan).nanmedian(dim=1).values.sqrt()

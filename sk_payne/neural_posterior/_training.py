@@ -27,16 +27,10 @@ _WARMUP = 0.02
 # Largest norm of the gradients.
 _CLIP = 5.0
 
-# Part of the steps in which guess and emulator are learned, and the mixture afterwards.
-_FIRST = 0.7
-
-# Learning rate of the linear regression, which is good from the start, in that of all.
+# Learning rate of the directions, which are good from the start, in that of all.
 _SLOWER = 0.1
 
-# The same for logarithms of errors, which have a long way to go.
-_FASTER = 20.0
-
-_OPTIMIZER = {"betas": (0.9, 0.98), "weight_decay": 0.01}
+_WEIGHT_DECAY = 0.01
 
 
 class _MeanLoss(nn.Module):
@@ -71,9 +65,7 @@ class _NewBatches:
         self.counter, self.bar = counter, bar
 
     def __iter__(self):
-        n_steps, first = self.counter.n_steps, self.counter.n_first
-        end = first if n_steps < first else self.counter.max_steps
-        for _ in range(min(_EPOCH, end - n_steps)):
+        for _ in range(min(_EPOCH, self.counter.left)):
             draws = self.simulation.batch(self.counter.n_steps, self.batch_size)
             yield _batch_of(draws)
             self.counter.n_steps += 1
@@ -102,32 +94,6 @@ class _Counter:
         """Steps that are left."""
         return self.max_steps - self.n_steps
 
-    @property
-    def n_first(self):
-        """Steps of the first part."""
-        return int(_FIRST * self.max_steps)
-
-    @property
-    def is_first(self):
-        """Whether the first part is going on."""
-        return self.n_steps < self.n_first
-
-
-class _Schedule:
-    """Factor of the learning rate: a rise and a fall in each part."""
-
-    def __init__(self, counter):
-        self.first = counter.n_first
-        self.parts = [
-            WarmupDecay(n, _WARMUP, "cosine")
-            for n in (self.first, counter.max_steps - self.first)
-        ]
-
-    def __call__(self, step):
-        if step < self.first:
-            return self.parts[0](step)
-        return self.parts[1](step - self.first)
-
 
 class _PosteriorNet(NeuralNet):
     """A skorch net that remembers its state after every epoch, and goes on from it.
@@ -149,10 +115,8 @@ class _PosteriorNet(NeuralNet):
         self.counter, self.start, self.checkpoint = counter, start, checkpoint
 
     def infer(self, x, **fit_params):
-        """Loss of the first part, or minus the logarithmic density of the truth."""
+        """Minus the logarithmic density of the truth."""
         residual, variance, coordinates = (part.to(self.device) for part in x)
-        if self.counter.is_first:
-            return self.module_.first_losses(residual, variance, coordinates)
         posterior = self.module_(residual, variance)
         return -posterior.log_prob(coordinates)
 
@@ -161,10 +125,7 @@ class _PosteriorNet(NeuralNet):
         if "network" in self.start:
             self._restore(self.start)
         self.state_ = self._capture()
-        counter = self.counter
-        left = [counter.n_first - counter.n_steps, counter.max_steps - counter.n_first]
-        left[1] += min(left[0], 0)
-        n_epochs = sum(-(-max(n, 0) // _EPOCH) for n in left)
+        n_epochs = -(-self.counter.left // _EPOCH)
         return super().fit_loop(X, y, n_epochs, **fit_params)
 
     def notify(self, method_name, **cb_kwargs):
@@ -262,11 +223,9 @@ def train_network(
         network,
         criterion=_MeanLoss,
         optimizer=torch.optim.AdamW,
-        optimizer__betas=_OPTIMIZER["betas"],
-        optimizer__weight_decay=_OPTIMIZER["weight_decay"],
+        optimizer__weight_decay=_WEIGHT_DECAY,
         optimizer__param_groups=[
-            ("linear.weight", {"lr": _SLOWER * options["lr"], "weight_decay": 0.0}),
-            ("emulator.log_error2", {"lr": _FASTER * options["lr"], "weight_decay": 0.0}),
+            ("directions", {"lr": _SLOWER * options["lr"], "weight_decay": 0.0})
         ],
         lr=options["lr"],
         batch_size=options["batch_size"],
@@ -280,7 +239,7 @@ def train_network(
                 "schedule",
                 LRScheduler(
                     torch.optim.lr_scheduler.LambdaLR,
-                    lr_lambda=_Schedule(counter),
+                    lr_lambda=WarmupDecay(counter.max_steps, _WARMUP, "cosine"),
                     step_every="batch",
                 ),
             ),

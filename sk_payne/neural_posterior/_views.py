@@ -109,7 +109,7 @@ class FittedViews:
         if not low / _SAME - _SHARP < width < high * _SAME + _SHARP:
             return None
         pixels = self._own_grid(wavelength, arm)
-        spectra = trained.represent(flux[None], ivar[None], *pixels)
+        spectra = trained.represent(flux[None], ivar[None], *pixels, block=1)
         answer = trained.answer(spectra, block=1)
         if not answer.has_data[0]:
             return None

@@ -8,7 +8,9 @@ from sk_payne.datasets import make_spectra
 from sk_payne.neural_posterior import NeuralPosterior
 from sk_payne.spectra import SpectrumSet, doppler_factor
 
-OBSERVATION = Observation(velocity_range=(-30.0, 30.0), continuum_degree=1)
+OBSERVATION = Observation(
+    velocity_range=(-30.0, 30.0), continuum_degree=1, emulator_error=False
+)
 TINY = {
     "n_directions": 16,
     "n_hidden": 48,
@@ -60,7 +62,7 @@ def emulator(make_emulator):
 
 @pytest.fixture(scope="session")
 def observation():
-    """A velocity within 30 km/s and a continuum of degree 1; don't change it."""
+    """A velocity within 30 km/s, a continuum of degree 1; don't change it."""
     return OBSERVATION
 
 

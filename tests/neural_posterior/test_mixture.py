@@ -10,7 +10,7 @@ from sk_payne.neural_posterior._mixture import Mixtures
 @pytest.fixture
 def mixtures():
     rng = np.random.default_rng(0)
-    root = np.tril(rng.normal(size=(3, 2, 4, 4))) + 2 * np.eye(4)
+    root = 0.3 * np.tril(rng.normal(size=(3, 2, 4, 4))) + 2 * np.eye(4)
     weight = rng.uniform(0.2, 1, (3, 2))
     weight /= weight.sum(axis=1, keepdims=True)
     return Mixtures(np.log(weight), rng.normal(size=(3, 2, 4)), root)
