@@ -9,6 +9,9 @@ __all__ = ["PosteriorNetwork", "import_zuko"]
 # Variances of the noise, in units of the signal, below which less makes no difference.
 _LEAST_NOISE = 1e-6
 
+# Ridge of the first regression, in spectra, and the smallest standard deviation.
+_RIDGE, _LEAST_SCALE = 2.0, 1e-3
+
 
 def import_zuko():
     """Import zuko, which has the distributions.
@@ -35,7 +38,8 @@ class PosteriorNetwork(nn.Module):
     spectra and regression vectors. A projection of unit variance among model spectra,
     whose noise has the variance v for the errors of this spectrum, is divided by 1 + v,
     as Wiener's filter does; log v is a second input. Dense layers follow that each add
-    to what was there before, and the mixture.
+    to what was there before, and a mixture around a linear regression on the
+    projections.
 
     Parameters
     ----------
@@ -62,6 +66,9 @@ class PosteriorNetwork(nn.Module):
         self.directions = nn.Parameter(torch.zeros(n_directions, n_bins))
         # spectra of unit projections, of the directions at first
         self.register_buffer("spectra", torch.zeros(n_directions, n_bins))
+        self.register_buffer("noise_mean", torch.zeros(n_directions))
+        self.register_buffer("noise_scale", torch.ones(n_directions))
+        self.linear = nn.Linear(n_directions, n_parameters, bias=False)
         self.enter = nn.Linear(2 * n_directions, n_hidden)
         self.layers = nn.ModuleList(_Layer(n_hidden) for _ in range(n_layers))
         self.norm = nn.LayerNorm(n_hidden)
@@ -85,7 +92,8 @@ class PosteriorNetwork(nn.Module):
         posterior : zuko.distributions.Mixture
             Of the coordinates, with the batch shape (n,).
         """
-        return self.mixture(self.hidden(*self.features(residual, variance)))
+        projection, log_noise = self.features(residual, variance)
+        return self.posterior(projection, self.hidden(projection, log_noise))
 
     def features(self, residual, variance):
         """Give filtered projections, and a measure of their noise.
@@ -98,11 +106,13 @@ class PosteriorNetwork(nn.Module):
         Returns
         -------
         projection, log_noise : Tensor of shape (n, n_directions)
-            Projections after the filter, and a quarter of the logarithm of v.
+            Projections after the filter, and the logarithm of v, of mean 0 and variance
+            1 in training.
         """
         noise = F.linear(variance, self.directions**2)
         projection = F.linear(residual, self.directions) / (1 + noise)
-        return projection, (noise + _LEAST_NOISE).log() / 4
+        log_noise = (noise + _LEAST_NOISE).log()
+        return projection, (log_noise - self.noise_mean) / self.noise_scale
 
     def hidden(self, projection, log_noise):
         """Give the output of the last hidden layer, of shape (n, n_hidden)."""
@@ -110,6 +120,15 @@ class PosteriorNetwork(nn.Module):
         for layer in self.layers:
             x = x + layer(x)
         return self.norm(x)
+
+    def posterior(self, projection, hidden):
+        """Give the mixture, around what follows linearly from the projections."""
+        around = self.mixture(hidden)
+        loc = around.base.loc + self.linear(projection)[:, None]
+        base = type(around.base)(
+            loc, scale_tril=around.base.scale_tril, validate_args=False
+        )
+        return type(around)(base, around.logits)
 
     def left(self, residual, variance, projection):
         """Give reduced chi2 of what the projections leave, of shape (n,)."""
@@ -120,7 +139,7 @@ class PosteriorNetwork(nn.Module):
 
     @torch.no_grad()
     def begin(self, directions, spectra):
-        """Set the first directions, and make the mixture depend little on all.
+        """Set the first directions.
 
         Parameters
         ----------
@@ -131,9 +150,32 @@ class PosteriorNetwork(nn.Module):
         """
         self.directions.copy_(directions)
         self.spectra.copy_(spectra)
+
+    @torch.no_grad()
+    def regress(self, residual, variance, coordinates):
+        """Start from a linear regression, and scale the noise.
+
+        Parameters
+        ----------
+        residual, variance : Tensor of shape (n, n_bins)
+            Training spectra.
+        coordinates : Tensor of shape (n, n_parameters)
+            Their coordinates.
+        """
+        projection, log_noise = self.features(residual, variance)
+        self.noise_mean.copy_(log_noise.mean(0))
+        self.noise_scale.copy_(log_noise.std(0).clamp_min(_LEAST_SCALE))
+        x, wanted = projection.double(), coordinates.double()
+        normal = x.mT @ x + _RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+        solution = torch.linalg.solve(normal, x.mT @ wanted)
+        spread = (wanted - x @ solution).std(0).clamp_min(_LEAST_SCALE).float()
+        self.linear.weight.copy_(solution.mT)
         last = self.mixture.hyper[-1]
         last.weight.mul_(0.1)
         last.bias.mul_(0.1)
+        # logarithms of the diagonals come behind weights and means
+        n, k = len(spread), self.mixture.components
+        last.bias[k + k * n : k + 2 * k * n] += spread.log().repeat(k)
 
 
 class _Layer(nn.Module):

@@ -268,4 +268,6 @@ def first_network(setup, representation, snr, rng, seed, options):
         torch.default_generator.manual_seed(seed)
         network = PosteriorNetwork(**arguments)
     network.begin((directions / scale).float(), spectra.float())
+    noisy = simulation.held_out(_N_SPECTRA)
+    network.regress(noisy.spectra.residual, noisy.spectra.variance, noisy.coordinates)
     return network, arguments

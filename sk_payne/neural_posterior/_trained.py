@@ -245,7 +245,7 @@ class TrainedPosterior:
         network = self.network
         projection, log_noise = network.features(residual, variance)
         hidden = network.hidden(projection, log_noise)
-        posterior = network.mixture(hidden)
+        posterior = network.posterior(projection, hidden)
         left = network.left(residual, variance, projection)
         good = variance > 0
         error = torch.where(good, variance, torch.nan).nanmedian(dim=1).values.sqrt()

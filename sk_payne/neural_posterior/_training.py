@@ -27,7 +27,7 @@ _WARMUP = 0.02
 # Largest norm of the gradients.
 _CLIP = 5.0
 
-# Learning rate of the directions, which are good from the start, in that of all.
+# Learning rate of directions and regression, good from the start, in that of all.
 _SLOWER = 0.1
 
 _WEIGHT_DECAY = 0.01
@@ -225,7 +225,8 @@ def train_network(
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=_WEIGHT_DECAY,
         optimizer__param_groups=[
-            ("directions", {"lr": _SLOWER * options["lr"], "weight_decay": 0.0})
+            (name, {"lr": _SLOWER * options["lr"], "weight_decay": 0.0})
+            for name in ("directions", "linear.weight")
         ],
         lr=options["lr"],
         batch_size=options["batch_size"],
