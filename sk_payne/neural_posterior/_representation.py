@@ -204,15 +204,23 @@ class Representation:
         basis = layout.polynomials * model[:, None]
         # weights of order one: single precision has no room for more
         unit = ivar.amax(1, keepdim=True).clamp_min(_TINY)
+        # sums: products of matrices round by where a star is among the others
         weighted = basis * (ivar / unit)[:, None]
         level = flux.abs().amax(1, keepdim=True).clamp_min(_TINY)
-        normal = (weighted @ basis.mT).double()
-        right = (weighted @ (flux / level)[..., None]).double()
+        rows = [(weighted * row[:, None]).sum(2) for row in basis.unbind(1)]
+        normal = torch.stack(rows, dim=1).double()
+        right = (weighted * (flux / level)[:, None]).sum(2).double()
         diagonal = torch.diagonal(normal, dim1=1, dim2=2)
         # an arm without a good pixel has no continuum
         ridge = torch.where(diagonal > 0, 1e-7 * diagonal, 1.0)
-        coefficients = torch.linalg.solve(normal + torch.diag_embed(ridge), right)
-        continuum = (coefficients.mT.float() @ layout.polynomials)[:, 0] * level
+        normal = normal + torch.diag_embed(ridge)
+        coefficients = torch.linalg.solve(normal, right).float()
+        continuum = torch.zeros_like(flux)
+        for coefficient, row in zip(
+            coefficients.unbind(1), layout.polynomials, strict=True
+        ):
+            continuum += coefficient[:, None] * row
+        continuum = continuum * level
         good = (continuum > 0.02 * level) & (ivar > 0)
         continuum = torch.where(good, continuum, 1.0)
         flux = torch.where(good, flux / continuum, 0.0)

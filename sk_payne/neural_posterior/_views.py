@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.neural_posterior._arguments import digest_of_emulator
 from sk_payne.neural_posterior._proposal import Proposal
+from sk_payne.resumable import digest
 
 __all__ = ["FittedViews"]
 
@@ -51,6 +52,12 @@ class FittedViews:
     def n_steps_(self):
         """Training steps that were taken."""
         return self._trained().n_steps
+
+    @property
+    def digest_(self):
+        """Text that differs if what was learned does."""
+        trained = self._trained()
+        return digest([trained.network.state_dict(), trained.emulator, trained.names])
 
     def require(self, plan):
         """Refuse to start fits of which this is no posterior.

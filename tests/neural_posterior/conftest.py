@@ -12,8 +12,8 @@ OBSERVATION = Observation(
     velocity_range=(-30.0, 30.0), continuum_degree=1, emulator_error=False
 )
 TINY = {
-    "n_directions": 16,
-    "n_hidden": 48,
+    "n_directions": 32,
+    "n_hidden": 96,
     "n_layers": 2,
     "batch_size": 128,
     "n_held_out": 400,

@@ -26,13 +26,13 @@ def posterior(linear):
     return NeuralPosterior(
         linear[0],
         Observation(velocity_range=None),
-        snr=(40.0, 60.0),
+        snr=(20.0, 100.0),
         bounds=np.stack([LOW, HIGH], axis=1),
         n_directions=3,
         n_hidden=64,
         n_layers=2,
         n_components=2,
-        max_steps=800,
+        max_steps=1200,
         batch_size=128,
         device="cpu",
         random_state=0,
@@ -66,7 +66,7 @@ def test_density_is_nearly_the_exact_one(posterior, stars):
     exact = stats_density(labels, mean, covariance)
     found = posterior.log_prob(flux, labels, uncertainty=1 / SNR)
     # the expectation of the difference is the Kullback-Leibler divergence
-    assert -0.1 < (exact - found).mean() < 0.2
+    assert -0.1 < (exact - found).mean() < 0.3
 
 
 def stats_density(labels, mean, covariance):
@@ -83,7 +83,7 @@ def test_ranks_of_true_labels_are_uniform(posterior, stars):
 
 def test_errors_follow_the_noise_of_each_star(linear, posterior):
     flux = linear[0].predict(np.zeros((2, 3)))
-    uncertainty = np.array([[1 / 40], [1 / 60]])
+    uncertainty = np.array([[1 / 30], [1 / 60]])
     samples = posterior.sample(flux, 4000, uncertainty=uncertainty, random_state=0)
     ratio = samples[0].std(axis=0) / samples[1].std(axis=0)
-    np.testing.assert_allclose(ratio, 1.5, rtol=0.15)
+    np.testing.assert_allclose(ratio, 2.0, rtol=0.2)

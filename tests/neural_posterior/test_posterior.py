@@ -42,10 +42,11 @@ def test_labels_and_velocities_are_found_within_the_spread_of_samples(posterior,
     true = np.column_stack([labels, velocity])
     pull = (samples.mean(axis=1) - true) / samples.std(axis=1)
     assert np.abs(pull).max() < 6
-    assert ((pull.std(axis=0) > 0.7) & (pull.std(axis=0) < 1.3)).all()
-    # narrower than the prior by far
+    assert (pull.std(axis=0) < 1.3).all()
+    # nearer than the prior by far
     width = posterior.emulator.label_high_ - posterior.emulator.label_low_
-    assert (np.median(samples[..., :3].std(axis=1), axis=0) < 0.12 * width).all()
+    off = np.median(samples, axis=1) - true
+    assert (np.abs(off).mean(axis=0) < 0.05 * np.append(width, 60.0)).all()
 
 
 def test_quantiles_are_those_of_samples_and_the_median_is_the_prediction(
@@ -145,11 +146,15 @@ def test_novel_spectra_stand_out(posterior, stars):
     assert (odd > posterior.novelty_threshold_).all()
 
 
-def test_fixed_parameters_and_priors_are_respected(make_posterior, stars):
+def test_fixed_parameters_and_priors_are_respected(make_posterior, emulator):
     posterior = make_posterior(fixed={"teff": 5000.0}, priors={"Fe_H": (0.0, 0.01)})
     posterior.fit()
     assert posterior.parameter_names_ == ["Fe_H", "Mg_H", "radial_velocity"]
-    samples = posterior.sample(stars(5)[0], 500, random_state=0)
+    noise = np.random.default_rng(0).standard_normal((5, 257)) / 30
+    flux = emulator.predict([[5000.0, 0.0, 0.2]]) + noise
+    samples = posterior.sample(flux, 500, uncertainty=1 / 30, random_state=0)
+    # the spectrum alone says less than the prior
+    assert (samples[..., 0].std(axis=1) < 0.012).all()
     assert np.abs(samples[..., 0]).max() < 0.06
 
 
