@@ -65,6 +65,44 @@ class Proposal:
         """
         return self._complete(self._answer.mixtures.sample(0, n, rng))
 
+    def is_of(self, is_fixed):
+        """Tell whether the posterior is one of the parameters that are free.
+
+        Parameters
+        ----------
+        is_fixed : ndarray of shape (n_names,), bool
+            True for parameters that are fixed.
+
+        Returns
+        -------
+        is_of : bool
+            False if one of its parameters is fixed, or missing.
+        """
+        return len(self._own) == len(self._trained.names) and not (
+            is_fixed[self._columns].any()
+        )
+
+    def log_density(self, values):
+        """Give the logarithm of the density of values.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, n_names)
+            In the units of the parameters; all parameters of the posterior are there.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n,)
+            Per unit of the parameters.
+        """
+        coordinates = self._trained.coordinates
+        own = np.empty((len(values), len(coordinates)))
+        own[:, self._own] = values[:, self._columns]
+        start = np.broadcast_to(self._answer.start, len(own))
+        points = coordinates.to_unbounded(own, start)
+        slope = coordinates.log_slope(own, start).sum(axis=1)
+        return self._answer.mixtures.log_density(0, points) + slope
+
     def disagrees(self, values):
         """Tell whether the posterior does not believe values.
 

@@ -173,3 +173,34 @@ def test_catalogue_that_was_begun_without_the_posterior_is_another_one(
     np.testing.assert_array_equal(read_catalogue(path)["chi2"], expected["chi2"])
     with pytest.raises(ValueError, match="start"):
         measure_catalogue(regressors[0], [spectra], tmp_path / "stars", verbose=0)
+
+
+def test_samples_of_the_posterior_are_weighted_to_those_of_the_likelihood(
+    regressors, stars, monkeypatch
+):
+    from sk_payne.abundances import _weighted_proposals
+
+    spectra, _, _ = stars(4, seed=20, snr=40.0)
+    how = {"sampler": "importance", "n_draws": 1500, "random_state": 0}
+    expected = regressors[0].posterior(spectra, **how)
+    # as if samples around the best fit were never good enough
+    monkeypatch.setattr(_weighted_proposals, "_FEW", np.inf)
+
+    class Worthless(_weighted_proposals.Samples):
+        n_effective = property(lambda self: self.weight.sum(1) * 0)
+
+    sample = _weighted_proposals.with_proposals
+
+    def from_posterior_alone(problem, found, seeds):
+        return sample(problem, Worthless(found.samples, found.weight), seeds)
+
+    from sk_payne.abundances import _means
+
+    monkeypatch.setattr(_means, "with_proposals", from_posterior_alone)
+    found = regressors[1].posterior(spectra, **how)
+    assert (found.n_effective > 10).all()
+    spread = expected.samples.std(axis=1)
+    off = (found.samples.mean(axis=1) - expected.samples.mean(axis=1)) / spread
+    assert np.abs(off).max() < 5 / np.sqrt(found.n_effective.min())
+    ratio = found.samples.std(axis=1) / spread
+    assert ((ratio > 0.5) & (ratio < 1.6)).all()
