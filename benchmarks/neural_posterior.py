@@ -8,10 +8,10 @@ Mock stars are drawn by the emulator over the whole prior at S/N 50, 100 and 300
 fitted from the velocity scan and from the posterior, with errors of the emulator left
 out. Derivatives are counted, per star. A star is in a wrong valley if its chi2 is more
 than 16 above that of the true spectrum. "n_effective" is the median number of
-independent samples of 192 of importance sampling, of the first stars. Spectra are spoilt
-in three ways, to see which are flagged as novel: flux of the red half raised by 3 %, a
-line of 10 % depth that no star has, and spectra smeared to half of the resolving power.
-The network alone is timed on 2198 pixels.
+independent samples, of 192, of the first stars (importance sampling). Spectra are
+spoilt in three ways, to see which are flagged as novel: flux of the red half raised by
+3 %, a line of 10 % depth that no star has, and spectra smeared to half of the resolving
+power. The network alone is timed on 2198 pixels.
 
 Writes results/neural_posterior.json.
 

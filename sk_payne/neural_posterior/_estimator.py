@@ -19,8 +19,8 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
     Neural posterior estimation [1]_: an emulator makes training spectra without end, of
     parameters that are drawn from the prior; a network learns the distribution of the
     parameters given the spectrum, a mixture of Gaussian distributions in coordinates
-    without bounds. It takes a tenth of a millisecond or so for a star, on any pixels
-    within the range of the emulator, with errors, masks and an unknown continuum.
+    without bounds. It takes spectra on any pixels within the range of the emulator,
+    with errors, masks and an unknown continuum, and asks the emulator no more.
 
     Alone, it is a quick look. In ``AbundanceRegressor(emulator, observation,
     start=posterior)`` least squares start from it, and stars are flagged whose fit it

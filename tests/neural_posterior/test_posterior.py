@@ -7,9 +7,26 @@ import pytest
 from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import estimator_checks
 
 from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.neural_posterior import NeuralPosterior
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_estimator_cloneable,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_set_params,
+    ],
+)
+def test_checks_of_scikit_learn_that_need_no_table_of_numbers_pass(
+    make_posterior, check
+):
+    check("NeuralPosterior", make_posterior())
 
 
 def test_parameters_survive_cloning_and_fitting(make_posterior):
