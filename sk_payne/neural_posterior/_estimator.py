@@ -180,8 +180,9 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         X : spectra, default=None
             Observed stars, in any form that :class:`~sk_payne.AbundanceRegressor`
             takes. Training spectra have the pixels, arms, resolving powers, relative
-            errors and masks of these stars. If None, they are on the grid of the
-            emulator, with the same error at every pixel.
+            errors and masks of these stars, or of 64 of them if there are more. If
+            None, they are on the grid of the emulator, with the same error at every
+            pixel.
         y : None
             Not used.
 

@@ -17,6 +17,9 @@ __all__ = ["Setup", "first_network", "prepare"]
 # Model spectra from which mean, templates and principal components follow.
 _N_SPECTRA = 1536
 
+# Observed stars, evenly chosen among all, whose pixels training spectra have, at most.
+_N_STARS = 64
+
 # Rotation velocities in km/s that templates are the means of, from one to the next.
 _WIDTHS = (0.0, 8.0, 25.0, np.inf)
 
@@ -195,7 +198,8 @@ def prepare(emulator, observation, spectra, *, bounds, fixed, priors):
     forward = ForwardModel(
         emulator, observation, spectra, bounds=bounds, fixed=fixed, priors=priors
     )
-    rows = range(len(forward.plan.spectra))
+    n = len(forward.plan.spectra)
+    rows = np.unique(np.linspace(0, n - 1, min(n, _N_STARS)).round().astype(np.intp))
     stars = np.array([row for row in rows if forward.star(row) is not None])
     if not len(stars):
         raise ValueError(
