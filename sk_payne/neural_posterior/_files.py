@@ -25,7 +25,7 @@ _OWN = ("names", "units", "n_labels", "known", "emulator", "snr", "width", "opti
 _OWN += ("history", "n_steps")
 _REPRESENTATION = ("velocities", "velocity_range", "reach", "degree")
 _COORDINATES = ("low", "high", "mean", "error")
-_NOVELTY = ("mean", "whitening", "log_snr", "middle", "spread")
+_NOVELTY = ("mean", "whitening", "usual", "log_snr", "middle", "spread")
 
 
 def save_posterior(trained, path, arguments):

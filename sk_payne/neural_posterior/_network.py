@@ -12,6 +12,9 @@ _LEAST_NOISE = 1e-6
 # Ridge of the first regression, in spectra, and the smallest standard deviation.
 _RIDGE, _LEAST_SCALE = 2.0, 1e-3
 
+# How often bins without data are filled.
+_N_FILLED = 2
+
 
 def import_zuko():
     """Import zuko, which has the distributions.
@@ -130,10 +133,16 @@ class PosteriorNetwork(nn.Module):
         )
         return type(around)(base, around.logits)
 
-    def left(self, residual, variance, projection):
-        """Give reduced chi2 of what the projections leave, of shape (n,)."""
-        good = variance > 0
-        off = (residual - projection @ self.spectra) ** 2
+    def left(self, residual, variance):
+        """Give reduced chi2 of what the principal components leave, of shape (n,)."""
+        own = self.spectra / (self.spectra**2).sum(1, keepdim=True).clamp_min(1e-30)
+        good, noise = variance > 0, F.linear(variance, own**2)
+        found = torch.zeros_like(residual)
+        for _ in range(_N_FILLED):
+            # what is missing is as the rest foretells
+            filled = torch.where(good, residual, found)
+            found = (F.linear(filled, own) / (1 + noise)) @ self.spectra
+        off = (residual - found) ** 2
         pull2 = torch.where(good, off / variance, 0.0)
         return pull2.sum(1) / good.sum(1).clamp_min(1)
 

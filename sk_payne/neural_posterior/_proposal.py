@@ -7,6 +7,9 @@ __all__ = ["Proposal"]
 # Components of the mixture with a smaller weight are no start of their own.
 _LIGHT = 0.05
 
+# Coordinates beyond this count as at a bound: the outer 7 % of the prior at each side.
+_EDGE = 1.5
+
 
 class Proposal:
     """Posterior of one star, as starts, samples and a judge of fits.
@@ -124,8 +127,11 @@ class Proposal:
         mixtures = self._answer.mixtures
         if len(missing):  # fixed here: where the posterior has them
             own[missing] = self._values(mixtures.quantile(0.5))[0, missing]
-        point = coordinates.to_unbounded(own[None], self._answer.start)
-        distance = np.sqrt(mixtures.distances(0, point).min())
+        point = coordinates.to_unbounded(own[None], self._answer.start)[0]
+        distance = min(
+            np.sqrt(mixtures.distances(0, _towards(point, mean)[None])[0, i])
+            for i, mean in enumerate(mixtures.mean[0])
+        )
         return bool(distance > self._trained.calibration.distance)
 
     @property
@@ -142,3 +148,14 @@ class Proposal:
         every = np.tile(self._base, (len(points), 1))
         every[:, self._columns] = self._values(points)[:, self._own]
         return every
+
+
+def _towards(point, mean):
+    """Move what is near a bound towards a mean, but not farther than its edge.
+
+    A best fit ends at a bound where a posterior has its tail: the last parts of the
+    range are all the same.
+    """
+    side = np.sign(point)
+    inward = np.clip(side * mean, _EDGE, np.maximum(side * point, _EDGE))
+    return np.where(side * point > _EDGE, side * inward, point)

@@ -246,7 +246,7 @@ class TrainedPosterior:
         projection, log_noise = network.features(residual, variance)
         hidden = network.hidden(projection, log_noise)
         posterior = network.posterior(projection, hidden)
-        left = network.left(residual, variance, projection)
+        left = network.left(residual, variance)
         good = variance > 0
         error = torch.where(good, variance, torch.nan).nanmedian(dim=1).values.sqrt()
         log_snr = -(error.nan_to_num(1.0) / self.representation.unit).log()

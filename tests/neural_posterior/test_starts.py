@@ -76,6 +76,17 @@ def test_fit_that_the_posterior_does_not_believe_is_flagged(
     assert (regressor.measure(spectra)["flags"] & DISAGREES > 0).all()
 
 
+def test_fit_at_a_bound_where_the_posterior_has_its_tail_is_believed(
+    regressors, emulator, stars
+):
+    # at S/N 20 some of these stars are fitted to an edge of the box
+    spectra, _, _ = stars(40, seed=21, snr=20.0, extent=1.0)
+    flags = regressors[1].measure(spectra)["flags"]
+    at_edge = flags & FLAGS["LABEL_AT_EDGE"][0] > 0
+    assert at_edge.sum() >= 3
+    assert (flags[at_edge] & DISAGREES > 0).mean() < 0.2
+
+
 def test_poor_fit_from_the_start_falls_back_to_the_scan(
     emulator, observation, posterior, stars, monkeypatch
 ):
