@@ -21,8 +21,13 @@ def regressors(emulator, observation, posterior):
 
 def test_fits_are_as_good_as_without(regressors, stars):
     spectra, _, _ = stars(60, seed=11)
+    ivar = spectra.ivar.copy()
+    # which pixels near the ends count depends on the velocity of the start
+    ivar[:, :25] = ivar[:, -25:] = 0
+    spectra = spectra.replace(ivar=ivar)
     plain, started = (regressor.measure(spectra) for regressor in regressors)
-    assert (started["chi2"] < plain["chi2"] + 0.05).all()
+    assert (started["n_pixels"] == plain["n_pixels"]).all()
+    assert (started["chi2"] < plain["chi2"] + 0.01).all()
     same = np.abs(started["chi2"] - plain["chi2"]) < 1e-4
     assert same.mean() > 0.9
     for name in ("teff", "Fe_H", "Mg_H", "radial_velocity"):
