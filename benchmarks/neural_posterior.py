@@ -15,7 +15,7 @@ power. The network alone is timed on 2198 pixels.
 
 Writes results/neural_posterior.json.
 
-    python benchmarks/neural_posterior.py [--steps 3000] [--stars 100] [--threads 2]
+    python benchmarks/neural_posterior.py [--steps 2500] [--stars 100] [--threads 2]
 """
 
 import argparse
@@ -51,7 +51,7 @@ N_SAMPLED = 10
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--stars", type=int, default=100, help="of each S/N")
     parser.add_argument("--spectra", type=int, default=4096, help="that are timed")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

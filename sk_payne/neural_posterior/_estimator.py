@@ -48,7 +48,7 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         Neurons of a hidden layer, and hidden layers.
     n_components : int, default=2
         Components of the mixture.
-    max_steps : int, default=3000
+    max_steps : int, default=2500
         Training steps.
     batch_size : int, default=512
         Spectra in a step.
@@ -143,7 +143,7 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         n_hidden=512,
         n_layers=3,
         n_components=2,
-        max_steps=3000,
+        max_steps=2500,
         batch_size=512,
         lr=2e-3,
         n_held_out=2000,
