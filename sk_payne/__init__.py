@@ -1,10 +1,11 @@
 """Neural emulators of stellar spectra, and stars measured with them.
 
 `emulators` learn stellar parameters -> flux with the `networks`; `abundances` inverts
-any emulator to measure stars on `spectra`; `recovery` tests their errors on stars of
-known labels; `grids` and `datasets` give training spectra; `inspection` draws
-fitted emulators and regressors; `exchange` reads and writes models of other codes.
-`python -m sk_payne` runs the whole job.
+any emulator to measure stars on `spectra`; `neural_posterior` learns distributions of
+labels from mock spectra; `recovery` tests errors on stars of known labels; `grids` and
+`datasets` give training spectra; `inspection` draws fitted emulators and regressors;
+`exchange` reads and writes models of other codes. `python -m sk_payne` runs the whole
+job.
 """
 
 from sk_payne._sharing import from_pretrained, push_to_hub

@@ -29,6 +29,7 @@ LEVELS = {
     "emulators": 3,
     "abundances": 4,
     "recovery": 4.5,
+    "neural_posterior": 4.5,
     "_sharing": 4,
     "exchange": 4,
     "inspection": 5,
@@ -45,7 +46,7 @@ RESERVED = {
 # What takes long to import, or may be absent: only inside functions.
 NEVER_AT_TOP_LEVEL = (
     *("specutils", "matplotlib", "h5py", "pandas", "huggingface_hub"),
-    *("onnx", "onnxscript", "onnxruntime"),
+    *("onnx", "onnxscript", "onnxruntime", "zuko"),
 )
 
 

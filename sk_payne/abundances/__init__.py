@@ -3,6 +3,7 @@
 from sk_payne.abundances._catalogue import measure_catalogue, read_catalogue
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.abundances._flags import FLAGS
+from sk_payne.abundances._forward_model import ForwardModel, continuum_polynomials
 from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._parameters import VELOCITY, Parameter
 from sk_payne.abundances._plan import width_limits
@@ -16,11 +17,13 @@ __all__ = [
     "FLAGS",
     "VELOCITY",
     "AbundanceRegressor",
+    "ForwardModel",
     "Observation",
     "Parameter",
     "SecondStar",
     "Stage",
     "Telluric",
+    "continuum_polynomials",
     "fitted_emulator_of",
     "instrument_width",
     "measure_catalogue",

@@ -318,6 +318,9 @@ def _identity(regressor, fitted, combinations, chunk_size, names):
         }
     parameters = regressor.get_params(deep=False)
     parameters["observation"] = parameters["observation"] or Observation()
+    start = parameters.pop("start")
+    if start is not None:
+        parameters["start"] = start.digest_
     for name in ("emulator", "verbose"):
         del parameters[name]
     return {

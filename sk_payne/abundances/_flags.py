@@ -5,7 +5,13 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["FLAGS", "describe_labels", "set_flags", "warn_unmeasured"]
+__all__ = [
+    "FLAGS",
+    "describe_labels",
+    "flag_by_posterior",
+    "set_flags",
+    "warn_unmeasured",
+]
 
 FLAGS = {
     "NO_DATA": (1, "no good pixel in the range of the emulator; values are NaN"),
@@ -32,8 +38,16 @@ FLAGS = {
     ),
     "CORRELATED_RESIDUALS": (
         4096,
-        "residuals go together along the spectrum: the model lacks something, and "
+        "residuals are correlated along the spectrum: the model lacks something, and "
         "errors are too small",
+    ),
+    "NOVEL_SPECTRUM": (
+        8192,
+        "the spectrum is unlike all spectra that the neural posterior was trained on",
+    ),
+    "POSTERIOR_DISAGREES": (
+        16384,
+        "the fit is where the neural posterior has almost no probability",
     ),
 }
 """Names of the quality flags, with their bits and what they mean."""
@@ -85,6 +99,25 @@ def set_flags(results, parameters):
     }
     for name, where in found.items():
         results.flags[where] |= FLAGS[name][0]
+
+
+def flag_by_posterior(results, proposals):
+    """Set the flags that follow from neural posteriors.
+
+    Parameters
+    ----------
+    results : Measurements
+        Of n stars; changed in place.
+    proposals : list of Proposal or None
+        What the posterior says of each star; None if there is none.
+    """
+    for row, proposal in enumerate(proposals or ()):
+        if results.n_pixels[row] == 0:
+            continue
+        if proposal.is_novel:
+            results.flags[row] |= FLAGS["NOVEL_SPECTRUM"][0]
+        if proposal.disagrees(results.parameters[row]):
+            results.flags[row] |= FLAGS["POSTERIOR_DISAGREES"][0]
 
 
 def describe_labels(results, parameters):

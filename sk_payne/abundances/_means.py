@@ -8,6 +8,7 @@ from sk_payne.abundances._emulator_errors import displacements_by_emulator
 from sk_payne.abundances._importance import sample_by_importance
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._search import fit_again
+from sk_payne.abundances._weighted_proposals import with_proposals
 
 __all__ = ["replace_by_means", "sample_stars", "seeds_of"]
 
@@ -69,6 +70,7 @@ def sample_stars(observed, *, n, seeds):
     arguments = problem.arguments()
     arguments.pop("max_iterations")
     samples = sample_by_importance(start=fit.parameters, n=n, seeds=seeds, **arguments)
+    samples = with_proposals(problem, samples, seeds)
     displacements = displacements_by_emulator(problem, fit, n, seeds)
     if displacements is None:
         return samples

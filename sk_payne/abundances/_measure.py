@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from sk_payne.abundances._flags import set_flags
+from sk_payne.abundances._flags import flag_by_posterior, set_flags
 from sk_payne.abundances._intervals import add_intervals
 from sk_payne.abundances._means import replace_by_means
 from sk_payne.abundances._preparations import Preparations
@@ -63,6 +63,7 @@ def measure_stars(plan, *, keep_model=False, verbose=0):
     def measured(block):
         found = search(block, keep_model=keep_model)
         set_flags(found, block.parameters)
+        flag_by_posterior(found, block.proposals)
         if plan.estimate in _FURTHER:
             return _FURTHER[plan.estimate](block, found), ()
         if plan.second_star is None:

@@ -57,6 +57,8 @@ class FitPlan:
         Best fits, or means of the posterior.
     max_iterations : int
         Largest number of steps of a fit.
+    start : NeuralPosterior or None
+        What fits start from; None for a scan and a guess.
     """
 
     emulator: FittedEmulator
@@ -73,6 +75,7 @@ class FitPlan:
     constraints: Constraints
     estimate: str
     max_iterations: int
+    start: Any = None
 
     @property
     def with_velocity(self):
@@ -133,7 +136,15 @@ class FitPlan:
 
 
 def plan_fit(
-    emulator, spectra, observation, *, fixed, priors, estimate, max_iterations
+    emulator,
+    spectra,
+    observation,
+    *,
+    fixed,
+    priors,
+    estimate,
+    max_iterations,
+    start=None,
 ):
     """Check all arguments of a fit together.
 
@@ -145,7 +156,7 @@ def plan_fit(
         Spectra of n stars, with errors.
     observation : Observation or None
         As the user gave it.
-    fixed, priors, estimate, max_iterations
+    fixed, priors, estimate, max_iterations, start
         Arguments of AbundanceRegressor.
 
     Returns
@@ -200,10 +211,13 @@ def plan_fit(
         "constraints": Constraints.of_stars(parameters, len(spectra), fixed, priors),
         "estimate": estimate,
         "max_iterations": max_iterations,
+        "start": start,
     }
     plan = FitPlan(wavelength=wavelength, **found)
     if wavelength is None and plan.is_off_grid(sigma, matrix):
         plan = FitPlan(wavelength=emulator.wavelength, **found)
+    if start is not None:
+        start.require(plan)
     require_overlap(emulator, spectra, plan.wavelength, observation.velocity_range)
     if observation.resolving_power is None:
         warn_unstated(emulator, spectra)

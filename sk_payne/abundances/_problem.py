@@ -15,7 +15,7 @@ from sk_payne.abundances._parameters import VELOCITY
 from sk_payne.abundances._predict_model import PredictModel
 from sk_payne.abundances._stage import AppliedStage
 
-__all__ = ["Problem", "pose"]
+__all__ = ["Problem", "as_tensor", "model_of", "pose"]
 
 
 @dataclass
@@ -100,7 +100,7 @@ def pose(observed, labels=None):
     device, dtype = block.emulator.device, block.emulator.dtype
     flux = as_tensor(observed.flux, device).to(dtype)
     ivar = as_tensor(observed.ivar, device).to(dtype, copy=True)
-    model = _model(observed)
+    model = model_of(observed)
     if observed.basis is not None:
         model = ContinuumModel(model, flux, ivar, observed.basis.to(flux))
     low, high = (as_tensor(limit, device) for limit in _bounds(observed))
@@ -128,8 +128,19 @@ def as_tensor(array, device):
     return torch.tensor(np.ascontiguousarray(array), device=device)
 
 
-def _model(observed):
-    """Model of the flux, with a continuum of one."""
+def model_of(observed):
+    """Give the model of the flux of observed stars, with a continuum of one.
+
+    Parameters
+    ----------
+    observed : ObservedStars
+        The stars.
+
+    Returns
+    -------
+    model : GridModel, ObservedModel or PredictModel
+        ``flux(rows, variables)`` and ``linearize(rows, variables)``.
+    """
     block, emulator = observed.block, observed.block.emulator
     if not isinstance(emulator.source, torch.nn.Module):
         return PredictModel(emulator.source, emulator.center, emulator.half_width)

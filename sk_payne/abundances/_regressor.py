@@ -82,6 +82,11 @@ class AbundanceRegressor(
         `bounds` but for priors. A mean takes some five times the time of a mode, and a
         profile some twenty times. Use one of them for labels that hardly show, whose
         errors of a linear model do not hold.
+    start : NeuralPosterior, default=None
+        A fitted :class:`~sk_payne.neural_posterior.NeuralPosterior` of the same
+        emulator and observation, from which fits start. The best fit remains the
+        answer. Two flags mark fits that the posterior contradicts, and spectra unlike
+        its training spectra. If None, fits start from a velocity scan and a guess.
     max_iterations : int, default=100
         Largest number of steps of the fit of a star.
     verbose : int, default=0
@@ -144,6 +149,7 @@ class AbundanceRegressor(
         priors=None,
         fixed=None,
         estimate="mode",
+        start=None,
         max_iterations=100,
         verbose=0,
     ):
@@ -155,6 +161,7 @@ class AbundanceRegressor(
         self.priors = priors
         self.fixed = fixed
         self.estimate = estimate
+        self.start = start
         self.max_iterations = max_iterations
         self.verbose = verbose
 
@@ -400,4 +407,5 @@ class AbundanceRegressor(
             priors=self.priors,
             estimate=self.estimate if estimate is None else estimate,
             max_iterations=self.max_iterations,
+            start=self.start,
         )

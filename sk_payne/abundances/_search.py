@@ -47,7 +47,8 @@ def search(block, *, keep_model=False):
 
     Each star is fitted from a guess of its labels at its best velocity. If the fit is
     poor, or its residuals resemble model spectra, it is fitted from other labels, and
-    then from the next best velocities.
+    then from the next best velocities. With a neural posterior, all that comes only
+    after a poor fit from there.
 
     Parameters
     ----------
@@ -61,8 +62,11 @@ def search(block, *, keep_model=False):
     results : Measurements
         Results of all stars, without flags.
     """
-    results = _fit_at_velocity(block, np.arange(len(block)), 0, keep_model)
-    for rank in range(1, _N_VELOCITIES if block.with_velocity else 1):
+    results, first = _fit_from_posterior(block, keep_model), 0
+    if results is None:
+        every, first = np.arange(len(block)), 1
+        results = _fit_at_velocity(block, every, 0, keep_model)
+    for rank in range(first, _N_VELOCITIES if block.with_velocity else 1):
         poor = np.flatnonzero(_is_poor(results.chi2, results.dof))
         if not len(poor):
             break
@@ -98,21 +102,38 @@ def fit_again(observed):
     return problem, problem.fit(start)
 
 
-def _fit_at_velocity(block, stars, rank, keep_model):
-    """Fit stars from one of the best velocities of the scan."""
+def _fit_from_posterior(block, keep_model):
+    """Fit stars from where a neural posterior is; None if it knows not all of them."""
+    if block.proposals is None:
+        return None
+    starts = [proposal.starts() for proposal in block.proposals]
+    most = max(map(len, starts))
+    # the last one again for stars that have fewer
+    starts = [np.pad(s, ((0, most - len(s)), (0, 0)), mode="edge") for s in starts]
+    every = np.arange(len(block))
+    return _fit_at_velocity(block, every, 0, keep_model, np.stack(starts, axis=1))
+
+
+def _fit_at_velocity(block, stars, rank, keep_model, proposed=None):
+    """Fit stars from one of the best velocities of the scan, or from given values."""
     results = Measurements.empty(
         len(stars),
         block.parameters,
         n_pixels=len(block.pixels) if keep_model else None,
     )
-    observed = observe(block, stars, rank=rank)
+    previous = None if proposed is None else proposed[0]
+    observed = observe(block, stars, rank=rank, previous=previous)
     results.n_pixels[:] = observed.n_pixels
     if not len(observed):
         return results
-    problem = pose(observed)
-    starts = _first_starts(problem, observed.at_rest)
-    error = _OwnError(observed)
-    problem, starts[0] = error.near(problem, starts[0])
+    problem, error = pose(observed), _OwnError(observed)
+    if proposed is None:
+        starts = _first_starts(problem, observed.at_rest)
+        problem, starts[0] = error.near(problem, starts[0])
+    else:
+        proposed = block.parameters.to_fit(proposed[:, observed.rows])
+        starts = list(_sorted(problem, torch.from_numpy(proposed)))[:1]
+        problem, starts[0] = error.near(problem, starts[0], n_steps=1)
     weights = Reweighting(problem)
     fit = _fit_from_starts(problem, weights, starts, observed.at_rest)
     results.report(*error.settle(problem, fit, weights))
@@ -128,12 +149,12 @@ class _OwnError:
         self.counts &= self.block.observation.emulator_error
         self.growth, self.n_iterations = None, 0
 
-    def near(self, problem, start):
+    def near(self, problem, start, n_steps=_FIRST_STEPS):
         """Take some steps, pose the problem with the error there, and start there."""
         if not self.counts:
             return problem, start
         Reweighting(problem).trust_no_rays()
-        n_steps = min(_FIRST_STEPS, problem.max_iterations)
+        n_steps = min(n_steps, problem.max_iterations)
         fit = problem.fit(start, max_iterations=n_steps)
         self.n_iterations = fit.n_iterations
         self.growth = self._growth(labels := self._labels(fit))

@@ -103,6 +103,30 @@ class StarBlock:
         return smear
 
     @cached_property
+    def proposals(self):
+        """What a neural posterior says of the stars; None if it knows not all."""
+        if self.plan.start is None:
+            return None
+        found = []
+        for star in range(len(self)):
+            wavelength, arm = (
+                values if values is None or values.ndim == 1 else values[star]
+                for values in (self.wavelength, self.arm)
+            )
+            proposal = self.plan.start.propose(
+                self.flux[star],
+                self.ivar[star],
+                wavelength,
+                arm,
+                width=typical_width(self.plan, self.rows[star]),
+                parameters=self.parameters,
+            )
+            if proposal is None:
+                return None
+            found.append(proposal)
+        return found
+
+    @cached_property
     def second_broadening(self):
         """Broadening of the second star, made once for all of its fits."""
         return self.plan.second_star.broadening(self)

@@ -20,6 +20,13 @@ class WarmupDecay:
         Fraction of the steps in which the factor rises.
     decay : {"cosine", "linear", "constant"}
         Shape of the fall.
+
+    Examples
+    --------
+    >>> from sk_payne.emulators import WarmupDecay
+    >>> schedule = WarmupDecay(100, 0.1, "linear")
+    >>> [round(schedule(step), 2) for step in (0, 10, 55, 100)]
+    [0.09, 1.0, 0.5, 0.0]
     """
 
     def __init__(self, max_steps, warmup, decay):

@@ -98,6 +98,15 @@ def check_same(state, identity, seed, training):
     ------
     ValueError
         If spectra, settings or seed differ; the message names the arguments.
+
+    Examples
+    --------
+    >>> from sk_payne.emulators import check_same
+    >>> before = {"spectra": "a1", "settings": {"snr": 50}, "n_steps": 7}
+    >>> now = {"spectra": "a1", "settings": {"snr": 80}}
+    >>> check_same(before, now, None, "the training before")
+    Traceback (most recent call last):
+    ValueError: `snr` must be those of the training before, which took 7 steps; ...
     """
     before, now = state["settings"], identity["settings"]
     if state["spectra"] != identity["spectra"]:
@@ -127,6 +136,18 @@ def write_state(path, state):
         File; replaced if it exists.
     state : dict
         State of tensors and plain values.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sk_payne.emulators import read_state, write_state
+    >>> state = dict.fromkeys(
+    ...     ["held_out", "network", "optimizer", "settings", "spectra"], {}
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_state(f"{folder}/state", state | {"n_steps": 7})
+    ...     read_state(f"{folder}/state")["n_steps"]
+    7
     """
     with replacing(path) as file:
         torch.save(_copy(state, "cpu"), file)
@@ -149,6 +170,13 @@ def read_state(path):
     ------
     FileFormatError
         If the file is no checkpoint, or damaged.
+
+    Examples
+    --------
+    >>> from sk_payne.emulators import read_state
+    >>> read_state("nowhere")
+    Traceback (most recent call last):
+    FileNotFoundError: ...
     """
     with open(path, "rb") as file:
         try:

@@ -1,0 +1,277 @@
+"""First weights and the representation of a training, from a few thousand spectra."""
+
+import numpy as np
+import torch
+
+from sk_payne.abundances import ForwardModel, Observation
+from sk_payne.networks import RANDOM_STATE
+from sk_payne.neural_posterior._bins import Bins
+from sk_payne.neural_posterior._coordinates import Coordinates
+from sk_payne.neural_posterior._network import PosteriorNetwork
+from sk_payne.neural_posterior._representation import Representation
+from sk_payne.neural_posterior._simulation import Simulation
+from sk_payne.spectra import C_KMS, SpectrumSet, velocity_sigma
+
+__all__ = ["Setup", "first_network", "prepare"]
+
+# Model spectra from which mean, templates and principal components follow.
+_N_SPECTRA = 1536
+
+# Observed stars, evenly chosen among all, whose pixels training spectra have, at most.
+_N_STARS = 64
+
+# Rotation velocities in km/s that templates are the means of, from one to the next.
+_WIDTHS = (0.0, 8.0, 25.0, np.inf)
+
+# Signal-to-noise ratios for which regression vectors are directions.
+_RATIOS = (30.0, 100.0, 300.0)
+
+# Signal-to-noise ratio of spectra without noise.
+_NOISELESS = 1e5
+
+# Smallest number that is not zero.
+_LEAST = 1e-6
+
+# Widths of instruments below this count as none, in km/s; a full width at half maximum
+# in standard deviations.
+_SHARP, _FWHM = 1e-3, 2 * np.sqrt(2 * np.log(2))
+
+# Names of the velocity of a star, and of its rotation.
+_VELOCITY, _ROTATION = "radial_velocity", "vsini"
+
+
+class Setup:
+    """What a training needs.
+
+    Parameters
+    ----------
+    forward : ForwardModel
+        Model of the spectra.
+    stars : ndarray of int
+        Rows of the observed stars that have data.
+    """
+
+    def __init__(self, forward, stars):
+        self.forward, self.stars = forward, stars
+        plan, known = forward.plan, forward.plan.constraints
+        self.parameters = plan.parameters
+        self.is_free = ~known.is_fixed[0]
+        self.free = np.flatnonzero(self.is_free)
+        self.base = np.where(self.is_free, plan.parameters.start, known.value[0])
+        names = [plan.parameters.names[i] for i in self.free]
+        self.names = names
+        models = [forward.star(row) for row in stars]
+        self.width = (
+            min(model.width for model in models),
+            max(model.width for model in models),
+        )
+        bins = None
+        if plan.emulator.wavelength is not None and models[0].wavelength is not None:
+            bins = Bins.of_grid(plan.emulator.wavelength)
+        has_velocity = bins is not None and _VELOCITY in names
+        self.coordinates = Coordinates(
+            plan.parameters.low[self.free],
+            plan.parameters.high[self.free],
+            known.mean[0, self.free],
+            known.error[0, self.free],
+            names.index(_VELOCITY) if has_velocity else None,
+            bins.step_kms / 3 if bins is not None else 1.0,
+        )
+        self._reach = max(model.reach for model in models)
+        self._bins = bins
+        self.with_velocity = has_velocity
+
+    def represent(self, rng):
+        """Give the representation, with mean and templates of new model spectra."""
+        plan, values = self.forward.plan, self.coordinates.draw(rng, _N_SPECTRA // 2)
+        every = np.tile(self.base, (len(values), 1))
+        every[:, self.free] = values
+        if self._bins is None:
+            flux = self.forward.star(self.stars[0]).flux(every).cpu().double().numpy()
+            mean = flux.mean(axis=0)
+            return Representation(
+                None,
+                mean,
+                mean[None],
+                grid=None,
+                velocities=(0.0, 0.0),
+                velocity_range=None,
+                reach=0.0,
+                degree=None,
+            )
+        flux = self._at_rest(every)
+        rotation = np.zeros(len(values))
+        if _ROTATION in self.names:
+            rotation = values[:, self.names.index(_ROTATION)]
+        place = np.searchsorted(_WIDTHS, rotation, side="right")
+        templates = [flux[place == i].mean(axis=0) for i in np.unique(place)]
+        velocity_range = None
+        if self.with_velocity:
+            velocity_range = tuple(map(float, plan.observation.velocity_range))
+        return Representation(
+            self._bins,
+            flux.mean(axis=0),
+            np.array(templates),
+            grid=plan.emulator.wavelength,
+            velocities=plan.velocities,
+            velocity_range=velocity_range,
+            reach=self._reach,
+            degree=plan.observation.continuum_degree,
+        )
+
+    def simulation(self, representation, snr, seed):
+        """Give the simulation of training spectra."""
+        return Simulation(
+            self.forward,
+            self.stars,
+            self.coordinates,
+            self.free,
+            self.base,
+            representation,
+            snr,
+            seed,
+        )
+
+    def _at_rest(self, values):
+        """Spectra at rest in the bins, as sharp as those of the observed stars."""
+        plan, bins = self.forward.plan, self._bins
+        grid, flux = plan.emulator.wavelength, plan.emulator.template_flux.numpy()
+        inside = bins.wavelength.clip(grid[0], grid[-1])
+        # increasing, also where the end of the grid made them equal
+        inside = np.maximum.accumulate(inside) * (1 + 1e-14 * np.arange(bins.n))
+        flux = np.interp(inside, grid, flux.mean(axis=0))[None]
+        star = SpectrumSet(
+            flux,
+            np.full(flux.shape, np.abs(flux).max() ** -2.0),
+            wavelength=inside,
+            medium=plan.emulator.medium,
+        )
+        observation = Observation(
+            velocity_range=None,
+            resolving_power=self._usual_power(),
+            vsini=plan.observation.vsini,
+            vmac=plan.observation.vmac,
+            limb_darkening=plan.observation.limb_darkening,
+        )
+        at_bins = ForwardModel(plan.emulator.estimator, observation, star)
+        columns = plan.parameters.columns(at_bins.parameters.names)
+        model = at_bins.star(0)
+        return model.flux(values[:, columns]).cpu().double().numpy()
+
+    def _usual_power(self):
+        """Give the resolving power of the observed stars, in one number."""
+        plan = self.forward.plan
+        observation, emulator = plan.observation, plan.emulator
+        if observation.fits_power:
+            return observation.resolving_power
+        width = sum(self.width) / 2
+        if width < _SHARP or emulator.resolving_power is None:
+            return "emulator"
+        own = float(velocity_sigma(np.median(emulator.resolving_power)))
+        return C_KMS / (_FWHM * np.hypot(own, width))
+
+
+def prepare(emulator, observation, spectra, *, bounds, fixed, priors):
+    """Prepare a training.
+
+    Parameters
+    ----------
+    emulator : estimator
+        Fitted.
+    observation : Observation or None
+        How the stars were observed.
+    spectra : SpectrumSet or None
+        Observed stars; None for the grid of the emulator.
+    bounds, fixed, priors
+        As of :class:`NeuralPosterior`.
+
+    Returns
+    -------
+    setup : Setup
+        What the training needs.
+
+    Raises
+    ------
+    ValueError
+        If nothing is free, no star has data, or no pixel is left.
+    """
+    forward = ForwardModel(
+        emulator, observation, spectra, bounds=bounds, fixed=fixed, priors=priors
+    )
+    n = len(forward.plan.spectra)
+    rows = np.unique(np.linspace(0, n - 1, min(n, _N_STARS)).round().astype(np.intp))
+    stars = np.array([row for row in rows if forward.star(row) is not None])
+    if not len(stars):
+        raise ValueError(
+            "`X` must have a star with good pixels within the range of the emulator at "
+            f"every velocity of {forward.plan.observation.velocity_range} km/s; got "
+            f"{len(rows)} without. Narrow `velocity_range` of the observation."
+        )
+    setup = Setup(forward, stars)
+    if not len(setup.free):
+        raise ValueError(
+            "`fixed` must leave a parameter free; got values for all of "
+            f"{forward.parameters.names}."
+        )
+    return setup
+
+
+def first_network(setup, representation, snr, rng, seed, options):
+    """Make a network whose first layer is principal components and regressions.
+
+    Parameters
+    ----------
+    setup : Setup
+        Of the training.
+    representation : Representation
+        What the network sees.
+    snr : tuple of float
+        Smallest and largest signal-to-noise ratio.
+    rng : numpy Generator
+        Source of random numbers.
+    seed : int
+        Of the random weights.
+    options : dict
+        "n_components", "n_hidden", "n_layers" and "n_directions" of the network.
+
+    Returns
+    -------
+    network : PosteriorNetwork
+        With its first weights.
+    arguments : dict
+        Of the network.
+    """
+    simulation = setup.simulation(representation, snr, int(rng.integers(2**31)))
+    clean = simulation.held_out(_N_SPECTRA, snr=_NOISELESS)
+    residual = clean.spectra.residual.double()
+    coordinates = clean.coordinates.double()
+    coordinates = coordinates - coordinates.mean(0)
+    kernel = residual @ residual.mT
+    _, _, principal = torch.linalg.svd(residual, full_matrices=False)
+    principal = principal[: options["n_directions"]]
+    vectors = [principal]
+    n_used = float((clean.spectra.variance > 0).sum(1).double().mean())
+    for ratio in _RATIOS:
+        ridge = n_used * (representation.unit / ratio) ** 2 / 2
+        ridge = ridge + 1e-9 * kernel.trace()
+        ridged = kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype)
+        vectors.append((residual.mT @ torch.linalg.solve(ridged, coordinates)).mT)
+    directions = torch.cat(vectors)
+    scale = (residual @ directions.mT).std(0).clamp_min(_LEAST)[:, None]
+    spectra = torch.zeros_like(directions)
+    spectra[: len(principal)] = principal * scale[: len(principal)]
+    arguments = {
+        "n_bins": representation.n_bins,
+        "n_parameters": len(setup.free),
+        "n_directions": len(directions),
+        "n_components": options["n_components"],
+        "n_hidden": options["n_hidden"],
+        "n_layers": options["n_layers"],
+    }
+    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = PosteriorNetwork(**arguments)
+    network.begin((directions / scale).float(), spectra.float())
+    noisy = simulation.held_out(_N_SPECTRA)
+    network.regress(noisy.spectra.residual, noisy.spectra.variance, noisy.coordinates)
+    return network, arguments
