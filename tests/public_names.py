@@ -16,6 +16,8 @@ ROOMS = [
     "sk_payne.inputs",
     "sk_payne.inspection",
     "sk_payne.networks",
+    "sk_payne.neural_posterior",
+    "sk_payne.recovery",
     "sk_payne.resumable",
     "sk_payne.spectra",
     "sk_payne.trained",
