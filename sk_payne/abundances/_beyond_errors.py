@@ -1,4 +1,4 @@
-"""Limits and posterior samples: for stars whose errors are not Gaussian."""
+"""Limits and posterior samples, for stars whose errors are not Gaussian."""
 
 from numbers import Integral
 
@@ -26,28 +26,28 @@ class BeyondErrors:
         uncertainty=None,
         mask=None,
     ):
-        r"""Give one-sided limits of labels that spectra do not pin down.
+        r"""Compute one-sided limits of labels that spectra constrain weakly.
 
         Parameters
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
             As in :meth:`predict`.
         labels : list of str, default=None
-            Which labels; all if None. Also "vsini" and "vmac", if they are fitted.
+            Names of labels, or of other fitted parameters such as "vsini"; all labels
+            if None.
         side : {"upper", "lower"}, default="upper"
-            On which side.
+            Side of the limits.
         confidence : float, default=0.95
-            Probability with which such a limit holds, at least 0.5.
+            Probability with which a limit holds, at least 0.5.
         uncertainty, mask : array-like of shape (n_stars, n_pixels), default=None
             As in :meth:`predict`.
 
         Returns
         -------
         table : astropy.table.QTable
-            One row per star, with the columns `<name>_upper` or `<name>_lower`.
-            Infinite where a limit would lie beyond the bounds of the fit: then the
-            spectrum says nothing. The value itself where a parameter is known. NaN for
-            stars without data.
+            One row per star, with the columns `<name>_upper` or `<name>_lower`. A limit
+            is infinite if the spectrum does not constrain it within the bounds of the
+            fit, the value itself for a known parameter, and NaN for stars without data.
 
         Raises
         ------
@@ -56,10 +56,10 @@ class BeyondErrors:
 
         Notes
         -----
-        The limit is where :math:`\chi^2`, minimised over all other parameters at every
-        value of the label, is :math:`z^2` above its minimum, with :math:`z` the
-        quantile of the normal distribution (1.645 for 0.95) [1]_. If the label is best
-        at the end of its range, a limit on the other side holds more often than stated.
+        At the limit, :math:`\chi^2` minimised over all other parameters is :math:`z^2`
+        above its minimum, with the quantile :math:`z` of the normal distribution (1.645
+        for 0.95) [1]_. If the best value is at a bound, a limit on the other side holds
+        more often than stated.
 
         References
         ----------
@@ -87,7 +87,7 @@ class BeyondErrors:
                 f"`confidence` must be at least 0.5 and below 1; got {confidence}."
             )
         plan = self._plan(X, uncertainty, mask, estimate="mode")
-        _refuse_what_is_not_made(plan, "limits")
+        _check_supported(plan, "limits")
         names = plan.parameters.names
         labels = names[: plan.parameters.n_labels] if labels is None else list(labels)
         for name in labels:
@@ -113,23 +113,24 @@ class BeyondErrors:
     ):
         r"""Sample the posterior of each star.
 
-        For stars whose errors are far from Gaussian: at bounds, or between two
-        solutions that lie near each other.
+        Use it for stars whose errors are far from Gaussian: at bounds, or with two
+        solutions near each other.
 
         Parameters
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
             As in :meth:`predict`.
         sampler : {"emcee", "importance"}, default="emcee"
-            A Markov chain, which needs ``pip install 'sk_payne[posterior]'``, and a
-            minute or more for a star; or weighted samples of a model of second order,
-            as for the means of `estimate`, in less than a second.
+            Sampler. "emcee" is a Markov chain, which needs ``pip install
+            'sk_payne[posterior]'`` and a minute or more per star. "importance" weights
+            samples of a second-order model, as for `estimate` "mean", in less than a
+            second.
         n_steps : int, default=2000
-            Of every walker of emcee; the first half is thrown away.
+            Number of steps of each walker of emcee; the first half is discarded.
         n_draws : int, default=1000
-            Samples of each star.
+            Number of samples per star.
         random_state : int, RandomState or None, default=None
-            Of the sampling.
+            Seed, or source of random numbers.
         uncertainty, mask : array-like of shape (n_stars, n_pixels), default=None
             As in :meth:`predict`.
 
@@ -137,14 +138,15 @@ class BeyondErrors:
         -------
         posterior : Bunch
             samples : ndarray of shape (n_stars, n_draws, n_parameters)
-                Labels, then what else is fitted; NaN for stars without data.
+                Samples of labels, then of other fitted parameters; NaN for stars
+                without data.
             label_names, label_units : list of str
-                Of the parameters.
+                Names and units of the parameters.
             n_effective : ndarray of shape (n_stars,)
-                How many independent samples the chain of a star holds, for the slowest
-                parameter, or the weighted samples are worth.
+                Number of effectively independent samples; for a chain, that of its
+                slowest parameter.
             acceptance : ndarray of shape (n_stars,)
-                Part of the steps that emcee took, otherwise NaN.
+                Fraction of accepted steps of emcee, otherwise NaN.
 
         Raises
         ------
@@ -156,14 +158,14 @@ class BeyondErrors:
         Warns
         -----
         UserWarning
-            If chains are too short to be trusted.
+            If chains are short compared with their autocorrelation time.
 
         Notes
         -----
-        The density is :math:`e^{-\chi^2/2}` times the priors, flat within the bounds;
-        a continuum is the best one for every sample. Walkers of emcee [1]_ take moves
-        of differential evolution. Both samplers start around the best fit and do not
-        find a solution that lies far from it.
+        The density is :math:`e^{-\chi^2/2}` times the priors, which are flat within the
+        bounds by default. The continuum of each sample is that of smallest chi2.
+        Walkers of emcee [1]_ move by differential evolution. Both samplers start around
+        the best fit, and do not find solutions far from it.
 
         References
         ----------
@@ -200,7 +202,7 @@ class BeyondErrors:
             )
         # samples start around best fits
         plan = self._plan(X, uncertainty, mask, estimate="mode")
-        _refuse_what_is_not_made(plan, "posterior")
+        _check_supported(plan, "posterior")
         best = measure_stars(plan)
         options = {
             "n_draws": n_draws,
@@ -212,15 +214,15 @@ class BeyondErrors:
         return sample_posterior(plan, best, n_steps=n_steps, **options)
 
 
-def _refuse_what_is_not_made(plan, method):
-    """Refuse observations that a method is not made for."""
+def _check_supported(plan, method):
+    """Check that a method supports the observation."""
     if plan.second_star is not None:
         raise ValueError(
             f"`second_star` of the observation must be None for `{method}`, which "
-            "knows single stars only. Use the errors of `measure` for two."
+            "supports single stars only. Use the errors of `measure` for two."
         )
     if plan.observation.error_length is not None:
         raise ValueError(
             f"`error_length` of the observation must be None for `{method}`, which "
-            "takes errors of pixels to be independent. Use the errors of `measure`."
+            "assumes independent errors of pixels. Use the errors of `measure`."
         )

@@ -1,8 +1,8 @@
 """Continuum of observed spectra: a polynomial for each segment.
 
-Flux is linear in the coefficients, so they are solved for exactly at every step of a
-fit. The polynomials of one segment vanish in all others: sums over pixels are taken
-segment by segment.
+Flux is linear in the coefficients, so a linear system is solved for them at each step
+of a fit. The polynomials of a segment are zero in all others, so sums over pixels are
+computed for each segment.
 """
 
 from itertools import pairwise
@@ -14,8 +14,7 @@ from sk_payne.spectra import is_gap
 
 __all__ = ["ContinuumBasis", "ContinuumModel", "continuum_basis", "fit_continuum"]
 
-# Part of a diagonal element of the normal matrix that is added to it: far less than
-# rounding adds to the others.
+# Fraction of the diagonal that is added to the normal matrix: below rounding errors.
 _RIDGE = 1e-14
 
 
@@ -25,22 +24,22 @@ class ContinuumBasis:
     Parameters
     ----------
     polynomials : Tensor of shape (B, D, P)
-        Of the segment that a pixel belongs to; zero at bad pixels, and where a segment
-        has too few good pixels for a degree.
+        Polynomials of the segment of each pixel; zero at bad pixels, and for degrees
+        too high for the number of good pixels of a segment.
     segment : Tensor of int, shape (B, P)
-        Number of the segment of each pixel, from 0 and without steps back.
+        Number of the segment of each pixel, from 0 and never decreasing.
     layout : tuple, default=None
-        Runs of pixels within one segment of every star, and the largest number of
-        segments; found if None.
+        Slices of pixels that are in one segment of every star, and the largest number
+        of segments; computed if None.
 
     Attributes
     ----------
     polynomials, segment
-        As above.
+        Parameters of the same names.
     n_segments : ndarray of int, shape (B,)
-        Segments with good pixels.
+        Number of segments with good pixels.
     n_coefficients : ndarray of int, shape (B,)
-        Coefficients of their polynomials.
+        Number of coefficients of all segments.
     """
 
     def __init__(self, polynomials, segment, layout=None):
@@ -52,12 +51,12 @@ class ContinuumBasis:
         return len(self.polynomials)
 
     def __getitem__(self, rows):
-        """Give the basis of some stars."""
+        """Return the basis of some stars."""
         parts = self.polynomials[rows], self.segment[rows]
         return ContinuumBasis(*parts, self._layout)
 
     def to(self, values):
-        """Give the basis in the precision and on the device of a tensor."""
+        """Convert the basis to the precision and the device of a tensor."""
         parts = self.polynomials.to(values), self.segment.to(values.device)
         return ContinuumBasis(*parts, self._layout)
 
@@ -75,14 +74,14 @@ class ContinuumBasis:
         Parameters
         ----------
         left : Tensor of shape (B, M, P)
-            Functions of the pixels.
+            First factors.
         right : Tensor of shape (B, K, P)
-            Others.
+            Second factors.
 
         Returns
         -------
         products : Tensor of float64, shape (B, S, M, K)
-            For each of S segments.
+            Sums for each of S segments.
         """
         if len(self._pieces) == 1:
             return (left @ right.mT).double()[:, None]
@@ -101,14 +100,14 @@ class ContinuumBasis:
         Parameters
         ----------
         coefficients : Tensor of shape (B, S, K, M)
-            For each segment.
+            Coefficients for each segment.
         functions : Tensor of shape (B, M, P)
-            Of the pixels.
+            Functions of the pixels.
 
         Returns
         -------
         combined : Tensor of shape (B, K, P)
-            In the precision of the functions.
+            Sums of coefficients times functions, in the precision of the functions.
         """
         coefficients = coefficients.to(functions)
         if len(self._pieces) == 1:
@@ -121,7 +120,7 @@ class ContinuumBasis:
         return torch.cat(parts, dim=-1)
 
     def _n_by_segment(self):
-        """Polynomials of each segment that are not zero, of shape (B, S)."""
+        """Count the non-zero polynomials of each segment, of shape (B, S)."""
         segment = self.segment.cpu()
         shape = len(self), self._n_largest, self.polynomials.shape[1]
         used = torch.zeros(shape, dtype=torch.bool, device="cpu")
@@ -133,23 +132,24 @@ class ContinuumBasis:
 
 
 class ContinuumModel:
-    r"""A model times the continuum that suits the data best.
+    r"""Model times the continuum of smallest chi2.
 
-    At every step the coefficients c are solved for, and derivatives by the other
-    parameters are made orthogonal to those by the coefficients [1]_,
+    The best coefficients are computed at each step. Derivatives by the other parameters
+    are made orthogonal to the derivatives :math:`J_c` by the coefficients [1]_,
 
     .. math:: J_\perp = J - J_c^T (J_c W J_c^T)^{-1} J_c W J^T ,
 
-    so that J W J^T is the normal matrix of the others with the continuum free.
+    so :math:`J_\perp W J_\perp^T` is the normal matrix of the other parameters with
+    free coefficients.
 
     Parameters
     ----------
     model : object
-        Of flux with a continuum of one, see `fit_least_squares`.
+        Model of flux with a continuum of one, see `fit_least_squares`.
     flux, ivar : Tensor of shape (B, P)
-        Observations.
+        Observed flux and inverse variances.
     basis : ContinuumBasis
-        Of the B stars, in the precision of the flux.
+        Polynomials of the B stars, in the precision of the flux.
 
     References
     ----------
@@ -164,20 +164,21 @@ class ContinuumModel:
         self.basis = basis
 
     def flux(self, rows, parameters):
-        """Flux of shape (n, P) of the stars `rows`."""
+        """Compute flux (n, P) of the stars `rows`."""
         flux = self.model.flux(rows, parameters)
         return flux * self._continuum(rows, flux)[0]
 
     def linearize(self, rows, parameters):
-        """Flux of shape (n, P) and derivatives of shape (n, K, P)."""
+        """Compute flux (n, P) and derivatives (n, K, P) of the stars `rows`."""
         linear = self.model.linearize(rows, parameters)
         flux, jacobian = (part.to(self.data) for part in linear)
-        return self._under_continuum(rows, flux, jacobian)
+        return self._apply_continuum(rows, flux, jacobian)
 
     def spectra(self, row, parameters):
-        """Give spectra (n, P) of one star with other labels, each with its continuum.
+        """Compute spectra (n, P) of one star with any labels, each with its continuum.
 
-        Continua follow linearly from the change of the flux against the first row.
+        The continuum of the first row is the best one. The other continua are linear in
+        the difference of the flux from that of the first row.
         """
         flux = self.model.spectra(row, parameters).to(self.data)
         rows = torch.tensor([row], device=flux.device)
@@ -190,13 +191,13 @@ class ContinuumModel:
         return flux + basis.combine(change.mT, by_coefficient)[0]
 
     def directions(self, rows, parameters, directions):
-        """Bring changes (n, D, P) of the model under the continuum, as derivatives."""
+        """Apply the continuum to changes (n, D, P) of the model, as to derivatives."""
         directions = self.model.directions(rows, parameters, directions)
         flux = self.model.flux(rows, parameters)
-        return self._under_continuum(rows, flux, directions)[1]
+        return self._apply_continuum(rows, flux, directions)[1]
 
     def coefficient_derivatives(self, row, parameters):
-        """Give derivatives (n, P) of one star by all coefficients of its continuum."""
+        """Compute derivatives (n, P) of one star by its continuum coefficients."""
         rows = torch.tensor([row], device=self.data.device)
         flux = self.model.flux(rows, parameters[rows])
         basis = self.basis[rows]
@@ -206,12 +207,12 @@ class ContinuumModel:
         return found[(found != 0).any(1)]
 
     def is_positive(self, rows, parameters):
-        """Whether the continuum is positive at all good pixels of the stars `rows`."""
+        """Check whether the continuum is positive at all good pixels, of shape (n,)."""
         flux = self.model.flux(rows, parameters)
         continuum = self._continuum(rows, flux)[0]
         return ((continuum > 0) | (self.ivar[rows] <= 0)).all(1)
 
-    def _under_continuum(self, rows, flux, jacobian):
+    def _apply_continuum(self, rows, flux, jacobian):
         basis = self.basis[rows]
         continuum, by_coefficient, normal = self._continuum(rows, flux, basis)
         jacobian = jacobian * continuum[:, None]
@@ -226,13 +227,13 @@ class ContinuumModel:
 
 
 def _solve_continuum(flux, data, ivar, basis):
-    """Give the best continuum, derivatives by its coefficients, and their matrix."""
+    """Return continuum, derivatives by its coefficients, and their normal matrix."""
     by_coefficient = basis.polynomials * flux[:, None]
     weighted = by_coefficient * ivar[:, None]
     normal = basis.products(weighted, by_coefficient)
     right = basis.products(weighted, data[:, None])
     diagonal = torch.diagonal(normal, dim1=2, dim2=3)
-    # a polynomial that is zero gets a one
+    # polynomials that are zero get ones on the diagonal
     ridge = torch.where(diagonal > 0, _RIDGE * diagonal, torch.ones_like(diagonal))
     normal = normal + torch.diag_embed(ridge)
     coefficients = torch.linalg.solve(normal, right)
@@ -241,27 +242,28 @@ def _solve_continuum(flux, data, ivar, basis):
 
 
 def continuum_basis(wavelength, ivar, degree, arm=None):
-    """Polynomials for the continuum of each star, one set for each of its segments.
+    """Compute polynomials for the continuum of each segment of each star.
 
-    A segment ends at a gap of the wavelengths, a step of more than ten times the median
-    step of the arm, and where an arm ends. Bad pixels end no segment.
+    A segment ends at the end of an arm, and at a gap: a step between wavelengths of
+    more than ten times the median step of the arm. Bad pixels do not end a segment.
 
     Parameters
     ----------
     wavelength : ndarray of shape (B, P)
-        In Å, increasing in each arm; those of bad pixels count as well.
+        Wavelengths in Å, increasing in each arm, also those of bad pixels.
     ivar : ndarray of shape (B, P)
-        Inverse variances, 0 for pixels to ignore.
+        Inverse variances, 0 for bad pixels.
     degree : int
-        Of the polynomials.
+        Degree of the polynomials.
     arm : ndarray of shape (B, P), default=None
-        Arm of every pixel.
+        Arm of each pixel.
 
     Returns
     -------
     basis : ContinuumBasis
-        Chebyshev polynomials from the first to the last good pixel of each segment. A
-        segment of n good pixels has a degree of n - 1 at most.
+        Chebyshev polynomials, scaled to the range between the first and the last good
+        pixel of each segment. The degree of a segment of n good pixels is at most
+        n - 1.
 
     Examples
     --------
@@ -279,33 +281,33 @@ def continuum_basis(wavelength, ivar, degree, arm=None):
         segment[star] = _number_segments(wavelength[star], arm[star])
         pixels = np.flatnonzero(good)
         edges = np.flatnonzero(np.diff(segment[star, pixels])) + 1
-        for mine in np.split(pixels, edges) if len(pixels) else []:
-            x = wavelength[star, mine]
+        for inside in np.split(pixels, edges) if len(pixels) else []:
+            x = wavelength[star, inside]
             centre, half = (x[0] + x[-1]) / 2, max((x[-1] - x[0]) / 2, 1e-300)
-            n = min(degree + 1, len(mine))
+            n = min(degree + 1, len(inside))
             rows = np.polynomial.chebyshev.chebvander((x - centre) / half, n - 1)
-            polynomials[star, :n, mine] = rows
+            polynomials[star, :n, inside] = rows
     return ContinuumBasis(
         torch.tensor(polynomials, device="cpu"), torch.tensor(segment, device="cpu")
     )
 
 
 def fit_continuum(flux, ivar, basis, model):
-    """Fit the continuum of stars by that of a model.
+    """Fit the continuum of stars, for given normalised flux.
 
     Parameters
     ----------
     flux, ivar : ndarray of shape (B, P)
-        Observations.
+        Observed flux and inverse variances.
     basis : ContinuumBasis
-        From :func:`continuum_basis`.
+        Polynomials from :func:`continuum_basis`.
     model : ndarray of shape (B, P)
-        Normalised flux that they are about.
+        Approximate normalised flux of the stars.
 
     Returns
     -------
     continuum : ndarray of shape (B, P)
-        One where it is not known, or not positive.
+        Continuum; one where it is unknown or not positive.
 
     Examples
     --------
@@ -322,7 +324,7 @@ def fit_continuum(flux, ivar, basis, model):
 
 
 def _lay_out(segment):
-    """Find runs of pixels within one segment of every star, and count segments."""
+    """Find slices of pixels in one segment of every star, and count segments."""
     changes = (segment[:, 1:] != segment[:, :-1]).any(0)
     edges = 1 + torch.nonzero(changes)[:, 0].cpu().numpy()
     edges = [0, *edges.tolist(), segment.shape[1]]
@@ -330,8 +332,8 @@ def _lay_out(segment):
 
 
 def _number_segments(wavelength, arm):
-    """Give the number of the segment of each pixel of a star, of shape (P,)."""
+    """Compute the number of the segment of each pixel of a star, of shape (P,)."""
     ends = np.diff(arm) != 0
-    for mine in np.split(np.arange(len(arm)), np.flatnonzero(ends) + 1):
-        ends[mine[:-1]] = is_gap(wavelength[mine])
+    for inside in np.split(np.arange(len(arm)), np.flatnonzero(ends) + 1):
+        ends[inside[:-1]] = is_gap(wavelength[inside])
     return np.concatenate([[0], np.cumsum(ends)])

@@ -1,4 +1,4 @@
-"""Errors of fitted parameters where errors of pixels go together."""
+"""Covariance of fitted parameters for correlated errors of the pixels."""
 
 import numpy as np
 import torch
@@ -10,31 +10,34 @@ __all__ = ["covariance_by_residuals"]
 
 
 def covariance_by_residuals(problem, fit, covariance, own_ivar):
-    r"""Give the covariance of parameters that residuals of each star suggest.
+    r"""Compute the covariance of parameters for the correlated errors of each star.
 
-    Errors of the pixels have the covariance V: noise, and errors with an exponential
-    kernel whose size and length are found by :class:`StarResiduals`. Those of fitted
-    parameters follow [1]_, whatever the weights W of the fit were,
+    The covariance V of the pixels is the sum of noise and of errors with an exponential
+    kernel, whose size and length :class:`StarResiduals` fits to the residuals. The
+    covariance of the fitted parameters [1]_ is, for any weights W of the fit,
 
-    .. math:: C\, (J W V W J^\top + T)\, C, \qquad C = (J W J^\top + T)^{-1} .
+    .. math:: C\, (J W V W J^\top + T)\, C, \qquad C = (J W J^\top + T)^{-1} ,
+
+    with the derivatives J of the model and the inverse variances T of the priors.
 
     Parameters
     ----------
     problem : Problem
-        B stars.
+        Least-squares problem of B stars.
     fit : LeastSquaresFit
-        Their fits.
+        Fits of these stars.
     covariance : Tensor of shape (B, K, K), float64
-        C: zero for what is fixed, infinite variances for what the data do not see.
+        C: zero for fixed parameters, with infinite variances of unconstrained ones.
     own_ivar : Tensor of shape (B, P)
         Inverse variances of the noise of the pixels.
 
     Returns
     -------
     covariance : Tensor of shape (B, K, K), float64
-        In the variables of the fit.
+        Covariance in the variables of the fit.
     size, length : ndarray of shape (B,)
-        Of the errors with a kernel: as a fraction of the continuum, and in km/s.
+        1 sigma correlated error as a fraction of the continuum, and correlation length
+        in km/s.
 
     References
     ----------

@@ -1,7 +1,7 @@
-r"""Errors of a spectrum that go together over some length: their size and length.
+r"""Correlated errors of a spectrum with an exponential kernel: size and length.
 
-The inverse of an exponential kernel is tridiagonal, since such errors are a Markov
-process (Ornstein and Uhlenbeck): all below takes a time in proportion to the pixels.
+The inverse of an exponential kernel is tridiagonal, since errors with this kernel are a
+Markov process (Ornstein and Uhlenbeck). Times are proportional to the number of pixels.
 """
 
 from dataclasses import dataclass
@@ -13,31 +13,31 @@ from scipy.optimize import minimize
 
 __all__ = ["ExponentialErrors", "StarResiduals"]
 
-# Part of the diagonal that keeps matrices of parameters that hardly show regular.
+# Fraction of the diagonal that is added to normal matrices, against singular ones.
 _RIDGE = 1e-9
 
-# Smallest and largest length, in median steps of the pixels and parts of all of them;
-# smallest and largest size, in median errors of the pixels.
+# Smallest length in median steps of the pixels; largest length as a fraction of the
+# range of the spectrum; smallest and largest size in median errors of the pixels.
 _STEPS, _PART = 0.5, 0.1
 _SIZES = (1e-2, 1e4)
 
-# Sizes and lengths that are tried before the best of them is refined.
+# Number of sizes and lengths of the grid whose best point starts the minimisation.
 _N_SIZES, _N_LENGTHS = 5, 4
 
-# Fewest pixels, and fewest for each parameter.
-_FEWEST, _FOR_EACH = 20, 3
+# Smallest number of pixels, and of pixels per parameter.
+_SMALLEST, _PER_PARAMETER = 20, 3
 
 
 @dataclass(frozen=True)
 class ExponentialErrors:
-    """Errors with an exponential kernel.
+    """Correlated errors with an exponential kernel.
 
     Attributes
     ----------
     size : float
-        1 sigma error, as a fraction of the continuum; 0 if there are none.
+        1 sigma error as a fraction of the continuum; 0 without correlated errors.
     length : float
-        Correlation length in km/s; NaN if it is not known.
+        Correlation length in km/s; NaN if unknown.
     """
 
     size: float
@@ -45,26 +45,27 @@ class ExponentialErrors:
 
 
 class StarResiduals:
-    r"""Residuals z of one star, over the errors W that its fit took.
+    r"""Residuals z of one star, in units of the 1 sigma errors of its fit.
 
     Their covariance is
 
     .. math:: V = D + s^2 G K G, \qquad K_{ij} = e^{-|x_i - x_j| / l} ,
 
-    with the variances D of noise, the continuum G, both over errors, and positions x.
+    with the variances D of noise and the continuum G, both in units of the errors of
+    the fit, positions x, and the size s and length l of correlated errors.
 
     Parameters
     ----------
     residual : ndarray of shape (P,)
         Residuals over errors, at good pixels only.
     noise : ndarray of shape (P,)
-        Variances of noise over those of the fit, D.
+        Variances of noise over variances of the fit, D.
     continuum : ndarray of shape (P,)
         Continuum over errors, G.
     positions : ndarray of shape (P,)
-        In km/s, increasing.
+        Positions of the pixels in km/s, increasing.
     derivatives : ndarray of shape (K, P)
-        Of all that was fitted, the continuum included, over errors.
+        Derivatives over errors, by all fitted parameters and continuum coefficients.
     """
 
     def __init__(self, residual, noise, continuum, positions, derivatives):
@@ -73,21 +74,22 @@ class StarResiduals:
         self._both = np.vstack([derivatives, residual]).T
 
     def find(self, length=None):
-        """Find the size, and the length, by restricted maximum likelihood.
+        """Fit size and length by restricted maximum likelihood.
 
         Parameters
         ----------
         length : float, default=None
-            Length in km/s, if it is known.
+            Correlation length in km/s; fitted if None.
 
         Returns
         -------
         errors : ExponentialErrors
-            Without size if there are too few pixels, or noise explains more.
+            Size and length; size 0 if there are too few pixels, or the likelihood is
+            not larger than that of noise alone.
         """
         n_parameters, n_pixels = self.derivatives.shape
         steps = self.steps[self.steps > 0]
-        if n_pixels < max(_FOR_EACH * n_parameters, _FEWEST) or not len(steps):
+        if n_pixels < max(_PER_PARAMETER * n_parameters, _SMALLEST) or not len(steps):
             return ExponentialErrors(0.0, np.nan if length is None else length)
         typical = np.median(np.sqrt(self.noise) / self.continuum)
         tried = [np.log(typical) + np.linspace(-2, 4, _N_SIZES)]
@@ -112,22 +114,24 @@ class StarResiduals:
         return ExponentialErrors(size, rest[0] if length is None else length)
 
     def log_likelihood(self, size, length):
-        r"""Logarithm of the restricted likelihood, but for a constant.
+        r"""Compute the logarithm of the restricted likelihood, without its constant.
 
         .. math:: -\frac12 \left(\ln|V| + \ln|A V^{-1} A^\top| + z^\top V^{-1} z
             - z^\top V^{-1} A^\top (A V^{-1} A^\top)^{-1} A V^{-1} z \right)
 
-        with derivatives A [1]_. Residuals of any weighted least squares give the same.
+        with derivatives A [1]_. It is the same for residuals of least squares with any
+        weights.
 
         Parameters
         ----------
         size, length : float
-            Of the errors.
+            1 sigma error as a fraction of the continuum, and correlation length in
+            km/s.
 
         Returns
         -------
         log_likelihood : float
-            Larger is better.
+            Natural logarithm.
 
         References
         ----------
@@ -149,27 +153,27 @@ class StarResiduals:
             square = square - scaled.T @ solved
             logarithm += log_kernel + 2 * n * np.log(size)
             logarithm += 2 * np.log(factor[1]).sum()
-        normal, right, left = square[:-1, :-1], square[:-1, -1], square[-1, -1]
+        normal, right, chi2 = square[:-1, :-1], square[:-1, -1], square[-1, -1]
         scale = np.sqrt(np.maximum(np.diagonal(normal), 1e-300))
         normal = normal / scale / scale[:, None] + _RIDGE * np.eye(len(scale))
         right = right / scale
-        _, of_normal = np.linalg.slogdet(normal)
-        of_normal += 2 * np.log(scale).sum()
+        _, log_normal = np.linalg.slogdet(normal)
+        log_normal += 2 * np.log(scale).sum()
         fitted = right @ np.linalg.solve(normal, right)
-        return -(logarithm + of_normal + left - fitted) / 2
+        return -(logarithm + log_normal + chi2 - fitted) / 2
 
     def spread(self, errors):
-        """Covariance A V A^T of weighted sums of the residuals' errors.
+        """Compute the covariance A V A^T of sums of residuals times derivatives.
 
         Parameters
         ----------
         errors : ExponentialErrors
-            Of the star.
+            Correlated errors of the star.
 
         Returns
         -------
         spread : ndarray of shape (K, K)
-            For each two derivatives.
+            Covariance of the sums.
         """
         found = (self.derivatives * self.noise) @ self.derivatives.T
         if errors.size > 0:
@@ -180,7 +184,7 @@ class StarResiduals:
         return (found + found.T) / 2
 
     def _inverse_kernel(self, length):
-        """Upper band of the inverse of K, and the logarithm of its determinant."""
+        """Compute the upper band of the inverse of K, and ln|K|."""
         decay = np.exp(-self.steps / length)
         new = np.maximum(-np.expm1(-2 * self.steps / length), 1e-12)
         band = np.zeros((2, len(self.noise)))

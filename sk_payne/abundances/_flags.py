@@ -18,15 +18,25 @@ FLAGS = {
     "FEW_PIXELS": (2, "fewer than ten good pixels for each parameter"),
     "NOT_CONVERGED": (4, "chi2 could still fall by more than 0.01, see expected_fall"),
     "LABEL_AT_EDGE": (8, "a label is at the edge of the training box"),
-    "VELOCITY_AT_EDGE": (16, "a velocity is at the edge of where it was sought"),
+    "VELOCITY_AT_EDGE": (
+        16,
+        "a velocity is at the edge of the range of the search",
+    ),
     "UNCONSTRAINED": (32, "the error of a label exceeds half of the training box"),
-    "BAD_FIT": (64, "chi2 per degree of freedom above 3: not such a star, or velocity"),
+    "BAD_FIT": (
+        64,
+        "chi2 per degree of freedom is above 3: another type of star, or a wrong "
+        "velocity",
+    ),
     "WIDTH_AT_EDGE": (
         128,
         "vsini or vmac is at an end of its limits: errors hold on one side",
     ),
     "BAD_CONTINUUM": (256, "the fitted continuum is not positive at every good pixel"),
-    "PARAMETER_AT_EDGE": (512, "a parameter of a stage is at an end of its limits"),
+    "PARAMETER_AT_EDGE": (
+        512,
+        "a parameter of a stage, or of a second star, is at an end of its limits",
+    ),
     "LOW_CHI2": (
         1024,
         "chi2 is far below the degrees of freedom: errors are too large",
@@ -50,22 +60,21 @@ FLAGS = {
         "the fit is where the neural posterior has almost no probability",
     ),
 }
-"""Names of the quality flags, with their bits and what they mean."""
+"""Names of the quality flags, with their bits and meanings."""
 
-# Fall of chi2 that is missed, above which a fit counts as not converged: a tenth of a
-# standard deviation.
-_MISSED = 0.01
+# Largest expected fall of chi2 of a converged fit: a tenth of a standard deviation.
+_LARGEST_FALL = 0.01
 
-# Standard deviations by which chi2 may be below the degrees of freedom, and the
-# fraction of them that it must be below as well.
+# LOW_CHI2: chi2 is below the degrees of freedom by this number of standard deviations,
+# and below this fraction of the degrees of freedom.
 _LOW, _HALF = 5.0, 0.5
 
-# Standard deviations by which chi2 may be above the degrees of freedom, if errors that
-# are no noise are larger by the root of two.
+# HIGH_CHI2: standard deviations by which chi2 exceeds the degrees of freedom, even if
+# the variances of systematic errors are twice as large.
 _HIGH = 5.0
 
-# Probability below which residuals are no noise.
-_NO_NOISE = 0.001
+# CORRELATED_RESIDUALS: largest probability of the test of residuals.
+_LARGEST_P = 0.001
 
 
 def set_flags(results, parameters):
@@ -74,9 +83,9 @@ def set_flags(results, parameters):
     Parameters
     ----------
     results : Measurements
-        Changed in place.
+        Results, changed in place.
     parameters : Parameters
-        Their parameters.
+        Parameters of the results.
     """
     edge = results.at_edge
     at_edge = {
@@ -87,7 +96,7 @@ def set_flags(results, parameters):
     found = at_edge | {
         "NO_DATA": results.n_pixels == 0,
         "FEW_PIXELS": results.n_pixels < 10 * results.n_fitted,
-        "NOT_CONVERGED": ~results.converged & ~(results.expected_fall <= _MISSED),
+        "NOT_CONVERGED": ~results.converged & ~(results.expected_fall <= _LARGEST_FALL),
         "BAD_CONTINUUM": results.bad_continuum,
         "BAD_FIT": results.chi2 > 3 * dof,
         "UNCONSTRAINED": _is_unconstrained(results, parameters).any(axis=1),
@@ -95,7 +104,7 @@ def set_flags(results, parameters):
         < np.minimum(dof - _LOW * np.sqrt(2 * dof), _HALF * dof),
         "HIGH_CHI2": results.chi2
         > dof + results.n_systematic + _HIGH * np.sqrt(2 * dof),
-        "CORRELATED_RESIDUALS": results.residual_p < _NO_NOISE,
+        "CORRELATED_RESIDUALS": results.residual_p < _LARGEST_P,
     }
     for name, where in found.items():
         results.flags[where] |= FLAGS[name][0]
@@ -107,9 +116,9 @@ def flag_by_posterior(results, proposals):
     Parameters
     ----------
     results : Measurements
-        Of n stars; changed in place.
+        Results of n stars, changed in place.
     proposals : list of Proposal or None
-        What the posterior says of each star; None if there is none.
+        Neural posteriors of the stars; None without neural posterior.
     """
     for row, proposal in enumerate(proposals or ()):
         if results.n_pixels[row] == 0:
@@ -121,19 +130,20 @@ def flag_by_posterior(results, proposals):
 
 
 def describe_labels(results, parameters):
-    """Name the labels that are at an edge or not constrained.
+    """Name labels at an edge of the training box, and unconstrained labels.
 
     Parameters
     ----------
     results : Measurements
         Results of n stars.
     parameters : Parameters
-        Their parameters.
+        Parameters of the results.
 
     Returns
     -------
     described : list of str
-        Such as "C_H: edge; O_H: edge, unconstrained"; "-" if there is none.
+        Text for each star, such as "C_H: edge; O_H: edge, unconstrained"; "-" without
+        such labels.
     """
     n_labels = parameters.n_labels
     marks = {
@@ -142,17 +152,17 @@ def describe_labels(results, parameters):
     }
     described = []
     for row in range(len(results.flags)):
-        told = []
+        parts = []
         for i, name in enumerate(parameters.names[:n_labels]):
             words = [word for word, where in marks.items() if where[row, i]]
             if words:
-                told.append(f"{name}: {', '.join(words)}")
-        described.append("; ".join(told) or "-")
+                parts.append(f"{name}: {', '.join(words)}")
+        described.append("; ".join(parts) or "-")
     return described
 
 
 def warn_unmeasured(results):
-    """Warn of stars without data, and of fits that did not converge.
+    """Warn about stars without data, and fits that did not converge.
 
     Parameters
     ----------
@@ -162,9 +172,9 @@ def warn_unmeasured(results):
     Warns
     -----
     ConvergenceWarning
-        If there are such stars, naming the first rows.
+        If there are any; the message names the first rows.
     """
-    for name, doing in (
+    for name, problem in (
         ("NO_DATA", "have no good pixel and get NaN"),
         ("NOT_CONVERGED", "did not converge"),
     ):
@@ -174,15 +184,15 @@ def warn_unmeasured(results):
         if len(rows):
             shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
             warnings.warn(
-                f"{len(rows)} of {len(results.flags)} stars {doing}: rows {shown}. "
-                "`measure` tells more.",
+                f"{len(rows)} of {len(results.flags)} stars {problem}: rows {shown}. "
+                "The table of `measure` has their flags.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
 
 def _is_unconstrained(results, parameters):
-    """Whether the error of each label exceeds half of its range."""
+    """Check whether errors of labels exceed half of their range, (n, n_labels)."""
     n_labels = parameters.n_labels
     half = (parameters.high - parameters.low)[:n_labels] / 2
     return results.errors > half

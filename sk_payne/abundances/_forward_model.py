@@ -1,4 +1,4 @@
-"""ForwardModel: spectra of any stars at the pixels of observed ones, as in fits."""
+"""ForwardModel: model spectra of any parameters at the pixels of observed stars."""
 
 from collections import OrderedDict
 from copy import copy
@@ -21,37 +21,38 @@ from sk_payne.spectra import SpectrumSet, doppler_factor
 
 __all__ = ["ForwardModel", "ModelOfStar", "continuum_polynomials"]
 
-# Stars whose models are kept for the next call, and spectra that are made at a time.
+# Largest number of stars whose models are kept; largest number of spectra per batch.
 _N_KEPT, _AT_A_TIME = 16, 128
 
 
 class ForwardModel:
-    """Spectra of stars with any parameters, at the pixels of observed stars.
+    """Model spectra of any parameters, at the pixels of observed stars.
 
-    They are made by the code that :class:`~sk_payne.AbundanceRegressor` fits with, in
-    single precision.
+    The code is that of the fits of :class:`~sk_payne.AbundanceRegressor`, in single
+    precision.
 
     Parameters
     ----------
     emulator : estimator
-        Fitted.
+        Fitted emulator.
     observation : Observation or None
-        How the stars were observed. A second star is not allowed.
+        Motion, broadening, instrument, continuum and errors of the spectra. A second
+        star is not allowed.
     spectra : SpectrumSet, default=None
-        Observed stars, with errors. If None, one star on the grid of the emulator,
-        as sharp as that unless the observation says another resolving power.
+        Spectra of observed stars, with errors. If None, one star on the grid of the
+        emulator, with its resolving power unless the observation states another.
     bounds, fixed, priors : default=None
-        As of :class:`~sk_payne.AbundanceRegressor`; alike for all stars.
+        As in :class:`~sk_payne.AbundanceRegressor`; the same for all stars.
 
     Attributes
     ----------
     plan : FitPlan
-        The plan of a fit of these stars.
+        Plan of a fit of these stars.
 
     Raises
     ------
     ValueError
-        If an argument is not allowed.
+        If an argument is invalid.
 
     Examples
     --------
@@ -87,7 +88,7 @@ class ForwardModel:
         if observation.second_star is not None:
             raise ValueError(
                 "`second_star` of the observation must be None here; got "
-                f"{observation.second_star!r}. Make a copy of the observation without."
+                f"{observation.second_star!r}. Use an observation of single stars."
             )
         if spectra is None:
             spectra = _own_grid(fitted)
@@ -111,7 +112,7 @@ class ForwardModel:
         return self.plan.parameters
 
     def star(self, row):
-        """Give the model of one of the stars.
+        """Return the model of one star.
 
         Parameters
         ----------
@@ -121,7 +122,7 @@ class ForwardModel:
         Returns
         -------
         model : ModelOfStar or None
-            None for a star without good pixels.
+            Model at the pixels of the star; None for a star without good pixels.
         """
         if row not in self._kept:
             self._kept[row] = self._model_of(row)
@@ -137,7 +138,7 @@ class ForwardModel:
 
 
 class ModelOfStar:
-    """Spectra with any parameters, at the pixels of one observed star.
+    """Model spectra of any parameters, at the pixels of one observed star.
 
     Parameters
     ----------
@@ -147,13 +148,15 @@ class ModelOfStar:
     Attributes
     ----------
     wavelength : ndarray of shape (P,) or None
-        Pixels in Å, in the medium of the emulator; None if it has no wavelengths.
+        Wavelengths of the pixels in Å, in the medium of the emulator; None if the
+        emulator has no wavelengths.
     arm : ndarray of shape (P,) or None
         Arm of each pixel.
     flux_seen, ivar : ndarray of shape (P,)
-        Observed flux and inverse variance.
+        Observed flux and inverse variances.
     reach : float
-        Velocity in km/s from which broadening and instrument bring flux to a pixel.
+        Largest distance in km/s from which broadening and instrument bring flux to a
+        pixel.
     width : float
         Standard deviation of the instrument in km/s, beyond that of the emulator.
     """
@@ -168,14 +171,14 @@ class ModelOfStar:
             self.wavelength = observed.wavelength[0]
             self.arm = None if observed.arm is None else observed.arm[0]
             widths = block.instrument.reach_of(observed.stars)
-            usual = widths[widths < 1e5]  # pixels that see the unknown are masked
-            self.reach = block.smear + float(usual.max(initial=0.0))
+            finite = widths[widths < 1e5]  # pixels of unknown reach are masked
+            self.reach = block.smear + float(finite.max(initial=0.0))
         self.width = typical_width(block.plan, block.rows[star])
 
     @fast_products()
     @torch.no_grad()
     def flux(self, values):
-        """Make spectra, with a continuum of one and without noise.
+        """Compute spectra, with a continuum of one and without noise.
 
         Parameters
         ----------
@@ -185,19 +188,20 @@ class ModelOfStar:
         Returns
         -------
         flux : Tensor of shape (n, P), float32
-            On the device of the emulator.
+            Model flux, on the device of the emulator.
         """
         parameters, columns = self._block.parameters, self._block.columns
         variables = torch.from_numpy(parameters.to_fit(values[:, columns]))
         variables = variables.to(self._block.emulator.device)
+        row = torch.zeros(_AT_A_TIME, dtype=torch.int64, device=variables.device)
         parts = [
-            self._model.flux(torch.zeros(len(part), dtype=torch.int64), part)
+            self._model.flux(row[: len(part)], part)
             for part in variables.split(_AT_A_TIME)
         ]
         return torch.cat(parts).float()
 
     def emulator_error(self, values):
-        """Give the 1 sigma error of the emulator, of shape (n, P); None if unknown."""
+        """Compute 1 sigma errors of the emulator, of shape (n, P); None if unknown."""
         block = self._block
         model = block.emulator.error_model
         if model is None or not block.observation.emulator_error:
@@ -214,21 +218,22 @@ class ModelOfStar:
 
 
 def continuum_polynomials(wavelength, degree, arm=None):
-    """Give the polynomials that a fit multiplies one spectrum by.
+    """Compute the polynomials of the continuum of one spectrum.
 
     Parameters
     ----------
     wavelength : ndarray of shape (P,)
-        In Å.
+        Wavelengths in Å.
     degree : int
-        Of the polynomials.
+        Degree of the polynomials.
     arm : ndarray of shape (P,), default=None
         Arm of each pixel.
 
     Returns
     -------
     polynomials : ndarray of shape (n_polynomials, P)
-        Of all segments, each zero outside of its own; pixels are all taken as good.
+        Polynomials of all segments, each zero outside its segment. All pixels count as
+        good.
 
     Examples
     --------
@@ -248,7 +253,7 @@ def continuum_polynomials(wavelength, degree, arm=None):
 
 
 def _own_grid(fitted):
-    """One star on the grid of the emulator, of the mean labels."""
+    """Return the mean template spectrum, on the grid of the emulator."""
     flux = fitted.template_flux.numpy().mean(axis=0, keepdims=True)
     level = np.abs(flux).max()
     return SpectrumSet(

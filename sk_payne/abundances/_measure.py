@@ -1,4 +1,4 @@
-"""The loop over all stars, in blocks that fit memory."""
+"""Loop over all stars, in blocks of bounded memory."""
 
 import contextvars
 from collections import deque
@@ -20,17 +20,17 @@ from sk_payne.networks import fast_products
 
 __all__ = ["each_block", "measure_stars"]
 
-# Derivatives held at a time on an accelerator, in numbers: 256 MB in float64.
+# Derivatives per block on an accelerator, in numbers: 256 MB in float64.
 _MEMORY = 2**25
 
-# Parameters times pixels of a star above which threads share the stars. Below, Python
-# itself takes most of the time, and threads would wait for each other.
-_MUCH = 2**18
+# Parameters times pixels of a star above which stars are divided between threads. Below
+# it, Python code takes most of the time, and threads would wait for each other.
+_LARGE = 2**18
 
-# Blocks that wait for each thread.
+# Largest number of queued blocks per thread.
 _AHEAD = 4
 
-# What follows the best fit, for each estimate but the mode.
+# Functions that are called after the best fit, for each estimate except "mode".
 _FURTHER = {"mean": replace_by_means, "profile": add_intervals}
 
 
@@ -43,9 +43,9 @@ def measure_stars(plan, *, keep_model=False, verbose=0):
     plan : FitPlan
         The plan of the fit.
     keep_model : bool, default=False
-        Whether the results have the flux of the fits.
+        True to keep the flux of the best fits.
     verbose : int, default=0
-        Whether to show a progress bar.
+        1 shows a progress bar.
 
     Returns
     -------
@@ -78,26 +78,26 @@ def measure_stars(plan, *, keep_model=False, verbose=0):
 
 
 def each_block(plan, function, *, verbose=0, desc=None):
-    """Do something with all stars, block by block.
+    """Call a function with all stars, block by block.
 
-    On a CPU a block is one star, computed by one thread of torch. If stars are large,
-    as many are under way as torch has threads.
+    On a CPU a block is one star, computed by one thread of torch. Large stars are
+    computed in parallel, by the number of threads of torch.
 
     Parameters
     ----------
     plan : FitPlan
         The plan of the fit.
     function : callable
-        Called with each block.
+        Function of a block.
     verbose : int, default=0
-        Whether to show a progress bar.
+        1 shows a progress bar.
     desc : str, default=None
-        What stands before it.
+        Text in front of the progress bar.
 
     Yields
     ------
     block : StarBlock
-        Stars.
+        Block of stars.
     result : object
         Result of the function.
     """
@@ -109,7 +109,7 @@ def each_block(plan, function, *, verbose=0, desc=None):
     n_threads = 0
     if plan.emulator.device.type == "cpu" and plan.emulator.single is not None:
         numbers = len(plan.parameters) * plan.spectra.shape[1]
-        n_threads = torch.get_num_threads() if numbers > _MUCH else 1
+        n_threads = torch.get_num_threads() if numbers > _LARGE else 1
     bar = {"total": len(plan.spectra), "unit": "star", "disable": not verbose}
     with tqdm(desc=desc, **bar) as bar:
         for block, result in _in_threads(blocks, function, n_threads):
@@ -118,9 +118,9 @@ def each_block(plan, function, *, verbose=0, desc=None):
 
 
 def _in_threads(blocks, function, n_threads):
-    """Call a function with blocks; give blocks and results in their order.
+    """Call a function with blocks; yield blocks and results in their order.
 
-    With 0 threads, the calling thread works with the settings that it has.
+    With 0 threads, the calling thread computes them with its present settings.
     """
     if n_threads == 0:
         for block in blocks:
@@ -141,7 +141,7 @@ def _in_threads(blocks, function, n_threads):
     )
     try:
         for block in blocks:
-            # with the settings of the caller, which numpy and warnings look at
+            # context of the caller, with settings of numpy and warnings
             call = contextvars.copy_context().run
             waiting.append((block, pool.submit(call, function, block)))
             if len(waiting) > _AHEAD * n_threads:
@@ -152,12 +152,12 @@ def _in_threads(blocks, function, n_threads):
             yield block, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-        # threads that begin later take the number that was set last
+        # threads that start later take the number of the last call
         torch.set_num_threads(n_threads)
 
 
 def _rows_of_blocks(plan, preparations):
-    """Divide stars into blocks, those with starts in common one after the other."""
+    """Divide stars into blocks; stars with the same preparations are consecutive."""
     is_cpu, step, alike = plan.emulator.device.type == "cpu", 1, {}
     for row in range(len(plan.spectra)):
         kind = None if is_cpu else kind_of(plan, row)

@@ -1,4 +1,4 @@
-"""Observation: how a star was observed, and what of that is fitted."""
+"""Observation: properties of observed spectra, known or fitted."""
 
 from numbers import Integral
 
@@ -23,30 +23,29 @@ _DEFAULT_RANGE = (-500.0, 500.0)
 class Observation(BaseEstimator):
     """Motion, line broadening, instrument, continuum and errors of observed spectra.
 
-    Model spectra of the emulator are broadened, shifted, seen by the instrument and
-    multiplied by a continuum; the observed spectra themselves are never changed. Each
-    effect is left out, known, or fitted within limits. Astropy quantities are
+    Model spectra of the emulator are broadened, shifted, convolved with the profile of
+    the instrument and multiplied by a continuum; observed spectra are never changed.
+    Each effect is left out, known, or fitted within limits. Astropy quantities are
     converted.
 
     Parameters
     ----------
     velocity_range : tuple of float or None, default=(-500.0, 500.0)
-        Radial velocities in km/s to search. If None, spectra are taken to be at rest
-        and no velocity is fitted.
+        Smallest and largest radial velocity of the search in km/s. If None, spectra are
+        at rest, and no velocity is fitted.
     resolving_power : float, array-like, tuple of float or "emulator", default=None
         Resolving power of the spectra, wavelength over full width at half maximum. An
         array has one entry per pixel, of shape (n_pixels,) or (n_stars, n_pixels). A
-        tuple gives limits between which it is fitted. "emulator" says that spectra are
-        as sharp as those of the emulator. Model spectra are broadened by the Gaussian
-        between it and the resolving power of the emulator, which must be known.
+        tuple has the limits of a fit. "emulator" is the resolving power of the
+        emulator. Model spectra are convolved with the Gaussian that reduces the
+        resolving power of the emulator, which must be known, to this one.
         If None, ``meta["resolution_matrix"]`` or ``meta["resolving_power"]`` of the
-        spectra are used; spectra without either are taken to be as sharp as the
+        spectra are used; spectra without either get the resolving power of the
         emulator, with a warning.
     integrate_pixels : bool, default=False
-        Whether model flux is averaged over each pixel, from edge to edge, instead of
-        evaluated at its centre. Use it for pixels as wide as lines if the resolving
-        power is that of the optics alone; resolving powers measured on lamp lines
-        include the pixels.
+        True to average model flux over the width of each pixel; False to evaluate it at
+        the centre. Use True for pixels as wide as lines if the resolving power is that
+        of the optics alone; resolving powers measured on lamp lines include the pixels.
     vsini : float or tuple of float, default=0.0
         Projected rotation velocity in km/s, or its limits if it is fitted.
     vmac : float or tuple of float, default=0.0
@@ -54,37 +53,37 @@ class Observation(BaseEstimator):
     limb_darkening : float, default=0.6
         Linear limb-darkening coefficient of the rotation profile.
     arm_offsets : tuple of float or list of tuple, default=None
-        For spectra of several arms: limits in km/s of the velocity offset of each arm
-        against the first; or a list of limits, one pair per arm after the first. The
-        offset of an arm that a star lacks is 0, with an infinite error. If None, arms
-        have no offsets.
+        Limits in km/s of the velocity offset of each arm from the first, for spectra of
+        several arms; or a list of limits, one pair per arm after the first. The offset
+        of an arm that a star lacks is 0, with an infinite error. If None, arms have no
+        offsets.
     continuum_degree : int, default=None
-        Degree of a polynomial in wavelength that multiplies the model, one for each
-        segment between gaps and for each arm, solved for at each step of the fit. If
-        None, flux must be normalised.
+        Degree of the continuum: polynomials in wavelength that multiply the model, one
+        for each segment between gaps and for each arm, fitted with all other
+        parameters. If None, flux must be normalised.
     second_star : SecondStar, default=None
-        A second star in the same spectrum, see :class:`SecondStar`.
+        Second star in the same spectrum, see :class:`SecondStar`.
     stages : list of Stage, default=()
         Further effects, applied in order to the model at the pixels: a
-        :class:`Telluric` template, or a stage of your own.
+        :class:`Telluric` template, or your own stage.
     emulator_error : bool, default=True
-        Whether errors of the emulator, learned from held-out spectra, count: the 1
+        True to include errors of the emulator, estimated from held-out spectra: the 1
         sigma error of the flux is added in quadrature to the errors of the pixels, and
-        the covariance by which they displace labels to that of the fit.
+        the covariance of the resulting errors of labels to the covariance of the fit.
     error_floor : float or "fit", default=0.0
-        Error that is added to all pixels in quadrature, as a fraction of the
-        continuum, since no model is perfect. "fit" finds it for each star, so that
-        residuals are as large as their errors.
+        1 sigma error that is added to all pixels in quadrature, as a fraction of the
+        continuum. "fit" is the smallest value for each star with residuals as large as
+        their errors.
     error_length : float or "fit", default=None
-        Correlation length in km/s of errors that go together along the spectrum, of
-        the model or the reduction. If it is given, residuals of each star are taken for
-        noise and errors with an exponential kernel of that length, whose size is
-        fitted, and errors of all parameters follow from both; the parameters
-        themselves do not change. "fit" finds the length as well. If None, errors of
-        pixels are independent.
+        Correlation length in km/s of correlated errors along the spectrum, of the model
+        or the reduction. Their size is fitted to the residuals of each star, with an
+        exponential kernel of this length, and the errors of all parameters include
+        them. The parameters do not change. "fit" fits the length as well. If None,
+        errors of pixels are independent.
     clip : float, default=None
-        Pixels whose residual exceeds this number of errors are left out, and the star
-        is fitted again until the same pixels stay. 5 is usual. If None, all are used.
+        Largest residual in units of its error; pixels beyond are left out, and the star
+        is fitted again until the pixels do not change. 5 is usual. If None, all pixels
+        are used.
 
     See Also
     --------
@@ -132,17 +131,17 @@ class Observation(BaseEstimator):
         self.clip = clip
 
     def checked(self):
-        """Give a copy whose values were checked, in plain numbers, km/s and no units.
+        """Check all values; return a copy in numbers without units, in km/s.
 
         Returns
         -------
         observation : Observation
-            Widths are pairs of limits.
+            Checked copy, with widths as pairs of limits.
 
         Raises
         ------
         ValueError
-            If a value is not allowed.
+            If a value is invalid.
         """
         values = self.get_params(deep=False)
         for name, unit in _UNITS.items():
@@ -161,24 +160,24 @@ class Observation(BaseEstimator):
 
     @property
     def has_emulator_power(self):
-        """True if spectra are declared to be as sharp as those of the emulator."""
+        """True if the resolving power is declared to be that of the emulator."""
         return isinstance(self.resolving_power, str) and (
             self.resolving_power == "emulator"
         )
 
     @property
     def given_power(self):
-        """Resolving power given as numbers, or None."""
+        """Resolving power as numbers, or None."""
         return None if self.has_emulator_power else self.resolving_power
 
     @property
     def fits_power(self):
-        """True if the resolving power is fitted between limits."""
+        """True if the resolving power is fitted within limits."""
         return isinstance(self.resolving_power, tuple)
 
     @property
     def wants_velocity(self):
-        """True if a range of velocities was given explicitly."""
+        """True if the range of velocities is not the default."""
         return self.velocity_range is not None and not np.array_equal(
             as_numbers(self.velocity_range), _DEFAULT_RANGE
         )
@@ -194,7 +193,7 @@ class Observation(BaseEstimator):
         return self.clip is not None or self.fits_floor
 
     def offset_limits(self, n_arms):
-        """Give the limits of the velocity offset of each arm after the first.
+        """Return the limits of the velocity offset of each arm after the first.
 
         Parameters
         ----------
@@ -204,7 +203,7 @@ class Observation(BaseEstimator):
         Returns
         -------
         limits : list of tuple of float
-            km/s.
+            Limits in km/s.
 
         Raises
         ------
@@ -219,18 +218,18 @@ class Observation(BaseEstimator):
         if len(pairs) < n_arms - 1:
             raise ValueError(
                 f"`arm_offsets` must have a pair for each of the {n_arms - 1} arms "
-                f"after the first, if it is a list; got {len(pairs)}."
+                f"after the first, if it is a list; got {len(pairs)} pairs."
             )
         return [(float(low), float(high)) for low, high in pairs]
 
 
 def _is_automatic(value):
-    """Whether an argument is the word "fit"."""
+    """Check whether an argument is "fit"."""
     return isinstance(value, str) and value == "fit"
 
 
 def as_numbers(value):
-    """Give numbers as an array; NaN, which no rule allows, for anything else."""
+    """Convert numbers to an array; anything else to NaN, which fails all checks."""
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):  # quantities, or ragged lists
@@ -250,7 +249,7 @@ def _check_velocity_range(velocity_range):
 
 
 def _limits(name, value):
-    """Limits of a width in km/s, equal if it is known."""
+    """Check a width or its limits in km/s; return limits, equal for a known width."""
     limits = as_numbers(value)
     limits = limits.repeat(2) if limits.ndim == 0 else limits
     good = limits.shape == (2,) and np.isfinite(limits).all()
@@ -275,7 +274,8 @@ def _check_power(power):
     if pair.shape != (2,) or not 0 < pair[0] < pair[1] < np.inf:
         raise ValueError(
             "`resolving_power` must be a smallest and a largest one, both positive, if "
-            f"it is a tuple; got {power!r}. Pass a list or array of one per pixel."
+            f"it is a tuple; got {power!r}. Pass a list or an array for one value per "
+            "pixel."
         )
 
 
@@ -288,8 +288,8 @@ def _check_offsets(observation):
     if not ((-C_KMS < low) & (low <= 0) & (high >= 0) & (high < C_KMS)).all():
         raise ValueError(
             "`arm_offsets` must be a smallest and a largest velocity in km/s, with 0 "
-            "between them, or None, or a list of such pairs, one for each arm after "
-            f"the first; got {offsets!r}."
+            "between them, or None, or a list of pairs, one for each arm after the "
+            f"first; got {offsets!r}."
         )
     if observation.velocity_range is None:
         raise ValueError(
@@ -317,8 +317,8 @@ def _check_errors(observation):
     number = as_numbers(0.0 if _is_automatic(floor) else floor)
     if number.ndim or not 0 <= number < np.inf:
         raise ValueError(
-            "`error_floor` must be a part of the continuum like 0.01, not negative, or "
-            f"'fit'; got {floor!r}."
+            "`error_floor` must be a fraction of the continuum like 0.01, not "
+            f"negative, or 'fit'; got {floor!r}."
         )
     length = observation.error_length
     known = length is not None and not _is_automatic(length)

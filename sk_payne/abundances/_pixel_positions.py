@@ -1,4 +1,4 @@
-"""Positions of pixels in velocity, for errors that go together over some km/s."""
+"""Positions of pixels in velocity, for correlated errors."""
 
 import numpy as np
 
@@ -11,19 +11,19 @@ _FAR = 1e9
 
 
 def pixel_positions(wavelength, arm=None):
-    r"""Give positions of pixels, :math:`c \ln\lambda`, arms far from each other.
+    r"""Compute positions of pixels, :math:`c \ln\lambda`, with arms far apart.
 
     Parameters
     ----------
     wavelength : ndarray of shape (n, P)
-        In Å, increasing in each arm.
+        Wavelengths in Å, increasing in each arm.
     arm : ndarray of shape (n, P), default=None
-        Arm of every pixel.
+        Arm of each pixel.
 
     Returns
     -------
     positions : ndarray of shape (n, P)
-        In km/s, from 0 and without steps back.
+        Positions in km/s, from 0 and never decreasing.
 
     Examples
     --------

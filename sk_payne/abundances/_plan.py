@@ -1,4 +1,4 @@
-"""The plan of a fit: emulator, observation, spectra, parameters, all checked."""
+"""Plan of a fit: checked emulator, observation, spectra and parameters."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,29 +24,30 @@ __all__ = ["FitPlan", "plan_fit", "width_limits"]
 
 @dataclass(frozen=True)
 class FitPlan:
-    """All that is known before stars are fitted one by one.
+    """Checked input of the fits of all stars.
 
     Attributes
     ----------
     emulator : FittedEmulator
         The emulator.
     observation : Observation
-        Checked.
+        Checked observation.
     spectra : SpectrumSet
         Spectra of n stars, with errors.
     wavelength : ndarray of shape (P,) or (n, P), or None
         Wavelengths of the pixels in Å, in the medium of the emulator; None for flux on
         its grid.
     widths : dict of str to tuple of float
-        Limits of "vsini", "vmac" and perhaps "resolving_power", equal if known.
+        Limits of "vsini" and "vmac" in km/s, equal if known, and of "resolving_power"
+        if it is fitted.
     sigma : float or ndarray of shape (n, P)
-        Width of the instrument in km/s, beyond that of the emulator.
+        Standard deviation of the instrument in km/s, beyond that of the emulator.
     matrix : ndarray of shape (n, P, d) or None
         Rows of resolution matrices.
     arm : ndarray of shape (P,) or (n, P), or None
-        Arm of each pixel; None if there is one.
+        Arm of each pixel; None for spectra of one arm.
     offsets : list of tuple
-        Limits of the velocity offsets of arms after the first.
+        Limits of the velocity offsets of arms after the first, in km/s.
     stages : list of Stage
         Effects on the model at the pixels.
     parameters : Parameters
@@ -54,11 +55,11 @@ class FitPlan:
     constraints : Constraints
         Fixed values and priors of all stars.
     estimate : {"mode", "mean", "profile"}
-        Best fits, or means of the posterior.
+        Best fits, means of the posterior, or best fits with intervals.
     max_iterations : int
         Largest number of steps of a fit.
     start : NeuralPosterior or None
-        What fits start from; None for a scan and a guess.
+        Posterior from which fits start; None for a velocity scan and a guess.
     """
 
     emulator: FittedEmulator
@@ -79,17 +80,17 @@ class FitPlan:
 
     @property
     def with_velocity(self):
-        """Whether a velocity is fitted."""
+        """True if a velocity is fitted."""
         return VELOCITY in self.parameters.nuisances
 
     @property
     def second_star(self):
-        """The second star that is searched for, or None."""
+        """Second star of the observation, or None."""
         return self.observation.second_star
 
     @cached_property
     def velocities(self):
-        """Lowest and highest velocity of any light in km/s, with offsets of arms."""
+        """Lowest and highest velocity in km/s, including second star and offsets."""
         low, high = 0.0, 0.0
         if self.with_velocity:
             low, high = self.observation.velocity_range
@@ -101,7 +102,7 @@ class FitPlan:
 
     @cached_property
     def values_if_absent(self):
-        """Values of parameters that a star lacks: NaN of a second star, otherwise 0."""
+        """Values of absent parameters: NaN for those of a second star, otherwise 0."""
         values = np.zeros(len(self.parameters))
         if self.second_star is not None:
             names = self.second_star.names(self.parameters)
@@ -109,19 +110,20 @@ class FitPlan:
         return values
 
     def is_off_grid(self, sigma, matrix):
-        """Whether flux on the grid of the emulator is shifted, smeared or multiplied.
+        """Check whether model flux differs from that of the emulator on its grid.
 
         Parameters
         ----------
         sigma : float or ndarray
-            Width of the instrument.
+            Standard deviation of the instrument in km/s.
         matrix : ndarray or None
-            Resolution matrix.
+            Rows of the resolution matrix.
 
         Returns
         -------
         is_off_grid : bool
-            True if the model needs wavelengths.
+            True if model flux is shifted, broadened or multiplied, and the model needs
+            wavelengths.
         """
         observation = self.observation
         return self.emulator.wavelength is not None and bool(
@@ -146,7 +148,7 @@ def plan_fit(
     max_iterations,
     start=None,
 ):
-    """Check all arguments of a fit together.
+    """Check all arguments of a fit.
 
     Parameters
     ----------
@@ -155,7 +157,7 @@ def plan_fit(
     spectra : SpectrumSet
         Spectra of n stars, with errors.
     observation : Observation or None
-        As the user gave it.
+        Observation of the user.
     fixed, priors, estimate, max_iterations, start
         Arguments of AbundanceRegressor.
 
@@ -167,7 +169,7 @@ def plan_fit(
     Raises
     ------
     ValueError
-        If the spectra cannot belong to the emulator, or an argument is not allowed.
+        If spectra and emulator do not match, or an argument is invalid.
     WavelengthMismatchError
         If no star shares wavelengths with the emulator.
     """
@@ -196,7 +198,7 @@ def plan_fit(
         offsets = observation.offset_limits(1 + int(np.max(arm, initial=0)))
     stages = [stage.prepared(emulator.medium) for stage in observation.stages]
     parameters = _parameters(emulator, observation, widths, offsets, stages)
-    _refuse_double(parameters, widths)
+    _check_names(parameters, widths)
     found = {
         "emulator": emulator,
         "observation": observation,
@@ -226,14 +228,14 @@ def plan_fit(
 
 
 def width_limits(emulator, observation):
-    """Give the limits of all widths that broaden the spectra of an emulator.
+    """Return the limits of all widths that broaden the spectra of an emulator.
 
     Parameters
     ----------
     emulator : FittedEmulator
         The emulator.
     observation : Observation
-        Checked.
+        Checked observation.
 
     Returns
     -------
@@ -243,7 +245,8 @@ def width_limits(emulator, observation):
     Raises
     ------
     ValueError
-        If the emulator does not know what the observation asks for.
+        If the observation needs wavelengths or a resolving power that the emulator does
+        not have.
 
     Examples
     --------
@@ -285,7 +288,7 @@ def width_limits(emulator, observation):
 
 
 def _parameters(emulator, observation, widths, offsets, stages):
-    """All parameters: labels, widths, offsets, velocity, second star, stages."""
+    """Create all parameters: labels, widths, offsets, velocity, second star, stages."""
     labels = [
         Parameter(name, unit, low, high, zero=zero, scale=scale, flag="LABEL_AT_EDGE")
         for name, unit, low, high, zero, scale in zip(
@@ -326,11 +329,11 @@ def _parameters(emulator, observation, widths, offsets, stages):
 
 
 def _check_error_length(emulator, estimate):
-    """Refuse errors that go together where they cannot be allowed for."""
+    """Check that the fit supports correlated errors."""
     if estimate == "mean":
         raise ValueError(
             "`error_length` of the observation must be None with `estimate` 'mean': "
-            "the posterior takes errors of pixels to be independent. Use 'mode'."
+            "the posterior assumes independent errors of pixels. Use 'mode'."
         )
     if emulator.wavelength is None:
         raise ValueError(
@@ -340,8 +343,8 @@ def _check_error_length(emulator, estimate):
         )
 
 
-def _refuse_double(parameters, widths):
-    """Refuse parameters that have the name of another, or of a label."""
+def _check_names(parameters, widths):
+    """Check that names of parameters are unique, and not those of labels."""
     labels = parameters.names[: parameters.n_labels]
     nuisances = [*(n for n, (_, high) in widths.items() if high), *parameters.nuisances]
     for name in nuisances:
@@ -349,7 +352,7 @@ def _refuse_double(parameters, widths):
             argument = "velocity_range" if name == VELOCITY else name
             raise ValueError(
                 f"`{argument}` must be {'None' if name == VELOCITY else '0'} for an "
-                f"emulator with the label {name!r}, which already does the same to its "
+                f"emulator with the label {name!r}, which has the same effect on its "
                 "spectra. Or train an emulator without that label."
             )
     names = parameters.names
@@ -357,5 +360,5 @@ def _refuse_double(parameters, widths):
         if names.count(name) > 1:
             raise ValueError(
                 f"Each parameter must have a name of its own; {name!r} is there twice. "
-                "Rename that of a stage."
+                "Rename the parameter of a stage."
             )

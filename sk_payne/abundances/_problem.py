@@ -1,4 +1,4 @@
-"""The least-squares problem of observed stars: model, data, bounds and priors."""
+"""Least-squares problem of observed stars: model, data, bounds and priors."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -20,21 +20,21 @@ __all__ = ["Problem", "as_tensor", "model_of", "pose"]
 
 @dataclass
 class Problem:
-    """Least squares of B stars, in the variables of the fit.
+    """Least-squares problem of B stars, in the variables of the fit.
 
     Attributes
     ----------
     observed : ObservedStars
-        The stars, with errors of the emulator among those of the pixels.
+        The stars; errors of the pixels include those of the emulator.
     model : object
-        ``flux(rows, variables)`` and ``linearize(rows, variables)``.
+        Model with ``flux(rows, variables)`` and ``linearize(rows, variables)``.
     flux, ivar : Tensor of shape (B, P)
         Flux and inverse variances, in the precision of the fit. Reweighting changes
         `ivar`.
     low, high : Tensor of shape (B, K), float64
-        Bounds.
+        Bounds of the variables.
     prior : tuple of Tensor of shape (B, K), float64
-        Means and inverse variances.
+        Means and inverse variances of Gaussian priors.
     max_iterations : int
         Largest number of steps of a fit.
     """
@@ -49,24 +49,25 @@ class Problem:
     max_iterations: int
 
     def fit(self, start, **changes):
-        """Fit all stars, or those of the argument `rows`.
+        """Fit all stars, or the stars of the argument `rows`.
 
         Parameters
         ----------
         start : Tensor of shape (B, K), float64
-            First guess.
+            Variables from which the fits start.
         **changes
-            Other arguments of `fit_least_squares` than those of the problem.
+            Arguments of `fit_least_squares` that replace those of the problem, or are
+            added to them.
 
         Returns
         -------
         fit : LeastSquaresFit
-            In the variables of the fit.
+            Best fits, in the variables of the fit.
         """
         return fit_least_squares(start=start, **(self.arguments() | changes))
 
     def arguments(self):
-        """Give the arguments of `fit_least_squares`, but for the start."""
+        """Return the arguments of `fit_least_squares`, except for the start."""
         names = [field.name for field in fields(self) if field.name != "observed"]
         return {name: getattr(self, name) for name in names}
 
@@ -77,20 +78,20 @@ class Problem:
 
 
 def pose(observed, labels=None):
-    """Pose the least-squares problem of observed stars.
+    """Create the least-squares problem of observed stars.
 
     Parameters
     ----------
     observed : ObservedStars
         The stars.
     labels : ndarray of shape (B, n_labels), default=None
-        Labels for which the error of the emulator is taken, in their units; if None,
+        Labels in their units, at which the error of the emulator is computed; if None,
         those of the earlier fit, or a guess.
 
     Returns
     -------
     problem : Problem
-        The problem.
+        The least-squares problem.
     """
     block = observed.block
     labels = observed.likely_labels if labels is None else labels
@@ -115,21 +116,21 @@ def as_tensor(array, device):
     Parameters
     ----------
     array : ndarray
-        Values.
+        Values to copy.
     device : torch.device
-        Device.
+        Device of the tensor.
 
     Returns
     -------
     tensor : Tensor
-        The same values, in memory of torch: rounding of products may depend on where
-        an array begins.
+        The same values, in memory that torch allocates: rounding of matrix products may
+        depend on the address of an array.
     """
     return torch.tensor(np.ascontiguousarray(array), device=device)
 
 
 def model_of(observed):
-    """Give the model of the flux of observed stars, with a continuum of one.
+    """Create the model of the flux of observed stars, with a continuum of one.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def model_of(observed):
     Returns
     -------
     model : GridModel, ObservedModel or PredictModel
-        ``flux(rows, variables)`` and ``linearize(rows, variables)``.
+        Model with ``flux(rows, variables)`` and ``linearize(rows, variables)``.
     """
     block, emulator = observed.block, observed.block.emulator
     if not isinstance(emulator.source, torch.nn.Module):
@@ -168,7 +169,7 @@ def model_of(observed):
 
 
 def _columns(block):
-    """Columns of the parameters of the (first) star."""
+    """Return the columns of the parameters of the first or only star."""
     parameters = block.parameters
     widths = block.broadening.free if block.broadening else []
     offsets = [n for n in parameters.names if n.startswith("velocity_offset_")]
@@ -181,7 +182,7 @@ def _columns(block):
 
 
 def _stages(block, wavelength):
-    """Stages at the pixels of the stars."""
+    """Prepare stages for the pixels of the stars."""
     applied, parameters = [], block.parameters
     for stage in block.plan.stages:
         columns = parameters.columns([p.name for p in stage.parameters()])
@@ -195,7 +196,7 @@ def _stages(block, wavelength):
 
 
 def _bounds(observed):
-    """Bounds of every star in the variables of the fit."""
+    """Compute bounds of each star in the variables of the fit."""
     parameters, constraints = observed.block.parameters, observed.constraints
     ends = [
         np.broadcast_to(limit, constraints.value.shape).copy()
@@ -213,7 +214,7 @@ def _bounds(observed):
 
 
 def _prior(observed):
-    """Means and inverse variances of the priors in the variables of the fit."""
+    """Compute means and inverse variances of priors in the variables of the fit."""
     parameters, known = observed.block.parameters, observed.constraints
     weight = (parameters.scale / known.error) ** 2
     return parameters.to_fit(known.mean), np.where(known.is_fixed, 0.0, weight)

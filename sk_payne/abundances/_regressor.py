@@ -1,4 +1,4 @@
-"""AbundanceRegressor: stellar parameters and abundances out of spectra."""
+"""AbundanceRegressor: stellar parameters and abundances from spectra."""
 
 from sklearn.base import (
     BaseEstimator,
@@ -38,16 +38,14 @@ class AbundanceRegressor(
 ):
     r"""Stellar parameters, abundances and radial velocity of observed stars.
 
-    Inverts an emulator: finds, for many stars at once, the labels whose spectrum
-    matches the observed one, by bounded damped least squares with the exact
-    derivatives of the emulator. Two ways to use it:
+    Bounded damped least squares, with exact derivatives of an emulator, find the labels
+    whose spectrum matches the observed one. There are two ways to use it:
 
-    - with a fitted emulator, ``AbundanceRegressor(emulator).predict(spectra)``;
-      inside cross-validation as ``AbundanceRegressor(FrozenEstimator(emulator))``,
-      since cloning would empty it otherwise;
-    - with an emulator to be trained, ``AbundanceRegressor(SpectrumEmulator(...))
-      .fit(spectra, labels)``: it learns labels to spectra and is inverted from
-      spectra to labels, so that cross-validation judges the whole chain.
+    - with a fitted emulator, ``AbundanceRegressor(emulator).predict(spectra)``; in
+      cross-validation as ``AbundanceRegressor(FrozenEstimator(emulator))``, since
+      cloning resets an emulator;
+    - with an unfitted emulator, ``AbundanceRegressor(SpectrumEmulator(...))
+      .fit(spectra, labels)``; cross-validation tests training and inversion together.
 
     Parameters
     ----------
@@ -55,38 +53,37 @@ class AbundanceRegressor(
         A :class:`SpectrumEmulator`, or any multi-output regressor from labels to flux,
         which is inverted with numerical derivatives.
     observation : Observation, default=None
-        Motion, broadening, instrument, continuum and errors of the spectra; those of
+        Motion, broadening, instrument, continuum and errors of the spectra;
         ``Observation()`` if None.
     snr : float or array-like of shape (n_stars,), default=None
-        Signal-to-noise ratio per pixel of spectra that come without uncertainty;
-        right for continuum-normalised flux only.
+        Signal-to-noise ratio per pixel of spectra without uncertainty, for
+        continuum-normalised flux only.
     medium : {"air", "vacuum"}, default=None
-        Medium of the wavelengths of the spectra, if their ``meta["medium"]`` does not
-        say it. They are converted to that of the emulator.
+        Medium of the wavelengths of spectra without ``meta["medium"]``. Wavelengths are
+        converted to the medium of the emulator.
     bounds : array-like of shape (n_labels, 2) or mapping, default=None
-        Smallest and largest value of each label, or of the named labels, in the unit
-        of the label or with one of their own. A label with equal bounds is known. None
-        is the range of the training; a fitted regressor may not know it.
+        Smallest and largest value of each label, or of named labels, in the unit of the
+        label or as quantities. A label with equal bounds is known. None is the range of
+        the training, which must be given for emulators that do not store it.
     priors : mapping of str to tuple, default=None
         Gaussian priors, such as ``{"logg": (4.4, 0.1)}``: mean and standard deviation
         of labels or other parameters, numbers or arrays of shape (n_stars,). An
-        infinite standard deviation, and a masked or NaN entry, is no prior.
+        infinite standard deviation, or a masked or NaN value, is no prior.
     fixed : mapping of str to float or array-like of shape (n_stars,), default=None
-        Known parameters, such as ``{"teff": 5777}``. Their errors are zero, also in the
-        covariance. NaN and masked values leave the parameter of a star free.
+        Known parameters, such as ``{"teff": 5777}``. Their errors and covariances are
+        zero. A parameter is free for stars with NaN or masked values.
     estimate : {"mode", "mean", "profile"}, default="mode"
-        "mode" gives the best fit with the errors of a linear model. "profile" adds
-        intervals of 68 % to it: one error on each side where chi2 is a parabola, and
-        from the profile of chi2 elsewhere, such as for a label that ends at a bound.
-        "mean" gives mean, covariance and middle 68 % of the posterior, flat within
-        `bounds` but for priors. A mean takes some five times the time of a mode, and a
-        profile some twenty times. Use one of them for labels that hardly show, whose
-        errors of a linear model do not hold.
+        "mode" is the best fit with the errors of a linear model. "profile" adds 68 %
+        intervals: Gaussian ones where chi2 is a parabola, and from the profile of chi2
+        elsewhere, such as for a label at a bound. "mean" is mean, covariance and
+        central 68 % interval of the posterior, with flat priors within `bounds` unless
+        `priors` are given. A mean takes about five times as long as a mode, a profile
+        about twenty times. Use one of them for weakly constrained labels.
     start : NeuralPosterior, default=None
-        A fitted :class:`~sk_payne.neural_posterior.NeuralPosterior` of the same
-        emulator and observation, from which fits start. The best fit remains the
-        answer. Two flags mark fits that the posterior contradicts, and spectra unlike
-        its training spectra. If None, fits start from a velocity scan and a guess.
+        Fitted :class:`~sk_payne.neural_posterior.NeuralPosterior` of the same emulator
+        and observation, from which fits start; results remain best fits. Two flags mark
+        fits that the posterior contradicts, and spectra unlike its training spectra. If
+        None, fits start from a velocity scan and a guess.
     max_iterations : int, default=100
         Largest number of steps of the fit of a star.
     verbose : int, default=0
@@ -95,31 +92,29 @@ class AbundanceRegressor(
     Attributes
     ----------
     emulator_ : estimator
-        The emulator that :meth:`fit` trained.
+        Emulator that :meth:`fit` trained.
     label_names_ : list of str
-        Names of the columns of the result.
+        Names of the labels.
     n_features_in_ : int
-        Pixels of the training spectra, if they were an array.
+        Number of pixels of the training spectra, if they were an array.
 
     See Also
     --------
-    Observation : How spectra were observed, and what of that is fitted.
-    SpectrumEmulator : The emulator that is inverted.
+    Observation : Properties of observed spectra, known or fitted.
+    SpectrumEmulator : Emulator to invert.
 
     Notes
     -----
-    chi2 is minimised by the Levenberg-Marquardt method, from several starts where one
-    may miss the deepest valley; the user guide tells how. Priors count in the fit, but
-    not in the chi2 that is told. The covariance of a star is the inverse of
-    :math:`J W J^T`, plus the inverse variances of priors, where J are derivatives, of
-    velocity, widths and continuum too, and W the inverse variances of the pixels:
-    errors allow for all other free parameters, and hold for independent noise. To it
-    the covariance is added by which the error of the emulator displaces labels; see
-    `emulator_error` of :class:`Observation`, and the user guide.
+    The Levenberg-Marquardt method minimises chi2, from several starts if one may end in
+    a local minimum; see the user guide. chi2 in results does not include priors. The
+    covariance is the inverse of :math:`J W J^T + T`, with derivatives J by all free
+    parameters and the continuum, inverse variances W of the pixels, whose errors are
+    assumed to be independent, and inverse variances T of priors. The covariance of the
+    errors of the emulator is added, see `emulator_error` of :class:`Observation`.
 
-    Means, of `estimate`, are those of 192 samples of the posterior, by importance
-    sampling. Where they are worth fewer than some 20 independent ones, `n_effective`,
-    use :meth:`posterior`. The same spectrum always gets the same random numbers.
+    Means of `estimate` "mean" are from 192 samples of the posterior, by importance
+    sampling. If fewer than about 20 of them are effectively independent, see
+    `n_effective`, use :meth:`posterior`. Seeds depend on the spectrum alone.
 
     Examples
     --------
@@ -166,7 +161,7 @@ class AbundanceRegressor(
         self.verbose = verbose
 
     def set_params(self, **params):
-        """Set parameters, those of the observation by ``observation__<name>``.
+        """Set parameters, and those of the observation by ``observation__<name>``.
 
         Parameters
         ----------
@@ -195,24 +190,24 @@ class AbundanceRegressor(
         Parameters
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
-            Training spectra on one wavelength grid: a 2-D ``Spectrum``, a list of
-            spectra or ``SpectrumList``, or plain flux. Bad pixels are filled by a
-            linear fit on the labels.
+            Training spectra on one wavelength grid: a 2-D ``Spectrum``, a
+            ``SpectrumList``, a list of spectra or plain flux. A linear fit on the
+            labels fills bad pixels.
         y : array-like or table of shape (n_stars, n_labels) or (n_stars,)
-            Their labels. Columns of a table are taken by the names of the emulator, or
-            name its labels if it has none; the same holds for their units.
+            Labels of the spectra. Columns of a table are selected by the label names of
+            the emulator; if it has none, it takes names and units of the table.
         **fit_params : dict
-            Routed to the emulator, if metadata routing is enabled.
+            Arguments for `fit` of the emulator, if metadata routing is enabled.
 
         Returns
         -------
         self : AbundanceRegressor
-            Fitted.
+            The fitted regressor.
 
         Raises
         ------
         ValueError
-            If the spectra differ in wavelengths, or a pixel is bad in all of them.
+            If wavelengths differ between spectra, or a pixel is bad in all of them.
 
         Warns
         -----
@@ -233,54 +228,52 @@ class AbundanceRegressor(
     def predict(
         self, X, *, uncertainty=None, mask=None, return_std=False, return_cov=False
     ):
-        """Labels of observed stars.
+        """Predict labels of observed stars.
 
         Parameters
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
-            A ``Spectrum`` (1-D or 2-D), a list of spectra or ``SpectrumList`` on any
-            wavelength grids, a ``SpectrumCollection``, or plain flux on the grid of
-            the emulator. A list of lists holds the arms of each star. NaN and masked
-            pixels are ignored.
+            A ``Spectrum`` (1-D or 2-D), a list of spectra or of lists of arms, a
+            ``SpectrumList`` or ``SpectrumCollection``, on any wavelength grids; or
+            plain flux on the grid of the emulator. NaN and masked pixels are bad.
         uncertainty : array-like of shape (n_stars, n_pixels), default=None
-            Standard deviation of plain flux; spectra bring their own. Masked values
-            mark bad pixels.
+            1 sigma errors of plain flux. Pixels with masked errors are bad.
         mask : array-like of shape (n_stars, n_pixels), default=None
             True for bad pixels of plain flux.
         return_std : bool, default=False
-            Whether to return standard deviations.
+            True to return standard deviations as well.
         return_cov : bool, default=False
-            Whether to return covariances.
+            True to return covariances as well.
 
         Returns
         -------
         labels : ndarray of shape (n_stars, n_labels)
-            NaN for stars without a good pixel. Of shape (n_stars,) if :meth:`fit` was
-            given a single label so.
+            Labels; NaN for stars without good pixels. The shape is (n_stars,) if `y` of
+            :meth:`fit` was 1-D.
         std : ndarray of shape (n_stars, n_labels)
-            Only if `return_std`.
+            Standard deviations, only if `return_std`.
         cov : ndarray of shape (n_stars, n_labels, n_labels)
-            Only if `return_cov`.
+            Covariances, only if `return_cov`.
 
         Raises
         ------
         NotFittedError
             If the emulator is not fitted.
         ValueError
-            If there is no uncertainty, or an argument is not allowed.
+            If there is no uncertainty, or an argument is invalid.
         WavelengthMismatchError
             If no spectrum shares wavelengths with the emulator.
 
         Warns
         -----
         ConvergenceWarning
-            If stars could not be measured, or not to the end; naming the rows.
+            If stars have no good pixels, or fits did not converge.
         ResolutionWarning
-            If spectra state no resolving power, but the emulator knows its own.
+            If spectra state no resolving power, but the emulator has one.
         FluxLevelWarning
             If flux is far from that of model spectra, and no continuum is fitted.
         ExtrapolationWarning
-            If `bounds` lie far outside the range that the emulator was trained on.
+            If `bounds` are far outside the range of the training of the emulator.
         """
         if return_std and return_cov:
             raise ValueError(
@@ -309,7 +302,7 @@ class AbundanceRegressor(
         return_model=False,
         return_cov=False,
     ):
-        """Measure stars, and tell all about it.
+        """Measure stars: parameters, errors, chi2 and flags in a table.
 
         Parameters
         ----------
@@ -318,41 +311,37 @@ class AbundanceRegressor(
         uncertainty, mask : array-like of shape (n_stars, n_pixels), default=None
             As in :meth:`predict`.
         combinations : mapping of str to mapping of str to float, default=None
-            Further columns, sums of parameters with factors, such as
-            ``{"Mg_Fe": {"Mg_H": 1, "Fe_H": -1}}``. Their errors follow from the
-            covariance, and are often far from those of uncorrelated parts.
+            Further columns, sums of parameters times factors, such as
+            ``{"Mg_Fe": {"Mg_H": 1, "Fe_H": -1}}``, with errors from the covariance.
         return_model : bool, default=False
-            Whether to return the flux of the fits.
+            True to return the flux of the best fits as well.
         return_cov : bool, default=False
-            Whether to return covariances of all parameters.
+            True to return covariances of all parameters as well.
 
         Returns
         -------
         table : astropy.table.QTable
-            One row per star: each label, and what else is fitted, with its error
-            (`<name>_error`) and unit, velocities in km/s; `chi2`, `dof`, `n_pixels`,
+            One row per star: labels and other fitted parameters with unit and error
+            (`<name>_error`), velocities in km/s; `chi2`, `dof`, `n_pixels`,
             `n_clipped`, `n_segments` of the continuum, `error_floor`;
-            `correlated_error`, as a part of the continuum, and `error_length` of errors
-            that go together (0 and NaN without the `error_length` of the observation);
-            `residual_p`, the probability that noise makes residuals go together as
-            much; `error_dof`, the degrees of freedom of the t distribution of errors
-            (infinite: Gaussian),
-            `n_iterations`, `expected_fall` of chi2 by another step, `converged`,
-            `flags`, whose description explains the bits, and `label_flags`, which names
-            the labels concerned. `frame` says what velocities are relative to, if a
-            spectrum states it. With `estimate` "profile" also `<name>_p16` and
-            `<name>_p84`, the ends of intervals of 68 %, and `profile_intervals`, which
-            names the parameters whose interval is from the profile of chi2; the others
-            are Gaussian. With `estimate` "mean" these are the ends of the middle 68 %
-            of the posterior, with `n_effective`; chi2 and flags are those of the best
-            fit. With a second star
-            also `n_stars`, `delta_chi2` and `delta_bic`, two stars minus one.
+            `correlated_error`, a fraction of the continuum, and `error_length` in km/s
+            (0 and NaN without the `error_length` of the observation); `residual_p`, the
+            probability that noise has residuals this correlated; `error_dof`, the
+            degrees of freedom of the t distribution of errors (infinite: Gaussian);
+            `n_iterations`, `converged`, `expected_fall` of chi2 by another step;
+            `flags`, with the meaning of the bits in the description of the column, and
+            `label_flags`, the labels concerned. `frame` is the rest frame of
+            velocities, if spectra state it. `estimate` "profile" adds `<name>_p16` and
+            `<name>_p84`, the ends of 68 % intervals, and `profile_intervals`, the names
+            of parameters whose interval is from the profile of chi2, not Gaussian.
+            `estimate` "mean" adds the ends of central 68 % intervals of the posterior,
+            and `n_effective`; chi2 and flags are those of the best fit. A second star
+            adds `n_stars`, and `delta_chi2` and `delta_bic`, two stars minus one.
         model : ndarray of shape (n_stars, n_pixels)
-            Only if `return_model`: flux of the best fits, continuum included, at the
-            observed pixels; NaN where they were not used.
+            Flux of the best fits, NaN at unused pixels; only if `return_model`.
         cov : ndarray of shape (n_stars, n_parameters, n_parameters)
-            Only if `return_cov`: covariances of the parameters in the order and the
-            units of their columns.
+            Covariances of the parameters in the order and the units of their columns,
+            only if `return_cov`.
 
         Raises
         ------
@@ -372,21 +361,21 @@ class AbundanceRegressor(
         return (table, *extras) if extras else table
 
     def score(self, X, y, sample_weight=None):
-        """Coefficient of determination of the labels, R², averaged over them.
+        """Compute the coefficient of determination R², averaged over the labels.
 
         Parameters
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
             As in :meth:`predict`.
         y : array-like or table of shape (n_stars, n_labels) or (n_stars,)
-            True labels; those of a table are taken by name.
+            True labels; columns of a table are selected by name.
         sample_weight : array-like of shape (n_stars,), default=None
             Weights of the stars.
 
         Returns
         -------
         score : float
-            As of :func:`sklearn.metrics.r2_score`.
+            R², see :func:`sklearn.metrics.r2_score`.
         """
         check_is_fitted(self)
         emulator = fitted_emulator_of(self)

@@ -1,7 +1,7 @@
-r"""Whether the residuals of a fit go together along the spectrum, or are noise.
+r"""Test of residuals for correlation along the spectrum.
 
-A wrong continuum, another star, a telluric line: what a model lacks leaves residuals of
-one sign at neighbouring pixels, and chi2 of thousands of pixels hardly shows it.
+A wrong continuum, a second star or a telluric line leaves residuals of one sign at
+neighbouring pixels. chi2 of thousands of pixels is not sensitive to them.
 """
 
 import numpy as np
@@ -12,23 +12,23 @@ from sk_payne.abundances._pixel_positions import pixel_positions
 
 __all__ = ["examine_residuals", "probability_of_residuals"]
 
-# Standard deviations to which residuals are cut in sums over all blocks.
+# Standard deviations at which residuals are clipped in sums over all blocks.
 _CUT = 4.0
 
-# Fewest blocks of the largest size, and pixels of blocks that are looked at one by one.
+# Smallest number of blocks; largest number of pixels of blocks that are tested singly.
 _FEWEST, _SMALL = 4, 16
 
-# Correlation length in km/s that errors of emulators and floors are taken to have.
-_TOGETHER = 20.0
+# Assumed correlation length in km/s of errors of emulators and error floors.
+_LENGTH = 20.0
 
-# Standard deviations of such errors that one block may have: they have more outliers
-# than noise.
+# Factor of the standard deviations of these errors in tests of single blocks, since
+# they have more outliers than noise.
 _OUTLYING = 2.0
 
 # Median of the square of a standard Gaussian variable.
 _MEDIAN = 0.45494
 
-# Smallest variance that is divided by.
+# Smallest variance, and smallest standard deviation, that is divided by.
 _TINY = 1e-30
 
 
@@ -38,21 +38,22 @@ def examine_residuals(problem, fit, covariance, systematic):
     Parameters
     ----------
     problem : Problem
-        B stars.
+        Least-squares problem of B stars.
     fit : LeastSquaresFit
-        Their fits.
+        Fits of these stars.
     covariance : Tensor of shape (B, K, K), float64
-        Inverse normal matrix, zero for what is fixed.
+        Inverse normal matrix, zero for fixed parameters.
     systematic : ndarray of shape (B, P)
         Part of the variances that may be correlated between pixels.
 
     Returns
     -------
     probability : ndarray of shape (B,)
-        See `probability_of_residuals`.
+        Probability that noise has residuals this correlated, see
+        `probability_of_residuals`.
     """
     observed, residual = problem.observed, fit.residual
-    # errors at pixels of unknown wavelengths may all go together
+    # without wavelengths, all errors may be correlated
     positions = np.zeros(residual.shape)
     wavelength = observed.wavelength
     if wavelength is None and observed.block.emulator.wavelength is not None:
@@ -61,7 +62,7 @@ def examine_residuals(problem, fit, covariance, systematic):
         positions = positions + pixel_positions(wavelength, observed.arm)
     systematic, positions = (
         torch.tensor(values, device="cpu").to(residual)
-        for values in (systematic, positions / _TOGETHER)
+        for values in (systematic, positions / _LENGTH)
     )
     return probability_of_residuals(
         residual,
@@ -76,45 +77,50 @@ def examine_residuals(problem, fit, covariance, systematic):
 def probability_of_residuals(
     residual, ivar, systematic, positions, jacobian, covariance
 ):
-    r"""Give the probability that noise makes residuals go together as much.
+    r"""Compute the probability that noise has residuals this correlated.
 
-    Residuals over errors, z, are divided by a robust standard deviation, since errors
-    may be wrong as a whole. Their sums u over blocks of m = 2, 4, 8, ... pixels have
-    the variances
+    Residuals over errors, z, are divided by a robust standard deviation, since all
+    errors may be wrong by a factor. Their sums u over blocks of m = 2, 4, 8, ... pixels
+    have the variances
 
     .. math:: v = n + e, \qquad e = 2 \sum_{i<k} t_i t_k e^{-|x_i - x_k| / l}
 
-    with n good pixels and the part t of the errors that may go together. Two numbers
-    follow for each m. Over all B blocks, with z cut at four,
+    with n good pixels and the part t of the errors that may be correlated. There are
+    two tests for each m:
 
-    .. math:: B + (1 - 1/m)^{-1/2} \sum_b
-        \Big(u_b^2 - \sum_{i \in b} z_i^2 + h_b - e_b\Big) / v_b
+    1. Over all B blocks, with z clipped at four,
 
-    is about a chi2 variable with B degrees of freedom: the sum of the autocovariances
-    at lags below m with the weights of Bartlett [1]_, tested at several m as a
-    variance ratio is [2]_, where h is what fitted parameters take from it. And for
-    m up to 16, the largest :math:`u^2/(n + 4 (e + \sum_i t_i^2))` is that of B chi2
-    variables with one degree of freedom; there the largest :math:`|z|` of a block
-    counts as the second largest, since single outliers are no correlation. The
-    smallest probability counts, times the number of tests (Bonferroni).
+       .. math:: B + (1 - 1/m)^{-1/2} \sum_b
+           \Big(u_b^2 - \sum_{i \in b} z_i^2 + h_b - e_b\Big) / v_b
+
+       is approximately a chi2 variable with B degrees of freedom. It is the sum of the
+       autocovariances at lags below m with the weights of Bartlett [1]_, tested at
+       several m like a variance ratio [2]_; h is the variance of the sum that fitted
+       parameters remove.
+    2. For m up to 16, the largest :math:`u^2/(n + 4 (e + \sum_i t_i^2))` is the maximum
+       of B chi2 variables with one degree of freedom. The largest :math:`|z|` of a
+       block is replaced by its second largest, since single outliers are no
+       correlation.
+
+    The result is the smallest probability times the number of tests (Bonferroni).
 
     Parameters
     ----------
     residual, ivar : Tensor of shape (B, P)
-        Of the fits of B stars; inverse variances are 0 for bad pixels.
+        Residuals of the fits of B stars, and inverse variances, 0 for bad pixels.
     systematic : Tensor of shape (B, P)
         Part of the variances that may be correlated between pixels.
     positions : Tensor of shape (B, P)
         Positions of pixels, in correlation lengths of that part.
     jacobian : Tensor of shape (B, K, P)
-        Derivatives of the models.
+        Derivatives of the models by the parameters.
     covariance : Tensor of shape (B, K, K)
-        Of the fitted parameters, by the noise.
+        Covariance of the fitted parameters for independent errors.
 
     Returns
     -------
     probability : ndarray of shape (B,)
-        Between 0 and 1; 1 for too few pixels.
+        Probability between 0 and 1; 1 for too few pixels.
 
     References
     ----------
@@ -165,23 +171,23 @@ def probability_of_residuals(
 
 
 class _Blocks:
-    """Sums over blocks of pixels, which are joined in pairs."""
+    """Sums over blocks of pixels; blocks are joined in pairs."""
 
     def __init__(self, z, cut, n, taken, covariance, part, positions):
         self.total, self.cut, self.square, self.n = z, cut, cut**2, n
         self.taken, self.covariance = taken, covariance
         self.n_pixels = 1
-        # leverage of single pixels
+        # variances of single pixels that fitted parameters remove
         self.own = self._by_fit()
         # largest |z| with its sign, and the second largest
         self.first, self.second = z, torch.zeros_like(z)
-        # of the part that goes together: its variance, pairs, sums seen from either end
+        # correlated errors: variances, sums over pairs, sums decaying from either end
         self.part, self.pairs = part**2, torch.zeros_like(part)
         self.from_end, self.from_start = part, part
         self.start, self.end = positions, positions
 
     def join(self):
-        """Join blocks in pairs; a last one without another stays away."""
+        """Join blocks in pairs; a last block without partner is left out."""
         self.n_pixels *= 2
         (start, next_start), (end, next_end) = map(_halves, (self.start, self.end))
         left, right = _halves(self.from_start)
@@ -199,7 +205,7 @@ class _Blocks:
         self.pairs = self.pairs + between
 
     def probability_of_sum(self):
-        """Probabilities of the sum of squares of all blocks, of shape (B,)."""
+        """Compute the probability of the sum over all blocks, of shape (B,)."""
         seen = self.n > 1
         n_blocks = seen.sum(1).double().cpu().numpy()
         together = 2 * self.pairs
@@ -211,7 +217,7 @@ class _Blocks:
         return chi2.sf(np.maximum(every, 0.0), np.maximum(n_blocks, 1))
 
     def probability_of_largest(self):
-        """Probabilities of the block that is farthest from zero, of shape (B,)."""
+        """Compute the probability of the block farthest from zero, of shape (B,)."""
         seen = self.n > 1
         n_blocks = seen.sum(1).clamp_min(1).double().cpu().numpy()
         total = self.total - self.first + self.first.sign() * self.second
@@ -222,11 +228,11 @@ class _Blocks:
             return -np.expm1(n_blocks * np.log1p(-one))
 
     def _by_fit(self):
-        """Variances of sums of blocks that fitted parameters take, (B, n_blocks)."""
+        """Compute variances of sums that fitted parameters remove, (B, n_blocks)."""
         return ((self.covariance @ self.taken) * self.taken).sum(1)
 
 
 def _halves(values):
-    """Give blocks with even numbers, and those after them."""
+    """Return blocks with even numbers, and blocks with odd numbers."""
     n = values.shape[-1] // 2 * 2
     return values[..., :n:2], values[..., 1:n:2]

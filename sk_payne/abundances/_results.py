@@ -1,4 +1,4 @@
-"""Measurements of stars as arrays: values, covariances and how the fit went."""
+"""Measurements of stars as arrays: values, covariances and statistics of the fits."""
 
 from dataclasses import dataclass, replace
 
@@ -23,9 +23,9 @@ class Measurements:
     Attributes
     ----------
     parameters : ndarray of shape (n, K)
-        Values; NaN for stars without data.
+        Values in the units of the parameters; NaN for stars without data.
     covariance : ndarray of shape (n, K, K)
-        Covariance, with all other parameters and the continuum free.
+        Covariance of the parameters, with the continuum free.
     is_fixed : ndarray of shape (n, K), bool
         True for parameters that were not fitted.
     at_edge : ndarray of shape (n, K), bool
@@ -33,46 +33,46 @@ class Measurements:
     n_labels : int
         Number of labels.
     n_continuum, n_segments : ndarray of shape (n,), int
-        Coefficients of the continuum, and its segments.
+        Number of coefficients of the continuum, and of its segments.
     chi2 : ndarray of shape (n,)
-        Smallest chi2, without that of priors.
+        Smallest chi2, without the terms of priors.
     n_pixels, n_clipped : ndarray of shape (n,), int
-        Pixels used, and pixels left out as outliers.
+        Number of pixels used, and of clipped outliers.
     error_floor : ndarray of shape (n,)
-        Error added to all pixels, as a fraction of the continuum.
+        1 sigma error added to all pixels, as a fraction of the continuum.
     correlated_error, error_length : ndarray of shape (n,)
-        1 sigma errors that go together along the spectrum, as a fraction of the
-        continuum, and their correlation length in km/s; 0 and NaN if not asked for.
+        1 sigma correlated error as a fraction of the continuum, and correlation length
+        in km/s; 0 and NaN if not requested.
     n_systematic : ndarray of shape (n,)
-        Sum over the pixels of the part of the variance that is no noise.
+        Sum over pixels of systematic variance over total variance.
     residual_p : ndarray of shape (n,)
-        Probability that noise makes residuals go together along the spectrum as much.
+        Probability that noise has residuals this correlated along the spectrum.
     n_iterations : ndarray of shape (n,), int
-        Steps tried.
+        Number of steps tried.
     converged : ndarray of shape (n,), bool
-        Whether chi2 could not be lowered further.
+        True if no step lowers chi2 any more.
     expected_fall : ndarray of shape (n,)
-        Fall of chi2 that another full step promised.
+        Fall of chi2 that the linear model expects from another step.
     flags : ndarray of shape (n,), int
         Sum of the bits of :data:`FLAGS`.
     bad_continuum : ndarray of shape (n,), bool
-        Whether the continuum is not positive at some good pixel.
+        True if the continuum is not positive at a good pixel.
     model : ndarray of shape (n, n_pixels) or None
-        Flux of the best fit, NaN at pixels not used; None if not asked for.
+        Flux of the best fit, NaN at unused pixels; None if not requested.
     error_dof : ndarray of shape (n,)
-        Degrees of freedom of the t distribution that errors of the labels follow.
+        Degrees of freedom of the t distribution of the errors of labels.
     interval : ndarray of shape (n, K, 2) or None
-        Ends of intervals of 68 %; None if only standard deviations were asked for.
+        Ends of 68 % intervals; None if not requested.
     from_profile : ndarray of shape (n, K), bool, or None
-        Whether the interval follows from the profile of chi2 or else is Gaussian; None
-        if all intervals are those of the posterior.
+        True for intervals from the profile of chi2, False for Gaussian ones; None for
+        intervals of the posterior.
     n_effective : ndarray of shape (n,) or None
-        Number of independent samples of the posterior.
+        Number of effectively independent samples of the posterior.
     n_stars : ndarray of shape (n,), int
-        Number of stars in the spectrum: 2 if a second one is believed.
+        Number of stars in the spectrum: 2 if a second star is significant.
     delta_chi2, delta_bic : ndarray of shape (n,)
-        chi2 and BIC of the fit with two stars minus those with one; NaN if two were
-        not fitted.
+        chi2 and BIC of the fit with two stars minus those with one; NaN without fit of
+        two stars.
     """
 
     parameters: np.ndarray
@@ -106,23 +106,23 @@ class Measurements:
 
     @classmethod
     def empty(cls, n, parameters, *, n_pixels=None, estimate="mode"):
-        """Give results of n stars that are not measured yet.
+        """Create empty results of n stars.
 
         Parameters
         ----------
         n : int
             Number of stars.
         parameters : Parameters
-            Their parameters.
+            Parameters of the stars.
         n_pixels : int, default=None
-            Pixels of the model; None for no model.
+            Number of pixels of `model`; None for no model.
         estimate : {"mode", "mean", "profile"}, default="mode"
-            Whether there are intervals: of samples for "mean".
+            Estimate, with intervals for "mean" and "profile".
 
         Returns
         -------
         results : Measurements
-            NaN, zeros and False.
+            Arrays of NaN, zeros and False.
         """
         k = len(parameters)
         nan, zero = (lambda *s: np.full(s, np.nan)), (lambda *s: np.zeros(s, np.int64))
@@ -158,16 +158,16 @@ class Measurements:
         )
 
     def report(self, problem, fit, weights):
-        """Write down the fits of the stars that have data.
+        """Store the fits of the stars that have data.
 
         Parameters
         ----------
         problem : Problem
-            Problem that was solved.
+            Least-squares problem of these stars.
         fit : LeastSquaresFit
-            Its solution.
+            Best fits.
         weights : Reweighting
-            Weights of the pixels at the end.
+            Weights of the pixels in the best fits.
         """
         observed = problem.observed
         rows, parameters = observed.rows, observed.block.parameters
@@ -215,12 +215,12 @@ class Measurements:
         self._report_flux(problem, fit)
 
     def with_intervals(self, *, of_samples):
-        """Give a copy with room for intervals.
+        """Create a copy with empty intervals.
 
         Parameters
         ----------
         of_samples : bool
-            Whether the intervals are those of samples of the posterior.
+            True for intervals from samples of the posterior.
 
         Returns
         -------
@@ -237,32 +237,32 @@ class Measurements:
         return replace(self, **copied)
 
     def put(self, rows, other, which=slice(None)):
-        """Take over the results of other stars.
+        """Copy the results of other stars.
 
         Parameters
         ----------
         rows : ndarray of int
-            Where they go.
+            Rows to replace.
         other : Measurements
             Results with the same parameters.
         which : slice or ndarray of bool, default=slice(None)
-            Stars of the other.
+            Rows of `other` to copy.
         """
         for name, values in self._arrays():
             values[rows] = getattr(other, name)[which]
 
     def of_block(self, block):
-        """Give the results of the stars of a block, for its parameters.
+        """Return the results of the stars of a block, for its parameters.
 
         Parameters
         ----------
         block : StarBlock
-            Its stars and parameters are some of these.
+            Block with some of these stars and parameters.
 
         Returns
         -------
         found : Measurements
-            Without model.
+            Copied results, without model.
         """
         found = Measurements.empty(len(block), block.parameters)
         places = self._places(block, block.rows)
@@ -271,20 +271,20 @@ class Measurements:
         return found
 
     def put_block(self, block, other, stars=slice(None)):
-        """Take over the results of a block of stars, or of some of them.
+        """Copy the results of a block of stars, or of some of them.
 
-        Parameters that the block lacks are as they were known before: fixed, or by a
-        prior; otherwise 0 with an infinite error, and NaN for those of a second star
-        that is not there.
+        Parameters that the block lacks get their fixed value, or the mean and the
+        standard deviation of their prior; otherwise 0 with an infinite error. Those of
+        an absent second star are NaN.
 
         Parameters
         ----------
         block : StarBlock
-            Its stars, pixels and parameters are some of these.
+            Block with some of these stars, pixels and parameters.
         other : Measurements
-            Results of these stars.
+            Results of stars of the block.
         stars : slice or ndarray of int, default=slice(None)
-            Rows of the stars in the block.
+            Rows of these stars in the block.
         """
         rows, plan = block.rows[stars], block.plan
         known = plan.constraints.of(rows)
@@ -324,7 +324,7 @@ class Measurements:
 
     @property
     def n_fitted(self):
-        """Number of values fitted to each star, those of the continuum included."""
+        """Number of fitted parameters and continuum coefficients, of shape (n,)."""
         return (~self.is_fixed).sum(axis=1) + self.n_continuum
 
     @property
@@ -333,7 +333,7 @@ class Measurements:
         return self.n_pixels - self.n_fitted
 
     def _report_residuals(self, problem, fit, weights, covariance):
-        """Write down what residuals tell; give the covariance with their errors."""
+        """Store statistics of residuals; return covariances with correlated errors."""
         observed, rows = problem.observed, problem.observed.rows
         systematic = weights.systematic(np.arange(len(rows)))
         ivar = problem.ivar.cpu().numpy()
@@ -349,7 +349,7 @@ class Measurements:
         return covariance
 
     def _report_flux(self, problem, fit):
-        """Write down flux and continuum of the best fits."""
+        """Store flux of the best fits, and whether the continuum is positive."""
         observed, rows = problem.observed, problem.observed.rows
         if observed.basis is not None:
             with torch.no_grad():
@@ -365,7 +365,7 @@ class Measurements:
         return [(k, v) for k, v in vars(self).items() if isinstance(v, np.ndarray)]
 
     def _places(self, block, rows):
-        """Where some stars and the parameters of a block are."""
+        """Return indices of stars and parameters of a block, by name of the array."""
         columns = block.columns
         both = rows[:, None], columns
         return {

@@ -7,8 +7,8 @@ import torch
 
 __all__ = ["Reweighting", "reweigh"]
 
-# Largest number of times that pixels are reweighed and a star is fitted again; changes
-# of the floor by less than this fraction of it do not count.
+# Largest number of rounds of reweighting and fitting again; largest relative change of
+# the floor that ends them.
 _N_ROUNDS, _SAME_FLOOR = 10, 0.01
 
 # Median of the square of a standard Gaussian variable.
@@ -16,32 +16,32 @@ _MEDIAN = 0.45494
 
 
 def reweigh(residual, ivar, continuum, n_fitted, *, clip, fit_floor):
-    r"""Inverse variances of pixels that a fit leaves some residuals at.
+    r"""Compute inverse variances of pixels from the residuals of a fit.
 
     Errors are :math:`\sqrt{\sigma^2 + s^2 c^2}` with the continuum c. The floor s is
     the smallest for which the median of squared residuals over variances is not above
-    that of Gaussian noise, 0.455, less what fitted parameters take away: outliers do
-    not matter. Pixels beyond `clip` errors are left out or, where errors are too small
-    for the residuals, beyond `clip` robust standard deviations.
+    that of Gaussian noise, 0.455, times the fraction of degrees of freedom per pixel. A
+    median is not sensitive to outliers. Pixels with residuals above `clip` errors are
+    clipped, or above `clip` robust standard deviations if these are larger.
 
     Parameters
     ----------
     residual, ivar, continuum : Tensor of shape (B, P)
-        Of stars, their inverse variances without any of that, 0 for pixels to ignore,
-        and about their continua.
+        Residuals, inverse variances without floor and clipping, 0 for bad pixels, and
+        approximate continua of the stars.
     n_fitted : Tensor of shape (B,)
-        Numbers fitted to each star.
+        Number of fitted parameters of each star.
     clip : float or None
-        None to leave out nothing.
+        Largest residual in errors; None for no clipping.
     fit_floor : bool
-        Whether there is a floor.
+        True to fit the floor.
 
     Returns
     -------
     ivar : Tensor of shape (B, P)
-        To fit with; 0 for clipped pixels.
+        Inverse variances for the next fit; 0 for clipped pixels.
     floor : Tensor of shape (B,)
-        s.
+        Floor s, as a fraction of the continuum.
 
     Examples
     --------
@@ -57,8 +57,8 @@ def reweigh(residual, ivar, continuum, n_fitted, *, clip, fit_floor):
     floor = torch.zeros_like(residual[:, 0])
     if fit_floor:
         n_good = good.sum(1)
-        left = (n_good - n_fitted).clamp_min(1) / n_good.clamp_min(1)
-        missing = residual**2 / (_MEDIAN * left[:, None]) - variance
+        free = (n_good - n_fitted).clamp_min(1) / n_good.clamp_min(1)
+        missing = residual**2 / (_MEDIAN * free[:, None]) - variance
         floor = _median(missing / continuum**2).clamp_min(0).sqrt()
         variance = variance + (floor[:, None] * continuum) ** 2
     if clip is not None:
@@ -78,12 +78,12 @@ class Reweighting:
     Parameters
     ----------
     problem : Problem
-        Its inverse variances are changed in place.
+        Least-squares problem, whose inverse variances are changed in place.
 
     Attributes
     ----------
     is_needed : bool
-        Whether weights depend on the fit at all.
+        True if weights depend on the fit.
     floor : ndarray of shape (B,)
         Error floor of each star, as a fraction of the continuum.
     own_ivar : Tensor of shape (B, P)
@@ -102,20 +102,20 @@ class Reweighting:
         self.ivar = None
 
     def trust_no_rays(self):
-        """Give no weight to obvious cosmic rays before the first fit."""
+        """Set the weights of obvious cosmic rays to zero before the first fit."""
         if self.clip is not None:
             ivar = self.problem.ivar
             ivar[:] = torch.tensor(self.observed.trusted_ivar, device=ivar.device)
 
     def settle(self, fit, rows):
-        """Reweigh the pixels of fitted stars and fit again until both agree.
+        """Reweight pixels and fit stars again until weights do not change.
 
         Parameters
         ----------
         fit : LeastSquaresFit
-            Changed in place.
+            Fits, changed in place.
         rows : Tensor of int
-            Stars.
+            Rows of the stars.
         """
         for _ in range(_N_ROUNDS if self.is_needed else 0):
             rows = self.update(fit.residual, rows)
@@ -124,19 +124,19 @@ class Reweighting:
             fit.take(self.problem.fit(fit.parameters, rows=rows), rows)
 
     def update(self, residual, rows):
-        """Reweigh the pixels of stars by their residuals.
+        """Reweight the pixels of stars by their residuals.
 
         Parameters
         ----------
         residual : Tensor of shape (B, P)
             Residuals of all stars.
         rows : Tensor of int
-            Stars to reweigh.
+            Rows of the stars to reweight.
 
         Returns
         -------
         changed : Tensor of int
-            Stars whose weights changed.
+            Rows of the stars whose weights changed.
         """
         ivar, which = self.problem.ivar, rows.cpu().numpy()
         own = self.own_ivar[rows]
@@ -158,7 +158,7 @@ class Reweighting:
         return rows[changed]
 
     def systematic(self, which):
-        """Variance of some stars that may be correlated between pixels, (n, P)."""
+        """Compute variances that may be correlated between pixels, of shape (n, P)."""
         variance = self.observed.systematic[which]
         if self.fits_floor:
             floor = self.floor[which, None] * self.observed.continuum[which]
@@ -166,44 +166,44 @@ class Reweighting:
         return variance
 
     def copy(self):
-        """Remember the present weights."""
+        """Copy the present weights."""
         other = copy(self)
         other.floor = self.floor.copy()
         other.ivar = self.problem.ivar.clone() if self.is_needed else self.problem.ivar
         return other
 
     def restore(self, before, rows):
-        """Go back to remembered weights of some stars."""
+        """Restore copied weights of some stars."""
         if self.is_needed:
             self.problem.ivar[rows] = before.ivar[rows]
             which = rows.cpu().numpy()
             self.floor[which] = before.floor[which]
 
     def compare(self, residual, row):
-        r"""Give the quantity by which fits of one star are compared, lower is better.
+        r"""Compute a robust objective to compare fits of one star; lower is better.
 
-        It is for weights that depend on the fit. With `clip` alone, squared residuals
-        count as :math:`c^2` at most, over all pixels. With a fitted floor it is minus
-        twice the logarithm of a Cauchy likelihood, since the floor fits the median
-        residual, as the scale of a Cauchy distribution does,
+        It is for weights that depend on the fit. With `clip` alone, it is the sum of
+        squared residuals, each limited to :math:`c^2`, over all pixels. With a fitted
+        floor it is minus twice the logarithm of a Cauchy likelihood, since the floor is
+        fitted to the median residual, like the scale of a Cauchy distribution,
 
         .. math:: \sum_i 2 \ln(1 + r_i^2 / m v_i) + \ln v_i ,
 
-        over the same pixels for all fits, with residuals r, variances v, the floor
-        included, and the median m = 0.455 of squared Gaussian residuals. A sum of
-        squares would believe the fit that explains the worst pixels.
+        over the same pixels for all fits, with residuals r, variances v including the
+        floor, and the median m = 0.455 of squared Gaussian residuals. The pixels with
+        the largest residuals would dominate a sum of squares.
 
         Parameters
         ----------
         residual : Tensor of shape (n, P)
             Residuals of n fits.
         row : int
-            Star.
+            Row of the star.
 
         Returns
         -------
         objective : Tensor of shape (n,)
-            Without priors.
+            Objective of each fit, without priors.
         """
         own = self.own_ivar[row]
         variance = self._variance(residual, row)
@@ -215,19 +215,19 @@ class Reweighting:
         return torch.where(own > 0, size, 0.0).double().sum(1)
 
     def robust(self, residual, row):
-        """Give inverse variances that follow from residuals, without clipping.
+        """Compute robust inverse variances from residuals, without clipping.
 
         Parameters
         ----------
         residual : Tensor of shape (n, P)
             Residuals of n fits.
         row : int
-            Star.
+            Row of the star.
 
         Returns
         -------
         ivar : Tensor of shape (n, P)
-            Weights of the Cauchy distribution.
+            Weights of the Cauchy likelihood.
         """
         own = self.own_ivar[row].expand_as(residual)
         variance = self._variance(residual, row)
@@ -235,7 +235,7 @@ class Reweighting:
         return torch.where(own > 0, weight, 0.0)
 
     def _variance(self, residual, row):
-        """Variances of the pixels of one star with the floor of given residuals."""
+        """Compute variances of the pixels of one star, with the floor of residuals."""
         own = self.own_ivar[row].expand_as(residual)
         variance = 1 / own
         if self.fits_floor:

@@ -1,4 +1,4 @@
-"""Strategy of a fit: where to start, when to start again, which valley to believe."""
+"""Strategy of a fit: starts, repetitions, and comparison of local minima."""
 
 import itertools
 
@@ -17,28 +17,29 @@ from sk_payne.spectra import doppler_factor
 
 __all__ = ["fit_again", "search"]
 
-# A fit is repeated from other starts if chi2 exceeds its expectation by this many
-# standard deviations.
+# A fit is repeated from other starts if chi2 exceeds the degrees of freedom by this
+# number of standard deviations.
 _POOR = 5
 
-# Another fit is taken if chi2, or minus twice the logarithm of the likelihood, is lower
-# by more than this.
+# A fit replaces another if its chi2, or minus twice its logarithm of the likelihood, is
+# lower by more than this.
 _MARGIN = 0.1
 
-# A fit is repeated if its residuals resemble model spectra by this many standard
+# A fit is repeated if its residuals resemble model spectra by this number of standard
 # deviations; one in a hundred good fits does.
 _STRANGE = 2.5
 
-# Steps after which a fit from another valley must be better.
+# Number of steps after which a fit in another valley must be better.
 _FIRST_STEPS = 4
 
-# Fits are repeated while errors of the emulator change by more than this part of them.
+# Largest number of repetitions because the error of the emulator changed; largest
+# relative change of the error that needs none.
 _N_ROUNDS, _SAME_ERROR = 3, 0.01
 
-# Numbers of stars whose residuals are tested together: 32 MB in float64.
+# Numbers per block of stars whose residuals are tested together: 32 MB in float64.
 _CACHE = 2**22
 
-# Velocities that are tried, best first, while the fit is poor.
+# Number of velocities to try, best first, while the fit is poor.
 _N_VELOCITIES = 3
 
 
@@ -47,15 +48,15 @@ def search(block, *, keep_model=False):
 
     Each star is fitted from a guess of its labels at its best velocity. If the fit is
     poor, or its residuals resemble model spectra, it is fitted from other labels, and
-    then from the next best velocities. With a neural posterior, all that comes only
-    after a poor fit from there.
+    then from the next best velocities. With a neural posterior, the first fit starts
+    from it, and these starts follow only if that fit is poor.
 
     Parameters
     ----------
     block : StarBlock
         The stars.
     keep_model : bool, default=False
-        Whether to keep the flux of the fits.
+        True to keep the flux of the best fits.
 
     Returns
     -------
@@ -77,19 +78,19 @@ def search(block, *, keep_model=False):
 
 
 def fit_again(observed):
-    """Fit stars from where they were found before.
+    """Fit stars from their earlier best fits.
 
     Parameters
     ----------
     observed : ObservedStars
-        With `previous`.
+        Stars with earlier best fits in `previous`.
 
     Returns
     -------
     problem : Problem
-        With the weights of the best fits.
+        Least-squares problem with the weights of the best fits.
     fit : LeastSquaresFit
-        In the variables of the fit.
+        Best fits, in the variables of the fit.
     """
     problem = pose(observed)
     parameters = observed.block.parameters
@@ -103,13 +104,13 @@ def fit_again(observed):
 
 
 def _fit_from_posterior(block, keep_model):
-    """Fit stars from where a neural posterior is; None if it knows not all of them."""
+    """Fit stars from neural posteriors; return None unless all stars have one."""
     if block.proposals is None:
         return None
     starts = [proposal.starts() for proposal in block.proposals]
-    most = max(map(len, starts))
-    # the last one again for stars that have fewer
-    starts = [np.pad(s, ((0, most - len(s)), (0, 0)), mode="edge") for s in starts]
+    n_starts = max(map(len, starts))
+    # stars with fewer starts repeat their last one
+    starts = [np.pad(s, ((0, n_starts - len(s)), (0, 0)), mode="edge") for s in starts]
     every = np.arange(len(block))
     return _fit_at_velocity(block, every, 0, keep_model, np.stack(starts, axis=1))
 
@@ -141,7 +142,7 @@ def _fit_at_velocity(block, stars, rank, keep_model, proposed=None):
 
 
 class _OwnError:
-    """Error that the emulator has for such stars as are found."""
+    """Error of the emulator at the labels of the fitted stars."""
 
     def __init__(self, observed):
         self.observed, self.block = observed, observed.block
@@ -150,7 +151,7 @@ class _OwnError:
         self.growth, self.n_iterations = None, 0
 
     def near(self, problem, start, n_steps=_FIRST_STEPS):
-        """Take some steps, pose the problem with the error there, and start there."""
+        """Take some steps; return the problem with the error there, and a start."""
         if not self.counts:
             return problem, start
         Reweighting(problem).trust_no_rays()
@@ -161,7 +162,7 @@ class _OwnError:
         return pose(self.observed, labels), fit.parameters
 
     def settle(self, problem, fit, weights):
-        """Fit again while the error where stars are found is not what was taken."""
+        """Fit again while the error at the best fits differs from the assumed one."""
         fit.n_iterations += self.n_iterations
         for _ in range(_N_ROUNDS if self.counts and fit.converged.all() else 0):
             now = self._growth(labels := self._labels(fit))
@@ -187,13 +188,13 @@ class _OwnError:
 
 
 def _first_starts(problem, at_rest):
-    """Give starts of all stars by a guess of their labels, the best first."""
+    """Return starts of all stars from a guess of their labels, the best first."""
     guess = problem.observed.block.starts
     return list(_chosen(problem, _sorted(problem, guess.parameters(*at_rest))))
 
 
 def _fit_from_starts(problem, weights, starts, at_rest):
-    """Fit all stars; again from other labels, and in other valleys, where it helps."""
+    """Fit all stars; repeat doubtful fits from other labels, and try other valleys."""
     guess = problem.observed.block.starts
     first, *starts = starts
     weights.trust_no_rays()
@@ -215,7 +216,7 @@ def _fit_from_starts(problem, weights, starts, at_rest):
 
 
 def _explore(problem, weights, fit, start, row):
-    """Fit a star from another valley; give up if the first steps do not fit better."""
+    """Fit a star in another valley; stop if the first steps are not better."""
     rows = problem.every[row : row + 1]
     if not weights.is_needed:
         tried = problem.fit(start, rows=rows, max_iterations=_FIRST_STEPS)
@@ -227,7 +228,7 @@ def _explore(problem, weights, fit, start, row):
 
 
 def _take_better(problem, weights, fit, start, rows):
-    """Fit some stars from another start; take over those that fit better."""
+    """Fit some stars from another start; keep the better fits."""
     before = weights.copy()
     if weights.is_needed:
         with torch.no_grad():
@@ -246,7 +247,7 @@ def _take_better(problem, weights, fit, start, rows):
 
 
 def _objective(problem, weights, fit, rows):
-    """Give the quantity by which fits are compared, priors included."""
+    """Compute the objective by which fits are compared, with priors."""
     if not weights.is_needed:
         return fit.chi2[rows]
     prior = [part[rows] for part in problem.prior]
@@ -255,14 +256,14 @@ def _objective(problem, weights, fit, rows):
 
 
 def _other_starts(guess, at_rest, first, found):
-    """Give starts at other labels, one after the other."""
+    """Yield starts at other labels."""
     n_labels = len(guess.middle)
     for labels in guess.others(*at_rest, found[:, :n_labels].cpu()):
         yield torch.hstack([labels.to(first.device), first[:, n_labels:]])
 
 
 def _sorted(problem, starts):
-    """Give starts of all stars, that of the smallest chi2 first."""
+    """Sort starts of each star by chi2, the smallest first."""
     starts = torch.stack([_complete(problem.observed, start) for start in starts])
     if len(starts) == 1:
         return starts
@@ -271,13 +272,13 @@ def _sorted(problem, starts):
 
 @torch.no_grad()
 def _chi2_at(problem, starts):
-    """Give chi2 of all stars at each of some starts, of shape (n_starts, B)."""
-    left = (problem.flux - problem.model.flux(problem.every, s) for s in starts)
-    return torch.stack([(problem.ivar * r**2).sum(1) for r in left])
+    """Compute chi2 of all stars at each start, of shape (n_starts, B)."""
+    residuals = (problem.flux - problem.model.flux(problem.every, s) for s in starts)
+    return torch.stack([(problem.ivar * r**2).sum(1) for r in residuals])
 
 
 def _chosen(problem, starts):
-    """Choose among the first guesses of parameters that have several."""
+    """Set parameters with several first guesses to the guess of smallest chi2."""
     parameters = problem.observed.block.parameters
     for column, values in parameters.choices():
         scaled = (np.array(values) - parameters.zero[column]) / parameters.scale[column]
@@ -289,7 +290,7 @@ def _chosen(problem, starts):
 
 
 def _complete(observed, start):
-    """Append all other parameters to labels and widths to start from."""
+    """Append all other parameters to labels and widths of a start."""
     parameters = observed.block.parameters
     every = np.tile(parameters.to_fit(parameters.start), (len(observed), 1))
     if observed.block.with_velocity:
@@ -300,7 +301,7 @@ def _complete(observed, start):
 
 
 def _doubt(problem, weights, fit, rows):
-    """Give by how much residuals resemble model spectra; infinite if poor."""
+    """Compute the resemblance of residuals to model spectra; infinite for poor fits."""
     n_fitted = as_tensor(problem.observed.n_fitted, problem.flux.device)
     dof = (problem.ivar > 0).sum(1) - n_fitted
     poor = _is_poor(fit.chi2[rows], dof[rows])
@@ -309,7 +310,7 @@ def _doubt(problem, weights, fit, rows):
 
 
 def _resemblance(problem, weights, fit, rows):
-    """Give by how many standard deviations residuals resemble model spectra."""
+    """Compute the resemblance of residuals to model spectra, in standard deviations."""
     observed, block = problem.observed, problem.observed.block
     free = (fit.parameters > problem.low) & (fit.parameters < problem.high)
     numbers = problem.flux.shape[1] * len(block.directions.components)
@@ -342,13 +343,13 @@ def _resemblance(problem, weights, fit, rows):
 
 
 def _is_poor(chi2, dof):
-    """Whether chi2 is many standard deviations too large for noise."""
+    """Check whether chi2 is too large for noise."""
     # chi2 of a good fit has the mean dof and the variance 2 dof
     return chi2 > dof + _POOR * (2 * dof.clip(1)) ** 0.5
 
 
 def _is_better(again, results, rows):
-    """Whether stars that were fitted again, at other pixels, fit clearly better."""
+    """Check whether new fits, with other pixels, are significantly better."""
     before, dof = results.chi2[rows] / results.dof[rows].clip(1), again.dof.clip(1)
     margin = _POOR * np.sqrt(2 / dof) * np.maximum(before, 1)
     return again.converged & (again.chi2 / dof < before - margin)

@@ -1,6 +1,6 @@
-"""Stars that are measured together, cut to their own pixels, arms and parameters.
+"""Blocks of stars to measure together, with their own pixels, arms and parameters.
 
-On a CPU a block is one star, so that its numbers follow from the star alone.
+On a CPU a block is one star: its result does not depend on other stars.
 """
 
 from copy import copy
@@ -12,44 +12,46 @@ from sk_payne.abundances._wavelengths import pixels_in_reach
 
 __all__ = ["StarBlock", "kind_of", "typical_width"]
 
-# Pixels whose widths of the instrument differ by less than this share one, in km/s.
-_ALIKE = 1e-9
+# Largest range in km/s of widths of an instrument that count as one width.
+_SAME_WIDTH = 1e-9
 
 
 class StarBlock:
-    """Some stars of a plan.
+    """Block of stars of a plan.
 
     Parameters
     ----------
     plan : FitPlan
-        The plan of the fit of all stars.
+        Plan of the fit of all stars.
     preparations : Preparations
-        What is prepared once for stars that are observed alike.
+        Objects that stars with the same pixels and instrument share.
     rows : ndarray of int
-        Rows of the stars. Several must be of one kind, see `kind_of`.
+        Rows of the stars; all must be of one kind, see `kind_of`.
 
     Attributes
     ----------
     with_second : bool
-        Whether a second star is fitted in each spectrum.
+        True if a second star is fitted in each spectrum.
     pixels : ndarray of int
-        Own pixels, among those of all stars.
+        Indices of the pixels of the block, among those of all stars.
     columns : ndarray of int
-        Own parameters, among those of the plan: arms that are absent have no offset.
+        Indices of the parameters of the block, among those of the plan: absent arms
+        have no offset.
     parameters : Parameters
-        These parameters.
+        Parameters of the block.
     flux, ivar : ndarray of shape (n, P)
-        Flux and inverse variance of the own pixels.
+        Flux and inverse variances of the pixels.
     wavelength, arm : ndarray of shape (P,) or (n, P), or None
-        Wavelength and arm of the own pixels; arms with an offset count from 1.
+        Wavelengths in Å and arms of the pixels; numbers of arms with an offset start
+        from 1.
     n_offsets : int
         Number of arms with an offset.
     constraints : Constraints
-        Fixed values and priors of the own parameters.
+        Fixed values and priors of the parameters.
     broadening : Broadening or None
         Broadening of the model spectra.
     instrument : Instrument or None
-        How pixels see them; None without wavelengths.
+        Sampling of model spectra at the pixels; None without wavelengths.
     starts, directions, scan
         First guesses, spectra that residuals of a wrong fit resemble, and the velocity
         scan (None without velocity), see :class:`Preparations`.
@@ -95,7 +97,7 @@ class StarBlock:
 
     @property
     def smear(self):
-        """Velocity in km/s from which broadening brings flux to a pixel."""
+        """Largest distance in km/s from which broadening brings flux to a pixel."""
         smear = self.broadening.reach if self.broadening else 0.0
         if self.with_second:
             second = self.second_broadening
@@ -104,7 +106,7 @@ class StarBlock:
 
     @cached_property
     def proposals(self):
-        """What a neural posterior says of the stars; None if it knows not all."""
+        """Neural posteriors of the stars; None unless all stars have one."""
         if self.plan.start is None:
             return None
         found = []
@@ -128,12 +130,12 @@ class StarBlock:
 
     @cached_property
     def second_broadening(self):
-        """Broadening of the second star, made once for all of its fits."""
+        """Broadening of the second star, created once for all fits."""
         return self.plan.second_star.broadening(self)
 
     @cached_property
     def doubled(self):
-        """The same stars with a second one in each spectrum."""
+        """Block of the same stars, with a second star in each spectrum."""
         block = copy(self)
         block.with_second = True
         own = {
@@ -144,7 +146,7 @@ class StarBlock:
         return block
 
     def _cut(self, values):
-        """Own pixels of values of all stars, or of each."""
+        """Select the pixels of the block, from one spectrum or those of all stars."""
         if values is None:
             return None
         if values.ndim == 1:
@@ -152,7 +154,7 @@ class StarBlock:
         return np.ascontiguousarray(values[self.rows][:, self.pixels])
 
     def _own_names(self, present):
-        """Names of all parameters but offsets of absent arms and a second star."""
+        """Return names of parameters, without those of absent arms and second star."""
         plan, absent = self.plan, set()
         for i in range(1, len(plan.offsets) + 1):
             if i not in present:
@@ -162,13 +164,13 @@ class StarBlock:
         return [name for name in plan.parameters.names if name not in absent]
 
     def _choose(self, names):
-        """Choose the own parameters."""
+        """Set the parameters of the block."""
         self.columns = self.plan.parameters.columns(names)
         self.parameters = self.plan.parameters.some(self.columns)
         self.constraints = self.plan.constraints.of(self.rows).only(self.columns)
 
     def _sigma(self):
-        """Width of the instrument: one number, or one for each own pixel."""
+        """Return the width of the instrument in km/s: one number, or one per pixel."""
         sigma = self.plan.sigma
         if np.ndim(sigma) == 0:
             return sigma
@@ -176,12 +178,12 @@ class StarBlock:
         if one is not None:
             return one
         sigma = sigma[self.rows][:, self.pixels]
-        # pixels without information take that of the others
-        usual = [typical_width(self.plan, row) for row in self.rows]
-        return np.where(self.ivar > 0, sigma, np.array(usual)[:, None])
+        # bad pixels get the median of good pixels
+        typical = [typical_width(self.plan, row) for row in self.rows]
+        return np.where(self.ivar > 0, sigma, np.array(typical)[:, None])
 
     def _matrix(self):
-        """Rows of the resolution matrix, no wider than they need be."""
+        """Return rows of the resolution matrix without zeros at both ends, or None."""
         matrix = self.plan.matrix
         if matrix is None:
             return None
@@ -196,38 +198,40 @@ class StarBlock:
 
 
 def kind_of(plan, row):
-    """Give what stars must share to be in one block.
+    """Return a key that is equal for stars that can be in one block.
 
     Parameters
     ----------
     plan : FitPlan
-        The plan.
+        Plan of the fit.
     row : int
-        Row of a star.
+        Row of the star.
 
     Returns
     -------
     kind : tuple
-        Width of the instrument, None if it differs between pixels, and arms.
+        Width of the instrument in km/s, None if it differs between pixels, and numbers
+        of the arms.
     """
     sigma = plan.sigma if np.ndim(plan.sigma) == 0 else _one_sigma(plan, row)
     return sigma, tuple(_arms_of(plan, row)) if plan.offsets else ()
 
 
 def typical_width(plan, row):
-    """Give the median width of the instrument of a star in km/s.
+    """Compute the median width of the instrument of a star.
 
     Parameters
     ----------
     plan : FitPlan
-        The plan.
+        Plan of the fit.
     row : int
-        Row of a star.
+        Row of the star.
 
     Returns
     -------
     sigma : float
-        Median over its good pixels.
+        Median standard deviation of the instrument over good pixels, in km/s, beyond
+        that of the emulator.
     """
     if np.ndim(plan.sigma) == 0:
         return float(plan.sigma)
@@ -236,7 +240,7 @@ def typical_width(plan, row):
 
 
 def _own_pixels(plan, rows):
-    """Pixels of stars that are no padding, and near the emulator."""
+    """Return indices of pixels within reach of the emulator, without padding."""
     spectra = plan.spectra[rows]
     near = pixels_in_reach(plan.emulator, spectra, plan.velocities)
     every = np.arange(int(spectra.n_pixels.max(initial=0)))
@@ -244,7 +248,7 @@ def _own_pixels(plan, rows):
 
 
 def _arms_of(plan, row):
-    """Numbers of the arms after the first in which a star has good pixels."""
+    """Return numbers of the arms after the first with good pixels of a star."""
     arm = plan.arm if plan.arm.ndim == 1 else plan.arm[row]
     return [i for i in np.unique(arm[plan.spectra.ivar[row] > 0]) if i > 0]
 
@@ -254,8 +258,8 @@ def _seen_sigma(plan, row):
 
 
 def _one_sigma(plan, row):
-    """Width of the instrument of a star, None if it differs between pixels."""
+    """Return the width of the instrument of a star; None if it differs by pixel."""
     sigma = _seen_sigma(plan, row)
     if not len(sigma):
         return 0.0
-    return float(sigma.mean()) if np.ptp(sigma) < _ALIKE else None
+    return float(sigma.mean()) if np.ptp(sigma) < _SAME_WIDTH else None

@@ -1,4 +1,4 @@
-"""Tables of results, with units and explained flags."""
+"""Tables of results, with units and descriptions of the flags."""
 
 import numpy as np
 
@@ -18,13 +18,13 @@ def make_table(
     results : Measurements
         Results of n stars.
     parameters : Parameters
-        Their parameters.
+        Parameters of the results.
     combinations : mapping of str to mapping of str to float, default=None
-        Further columns: names, and the factors of the parameters that are summed up.
+        Names of further columns, and factors of the parameters of each sum.
     with_second : bool, default=False
-        Whether second stars were searched for.
+        True to include the columns of the search for second stars.
     frame : ndarray of str, shape (n,), default=None
-        Frames of the spectra, "" where they are not known.
+        Rest frames of the velocities, "" where unknown.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def make_table(
     Raises
     ------
     ValueError
-        If two columns have one name, or a combination mixes units.
+        If two columns have the same name, or a combination has several units.
     """
     from astropy import units as u
     from astropy.table import QTable
@@ -80,17 +80,17 @@ def make_table(
 
 
 def stack(tables):
-    """Join tables of stars, of which some may have no column `frame`.
+    """Concatenate tables of stars, some of them without the column `frame`.
 
     Parameters
     ----------
     tables : list of astropy.table.QTable
-        At least one.
+        One or more tables.
 
     Returns
     -------
     table : astropy.table.QTable
-        Frames are "" where they are not known.
+        Rows of all tables, with the frame "" where unknown.
     """
     from astropy.table import vstack
 
@@ -114,7 +114,7 @@ def make_limits_table(limits, names, parameters, side):
     parameters : Parameters
         All parameters.
     side : str
-        End of the names of the columns.
+        Suffix of the names of the columns, "upper" or "lower".
 
     Returns
     -------
@@ -134,7 +134,7 @@ def make_limits_table(limits, names, parameters, side):
 
 
 def _add(table, name, values):
-    """Add a column whose name is not taken."""
+    """Add a column with a new name."""
     if name in table.colnames:
         raise ValueError(
             f"Each column of the table must have a name of its own; {name!r} is there "
@@ -144,7 +144,7 @@ def _add(table, name, values):
 
 
 def _combine(results, parameters, name, factors):
-    """Values, errors and unit of a sum of parameters."""
+    """Compute values, errors and unit of a sum of parameters."""
     names = parameters.names
     for part in factors:
         if part not in names:
@@ -160,7 +160,7 @@ def _combine(results, parameters, name, factors):
         )
     weights = np.array([factors.get(part, 0.0) for part in names])
     used = np.flatnonzero(weights)
-    # term by term: products of matrices may round differently beside other stars
+    # term by term, since rounding of matrix products may depend on other stars
     values = sum(weights[i] * results.parameters[:, i] for i in used)
     variance = sum(
         weights[i] * weights[j] * results.covariance[:, i, j]

@@ -1,4 +1,4 @@
-"""Samples of a neural posterior, weighted by the exact likelihood of a star."""
+"""Samples of neural posteriors, weighted by the exact likelihood of a star."""
 
 import numpy as np
 import torch
@@ -10,32 +10,32 @@ from sk_payne.abundances._second_order import spectra_at
 
 __all__ = ["with_proposals"]
 
-# Independent samples below which those of a neural posterior are tried.
+# Number of effectively independent samples below which a neural posterior is sampled.
 _FEW = 40.0
 
 
 @torch.no_grad()
 def with_proposals(problem, found, seeds):
-    """Take samples of neural posteriors where they are worth more.
+    """Replace samples by those of neural posteriors if more are independent.
 
-    Samples are drawn from the posterior that the network gives, and weighted by how
-    much more probable the likelihood and the priors make them: importance sampling.
+    Samples are drawn from the posterior of the network. Their weights are likelihood
+    times priors over the density of the network: importance sampling.
 
     Parameters
     ----------
     problem : Problem
-        B stars.
+        Least-squares problem of B stars.
     found : Samples
-        Samples around their best fits.
+        Samples around the best fits of these stars.
     seeds : list of int
-        Of the random numbers of each star.
+        Seeds of the random numbers of each star.
 
     Returns
     -------
     samples : Samples
-        Of as many samples of each star. Those of stars that had 40 independent ones,
-        and of stars without a neural posterior of the same free parameters, are as they
-        were.
+        The same number of samples for each star. Samples are not changed for stars with
+        40 effectively independent samples, and for stars without a neural posterior of
+        the same free parameters.
     """
     observed = problem.observed
     proposals = observed.block.proposals
@@ -54,13 +54,14 @@ def with_proposals(problem, found, seeds):
 
 
 def _weighted(problem, row, proposal, n, seed):
-    """Draw and weigh samples of one star, of shape (1, n, K)."""
+    """Draw and weight samples of one star, of shape (1, n, K)."""
     values = proposal.sample(n, np.random.default_rng(seed))
     points = problem.observed.block.parameters.to_fit(values)
     points = as_tensor(points, problem.low.device)
     rows = problem.every[row : row + 1]
-    left = problem.flux[rows][:, None] - spectra_at(problem.model, rows, points[None])
-    chi2 = (left.double() ** 2 * problem.ivar[rows][:, None]).sum(2)[0]
+    flux = spectra_at(problem.model, rows, points[None])
+    residual = problem.flux[rows][:, None] - flux
+    chi2 = (residual.double() ** 2 * problem.ivar[rows][:, None]).sum(2)[0]
     chi2 = chi2 + prior_penalty(points, [part[rows] for part in problem.prior])
     inside = (points >= problem.low[row]) & (points <= problem.high[row])
     log_density = as_tensor(proposal.log_density(values), chi2.device)

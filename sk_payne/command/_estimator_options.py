@@ -40,6 +40,7 @@ _METAVARS = {
     "medium": "[air|vacuum]",
     "estimate": "[mode|mean|profile]",
     "max_iterations": "INTEGER",
+    "start": "FILE",
 }
 
 # Help of options whose arguments in Python take dictionaries, objects or arrays.
@@ -59,6 +60,9 @@ _HELP = {
     "priors": "Gaussian priors of labels and other parameters, mean and standard "
     'deviation: "logg=4.4,0.1 ...".',
     "fixed": 'Parameters that are known and not fitted: "teff=5777 ...".',
+    "start": "Neural posterior from which fits start: a file that "
+    "sk_payne.neural_posterior.NeuralPosterior.save wrote, for the same emulator and "
+    "observation.",
 }
 
 

@@ -42,7 +42,22 @@ def make_regressor(emulator, values):
     observation.checked()
     # the medium is that of files which do not state theirs, so their reader knows it
     others = {name: values[name] for name in REGRESSOR if name != "medium"}
+    others["start"] = _posterior(others["start"], emulator, observation)
     return AbundanceRegressor(emulator, observation, **others)
+
+
+def _posterior(path, emulator, observation):
+    if path is None:
+        return None
+    from sk_payne.neural_posterior import load_posterior
+
+    try:
+        return load_posterior(path, emulator, observation)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--start must name a neural posterior of this emulator and these options: "
+            f"{error}"
+        ) from error
 
 
 def _second_star(about):

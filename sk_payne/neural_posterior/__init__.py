@@ -1,4 +1,4 @@
-"""Neural posterior estimation: from spectra to distributions of their parameters."""
+"""Neural posterior estimation: probability distributions of parameters from spectra."""
 
 from sk_payne.neural_posterior._estimator import NeuralPosterior
 from sk_payne.neural_posterior._loading import load_posterior

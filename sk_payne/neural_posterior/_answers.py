@@ -1,4 +1,4 @@
-"""What a fitted NeuralPosterior says of spectra: quantiles, samples, densities."""
+"""Methods of a fitted NeuralPosterior: quantiles, samples, densities and novelty."""
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -15,22 +15,23 @@ class Answers:
     """Methods that evaluate the network for the spectra of stars."""
 
     def predict(self, X, *, uncertainty=None, mask=None, quantiles=None):
-        """Medians of the labels of stars, or other quantiles.
+        """Predict medians, or other quantiles, of the labels of stars.
 
         Parameters
         ----------
         X : spectra, or array-like of shape (n_stars, n_pixels)
-            As :meth:`~sk_payne.AbundanceRegressor.predict` takes them.
+            Spectra, as in :meth:`~sk_payne.AbundanceRegressor.predict`.
         uncertainty, mask : array-like of shape (n_stars, n_pixels), default=None
-            1 sigma errors and bad pixels of plain flux.
+            1 sigma errors of plain flux, and its mask: True is bad.
         quantiles : array-like of shape (n_quantiles,), default=None
-            Between 0 and 1, such as ``[0.16, 0.5, 0.84]``.
+            Probabilities between 0 and 1, such as ``[0.16, 0.5, 0.84]``; the median
+            if None.
 
         Returns
         -------
         labels : ndarray of shape (n_stars, n_labels)
-            Medians of the free labels; NaN for stars without a pixel that counts. With
-            `quantiles`, of shape (n_stars, n_labels, n_quantiles).
+            Medians of the free labels; NaN for stars without usable pixels. With
+            `quantiles`, the shape is (n_stars, n_labels, n_quantiles).
 
         Raises
         ------
@@ -62,15 +63,15 @@ class Answers:
         X, uncertainty, mask : spectra, and array-like of shape (n_stars, n_pixels)
             As in :meth:`predict`.
         n_samples : int, default=1000
-            Of each star.
+            Number of samples per star.
         random_state : int, RandomState instance or None, default=None
-            Of the samples.
+            Seed, or source of random numbers.
 
         Returns
         -------
         samples : ndarray of shape (n_stars, n_samples, n_parameters)
-            In the order of `parameter_names_`, within their bounds; NaN for stars
-            without a pixel that counts.
+            Samples in the order of `parameter_names_`, within the bounds; NaN for stars
+            without usable pixels.
 
         Raises
         ------
@@ -88,7 +89,7 @@ class Answers:
         return found
 
     def log_prob(self, X, theta, *, uncertainty=None, mask=None):
-        """Logarithm of the posterior density of parameters of stars.
+        """Compute the logarithm of the posterior density of parameters of stars.
 
         Parameters
         ----------
@@ -100,21 +101,21 @@ class Answers:
         Returns
         -------
         log_prob : ndarray of shape (n_stars,)
-            Per unit of the parameters. Minus infinity outside of the bounds, NaN for
-            stars without a pixel that counts.
+            Natural logarithm of the density per unit of the parameters; minus infinity
+            outside the bounds, NaN for stars without usable pixels.
 
         Raises
         ------
         NotFittedError, ValueError, WavelengthMismatchError
-            As in :meth:`predict`, and if `theta` has another shape.
+            As in :meth:`predict`, or if the shape of `theta` is wrong.
         """
         answer, trained = self._answer(X, uncertainty, mask), self._trained()
         theta = np.asarray(theta, dtype=np.float64)
         shapes = [(len(answer), k) for k in (len(trained.names), trained.n_labels)]
         if theta.shape not in shapes:
             raise ValueError(
-                f"`theta` must have the shape {shapes[0]}, a column for each of "
-                f"{trained.names}, or {shapes[1]} for the labels alone; got "
+                f"`theta` must have the shape {shapes[0]}, with one column for each of "
+                f"{trained.names}, or {shapes[1]}, with labels only; got "
                 f"{theta.shape}."
             )
         k = theta.shape[1]
@@ -130,7 +131,7 @@ class Answers:
         return found
 
     def score(self, X, y):
-        """Mean logarithm of the posterior density of known parameters.
+        """Compute the mean logarithm of the posterior density of known parameters.
 
         Parameters
         ----------
@@ -142,12 +143,12 @@ class Answers:
         Returns
         -------
         score : float
-            The higher, the better.
+            Mean of :meth:`log_prob` over stars; larger is better.
         """
         return float(np.mean(self.log_prob(X, y)))
 
     def novelty(self, X, *, uncertainty=None, mask=None):
-        """Tell how little spectra look like those of the training.
+        """Compute novelty scores: distances of spectra from the training spectra.
 
         Parameters
         ----------
@@ -157,11 +158,11 @@ class Answers:
         Returns
         -------
         novelty : ndarray of shape (n_stars,)
-            The larger of two measures in standard deviations of held-out mock spectra
-            of the same signal-to-noise ratio: chi2 of what principal components of the
-            model spectra leave, and the distance of what the last hidden layer makes
-            of the spectrum from its mean. One in a thousand held-out spectra is above
-            `novelty_threshold_`.
+            The larger of two measures, each in standard deviations of held-out mock
+            spectra of the same signal-to-noise ratio: chi2 of the residuals after
+            projection on principal components of model spectra, and the Mahalanobis
+            distance of the output of the last hidden layer from its mean. One in a
+            thousand held-out spectra is above `novelty_threshold_`.
 
         Raises
         ------
@@ -172,7 +173,7 @@ class Answers:
         return np.where(answer.has_data, self._trained().judge(answer), np.nan)
 
     def _answer(self, X, uncertainty, mask):
-        """Evaluate the network for the spectra of stars."""
+        """Evaluate the network for spectra of stars."""
         trained = self._trained()
         spectra = as_spectra(X, medium=self.medium, uncertainty=uncertainty, mask=mask)
         plan = ForwardModel(
@@ -185,7 +186,7 @@ class Answers:
         ).plan
         if digest_of_emulator(plan.emulator) != trained.emulator:
             raise ValueError(
-                "`emulator` must be the one that the posterior was trained with; it is "
+                "`emulator` must be the one that the posterior was trained with; got "
                 "another. Fit the posterior again."
             )
         wavelength, arm = self._own_grid(plan.wavelength, plan.arm)

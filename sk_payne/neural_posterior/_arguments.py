@@ -1,4 +1,4 @@
-"""Arguments of NeuralPosterior, checked, and the identity of a training."""
+"""Checks of the arguments of NeuralPosterior, and the identity of a training."""
 
 from numbers import Integral, Real
 
@@ -13,8 +13,8 @@ from sk_payne.resumable import describe, digest
 
 __all__ = ["check_arguments", "digest_of_emulator", "identity_of", "random_seed"]
 
-# Smallest values of arguments that are whole numbers.
-_WHOLE = {
+# Smallest values of arguments that are integers.
+_SMALLEST = {
     "n_directions": 1,
     "n_hidden": 1,
     "n_layers": 0,
@@ -24,12 +24,12 @@ _WHOLE = {
     "n_held_out": 100,
 }
 
-# Arguments that results do not depend on.
-_NO_MATTER = {"emulator", "checkpoint", "device", "random_state", "verbose"}
+# Arguments that are not part of the identity of a training.
+_IGNORED = {"emulator", "checkpoint", "device", "random_state", "verbose"}
 
 
 def check_arguments(posterior):
-    """Check the arguments of an estimator that are numbers.
+    """Check the numeric arguments of an estimator.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def check_arguments(posterior):
     Raises
     ------
     ValueError
-        If one is not allowed.
+        If an argument is invalid.
     """
-    for name, least in _WHOLE.items():
+    for name, least in _SMALLEST.items():
         value = getattr(posterior, name)
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ValueError(
@@ -65,7 +65,7 @@ def check_arguments(posterior):
 
 
 def digest_of_emulator(fitted):
-    """Tell emulators apart by what they predict with.
+    """Compute a digest of all numbers that determine the predictions of an emulator.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def digest_of_emulator(fitted):
     Returns
     -------
     digest : str
-        16 hexadecimal digits.
+        Text of 16 hexadecimal digits.
     """
     if not isinstance(fitted.single, torch.nn.Module):
         return digest(joblib.hash(fitted.estimator))
@@ -87,7 +87,7 @@ def digest_of_emulator(fitted):
 
 
 def identity_of(posterior, emulator, spectra):
-    """Give what must be the same when a training is gone on with.
+    """Return the properties that must not change when a training is continued.
 
     Parameters
     ----------
@@ -101,10 +101,10 @@ def identity_of(posterior, emulator, spectra):
     Returns
     -------
     identity : dict
-        "spectra" and "settings", as JSON has it.
+        Values of "spectra" and "settings" that JSON can represent.
     """
     settings = posterior.get_params(deep=False)
-    settings = {k: v for k, v in settings.items() if k not in _NO_MATTER}
+    settings = {k: v for k, v in settings.items() if k not in _IGNORED}
     settings["observation"] = settings["observation"] or Observation()
     return {
         "spectra": digest(None if spectra is None else vars(spectra)),
@@ -113,6 +113,6 @@ def identity_of(posterior, emulator, spectra):
 
 
 def random_seed(random_state):
-    """Give a seed, and whether the caller asked for it by a number."""
+    """Return a seed, and True if the caller chose it by an integer."""
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     return seed, isinstance(random_state, Integral)

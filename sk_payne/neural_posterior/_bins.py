@@ -1,4 +1,4 @@
-"""Bins of log wavelength to which spectra on any pixels are brought."""
+"""Bins of log wavelength, and rebinning of spectra with any pixels."""
 
 import numpy as np
 import torch
@@ -8,14 +8,15 @@ from sk_payne.spectra import C_KMS, doppler_factor, is_covered
 
 __all__ = ["Bins", "PixelLayout"]
 
-# A step between pixels of so many median steps is a hole, which is no pixel's.
-_HOLE = 3.0
+# Steps between pixels above this number of median steps are gaps.
+_GAP = 3.0
 
-# A grid whose steps in the logarithm differ by less than this part is uniform.
+# Largest range of the steps of a uniform grid in log wavelength, as a fraction of their
+# mean.
 _UNIFORM = 1e-3
 
-# A pixel that is in one bin but for this part of it is in that bin.
-_WHOLE = 1e-3
+# Fractions of a pixel below this in a bin are neglected.
+_TINY = 1e-3
 
 
 class Bins:
@@ -26,7 +27,7 @@ class Bins:
     first : float
         Natural logarithm of the centre of the first bin in Å.
     step : float
-        Width.
+        Width of a bin in the natural logarithm of the wavelength.
     n : int
         Number of bins.
     """
@@ -36,12 +37,12 @@ class Bins:
 
     @classmethod
     def of_grid(cls, wavelength):
-        """Give the bins of a grid: its own wavelengths if they are uniform.
+        """Create the bins of a grid, centred on its wavelengths if it is uniform.
 
         Parameters
         ----------
         wavelength : ndarray of shape (P,)
-            Å, increasing.
+            Wavelengths in Å, increasing.
         """
         log = np.log(wavelength)
         steps = np.diff(log)
@@ -52,49 +53,50 @@ class Bins:
 
     @property
     def wavelength(self):
-        """Centres in Å, of shape (n,)."""
+        """Centres of the bins in Å, of shape (n,)."""
         return np.exp(self.first + self.step * np.arange(self.n))
 
     @property
     def step_kms(self):
-        """Width in km/s."""
+        """Width of a bin in km/s."""
         return C_KMS * self.step
 
 
 class PixelLayout:
-    r"""Which pixels of a spectrum lie in which bins.
+    r"""Overlaps of the pixels of a spectrum with bins.
 
-    A bin has the mean of the pixels in it, weighted with their inverse variances times
-    the part of them that it holds; its inverse variance is the sum of these weights. So
-    the information of a pixel is divided between bins, and none is made.
+    The flux of a bin is the weighted mean of the pixels that overlap with it. The
+    weight of a pixel is its inverse variance times the fraction of its width inside the
+    bin, and the inverse variance of the bin is the sum of the weights. Thus the
+    information of a pixel is divided between bins, and never counted twice.
 
     Parameters
     ----------
     bins : Bins
         The bins.
     wavelength : ndarray of shape (P,)
-        Pixels in Å.
+        Wavelengths of the pixels in Å.
     arm : ndarray of shape (P,) or None
         Arm of each pixel.
     degree : int or None
-        Of the continuum of each segment; None for flux that is normalised.
+        Degree of the continuum of each segment; None for normalised flux.
     grid : ndarray of shape (n_grid,)
         Wavelengths of the emulator in Å.
     velocities : tuple of float
         Smallest and largest velocity of a star in km/s.
     reach : float
-        Velocity in km/s from which flux is brought to a pixel.
+        Largest distance in km/s from which broadening brings flux to a pixel.
 
     Attributes
     ----------
     span : slice
-        Pixels from the first to the last that is used; all that follows is of these Q.
+        Range of Q pixels from the first to the last usable one.
     used : Tensor of shape (Q,), bool
-        Pixels whose flux comes from within the grid at every velocity.
+        True for usable pixels: their flux is from inside the grid at every velocity.
     place : Tensor of shape (Q,), float32
-        Number of the bin at each pixel, with a fraction.
+        Position of each pixel in bins, a number with a fraction.
     polynomials : Tensor of shape (n_polynomials, Q), float32, or None
-        Of the continuum.
+        Polynomials of the continuum.
     """
 
     def __init__(self, bins, wavelength, arm, degree, *, grid, velocities, reach):
@@ -117,22 +119,22 @@ class PixelLayout:
             rows = continuum_polynomials(wavelength, degree, arm)
             self.polynomials = torch.from_numpy(rows.astype(np.float32))
         self._pixel, self._bin, self._part = _overlaps(place, arm, bins.n)
-        # pixels that are the bins need no sums
+        # no sums if each bin has at most one pixel
         is_single = len(self._pixel) == len(np.unique(self._bin))
-        self._is_single = is_single and bool((self._part > 1 - _WHOLE).all())
+        self._is_single = is_single and bool((self._part > 1 - _TINY).all())
 
     def to_bins(self, flux, ivar):
-        """Bring spectra to the bins.
+        """Rebin spectra.
 
         Parameters
         ----------
         flux, ivar : Tensor of shape (n, P), float32
-            Flux, and inverse variances, 0 for bad pixels.
+            Flux and inverse variances of the pixels, 0 for bad pixels.
 
         Returns
         -------
         flux, ivar : Tensor of shape (n, n_bins), float32
-            Zero where there is nothing.
+            Flux and inverse variances of the bins, zero for bins without data.
         """
         shape = len(flux), self.n_bins
         weight, total = ivar.new_zeros(shape), flux.new_zeros(shape)
@@ -147,7 +149,7 @@ class PixelLayout:
 
 
 def _overlaps(place, arm, n_bins):
-    """Give pixels, bins, and the part of the pixel in the bin, of all that overlap."""
+    """Return pixel, bin, and fraction of the pixel in the bin, for all overlaps."""
     low, high = _edges(place, arm)
     first = np.ceil(low - 0.5 - 1e-9).astype(np.int64)
     last = np.floor(high + 0.5 + 1e-9).astype(np.int64)
@@ -156,7 +158,7 @@ def _overlaps(place, arm, n_bins):
         number = first + shift
         inside = np.minimum(high, number + 0.5) - np.maximum(low, number - 0.5)
         part = inside / (high - low)
-        kept = (number <= last) & (number >= 0) & (number < n_bins) & (part > _WHOLE)
+        kept = (number <= last) & (number >= 0) & (number < n_bins) & (part > _TINY)
         pixels.append(np.flatnonzero(kept))
         bins.append(number[kept])
         parts.append(part[kept])
@@ -166,13 +168,13 @@ def _overlaps(place, arm, n_bins):
 
 
 def _edges(place, arm):
-    """Lower and upper edge of each pixel, in bins, midway between pixels."""
+    """Return lower and upper edges of pixels in bins, midway between pixels."""
     if len(place) < 2:
         return place - 0.5, place + 0.5
     steps = np.diff(place)
     same = np.ones(len(steps), dtype=bool) if arm is None else np.diff(arm) == 0
     usual = np.median(steps[same]) if same.any() else 1.0
-    near = same & (steps > 0) & (steps < _HOLE * usual)
+    near = same & (steps > 0) & (steps < _GAP * usual)
     half = np.where(near, steps, np.nan) / 2
     before, after = np.r_[np.nan, half], np.r_[half, np.nan]
     before, after = (

@@ -1,9 +1,10 @@
-r"""Coordinates in which a posterior is learned: without bounds, and normal a priori.
+r"""Coordinates of a posterior: unbounded, with a standard normal prior.
 
-A label of the prior distribution function F becomes :math:`\Phi^{-1}(F(x))`: samples
-stay within the bounds, and where a spectrum says nothing the posterior is the standard
-normal distribution. The radial velocity is counted from the velocity at which the mean
-spectrum matches.
+A label x with the prior distribution function F has the coordinate
+:math:`\Phi^{-1}(F(x))`. Thus samples are within the bounds, and the posterior of a
+label without information in the spectrum is the standard normal distribution. The
+coordinate of the radial velocity is zero at the velocity at which a template matches
+best.
 """
 
 import numpy as np
@@ -11,24 +12,24 @@ from scipy.special import log_ndtr, ndtr, ndtri
 
 __all__ = ["Coordinates"]
 
-# How far values stay from their bounds, as a part of the range.
+# Smallest distance of values from their bounds, as a fraction of the range.
 _EDGE = 1e-9
 
 
 class Coordinates:
-    """Change between parameters in their units and coordinates without bounds.
+    """Conversion between parameters in their units and unbounded coordinates.
 
     Parameters
     ----------
     low, high : ndarray of shape (K,)
-        Bounds of the parameters.
+        Bounds of the K parameters.
     mean, error : ndarray of shape (K,)
-        Means and standard deviations of Gaussian priors within the bounds; an infinite
-        standard deviation is a uniform prior.
+        Means and standard deviations of Gaussian priors, truncated at the bounds; an
+        infinite standard deviation is a uniform prior.
     velocity : int or None
         Column of the radial velocity; None if there is none.
     scale : float, default=1.0
-        Velocity in km/s that is one unit, near the velocity that is counted from.
+        Velocity difference in km/s per unit of the coordinate, near its zero point.
 
     Examples
     --------
@@ -50,31 +51,36 @@ class Coordinates:
         return len(self.low)
 
     def draw(self, rng, n):
-        """Draw parameters from the prior, an ndarray of shape (n, K).
+        """Draw parameters from the prior.
 
         Parameters
         ----------
         rng : numpy Generator
             Source of random numbers.
         n : int
-            How many.
+            Number of draws.
+
+        Returns
+        -------
+        values : ndarray of shape (n, K)
+            Parameters in their units.
         """
         return self._quantile(rng.uniform(size=(n, len(self))))
 
     def to_unbounded(self, values, start=None):
-        """Give coordinates of parameters.
+        """Convert parameters to coordinates.
 
         Parameters
         ----------
         values : ndarray of shape (..., K)
             Parameters in their units.
         start : ndarray of shape (...), default=None
-            Velocities in km/s that the radial velocity is counted from.
+            Zero points of the radial velocity in km/s.
 
         Returns
         -------
         coordinates : ndarray of shape (..., K)
-            Finite, also for values at their bounds.
+            Coordinates, finite also for values at their bounds.
         """
         found = ndtri(self._probability(values))
         if self.velocity is not None:
@@ -83,7 +89,7 @@ class Coordinates:
         return found
 
     def to_values(self, coordinates, start=None):
-        """Give parameters of coordinates: the inverse of :meth:`to_unbounded`."""
+        """Convert coordinates to parameters: the inverse of :meth:`to_unbounded`."""
         values = self._quantile(ndtr(coordinates))
         if self.velocity is not None:
             i = self.velocity
@@ -94,7 +100,7 @@ class Coordinates:
         return values
 
     def log_slope(self, values, start=None):
-        """Give the logarithm of the density of coordinates per unit of the parameters.
+        """Compute logarithms of the derivatives of coordinates by their parameters.
 
         Parameters
         ----------
@@ -104,7 +110,8 @@ class Coordinates:
         Returns
         -------
         log_slope : ndarray of shape (..., K)
-            To be added to a logarithmic density in the coordinates.
+            Natural logarithms. Their sum plus the log density of the coordinates is the
+            log density of the parameters.
         """
         z = ndtri(self._probability(values))
         found = self._log_prior(values) + z**2 / 2 + np.log(2 * np.pi) / 2
@@ -117,7 +124,7 @@ class Coordinates:
         return found
 
     def contains(self, values):
-        """Tell whether all parameters are within their bounds, of shape (...)."""
+        """Check whether all parameters are within their bounds, of shape (...)."""
         return ((values >= self.low) & (values <= self.high)).all(axis=-1)
 
     def _unit(self, value, i):
@@ -125,7 +132,7 @@ class Coordinates:
         return np.clip(unit, _EDGE, 1 - _EDGE)
 
     def _stretch(self):
-        """Stretch of the logit, whose slope is 4 in the middle of the range."""
+        """Factor of the logit, whose slope is 4 in the middle of the range."""
         i = self.velocity
         return (self.high[i] - self.low[i]) / (4 * self.scale)
 
@@ -165,7 +172,7 @@ class Coordinates:
         return found
 
     def _truncation(self):
-        """Part of each prior below its lower bound, and between the bounds."""
+        """Probability of each prior below its lower bound, and between its bounds."""
         error = np.where(np.isfinite(self.error), self.error, 1.0)
         low, high = ((end - self.mean) / error for end in (self.low, self.high))
         share = np.exp(log_ndtr(high)) - np.exp(log_ndtr(low))

@@ -1,4 +1,4 @@
-"""NeuralPosterior: the way back from spectra to parameters, learned from mocks."""
+"""NeuralPosterior: posterior distributions by a network trained on mock spectra."""
 
 from sklearn.base import BaseEstimator
 
@@ -14,92 +14,99 @@ __all__ = ["NeuralPosterior"]
 
 
 class NeuralPosterior(Answers, FittedViews, BaseEstimator):
-    r"""Posterior distributions of parameters, by a network that saw mock spectra.
+    r"""Posterior distributions of parameters, by a network trained on mock spectra.
 
-    Neural posterior estimation [1]_: an emulator makes training spectra without end, of
-    parameters that are drawn from the prior; a network learns the distribution of the
-    parameters given the spectrum, a mixture of Gaussian distributions in coordinates
-    without bounds. It takes spectra on any pixels within the range of the emulator,
-    with errors, masks and an unknown continuum, and asks the emulator no more.
+    Neural posterior estimation [1]_: an emulator computes a new batch of mock spectra
+    for each training step, with parameters drawn from the prior. A network learns the
+    probability distribution of the parameters given a spectrum, a mixture of Gaussian
+    distributions in unbounded coordinates. Spectra may have any pixels within the range
+    of the emulator, 1 sigma errors, masks and an unknown continuum. Predictions do not
+    evaluate the emulator.
 
-    Alone, it is a quick look. In ``AbundanceRegressor(emulator, observation,
-    start=posterior)`` least squares start from it, and stars are flagged whose fit it
-    does not believe, or whose spectra it has never seen the like of.
+    Alone, the posterior is a quick look. In ``AbundanceRegressor(emulator, observation,
+    start=posterior)`` least-squares fits start from it. Flags mark fits that disagree
+    with the posterior, and spectra unlike all training spectra.
 
     Parameters
     ----------
     emulator : estimator
-        Fitted.
+        Fitted emulator.
     observation : Observation, default=None
-        How stars are observed, as of :class:`~sk_payne.AbundanceRegressor`. A second
-        star is not allowed.
+        Motion, broadening, instrument, continuum and errors of the spectra, as in
+        :class:`~sk_payne.AbundanceRegressor`. A second star is not allowed.
     snr : tuple of float, default=(20.0, 400.0)
-        Smallest and largest signal-to-noise ratio per pixel of the training spectra,
-        whose logarithm is drawn uniformly.
+        Smallest and largest signal-to-noise ratio per pixel of the training spectra;
+        its logarithm is drawn uniformly.
     medium : {"air", "vacuum"}, default=None
-        Medium of the wavelengths of spectra that do not say it.
+        Medium of the wavelengths of spectra that do not state it.
     bounds, priors, fixed : default=None
-        As of :class:`~sk_payne.AbundanceRegressor`, but alike for all stars. Labels
+        As in :class:`~sk_payne.AbundanceRegressor`, but the same for all stars. Labels
         without a prior are drawn uniformly within the bounds.
     n_directions : int, default=192
-        Principal components of model spectra on which spectra are projected, at first;
-        regression vectors of the parameters, three of each, come in addition.
+        Number of principal components of model spectra among the initial directions of
+        the projection. Three regression vectors per parameter are added.
     n_hidden, n_layers : int, default=512 and 3
-        Neurons of a hidden layer, and hidden layers.
+        Number of neurons per hidden layer, and of hidden layers.
     n_components : int, default=2
-        Components of the mixture.
+        Number of components of the mixture.
     max_steps : int, default=2500
-        Training steps.
+        Number of training steps.
     batch_size : int, default=512
-        Spectra in a step.
+        Number of spectra per training step.
     lr : float, default=0.002
         Largest learning rate.
     n_held_out : int, default=2000
-        Mock spectra that are not trained on; calibration and novelty are learned from
-        them.
+        Number of held-out mock spectra, for the calibration and for the scale of the
+        novelty.
     checkpoint : path-like, default=None
-        File that keeps the state of the training, from which `fit` goes on if it was
-        stopped.
+        File with the state of the training, from which `fit` continues an interrupted
+        training.
     device : str, default="auto"
-        Where to train.
+        Device of the training.
     random_state : int, RandomState instance or None, default=None
-        Of all that is drawn.
+        Seed, or source of random numbers.
     verbose : int, default=0
         1 shows a progress bar.
 
     Attributes
     ----------
     trained_ : TrainedPosterior
-        All that was learned.
+        The trained posterior.
     parameter_names_, parameter_units_ : list of str
-        Of the free parameters, labels first.
+        Names and units of the free parameters, labels first.
     label_names_ : list of str
-        Of the labels among them.
+        Names of the free labels.
     calibration_ : Calibration
-        On held-out mock spectra: `probability`, marginal distribution functions at the
-        true values, and ``coverage(part)``.
+        Comparison with held-out mock spectra: `probability`, marginal distribution
+        functions at the true values, and ``coverage(part)``.
     history_ : list of dict
-        Minus the logarithmic density of training and held-out spectra, by step.
+        Losses of training and held-out spectra by step: minus the mean logarithm of the
+        density.
     n_steps_ : int
-        Training steps that were taken.
+        Number of training steps taken.
 
     See Also
     --------
-    sk_payne.AbundanceRegressor : Takes it as `start`.
+    sk_payne.AbundanceRegressor : Least-squares fits, with a posterior as `start`.
 
     Notes
     -----
-    A spectrum is brought to bins of log wavelength, of the sampling of the emulator:
-    each bin has the mean of its pixels, weighted with their inverse variances. The
-    continuum is divided out first, polynomials of the degree that the observation says,
-    fitted with these weights to the spectrum over the mean model spectrum; spectra are
-    shifted to rest by the velocity at which a mean spectrum of slow, medium or fast
-    rotators matches best; and the mean spectrum is subtracted. The network sees these
-    residuals and their variances, so it knows the noise of each star and which bins are
-    missing. Only pixels count whose flux comes from within the emulator at every
-    velocity that the observation allows.
+    The input of the network is computed in four steps:
 
-    Training spectra have the error of the emulator, runs of bad pixels, and continua
+    1. The spectrum is divided by its continuum: polynomials of the degree
+       `continuum_degree` of the observation times the mean model spectrum, fitted with
+       inverse variances as weights.
+    2. It is rebinned to the sampling of the emulator in log wavelength. The flux of a
+       bin is the mean of its pixels, weighted with their inverse variances.
+    3. It is shifted to rest by the velocity at which a mean spectrum of slow, medium or
+       fast rotators matches best.
+    4. The mean model spectrum is subtracted.
+
+    The network gets these residuals and their variances: noise and missing bins differ
+    between stars. Pixels are used if their flux is from inside the range of the
+    emulator at every velocity that the observation allows.
+
+    Training spectra include the error of the emulator, runs of bad pixels, and continua
     between 0.7 and 1.3 of their mean.
 
     References
@@ -178,18 +185,18 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         Parameters
         ----------
         X : spectra, default=None
-            Observed stars, in any form that :class:`~sk_payne.AbundanceRegressor`
-            takes. Training spectra have the pixels, arms, resolving powers, relative
-            errors and masks of these stars, or of 64 of them if there are more. If
-            None, they are on the grid of the emulator, with the same error at every
-            pixel.
+            Spectra of observed stars, in any form that
+            :class:`~sk_payne.AbundanceRegressor` accepts. Training spectra have the
+            pixels, arms, resolving powers, relative errors and masks of these stars, or
+            of 64 of them if there are more. If None, training spectra are on the grid
+            of the emulator, with the same error at every pixel.
         y : None
             Not used.
 
         Returns
         -------
         self : NeuralPosterior
-            Fitted.
+            The fitted estimator.
 
         Raises
         ------
@@ -198,46 +205,46 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         NotFittedError
             If the emulator is not fitted.
         ValueError
-            If an argument is not allowed, no star has pixels that count, the
-            checkpoint is of another training, or training diverges.
+            If an argument is invalid, no star has usable pixels, the checkpoint is of
+            another training, or training diverges.
 
         Warns
         -----
         TrainingInterruptedWarning
-            If training was stopped by Ctrl-C; :meth:`partial_fit` goes on.
+            If training was interrupted by Ctrl-C; :meth:`partial_fit` continues it.
         """
         self.trained_ = run_training(self, self._read_training(X))
         return self
 
     def partial_fit(self, X=None, y=None):
-        """Go on with a training that was interrupted, as if it had not been.
+        """Continue an interrupted training; the result is that of one training.
 
         Parameters
         ----------
         X : spectra, default=None
-            The same as in :meth:`fit`.
+            The same spectra as in :meth:`fit`.
         y : None
             Not used.
 
         Returns
         -------
         self : NeuralPosterior
-            Fitted. One that is not fitted is fitted; one whose training is finished
-            stays as it is.
+            The fitted estimator. An unfitted one is fitted from the start; a finished
+            training is not changed.
 
         Raises
         ------
         ValueError
-            If spectra or arguments are not those of the training before, or it was
-            loaded.
+            If spectra or arguments differ from those of the earlier training, or the
+            posterior was loaded from a file.
         """
         if not self.__sklearn_is_fitted__():
             return self.fit(X)
         state = self.trained_.state
         if state is None:
             raise ValueError(
-                "`partial_fit` goes on with an interrupted training, but a loaded "
-                "posterior knows of none. Use `fit` to start again."
+                "`partial_fit` continues an interrupted training, but a loaded "
+                "posterior has no state of a training. Use `fit` to start again."
             )
         if state["n_steps"] < self.max_steps:
             self.trained_ = run_training(self, self._read_training(X), state)
@@ -249,15 +256,15 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         Parameters
         ----------
         path : str or path-like
-            File of tensors (safetensors) and JSON, which is replaced if it exists. The
-            emulator is not in it, but a digest that tells it from others.
+            Name of the file, of tensors (safetensors) and JSON. An existing file is
+            replaced. The file has a digest of the emulator, not the emulator itself.
 
         Raises
         ------
         NotFittedError
             If the posterior is not fitted.
         FileNotFoundError
-            If `path` lies in no folder.
+            If the folder of `path` does not exist.
         """
         kept = {name: getattr(self, name) for name in (*KEPT, "medium")}
         kept["observation"] = self.observation or Observation()

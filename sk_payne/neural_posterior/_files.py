@@ -1,4 +1,4 @@
-"""Files of trained posteriors: tensors and JSON, whose reading executes nothing."""
+"""Files of trained posteriors: tensors and JSON, read without executing code."""
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ __all__ = ["KEPT", "read_posterior", "save_posterior"]
 
 KEPT = ("n_directions", "n_hidden", "n_layers", "n_components", "max_steps")
 KEPT += ("batch_size", "lr", "n_held_out")
-"""Arguments that a file keeps as they are."""
+"""Names of the arguments that a file stores unchanged."""
 
 _KIND = "NeuralPosterior"
 
-# Attributes that are JSON, by the part of the posterior.
+# Attributes stored as JSON (_OWN, _REPRESENTATION) or as tensors, by part of the
+# posterior.
 _OWN = ("names", "units", "n_labels", "known", "emulator", "snr", "width", "options")
 _OWN += ("history", "n_steps")
 _REPRESENTATION = ("velocities", "velocity_range", "reach", "degree")
@@ -36,14 +37,14 @@ def save_posterior(trained, path, arguments):
     trained : TrainedPosterior
         The posterior.
     path : str or path-like
-        File, which is replaced if it exists.
+        Name of the file; an existing file is replaced.
     arguments : dict
-        Arguments of the estimator, as JSON has them.
+        Arguments of the estimator, as values that JSON can represent.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder.
+        If the folder of `path` does not exist.
     """
     representation, coordinates = trained.representation, trained.coordinates
     tensors = {
@@ -77,24 +78,24 @@ def save_posterior(trained, path, arguments):
 
 
 def read_posterior(path):
-    """Read what :func:`save_posterior` wrote.
+    """Read a posterior that :func:`save_posterior` wrote.
 
     Parameters
     ----------
     path : str or path-like
-        The file.
+        Name of the file.
 
     Returns
     -------
     trained : TrainedPosterior
         The posterior.
     arguments : dict
-        Of the estimator.
+        Arguments of the estimator.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     FileFormatError
         If the file is damaged, of another kind or of a newer format.
     """
@@ -122,9 +123,10 @@ def _decode(tensors, header):
             if key.startswith(prefix)
         }
 
-    about = header["representation"]
+    settings = header["representation"]
     for name in ("velocities", "velocity_range"):
-        about[name] = None if about[name] is None else tuple(about[name])
+        ends = settings[name]
+        settings[name] = None if ends is None else tuple(ends)
     arrays = {"grid": None} | part("representation")
     bins = None if header["bins"] is None else Bins(*header["bins"])
     own = header["trained"]
@@ -137,7 +139,7 @@ def _decode(tensors, header):
     log_density, distance = header["calibration"]
     return TrainedPosterior(
         network=network.requires_grad_(False).eval(),
-        representation=Representation(bins, **arrays, **about),
+        representation=Representation(bins, **arrays, **settings),
         coordinates=Coordinates(**part("coordinates"), **_velocity(header)),
         calibration=Calibration(
             log_density=log_density, distance=distance, **part("calibration")

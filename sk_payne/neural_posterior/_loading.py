@@ -1,4 +1,4 @@
-"""Posteriors that were trained before: read, and given their emulator."""
+"""Reader of saved posteriors, which get their emulator as an argument."""
 
 import numpy as np
 
@@ -19,25 +19,25 @@ def load_posterior(path, emulator, observation=None):
     Parameters
     ----------
     path : str or path-like
-        The file.
+        Name of the file.
     emulator : estimator
-        Emulator that the posterior was trained with.
+        Emulator of the training.
     observation : Observation, default=None
-        Observation that it was trained with.
+        Observation of the training.
 
     Returns
     -------
     posterior : NeuralPosterior
-        Fitted; it predicts exactly what the saved one did.
+        The fitted posterior, with exactly the predictions of the saved one.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     FileFormatError
         If the file is damaged, of another kind or of a newer format.
     ValueError
-        If emulator or observation are not those of the training.
+        If emulator or observation differ from those of the training.
 
     Examples
     --------
@@ -47,11 +47,11 @@ def load_posterior(path, emulator, observation=None):
     FileNotFoundError: `path` must be a file or folder that `save` wrote; ...
     """
     trained, arguments = read_posterior(path)
-    told = describe(Observation() if observation is None else observation)
-    if arguments["observation"] != told:
+    described = describe(Observation() if observation is None else observation)
+    if arguments["observation"] != described:
         raise ValueError(
             "`observation` must be that of the training; its parameters are "
-            f"{arguments['observation']}, not {told}."
+            f"{arguments['observation']}, not {described}."
         )
     posterior = NeuralPosterior(
         emulator,
@@ -65,7 +65,7 @@ def load_posterior(path, emulator, observation=None):
     if digest_of_emulator(fitted) != trained.emulator:
         raise ValueError(
             f"`emulator` must be the one that the posterior in '{path}' was trained "
-            "with; it is another."
+            "with; got another."
         )
     posterior.trained_ = trained
     return posterior

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussian distributions of many stars: samples, densities, quantiles."""
+"""Gaussian mixtures of many stars: samples, densities and quantiles."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,19 @@ from scipy.special import logsumexp, ndtr
 
 __all__ = ["Mixtures"]
 
-# Steps of the bisection for quantiles, from an interval of so many standard deviations.
+# Steps of the bisection for quantiles; half width of its first interval in standard
+# deviations.
 _N_STEPS, _WIDE = 50, 8.0
 
 
 @dataclass(frozen=True)
 class Mixtures:
-    """Mixtures of C Gaussian distributions in K dimensions, one for each of n stars.
+    """Gaussian mixtures of n stars, with C components in K dimensions.
 
     Attributes
     ----------
     log_weight : ndarray of shape (n, C)
-        Logarithms of the weights.
+        Natural logarithms of the weights.
     mean : ndarray of shape (n, C, K)
         Means.
     root : ndarray of shape (n, C, K, K)
@@ -34,11 +35,11 @@ class Mixtures:
         return len(self.mean)
 
     def __getitem__(self, rows):
-        """Give those of some stars."""
+        """Return the mixtures of some stars."""
         return Mixtures(self.log_weight[rows], self.mean[rows], self.root[rows])
 
     def first(self, k):
-        """Give the marginal distributions of the first k dimensions."""
+        """Return the marginal distributions of the first k dimensions."""
         return Mixtures(self.log_weight, self.mean[..., :k], self.root[..., :k, :k])
 
     def sample(self, row, n, rng):
@@ -51,14 +52,14 @@ class Mixtures:
         )
 
     def distances(self, row, points):
-        """Give squared Mahalanobis distances of points from each component.
+        """Compute squared Mahalanobis distances of points from each component.
 
         Parameters
         ----------
         row : int
-            Star.
+            Row of the star.
         points : ndarray of shape (m, K)
-            Points.
+            Coordinates of m points.
 
         Returns
         -------
@@ -72,7 +73,7 @@ class Mixtures:
         return np.stack(parts, axis=1)
 
     def log_density(self, row, points):
-        """Give logarithms of the density of one star at points (m, K)."""
+        """Compute log densities of one star at points (m, K), of shape (m,)."""
         k = points.shape[1]
         diagonal = np.diagonal(self.root[row], axis1=1, axis2=2)
         norm = np.log(diagonal).sum(1) + k * np.log(2 * np.pi) / 2
@@ -81,13 +82,13 @@ class Mixtures:
         )
 
     def probability(self, values):
-        """Give marginal distribution functions at values (n, K), of shape (n, K)."""
+        """Compute marginal distribution functions at values (n, K), of shape (n, K)."""
         error = np.sqrt((self.root**2).sum(-1))
         part = ndtr((values[:, None] - self.mean) / error)
         return (np.exp(self.log_weight)[..., None] * part).sum(1)
 
     def quantile(self, part):
-        """Give quantiles of the marginal distributions, of shape (n, K)."""
+        """Compute a quantile of the marginal distributions, of shape (n, K)."""
         error = np.sqrt((self.root**2).sum(-1))
         low = (self.mean - _WIDE * error).min(1)
         high = (self.mean + _WIDE * error).max(1)

@@ -1,4 +1,4 @@
-"""Novelty: whether a spectrum looks like any that the network was trained on."""
+"""Novelty: scores of spectra that are unlike all training spectra."""
 
 from dataclasses import dataclass, replace
 
@@ -9,29 +9,31 @@ from sklearn.model_selection import cross_val_predict
 
 __all__ = ["Novelty"]
 
-# Bins of the signal-to-noise ratio in which measures are judged.
+# Largest number of bins of the signal-to-noise ratio for medians and standard
+# deviations.
 _N_BINS = 8
 
-# Part of held-out spectra that count as novel.
+# Fraction of held-out spectra above the threshold.
 _PART = 1e-3
 
-# Ridges of the regression, and parts of the spectra that are left out in turn.
+# Ridges of the regression; folds of its cross-validation.
 _RIDGES, _N_FOLDS = (1.0, 10.0, 100.0, 1000.0), 5
 
-# A robust standard deviation is this times the median absolute deviation.
+# Standard deviation of a Gaussian variable over its median absolute deviation.
 _ROBUST = 1.4826
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """Judge of spectra by two measures, each compared with held-out spectra.
+    """Novelty scores of spectra: the larger of two measures.
 
-    The first is chi2 of what the principal components leave of the spectrum, in units
-    of its pixels, over what is usual for such a star: sharp lines leave more. That
-    follows by a linear regression of its logarithm on the output of the last hidden
-    layer. The second is the Mahalanobis distance of this output from its mean. Both are
-    logarithms, minus their medians at the signal-to-noise ratio of the spectrum, in
-    units of the standard deviation there. The score is the larger one.
+    The first measure is the logarithm of chi2 per pixel of the residuals from principal
+    components, minus its expectation, since residuals of sharp lines are larger. The
+    expectation is a linear regression on the output of the last hidden layer. The
+    second measure is the logarithm of the squared Mahalanobis distance of this output
+    from its mean. From each, the median of held-out spectra with the same
+    signal-to-noise ratio is subtracted; the result is divided by their standard
+    deviation.
 
     Attributes
     ----------
@@ -42,9 +44,9 @@ class Novelty:
     usual : ndarray of shape (n_hidden + 1,)
         Coefficients of the regression on the whitened output, and its intercept.
     log_snr : ndarray of shape (n_bins,)
-        Logarithms of signal-to-noise ratios.
+        Natural logarithms of signal-to-noise ratios.
     middle, spread : ndarray of shape (n_bins, 2)
-        Medians and standard deviations of the measures there.
+        Medians and robust standard deviations of the measures at these ratios.
     threshold : float
         Score that one in a thousand held-out spectra exceeds.
     """
@@ -59,23 +61,23 @@ class Novelty:
 
     @classmethod
     def learn(cls, hidden, left, log_snr):
-        """Learn from held-out spectra.
+        """Derive regression, medians and threshold from held-out spectra.
 
         Parameters
         ----------
         hidden : ndarray of shape (n, n_hidden)
             Output of the last hidden layer.
         left : ndarray of shape (n,)
-            Reduced chi2 of what principal components leave.
+            Reduced chi2 of the residuals from principal components.
         log_snr : ndarray of shape (n,)
-            Logarithm of the signal-to-noise ratio.
+            Natural logarithm of the signal-to-noise ratio.
         """
         mean = hidden.mean(axis=0)
         covariance, _ = ledoit_wolf(hidden - mean, assume_centered=True)
         whitening = np.linalg.cholesky(np.linalg.inv(covariance))
         white, log_left = (hidden - mean) @ whitening, _log(left)
         regression = RidgeCV(_RIDGES)
-        # as for stars that the regression does not know
+        # expectation for spectra outside the regression
         expected = cross_val_predict(regression, white, log_left, cv=_N_FOLDS)
         regression.fit(white, log_left)
         usual = np.append(regression.coef_, regression.intercept_)
@@ -95,7 +97,7 @@ class Novelty:
         return replace(found, threshold=float(np.quantile(scores, 1 - _PART)))
 
     def score(self, hidden, left, log_snr):
-        """Give the scores of spectra, of shape (n,); arguments as in :meth:`learn`."""
+        """Compute scores, of shape (n,); arguments as in :meth:`learn`."""
         white = (hidden - self.mean) @ self.whitening
         expected = white @ self.usual[:-1] + self.usual[-1]
         distance = _log((white**2).sum(axis=1))
@@ -103,7 +105,7 @@ class Novelty:
         return self._scores(measures, log_snr)
 
     def _scores(self, measures, log_snr):
-        """Give the larger of both measures (n, 2) in standard deviations."""
+        """Return the larger of both measures (n, 2) in standard deviations."""
         found = [
             (measure - np.interp(log_snr, self.log_snr, middle))
             / np.interp(log_snr, self.log_snr, spread)

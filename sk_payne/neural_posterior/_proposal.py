@@ -1,29 +1,30 @@
-"""Proposal: what a neural posterior says of one star, for the fit of it."""
+"""Proposal: neural posterior of one star, for its least-squares fit."""
 
 import numpy as np
 
 __all__ = ["Proposal"]
 
-# Components of the mixture with a smaller weight are no start of their own.
-_LIGHT = 0.05
+# Smallest weight of a component whose mean is a start.
+_SMALLEST_WEIGHT = 0.05
 
-# Coordinates beyond this count as at a bound: the outer 7 % of the prior at each side.
+# Largest coordinate that is not near a bound: the outer 7 % of the prior on each side
+# are.
 _EDGE = 1.5
 
 
 class Proposal:
-    """Posterior of one star, as starts, samples and a judge of fits.
+    """Posterior of one star: starts, samples, densities and tests of a fit.
 
     Parameters
     ----------
     trained : TrainedPosterior
-        The posterior.
+        The trained posterior.
     answer : Answer
-        Of one star.
+        Output of the network for one star.
     names : list of str
-        Of the parameters that are wanted, in their order.
+        Names of the parameters of the fit, in their order.
     base : ndarray of shape (n_names,)
-        Values of those that the posterior does not have.
+        Values of parameters that the posterior does not have.
     """
 
     def __init__(self, trained, answer, names, base):
@@ -36,17 +37,17 @@ class Proposal:
         self._own, self._base = np.array(own, dtype=np.intp), base
 
     def starts(self):
-        """Give values to start from, of shape (n, n_names).
+        """Return values from which a fit starts.
 
         Returns
         -------
         starts : ndarray of shape (n, n_names)
-            The medians, and the middles of components that are not light, if there are
-            several.
+            The medians; and the means of components with a weight above 0.05, if there
+            are several.
         """
         mixtures = self._answer.mixtures
         points = [mixtures.quantile(0.5)[0]]
-        heavy = np.flatnonzero(np.exp(mixtures.log_weight[0]) > _LIGHT)
+        heavy = np.flatnonzero(np.exp(mixtures.log_weight[0]) > _SMALLEST_WEIGHT)
         if len(heavy) > 1:
             points += list(mixtures.mean[0, heavy])
         return self._complete(np.array(points))
@@ -57,19 +58,19 @@ class Proposal:
         Parameters
         ----------
         n : int
-            How many.
+            Number of samples.
         rng : numpy Generator
             Source of random numbers.
 
         Returns
         -------
         samples : ndarray of shape (n, n_names)
-            In the units of the parameters.
+            Samples in the units of the parameters.
         """
         return self._complete(self._answer.mixtures.sample(0, n, rng))
 
     def is_of(self, is_fixed):
-        """Tell whether the posterior is one of the parameters that are free.
+        """Check whether all parameters of the posterior are free in the fit.
 
         Parameters
         ----------
@@ -79,24 +80,24 @@ class Proposal:
         Returns
         -------
         is_of : bool
-            False if one of its parameters is fixed, or missing.
+            False if a parameter of the posterior is fixed or missing in the fit.
         """
         return len(self._own) == len(self._trained.names) and not (
             is_fixed[self._columns].any()
         )
 
     def log_density(self, values):
-        """Give the logarithm of the density of values.
+        """Compute the logarithm of the posterior density.
 
         Parameters
         ----------
         values : ndarray of shape (n, n_names)
-            In the units of the parameters; all parameters of the posterior are there.
+            Parameters in their units, all of the posterior among them.
 
         Returns
         -------
         log_density : ndarray of shape (n,)
-            Per unit of the parameters.
+            Natural logarithm of the density per unit of the parameters.
         """
         coordinates = self._trained.coordinates
         own = np.empty((len(values), len(coordinates)))
@@ -107,25 +108,25 @@ class Proposal:
         return self._answer.mixtures.log_density(0, points) + slope
 
     def disagrees(self, values):
-        """Tell whether the posterior does not believe values.
+        """Check whether the posterior contradicts a fit.
 
         Parameters
         ----------
         values : ndarray of shape (n_names,)
-            Of a fit.
+            Parameters of the fit.
 
         Returns
         -------
         disagrees : bool
-            Whether their Mahalanobis distance from the nearest component exceeds that
-            of all but one in a thousand held-out mock stars.
+            True if their Mahalanobis distance from the nearest component is above the
+            0.999 quantile of held-out mock stars.
         """
         coordinates = self._trained.coordinates
         own = np.zeros(len(coordinates))
         own[self._own] = values[self._columns]
         missing = np.setdiff1d(np.arange(len(own)), self._own)
         mixtures = self._answer.mixtures
-        if len(missing):  # fixed here: where the posterior has them
+        if len(missing):  # parameters that are not fitted get their median
             own[missing] = self._values(mixtures.quantile(0.5))[0, missing]
         point = coordinates.to_unbounded(own[None], self._answer.start)[0]
         distance = min(
@@ -136,7 +137,7 @@ class Proposal:
 
     @property
     def is_novel(self):
-        """Whether the spectrum looks like none of the training."""
+        """True if the spectrum is unlike all training spectra."""
         score = self._trained.judge(self._answer)[0]
         return bool(score > self._trained.novelty.threshold)
 
@@ -151,10 +152,10 @@ class Proposal:
 
 
 def _towards(point, mean):
-    """Move what is near a bound towards a mean, but not farther than its edge.
+    """Move coordinates near a bound towards a mean, but not below `_EDGE`.
 
-    A best fit ends at a bound where a posterior has its tail: the last parts of the
-    range are all the same.
+    A best fit often ends at a bound inside the tail of the posterior: distances near
+    a bound do not count.
     """
     side = np.sign(point)
     inward = np.clip(side * mean, _EDGE, np.maximum(side * point, _EDGE))

@@ -1,14 +1,14 @@
-r"""What the network sees of a spectrum: residuals on rest-frame bins, and their errors.
+r"""Input of the network: residuals of a spectrum in rest-frame bins, and variances.
 
-1. The continuum is removed: polynomials times the mean model spectrum are fitted to the
-   pixels, with their inverse variances as weights, as a fit of the star would have it.
-2. Pixels are brought to bins of log wavelength, see :class:`PixelLayout`.
-3. The velocity at which templates match best, to one bin, is found by cross-correlation
-   [1]_, and the spectrum is shifted by it to rest.
-4. The continuum is removed again, with the mean spectrum at that velocity.
+1. The spectrum is divided by its continuum: polynomials times the mean model spectrum,
+   fitted to the pixels with inverse variances as weights, as in a fit of the star.
+2. Pixels are rebinned in log wavelength, see :class:`PixelLayout`.
+3. The velocity at which a template matches best is found by cross-correlation [1]_, to
+   the nearest bin, and the spectrum is shifted to rest.
+4. The continuum is fitted again, with the mean spectrum at that velocity.
 5. The mean spectrum is subtracted.
 
-Training spectra and observed ones go the same way.
+Training spectra and observed spectra are processed by the same code.
 
 References
 ----------
@@ -26,22 +26,23 @@ from sk_payne.spectra import C_KMS
 
 __all__ = ["Representation", "Represented"]
 
-# Numbers below which inverse variances and pivots count as zero.
+# Smallest inverse variance, and smallest flux, that is divided by.
 _TINY = 1e-30
 
 
 @dataclass
 class Represented:
-    """Spectra as the network sees them.
+    """Preprocessed spectra, the input of the network.
 
     Attributes
     ----------
     residual, variance : Tensor of shape (n, n_bins), float32
-        Flux minus mean flux, and its variance: both 0 where nothing is known.
+        Normalised flux minus the mean model spectrum, and its variance; both 0 in bins
+        without data.
     shift : Tensor of shape (n,), int64
-        By how many bins the spectra were shifted to rest.
+        Shifts of the spectra to rest, in bins.
     n_used : Tensor of shape (n,), int64
-        Pixels that were used.
+        Number of pixels used.
     """
 
     residual: torch.Tensor
@@ -53,42 +54,43 @@ class Represented:
         return len(self.shift)
 
     def __getitem__(self, rows):
-        """Give some of the spectra."""
+        """Return some of the spectra."""
         return Represented(*(values[rows] for values in vars(self).values()))
 
     @classmethod
     def join(cls, parts):
-        """Join spectra, one set after the other."""
+        """Concatenate spectra."""
         columns = zip(*(vars(part).values() for part in parts), strict=True)
         return cls(*map(torch.cat, columns))
 
 
 class Representation:
-    """Bring spectra on any pixels to what the network sees.
+    """Preprocessing of spectra with any pixels for the network.
 
     Parameters
     ----------
     bins : Bins or None
-        None for an emulator without wavelengths: pixels are its own.
+        Bins of log wavelength; None for an emulator without wavelengths, whose pixels
+        are the bins.
     mean : ndarray of shape (n_bins,)
         Mean model spectrum at rest.
     templates : ndarray of shape (M, n_bins)
-        Model spectra at rest with which velocities are found.
+        Model spectra at rest, for the cross-correlation.
     grid : ndarray of shape (n_grid,) or None
         Wavelengths of the emulator in Å.
     velocities : tuple of float
         Smallest and largest velocity in km/s, offsets of arms included.
     velocity_range : tuple of float or None
-        Velocities in km/s between which the star is sought; None if it is at rest.
+        Smallest and largest velocity of the search in km/s; None for stars at rest.
     reach : float
-        Velocity in km/s from which flux is brought to a pixel.
+        Largest distance in km/s from which broadening brings flux to a pixel.
     degree : int or None
-        Of the continuum; None for flux that is normalised.
+        Degree of the continuum; None for normalised flux.
 
     Attributes
     ----------
     unit : float
-        Flux of the continuum, about: the largest of the mean spectrum.
+        Approximate flux of the continuum: the maximum of the mean spectrum.
     """
 
     def __init__(
@@ -119,23 +121,23 @@ class Representation:
 
     @property
     def with_velocity(self):
-        """Whether spectra are shifted to rest."""
+        """True if spectra are shifted to rest."""
         return self.velocity_range is not None
 
     def layout(self, wavelength, arm):
-        """Give the layout of pixels: that of the call before, if they are the same.
+        """Create the layout of pixels, or reuse the last one for the same pixels.
 
         Parameters
         ----------
         wavelength : ndarray of shape (P,) or None
-            Pixels in Å.
+            Wavelengths of the pixels in Å.
         arm : ndarray of shape (P,) or None
             Arm of each pixel.
 
         Returns
         -------
         layout : PixelLayout or None
-            None without wavelengths.
+            Overlaps of pixels and bins; None without wavelengths.
         """
         if wavelength is None or self.bins is None:
             return None
@@ -154,7 +156,7 @@ class Representation:
         return layout
 
     def velocity(self, shift):
-        """Give velocities in km/s of shifts in bins, within the range."""
+        """Convert shifts in bins to velocities in km/s, limited to the range."""
         if not self.with_velocity:
             return np.zeros(len(shift))
         velocity = C_KMS * np.tanh(shift.numpy() * self.bins.step)
@@ -162,21 +164,21 @@ class Representation:
 
     @torch.no_grad()
     def __call__(self, flux, ivar, layout):
-        """Represent spectra of one layout.
+        """Preprocess spectra with the same pixels.
 
         Parameters
         ----------
         flux, ivar : Tensor of shape (n, P), float32
             Flux and inverse variances on the CPU, 0 for bad pixels.
         layout : PixelLayout or None
-            Of the pixels.
+            Overlaps of pixels and bins.
 
         Returns
         -------
         found : Represented
-            The spectra.
+            Input of the network.
         """
-        shift = torch.zeros(len(flux), dtype=torch.int64)
+        shift = torch.zeros(len(flux), dtype=torch.int64, device="cpu")
         if layout is None:
             good = ivar > 0
             residual = torch.where(good, flux - self._mean, 0.0)
@@ -197,14 +199,14 @@ class Representation:
         return Represented(residual, variance, shift, (ivar > 0).sum(1))
 
     def _normalised(self, flux, ivar, layout, shift):
-        """Flux and inverse variance over the continuum, by the mean spectrum."""
+        """Divide flux by a continuum, fitted with the mean spectrum as the model."""
         if layout.polynomials is None:
             return flux, ivar
         model = self._mean_at(layout.place, shift)
         basis = layout.polynomials * model[:, None]
-        # weights of order one: single precision has no room for more
+        # weights of order one, since the range of single precision is small
         unit = ivar.amax(1, keepdim=True).clamp_min(_TINY)
-        # sums: products of matrices round by where a star is among the others
+        # sums, since matrix products round differently for each row of a block
         weighted = basis * (ivar / unit)[:, None]
         level = flux.abs().amax(1, keepdim=True).clamp_min(_TINY)
         rows = [(weighted * row[:, None]).sum(2) for row in basis.unbind(1)]
@@ -227,7 +229,7 @@ class Representation:
         return flux, torch.where(good, ivar * continuum**2, 0.0)
 
     def _mean_at(self, place, shift):
-        """Mean spectrum at pixels, of stars that are shifted, of shape (n, P)."""
+        """Interpolate the mean spectrum to pixels of shifted stars, (n, P)."""
         place = place - shift[:, None]
         place = place.clamp(0, self.n_bins - 1.001)
         below = place.floor()
@@ -235,7 +237,7 @@ class Representation:
         return torch.lerp(self._mean[below], self._mean[below + 1], part)
 
     def _best_shift(self, flux, weight):
-        """Shifts at which a template matches best, in bins."""
+        """Find the shift in bins at which a template matches best, of shape (n,)."""
         weight = weight / weight.amax(1, keepdim=True).clamp_min(_TINY)
         level = (weight * flux).sum(1) / weight.sum(1).clamp_min(_TINY)
         seen = torch.fft.rfft(weight * (flux - level[:, None]), self._n_fft)
@@ -248,9 +250,9 @@ class Representation:
 
 
 def _shifted(values, shift):
-    """Give values (n, n_bins) moved to lower bins by their shifts; zeros come in."""
+    """Move values (n, n_bins) to lower bins by their shifts; zeros fill the rest."""
     n = values.shape[1]
-    source = torch.arange(n) + shift[:, None]
+    source = torch.arange(n, device=shift.device) + shift[:, None]
     inside = (source >= 0) & (source < n)
     return values.gather(1, source.clamp(0, n - 1)) * inside
 

@@ -1,4 +1,4 @@
-"""A training from its arguments to the trained posterior."""
+"""Training of a posterior, from arguments to calibration."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ __all__ = ["run_training"]
 
 
 def run_training(posterior, spectra, state=None):
-    """Train from the start, or go on.
+    """Train a posterior from the start, or continue an earlier training.
 
     Parameters
     ----------
@@ -29,17 +29,17 @@ def run_training(posterior, spectra, state=None):
     spectra : SpectrumSet or None
         Observed stars.
     state : dict, default=None
-        State of an earlier training; if None, that of the checkpoint, if there is one.
+        State of an earlier training; if None, that of the checkpoint, if it exists.
 
     Returns
     -------
     trained : TrainedPosterior
-        With its calibration.
+        Trained posterior with its calibration.
 
     Raises
     ------
     ValueError
-        If an argument is not allowed, or the earlier training was another one.
+        If an argument is invalid, or differs from that of the earlier training.
     """
     import_zuko()
     snr = check_arguments(posterior)
@@ -98,12 +98,12 @@ def run_training(posterior, spectra, state=None):
 
 
 def _begin(posterior, identity, state):
-    """Identity and seed of a training, or the state of an earlier one."""
-    checkpoint, what = posterior.checkpoint, "the training before"
+    """Return identity and seed of a new training, or the state of an earlier one."""
+    checkpoint, name = posterior.checkpoint, "the training before"
     if state is None and checkpoint is not None and Path(checkpoint).exists():
-        state, what = read_state(checkpoint), f"the training in '{checkpoint}'"
-    seed, is_asked = random_seed(posterior.random_state)
+        state, name = read_state(checkpoint), f"the training in '{checkpoint}'"
+    seed, is_chosen = random_seed(posterior.random_state)
     if state is None:
         return identity | {"seed": seed, "held_out": []}
-    check_same(state, identity, seed if is_asked else None, what)
+    check_same(state, identity, seed if is_chosen else None, name)
     return state

@@ -1,4 +1,4 @@
-"""First weights and the representation of a training, from a few thousand spectra."""
+"""Setup of a training: preprocessing and initial weights, from mock spectra."""
 
 import numpy as np
 import torch
@@ -14,39 +14,41 @@ from sk_payne.spectra import C_KMS, SpectrumSet, velocity_sigma
 
 __all__ = ["Setup", "first_network", "prepare"]
 
-# Model spectra from which mean, templates and principal components follow.
+# Number of model spectra for principal components; half of them are for mean and
+# templates.
 _N_SPECTRA = 1536
 
-# Observed stars, evenly chosen among all, whose pixels training spectra have, at most.
+# Largest number of observed stars, evenly spaced among all, whose pixels training
+# spectra have.
 _N_STARS = 64
 
-# Rotation velocities in km/s that templates are the means of, from one to the next.
+# Edges of the bins of rotation velocity in km/s; a template is the mean of one bin.
 _WIDTHS = (0.0, 8.0, 25.0, np.inf)
 
-# Signal-to-noise ratios for which regression vectors are directions.
+# Signal-to-noise ratios of the regressions whose vectors are initial directions.
 _RATIOS = (30.0, 100.0, 300.0)
 
-# Signal-to-noise ratio of spectra without noise.
+# Signal-to-noise ratio of practically noiseless spectra.
 _NOISELESS = 1e5
 
-# Smallest number that is not zero.
-_LEAST = 1e-6
+# Smallest standard deviation of a projection.
+_SMALLEST = 1e-6
 
-# Widths of instruments below this count as none, in km/s; a full width at half maximum
-# in standard deviations.
+# Widths of instruments in km/s below which they count as zero; full width at half
+# maximum of a Gaussian in standard deviations.
 _SHARP, _FWHM = 1e-3, 2 * np.sqrt(2 * np.log(2))
 
-# Names of the velocity of a star, and of its rotation.
+# Names of the parameters radial velocity and rotation velocity.
 _VELOCITY, _ROTATION = "radial_velocity", "vsini"
 
 
 class Setup:
-    """What a training needs.
+    """Model, free parameters and coordinates of a training.
 
     Parameters
     ----------
     forward : ForwardModel
-        Model of the spectra.
+        Forward model of the spectra.
     stars : ndarray of int
         Rows of the observed stars that have data.
     """
@@ -82,7 +84,7 @@ class Setup:
         self.with_velocity = has_velocity
 
     def represent(self, rng):
-        """Give the representation, with mean and templates of new model spectra."""
+        """Create the preprocessing, with mean and templates of new model spectra."""
         plan, values = self.forward.plan, self.coordinates.draw(rng, _N_SPECTRA // 2)
         every = np.tile(self.base, (len(values), 1))
         every[:, self.free] = values
@@ -120,7 +122,7 @@ class Setup:
         )
 
     def simulation(self, representation, snr, seed):
-        """Give the simulation of training spectra."""
+        """Create the simulation of training spectra."""
         return Simulation(
             self.forward,
             self.stars,
@@ -133,11 +135,11 @@ class Setup:
         )
 
     def _at_rest(self, values):
-        """Spectra at rest in the bins, as sharp as those of the observed stars."""
+        """Compute model spectra at rest in the bins, at the observed resolution."""
         plan, bins = self.forward.plan, self._bins
         grid, flux = plan.emulator.wavelength, plan.emulator.template_flux.numpy()
         inside = bins.wavelength.clip(grid[0], grid[-1])
-        # increasing, also where the end of the grid made them equal
+        # strictly increasing, also where clipping made wavelengths equal
         inside = np.maximum.accumulate(inside) * (1 + 1e-14 * np.arange(bins.n))
         flux = np.interp(inside, grid, flux.mean(axis=0))[None]
         star = SpectrumSet(
@@ -159,7 +161,7 @@ class Setup:
         return model.flux(values[:, columns]).cpu().double().numpy()
 
     def _usual_power(self):
-        """Give the resolving power of the observed stars, in one number."""
+        """Return one resolving power that is typical of the observed stars."""
         plan = self.forward.plan
         observation, emulator = plan.observation, plan.emulator
         if observation.fits_power:
@@ -177,23 +179,23 @@ def prepare(emulator, observation, spectra, *, bounds, fixed, priors):
     Parameters
     ----------
     emulator : estimator
-        Fitted.
+        Fitted emulator.
     observation : Observation or None
-        How the stars were observed.
+        Motion, broadening, instrument and continuum of the stars.
     spectra : SpectrumSet or None
         Observed stars; None for the grid of the emulator.
     bounds, fixed, priors
-        As of :class:`NeuralPosterior`.
+        Arguments of :class:`NeuralPosterior`.
 
     Returns
     -------
     setup : Setup
-        What the training needs.
+        Model, free parameters and coordinates of the training.
 
     Raises
     ------
     ValueError
-        If nothing is free, no star has data, or no pixel is left.
+        If no parameter is free, or no star has usable pixels.
     """
     forward = ForwardModel(
         emulator, observation, spectra, bounds=bounds, fixed=fixed, priors=priors
@@ -217,29 +219,29 @@ def prepare(emulator, observation, spectra, *, bounds, fixed, priors):
 
 
 def first_network(setup, representation, snr, rng, seed, options):
-    """Make a network whose first layer is principal components and regressions.
+    """Create a network that starts with principal components and regressions.
 
     Parameters
     ----------
     setup : Setup
-        Of the training.
+        Setup of the training.
     representation : Representation
-        What the network sees.
+        Preprocessing of spectra.
     snr : tuple of float
         Smallest and largest signal-to-noise ratio.
     rng : numpy Generator
         Source of random numbers.
     seed : int
-        Of the random weights.
+        Seed of the random weights.
     options : dict
-        "n_components", "n_hidden", "n_layers" and "n_directions" of the network.
+        Values of "n_components", "n_hidden", "n_layers" and "n_directions".
 
     Returns
     -------
     network : PosteriorNetwork
-        With its first weights.
+        Network with its initial weights.
     arguments : dict
-        Of the network.
+        Arguments of the network.
     """
     simulation = setup.simulation(representation, snr, int(rng.integers(2**31)))
     clean = simulation.held_out(_N_SPECTRA, snr=_NOISELESS)
@@ -254,10 +256,12 @@ def first_network(setup, representation, snr, rng, seed, options):
     for ratio in _RATIOS:
         ridge = n_used * (representation.unit / ratio) ** 2 / 2
         ridge = ridge + 1e-9 * kernel.trace()
-        ridged = kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype)
+        ridged = kernel + ridge * torch.eye(
+            len(kernel), dtype=kernel.dtype, device=kernel.device
+        )
         vectors.append((residual.mT @ torch.linalg.solve(ridged, coordinates)).mT)
     directions = torch.cat(vectors)
-    scale = (residual @ directions.mT).std(0).clamp_min(_LEAST)[:, None]
+    scale = (residual @ directions.mT).std(0).clamp_min(_SMALLEST)[:, None]
     spectra = torch.zeros_like(directions)
     spectra[: len(principal)] = principal * scale[: len(principal)]
     arguments = {
@@ -268,9 +272,10 @@ def first_network(setup, representation, snr, rng, seed, options):
         "n_hidden": options["n_hidden"],
         "n_layers": options["n_layers"],
     }
-    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
+    # weights are float32 on the CPU, whatever the defaults of torch
+    with RANDOM_STATE, torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        network = PosteriorNetwork(**arguments)
+        network = PosteriorNetwork(**arguments).float()
     network.begin((directions / scale).float(), spectra.float())
     noisy = simulation.held_out(_N_SPECTRA)
     network.regress(noisy.spectra.residual, noisy.spectra.variance, noisy.coordinates)

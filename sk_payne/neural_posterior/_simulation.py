@@ -1,8 +1,8 @@
-"""Training spectra without end: each batch follows from its number and a seed.
+"""Simulation of training spectra: number and seed determine a batch.
 
-Parameters are drawn from the prior, and spectra made by the forward model of the fits,
-at the pixels, relative errors and masks of observed stars. Each gets a continuum, a
-level of noise, the error of the emulator, and runs of bad pixels.
+Parameters are drawn from the prior. The forward model of the fits computes spectra with
+the pixels, relative errors and masks of observed stars. A continuum, noise, the error
+of the emulator and runs of bad pixels are added to each spectrum.
 """
 
 from collections import OrderedDict
@@ -14,28 +14,28 @@ from sk_payne.neural_posterior._representation import Represented
 
 __all__ = ["Draws", "Simulation"]
 
-# Largest departure of a continuum from one.
+# Largest deviation of a continuum from one.
 _TILT = 0.3
 
-# Mean number of runs of bad pixels in a spectrum, and the largest part of the pixels
-# that one of them has.
+# Mean number of runs of bad pixels per spectrum; largest length of a run, as a fraction
+# of the pixels.
 _N_RUNS, _LONGEST_RUN = 1.0, 0.03
 
-# Spectra without noise that are made at a time, in batches, and how often each is used,
-# every time with other noise.
+# Size of a pool of noiseless spectra, in batches; mean number of uses of a spectrum,
+# each with new noise.
 _POOL, _N_USES = 4, 4
 
-# Observed stars whose pixels the spectra of a pool have.
+# Number of observed stars whose pixels the spectra of a pool have.
 _N_STARS = 4
 
 
 class Draws:
-    """Represented spectra and the parameters that they were made of.
+    """Preprocessed mock spectra and their true parameters.
 
     Parameters
     ----------
     spectra : Represented
-        Of n stars.
+        Input of the network for n stars.
     coordinates : Tensor of shape (n, K), float32
         Coordinates of the free parameters.
     values : ndarray of shape (n, K)
@@ -55,26 +55,26 @@ class Draws:
 
 
 class Simulation:
-    """Make training spectra.
+    """Source of training spectra.
 
     Parameters
     ----------
     forward : ForwardModel
-        Model of the spectra of observed stars.
+        Forward model of the spectra.
     stars : ndarray of int
         Rows of the observed stars that have data.
     coordinates : Coordinates
-        Of the free parameters, whose prior is drawn from.
+        Coordinates and prior of the free parameters.
     free : ndarray of int
         Columns of the free parameters.
     base : ndarray of shape (n_parameters,)
-        Values of all parameters; those of free ones are replaced.
+        Values of all parameters; draws replace those of free parameters.
     representation : Representation
-        What the network sees.
+        Preprocessing of spectra.
     snr : tuple of float
         Smallest and largest signal-to-noise ratio.
     seed : int
-        Of all that is drawn.
+        Seed of all random numbers.
     """
 
     def __init__(
@@ -87,19 +87,19 @@ class Simulation:
         self._levels = OrderedDict()
 
     def batch(self, number, size):
-        """Make a training batch.
+        """Simulate a training batch.
 
         Parameters
         ----------
         number : int
-            Of the batch, from 0.
+            Number of the batch, from 0.
         size : int
-            Spectra.
+            Number of spectra.
 
         Returns
         -------
         draws : Draws
-            The spectra.
+            Spectra and parameters.
         """
         pool = number // (_POOL * _N_USES)
         if self._pool[0] != (pool, size):
@@ -109,26 +109,31 @@ class Simulation:
         return self._observed(rng, self._pool[1], size)
 
     def held_out(self, n, snr=None):
-        """Make spectra that no batch has.
+        """Simulate held-out spectra, which are in no batch.
 
         Parameters
         ----------
         n : int
-            How many.
+            Number of spectra.
         snr : float, default=None
-            Signal-to-noise ratio of all; if None, as in training.
+            Signal-to-noise ratio of all spectra; if None, drawn as in training.
+
+        Returns
+        -------
+        draws : Draws
+            Spectra and parameters.
         """
         rng = np.random.default_rng([self.seed, 2])
         return self._observed(rng, self._clean(rng, n), None, snr)
 
     def values(self, free_values):
-        """Give values of all parameters, of shape (n, n_parameters)."""
+        """Insert free parameters into all parameters, of shape (n, n_parameters)."""
         every = np.tile(self.base, (len(free_values), 1))
         every[:, self.free] = free_values
         return every
 
     def _clean(self, rng, n):
-        """Spectra without noise in groups of alike pixels: star, parameters, flux."""
+        """Simulate noiseless spectra by groups: observed star, parameters, flux."""
         stars = self.stars
         if len(stars) > _N_STARS:
             stars = rng.choice(stars, _N_STARS, replace=False)
@@ -141,7 +146,7 @@ class Simulation:
         return groups
 
     def _observed(self, rng, groups, size, snr=None):
-        """Add noise to spectra that are drawn, or to each if the size is None."""
+        """Add noise to `size` random spectra of groups, or to all if None."""
         total, parts = sum(len(values) for _, values, _ in groups), []
         chosen = np.arange(total) if size is None else rng.integers(0, total, size)
         first = 0
@@ -170,7 +175,7 @@ class Simulation:
         noise = torch.from_numpy(rng.standard_normal((n, n_pixels), dtype=np.float32))
         variance, own = error**2, model.emulator_error(self.values(values))
         if own is not None:
-            # the network is told the error of the pixels alone
+            # `ivar` has no error of the emulator, like that of observed stars
             variance = variance + torch.from_numpy(own.astype(np.float32)) ** 2
         seen = continuum * (flux + noise * variance.sqrt())
         ivar = torch.where(good, (error * continuum) ** -2, 0.0)
@@ -179,7 +184,10 @@ class Simulation:
         return represented, values, start, ratio
 
     def _relative_error(self, star, layout):
-        """Errors of the pixels of an observed star, in units of their median."""
+        """Compute errors of the pixels of an observed star, in units of their median.
+
+        Flux with a continuum is divided by it first.
+        """
         if star not in self._levels:
             model = self.forward.star(star)
             good = model.ivar > 0
@@ -194,7 +202,7 @@ class Simulation:
 
 
 def _level(model, polynomials, span):
-    """Level of the continuum of an observed star: a weighted fit of polynomials."""
+    """Fit the continuum of an observed star by polynomials."""
     root, flux = np.sqrt(model.ivar[span] / model.ivar.max()), model.flux_seen[span]
     solution, *_ = np.linalg.lstsq((polynomials * root).T, flux * root)
     level = solution @ polynomials
@@ -202,7 +210,7 @@ def _level(model, polynomials, span):
 
 
 def _good_pixels(rng, good, n):
-    """Give good pixels of n stars: those of an observed star, without some runs."""
+    """Draw masks of n stars: good pixels of an observed star minus random runs."""
     n_pixels = len(good)
     found = np.tile(good, (n, 1))
     longest = max(1.0, _LONGEST_RUN * n_pixels)
@@ -212,14 +220,14 @@ def _good_pixels(rng, good, n):
     runs = zip(np.repeat(np.arange(n), n_runs), firsts, lengths, strict=True)
     for star, first, length in runs:
         found[star, first : first + length] = False
-    # a star keeps some pixels
+    # at least some pixels remain good
     empty = ~found.any(axis=1)
     found[empty] = good
     return found
 
 
 def _continua(rng, layout, n, n_pixels):
-    """Draw a polynomial for each segment, between 0.7 and 1.3; or one."""
+    """Draw a continuum between 0.7 and 1.3 for each segment; ones without continuum."""
     found = np.ones((n, n_pixels), dtype=np.float32)
     if layout is None or layout.polynomials is None:
         return torch.from_numpy(found)

@@ -1,4 +1,4 @@
-"""A trained neural posterior: all that it knows, and what it says of spectra."""
+"""Trained neural posterior: its parts, predictions and calibration."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,29 +14,29 @@ from sk_payne.neural_posterior._representation import Representation, Represente
 
 __all__ = ["Answer", "Calibration", "TrainedPosterior"]
 
-# Stars that are evaluated together; rows of a product of fixed shape round the same way
-# whatever the other rows are.
+# Number of stars per matrix product. In a product of fixed shape, rounding of a row
+# does not depend on the other rows.
 _BLOCK = 64
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network says of n spectra.
+    """Output of the network for n spectra.
 
     Attributes
     ----------
     mixtures : Mixtures
-        Posteriors in coordinates without bounds.
+        Posteriors in unbounded coordinates.
     start : ndarray of shape (n,)
         Velocities in km/s by which the spectra were shifted to rest.
     hidden : ndarray of shape (n, n_hidden)
         Output of the last hidden layer.
     left : ndarray of shape (n,)
-        Reduced chi2 of what principal components leave.
+        Reduced chi2 of the residuals from principal components.
     log_snr : ndarray of shape (n,)
-        Logarithm of the median signal-to-noise ratio of the bins.
+        Natural logarithm of the median signal-to-noise ratio of the bins.
     has_data : ndarray of shape (n,), bool
-        Whether a pixel was used.
+        True for spectra with usable pixels.
     """
 
     mixtures: Mixtures
@@ -52,20 +52,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the posterior does on held-out mock spectra.
+    """Comparison of the posterior with held-out mock spectra.
 
     Attributes
     ----------
     probability : ndarray of shape (n, K)
-        Marginal distribution functions at the true values, uniform between 0 and 1 if
-        the posterior is right: ranks [1]_ without samples.
+        Marginal distribution functions at the true values, the limit of ranks [1]_ for
+        many samples; uniform between 0 and 1 if the posterior is right.
     log_density : float
-        Mean logarithmic density of the true values, per unit of the coordinates.
+        Mean logarithm of the density at the true values, per unit of the coordinates.
     distance : float
-        Mahalanobis distance from the nearest component that one in a thousand true
-        values exceeds.
+        0.999 quantile of the Mahalanobis distance of true values from the nearest
+        component.
     snr : ndarray of shape (n,)
-        Signal-to-noise ratios.
+        Signal-to-noise ratios of the spectra.
 
     References
     ----------
@@ -79,47 +79,54 @@ class Calibration:
     snr: np.ndarray
 
     def coverage(self, part):
-        """Give the part of the true values in the middle `part` of each posterior."""
+        """Compute the fraction of true values in central intervals, of shape (K,).
+
+        Parameters
+        ----------
+        part : float
+            Probability of the central intervals of the posteriors, such as 0.68.
+        """
         inside = np.abs(self.probability - 0.5) < part / 2
         return inside.mean(axis=0)
 
 
 @dataclass(frozen=True)
 class TrainedPosterior:
-    """A trained neural posterior.
+    """Trained neural posterior.
 
     Attributes
     ----------
     network : PosteriorNetwork
-        On the CPU, without gradients.
+        Network on the CPU, without gradients.
     representation : Representation
-        What the network sees.
+        Preprocessing of spectra.
     coordinates : Coordinates
-        Of the K free parameters.
+        Coordinates of the K free parameters.
     names, units : list of str
-        Of the free parameters.
+        Names and units of the free parameters, labels first.
     n_labels : int
-        How many of them are labels, the first.
+        Number of free labels.
     known : dict of str to float
-        Parameters that are fixed.
+        Values of fixed parameters.
     emulator : str
         Digest of the emulator.
     snr : tuple of float
-        Signal-to-noise ratios of the training.
+        Smallest and largest signal-to-noise ratio of the training.
     width : tuple of float
-        Smallest and largest width of the instrument of the training in km/s.
+        Smallest and largest standard deviation of the instrument in km/s, beyond that
+        of the emulator, in training.
     options : dict
         Arguments of the network.
     history : list of dict
         Losses by step.
     n_steps : int
-        Training steps.
+        Number of training steps.
     calibration : Calibration or None
-        On held-out spectra.
+        Comparison with held-out spectra.
     novelty : Novelty or None
-        Learned from them.
+        Novelty scores, scaled by held-out spectra.
     state : dict or None
-        Of the training, to go on; None if it was loaded.
+        State of the training, to continue it; None if it was loaded.
     """
 
     network: Any
@@ -140,20 +147,20 @@ class TrainedPosterior:
     state: Any = field(default=None, repr=False)
 
     def answer(self, spectra, *, block=_BLOCK):
-        """Evaluate the network.
+        """Evaluate the network for spectra.
 
         Parameters
         ----------
         spectra : Represented
-            Spectra of n stars.
+            Preprocessed spectra of n stars.
         block : int, default=64
-            Stars that are evaluated together. Results for a star do not depend on the
-            others, but may in their last bits depend on this number.
+            Number of stars per matrix product. Results of a star do not depend on other
+            stars, but their last bits may depend on this number.
 
         Returns
         -------
         answer : Answer
-            Of all stars.
+            Output of the network.
         """
         parts = [
             self._evaluate(spectra[slice(i, i + block)], block)
@@ -171,23 +178,23 @@ class TrainedPosterior:
         )
 
     def represent(self, flux, ivar, wavelength, arm, *, block=_BLOCK):
-        """Represent spectra of one layout.
+        """Preprocess spectra with the same pixels.
 
         Parameters
         ----------
         flux, ivar : ndarray of shape (n, P)
             Flux and inverse variances, 0 for bad pixels.
         wavelength, arm : ndarray of shape (P,) or None
-            Å in the medium of the emulator, and arms.
+            Wavelengths in Å in the medium of the emulator, and arms of the pixels.
         block : int, default=64
             As in :meth:`answer`.
 
         Returns
         -------
         spectra : Represented
-            As the network sees them.
+            Input of the network.
         """
-        # single precision has not the range of flux in cgs units
+        # flux in cgs units exceeds the range of single precision
         unit = np.abs(np.where(ivar > 0, flux, 0.0)).max(axis=1, keepdims=True)
         if self.representation.degree is None:
             unit = np.ones_like(unit)
@@ -206,16 +213,21 @@ class TrainedPosterior:
         return Represented.join(parts)
 
     def judge(self, answer):
-        """Give novelty scores of spectra, of shape (n,)."""
+        """Compute novelty scores of spectra, of shape (n,)."""
         return self.novelty.score(answer.hidden, answer.left, answer.log_snr)
 
     def calibrated(self, draws):
-        """Give a copy that knows how it does on held-out spectra.
+        """Create a copy with calibration and novelty from held-out spectra.
 
         Parameters
         ----------
         draws : Draws
             Held-out spectra.
+
+        Returns
+        -------
+        trained : TrainedPosterior
+            The copy.
         """
         answer, z = self.answer(draws.spectra), draws.coordinates.double().numpy()
         rows = range(len(draws))
@@ -236,7 +248,7 @@ class TrainedPosterior:
     @fast_products()
     @torch.no_grad()
     def _evaluate(self, spectra, block):
-        """Evaluate up to `block` spectra, with zeros below them."""
+        """Evaluate at most `block` spectra, padded with zeros to `block` rows."""
         n = len(spectra)
         residual, variance = (
             torch.nn.functional.pad(values, (0, 0, 0, block - n))

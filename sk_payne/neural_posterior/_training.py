@@ -1,4 +1,4 @@
-"""Training of a network of posteriors on spectra without end, by skorch."""
+"""Training of a posterior network on simulated batches, by skorch."""
 
 import copy
 import warnings
@@ -18,31 +18,33 @@ from sk_payne.networks import fast_products
 
 __all__ = ["train_network"]
 
-# Steps between looks at held-out spectra, and the most that are looked at in a batch.
+# Number of steps per epoch, between evaluations of held-out spectra; largest number of
+# held-out spectra per batch.
 _EPOCH, _AT_A_TIME = 50, 256
 
-# Part of the steps in which the learning rate rises.
+# Fraction of the steps in which the learning rate rises.
 _WARMUP = 0.02
 
 # Largest norm of the gradients.
 _CLIP = 5.0
 
-# Learning rate of directions and regression, good from the start, in that of all.
+# Learning rate of directions and regression, which are initialised well, in units of
+# that of all other weights.
 _SLOWER = 0.1
 
 _WEIGHT_DECAY = 0.01
 
 
 class _MeanLoss(nn.Module):
-    """Mean of what the network gives: minus the logarithmic density."""
+    """Mean of the losses that `_PosteriorNet.infer` returns."""
 
     def forward(self, loss, target):
-        """Give the mean over a batch; there is no target."""
+        """Compute the mean over a batch; the target is not used."""
         return loss.mean()
 
 
 class _Set(torch.utils.data.Dataset):
-    """What skorch calls a dataset: a simulation, or held-out draws."""
+    """Dataset of skorch: a simulation, or held-out spectra."""
 
     def __init__(self, source, n):
         self.source, self.n = source, n
@@ -52,13 +54,13 @@ class _Set(torch.utils.data.Dataset):
 
 
 def _batch_of(draws):
-    """Input of the network and a target that is not looked at."""
+    """Return the input of the network, and a target that is not used."""
     inputs = draws.spectra.residual, draws.spectra.variance, draws.coordinates
-    return inputs, torch.zeros(len(draws))
+    return inputs, torch.zeros(len(draws), device="cpu")
 
 
 class _NewBatches:
-    """Batches that were never seen before, as many as an epoch has."""
+    """New batches of one epoch."""
 
     def __init__(self, dataset, batch_size, counter, bar):
         self.simulation, self.batch_size = dataset.source, batch_size
@@ -84,30 +86,30 @@ class _HeldOutBatches:
 
 
 class _Counter:
-    """Steps that were taken, of those in all."""
+    """Number of steps taken, and of all steps."""
 
     def __init__(self, n_steps, max_steps):
         self.n_steps, self.max_steps = n_steps, max_steps
 
     @property
     def left(self):
-        """Steps that are left."""
+        """Number of remaining steps."""
         return self.max_steps - self.n_steps
 
 
 class _PosteriorNet(NeuralNet):
-    """A skorch net that remembers its state after every epoch, and goes on from it.
+    """Net of skorch that stores its state after every epoch, and continues from it.
 
     Parameters
     ----------
     *args, **kwargs
-        Of `skorch.NeuralNet`.
+        Arguments of `skorch.NeuralNet`.
     counter : _Counter
-        Of the steps.
+        Counter of the steps.
     start : dict
-        State to go on from; without "network" at the beginning.
+        State from which training continues; without "network" for a new training.
     checkpoint : path-like or None
-        File that is given every state.
+        File to which every state is written.
     """
 
     def __init__(self, *args, counter=None, start=None, checkpoint=None, **kwargs):
@@ -115,13 +117,13 @@ class _PosteriorNet(NeuralNet):
         self.counter, self.start, self.checkpoint = counter, start, checkpoint
 
     def infer(self, x, **fit_params):
-        """Minus the logarithmic density of the truth."""
+        """Compute losses: minus the log density at the true coordinates."""
         residual, variance, coordinates = (part.to(self.device) for part in x)
         posterior = self.module_(residual, variance)
         return -posterior.log_prob(coordinates)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Go on from where an earlier training stopped."""
+        """Train for the remaining steps, from the state of an earlier training."""
         if "network" in self.start:
             self._restore(self.start)
         self.state_ = self._capture()
@@ -129,7 +131,7 @@ class _PosteriorNet(NeuralNet):
         return super().fit_loop(X, y, n_epochs, **fit_params)
 
     def notify(self, method_name, **cb_kwargs):
-        """Remember the state once all callbacks have seen the end of an epoch."""
+        """Call all callbacks; then store the state at the end of an epoch."""
         super().notify(method_name, **cb_kwargs)
         if method_name == "on_epoch_end":
             self.state_ = self._capture()
@@ -138,11 +140,11 @@ class _PosteriorNet(NeuralNet):
 
     @property
     def is_interrupted(self):
-        """Whether steps are left."""
+        """True if steps remain."""
         return self.state_["n_steps"] < self.counter.max_steps
 
     def fall_back(self):
-        """Go back to the last state that was remembered."""
+        """Restore the last stored state."""
         self._restore(self.state_)
 
     def _capture(self):
@@ -164,7 +166,7 @@ class _PosteriorNet(NeuralNet):
         self.module_.load_state_dict(state["network"])
         self.optimizer_.load_state_dict(state["optimizer"])
         self.counter.n_steps = state["n_steps"]
-        # the schedule remembers nothing but the number of steps
+        # the state of the schedule is the number of steps
         schedule = dict(self.callbacks_)["schedule"].lr_scheduler_
         schedule.last_epoch = state["n_steps"]
         self.history_ = History()
@@ -179,26 +181,26 @@ def train_network(
     Parameters
     ----------
     network : PosteriorNetwork
-        With its first weights; changed in place, and on the CPU afterwards.
+        Network with its initial weights; changed in place, and on the CPU afterwards.
     simulation : Simulation
-        Of the spectra.
+        Source of training spectra.
     held_out : Draws
-        Spectra to look at now and then.
+        Spectra for the loss after each epoch.
     start : dict
-        Identity of the training, or an earlier state of it.
+        Identity of the training, or the state of an earlier one.
     options : dict
-        "max_steps", "batch_size" and "lr".
+        Values of "max_steps", "batch_size" and "lr".
     device : str
-        Where to train.
+        Device of the training.
     checkpoint : path-like or None
-        File that is given every state; removed at the end.
+        File to which every state is written; removed at the end.
     verbose : int
-        Whether to show a progress bar.
+        1 shows a progress bar.
 
     Returns
     -------
     state : dict
-        At the end, or where it was interrupted.
+        State at the end, or of the last epoch before an interruption.
 
     Raises
     ------
@@ -208,7 +210,7 @@ def train_network(
     Warns
     -----
     TrainingInterruptedWarning
-        If training was stopped by Ctrl-C.
+        If training was interrupted by Ctrl-C.
     """
     counter = _Counter(start.get("n_steps", 0), options["max_steps"])
     bar = tqdm(
@@ -259,8 +261,8 @@ def train_network(
         net.fall_back()
         warnings.warn(
             f"Training was stopped after {counter.n_steps} of {counter.max_steps} "
-            "steps; posteriors are wider than they could be. `partial_fit` with the "
-            "same arguments goes on.",
+            "steps; posteriors are wider than after all steps. `partial_fit` with the "
+            "same arguments continues the training.",
             TrainingInterruptedWarning,
             stacklevel=4,
         )
@@ -269,7 +271,7 @@ def train_network(
     network.to("cpu").requires_grad_(False).eval()
     if not all(torch.isfinite(w).all() for w in network.parameters()):
         raise ValueError(
-            f"Training diverged: weights are not finite. Lower `lr`; it was "
+            f"Training diverged: weights are not finite. Use a smaller `lr` than "
             f"{options['lr']}."
         )
     return net.state_

@@ -1,4 +1,4 @@
-"""What a fitted NeuralPosterior tells, and what it does for the fits of others."""
+"""Attributes of a fitted NeuralPosterior, and proposals for least-squares fits."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -9,9 +9,9 @@ from sk_payne.resumable import digest
 
 __all__ = ["FittedViews"]
 
-# Widths of the instrument that differ by less than this factor are the same, and those
-# below this one in km/s are none.
-_SAME, _SHARP = 1.05, 0.05
+# Factor, and difference in km/s, by which the standard deviation of an instrument may
+# be outside the range of the training.
+_FACTOR, _MARGIN = 1.05, 0.05
 
 
 class FittedViews:
@@ -35,32 +35,32 @@ class FittedViews:
 
     @property
     def calibration_(self):
-        """How the posterior does on held-out mock spectra."""
+        """Comparison of the posterior with held-out mock spectra."""
         return self._trained().calibration
 
     @property
     def novelty_threshold_(self):
-        """Novelty that one in a thousand held-out mock spectra exceeds."""
+        """0.999 quantile of the novelty of held-out mock spectra."""
         return self._trained().novelty.threshold
 
     @property
     def history_(self):
-        """Losses by step."""
+        """Losses of training and held-out spectra by step."""
         return list(self._trained().history)
 
     @property
     def n_steps_(self):
-        """Training steps that were taken."""
+        """Number of training steps taken."""
         return self._trained().n_steps
 
     @property
     def digest_(self):
-        """Text that differs if what was learned does."""
+        """Digest of weights, emulator and names of the parameters."""
         trained = self._trained()
         return digest([trained.network.state_dict(), trained.emulator, trained.names])
 
     def require(self, plan):
-        """Refuse to start fits of which this is no posterior.
+        """Check that emulator and parameters are those of a plan.
 
         Parameters
         ----------
@@ -72,8 +72,7 @@ class FittedViews:
         NotFittedError
             If the posterior is not fitted.
         ValueError
-            If it was trained with another emulator, or a parameter is fitted that it
-            does not know.
+            If the emulators differ, or the posterior lacks a fitted parameter.
         """
         trained = self._trained()
         if digest_of_emulator(plan.emulator) != trained.emulator:
@@ -86,34 +85,34 @@ class FittedViews:
         missing = [str(n) for n in names[~is_known] if n not in trained.names]
         if missing:
             raise ValueError(
-                f"`start` must know all parameters that are fitted; {missing} are not "
-                f"among its {trained.names}. Train it with the observation of the "
-                "regressor."
+                f"`start` must have all fitted parameters; {missing} are not among its "
+                f"{trained.names}. Train it with the observation of the regressor."
             )
 
     def propose(self, flux, ivar, wavelength, arm, *, width, parameters):
-        """Give the posterior of a star that is to be fitted.
+        """Compute the posterior of one star, for its fit.
 
         Parameters
         ----------
         flux, ivar : ndarray of shape (n_pixels,)
             Flux and inverse variances, 0 for bad pixels.
         wavelength, arm : ndarray of shape (n_pixels,) or None
-            Å in the medium of the emulator, and arm of each pixel; None for its grid.
+            Wavelengths in Å in the medium of the emulator, and arms of the pixels; None
+            for the grid of the emulator.
         width : float
             Standard deviation of the instrument in km/s, beyond that of the emulator.
         parameters : Parameters
-            What is fitted, in its order.
+            Parameters of the fit, in their order.
 
         Returns
         -------
         proposal : Proposal or None
-            None for a star without a pixel that counts, or whose instrument is 5 %
-            wider or sharper than those of the training.
+            Posterior of the star; None for a star without usable pixels, or whose
+            instrument is 5 % wider or sharper than those of the training.
         """
         trained = self._trained()
         low, high = trained.width
-        if not low / _SAME - _SHARP < width < high * _SAME + _SHARP:
+        if not low / _FACTOR - _MARGIN < width < high * _FACTOR + _MARGIN:
             return None
         pixels = self._own_grid(wavelength, arm)
         spectra = trained.represent(flux[None], ivar[None], *pixels, block=1)
@@ -130,6 +129,6 @@ class FittedViews:
         return self.trained_
 
     def _own_grid(self, wavelength, arm):
-        """Wavelengths of flux on the grid of the emulator, if they are not given."""
+        """Replace missing wavelengths by those of the emulator."""
         grid = self._trained().representation.grid
         return (grid, None) if wavelength is None else (wavelength, arm)

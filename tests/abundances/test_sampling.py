@@ -521,8 +521,8 @@ def test_stated_resolving_power_needs_that_of_the_emulator(
         ((1.0, 2.0), "with 0 between them, or None, or"),
         (3.0, "smallest and a largest velocity in km/s"),
         (("low", "high"), "smallest and a largest velocity in km/s"),
-        ([(-1, 1), (1, 2)], "list of such pairs"),
-        ([], "list of such pairs"),
+        ([(-1, 1), (1, 2)], "or a list of pairs"),
+        ([], "or a list of pairs"),
     ],
 )
 def test_wrong_offsets_are_named(emulator, two_arms, arm_offsets, message):

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from astropy.table import QTable, Table
 
+from sk_payne import load
 from sk_payne.abundances import AbundanceRegressor, Observation
 from sk_payne.command._measure import measure
+from sk_payne.neural_posterior import NeuralPosterior
 
 SHARP = ("--resolving-power", "emulator")
 REST = ("--velocity-range", "none")
@@ -337,6 +339,7 @@ def test_every_argument_of_the_estimators_is_an_option():
         (("--continuum-degree", "1"), "n_segments"),
         (("--no-emulator-error",), "teff"),
         (("--error-floor", "fit"), "error_floor"),
+        (("--error-length", "fit"), "correlated_error"),
         (("--clip", "5"), "n_clipped"),
         (("--arm-offsets", "-2,2", *NEAR), "radial_velocity"),
         (("--second-star", "shape=linear own_labels=teff", *NEAR), "delta_bic"),
@@ -359,6 +362,30 @@ def test_options_reach_the_fit(measured, options, column):
     assert column in done.table.colnames
     if "teff=5100" in options[-1]:
         assert done.table["teff"][0].value == 5100
+
+
+def test_fits_start_from_a_saved_posterior(measured, night, emulator_file):
+    pytest.importorskip("zuko")
+    posterior = NeuralPosterior(
+        load(emulator_file),
+        Observation(velocity_range=(-50, 50), resolving_power="emulator"),
+        n_directions=8,
+        n_hidden=8,
+        max_steps=3,
+        n_held_out=100,
+        random_state=0,
+    ).fit()
+    posterior.save(night / "p.safetensors")
+    sought = (*SHARP, "--velocity-range", "-50,50")
+    plain = measured(*sought, files=["a.txt"], out="plain.ecsv")
+    options = (*sought, "--start", "p.safetensors")
+    done = measured(*options, files=["a.txt"])
+    assert done.status == 0, done.err
+    np.testing.assert_allclose(done.table["chi2"], plain.table["chi2"], atol=0.01)
+    for wrong in (("--velocity-range", "-9,9"), ("--start", "nowhere")):
+        done = measured(*options, *wrong, "--restart", files=["a.txt"])
+        assert done.status == 1
+        assert "--start must name a neural posterior" in done.err
 
 
 def test_a_telluric_template_is_a_stage(measured, night, star):

@@ -62,7 +62,7 @@ def test_the_box_is_the_domain():
     stars = [[4000.0, 5.0], [6000.0, 4.0], [6001.0, 4.0], [np.nextafter(4000, 0), 4.5]]
     expected = ["inside", "inside", "outside", "inside"]
     assert emulator.domain(stars).tolist() == expected
-    with pytest.warns(ExtrapolationWarning, match=r"teff \(4000 to 6000\): rows 2\."):
+    with pytest.warns(ExtrapolationWarning, match=r"teff \(4000 to 6000\): row 2\."):
         emulator.predict(stars)
 
 

@@ -361,7 +361,8 @@ def test_predict_at_anything_but_a_row_of_wavelengths_is_an_error(
 
 
 def test_predict_at_wavelengths_without_a_grid_says_what_to_pass():
-    with pytest.raises(ValueError, match="trained without; pass `wavelength=` and"):
+    expected = "trained without wavelengths; pass `wavelength=` and"
+    with pytest.raises(ValueError, match=expected):
         without_grid().predict([[0.5]], wavelength=[4510.0])
 
 

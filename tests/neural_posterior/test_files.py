@@ -38,7 +38,7 @@ def test_loaded_posterior_has_the_arguments_and_can_be_fitted_again(
     loaded = load_posterior(path, emulator, observation)
     for name in ("n_hidden", "n_directions", "max_steps", "batch_size", "lr", "snr"):
         assert getattr(loaded, name) == getattr(posterior, name)
-    with pytest.raises(ValueError, match="a loaded posterior knows of none"):
+    with pytest.raises(ValueError, match="a loaded posterior has no state"):
         loaded.partial_fit()
     assert loaded.set_params(max_steps=2).fit().n_steps_ == 2
 

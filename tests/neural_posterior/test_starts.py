@@ -155,7 +155,7 @@ def test_another_emulator_and_unknown_parameters_are_refused(
     with pytest.raises(ValueError, match="`start` must be a NeuralPosterior of the"):
         AbundanceRegressor(other, observation, start=posterior).measure(spectra)
     rotating = Observation(velocity_range=(-30, 30), vsini=(0, 30))
-    with pytest.raises(ValueError, match=r"`start` must know .*vsini"):
+    with pytest.raises(ValueError, match=r"`start` must have all fitted .*vsini"):
         AbundanceRegressor(emulator, rotating, start=posterior).measure(spectra)
 
 
