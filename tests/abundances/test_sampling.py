@@ -589,7 +589,7 @@ def test_too_few_offsets_are_an_error(emulator, two_arms):
         emulator, Observation(arm_offsets=[(-1, 1)]), snr=200
     )
     three = [*stars[0], stars[0][1]]
-    with pytest.raises(ValueError, match=r"for each of the 2 arms .* got 1\."):
+    with pytest.raises(ValueError, match=r"for each of the 2 arms .* got 1 pairs\."):
         regressor.predict([three])
 
 
