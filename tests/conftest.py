@@ -28,6 +28,7 @@ def _import_beside(name):
 
 
 fake_accelerator = _import_beside("fake_accelerator")
+_import_beside("analytic")
 _import_beside("public_names")
 _import_beside("regressors")
 _import_beside("spectrum_files")

@@ -14,6 +14,7 @@ __all__ = [
     "displacements_by_emulator",
     "effective_freedom",
     "flux_error",
+    "flux_error_at",
 ]
 
 
@@ -32,14 +33,33 @@ def flux_error(observed, labels):
     error : ndarray of shape (B, P) or None
         1 sigma error as a fraction of the continuum; None if unknown or ignored.
     """
-    block = observed.block
+    rest = None if observed.wavelength is None else observed.rest_wavelength
+    return flux_error_at(observed.block, labels, rest)
+
+
+def flux_error_at(block, labels, rest):
+    """Return the 1 sigma error of the emulator for any labels and wavelengths.
+
+    Parameters
+    ----------
+    block : StarBlock
+        Stars, for their emulator and observation.
+    labels : ndarray of shape (n, n_labels)
+        Labels in their units.
+    rest : ndarray of shape (n, P) or None
+        Wavelengths at rest in Å; None for the grid of the emulator.
+
+    Returns
+    -------
+    error : ndarray of shape (n, P) or None
+        1 sigma error as a fraction of the continuum; None if unknown or ignored.
+    """
     model = block.emulator.error_model
     if model is None or not block.observation.emulator_error:
         return None
     scale = model.scale[None]
-    if observed.wavelength is not None:
-        grid = block.emulator.wavelength
-        scale = np.interp(observed.rest_wavelength, grid, model.scale)
+    if rest is not None:
+        scale = np.interp(rest, block.emulator.wavelength, model.scale)
     return model.growth(labels)[:, None] * scale
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sk_payne.abundances._continuum import continuum_basis
+from sk_payne.abundances._emulator_errors import flux_error_at
 from sk_payne.abundances._fitted_emulator import as_fitted_emulator
 from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._observed import observe
@@ -202,19 +203,11 @@ class ModelOfStar:
 
     def emulator_error(self, values):
         """Compute 1 sigma errors of the emulator, of shape (n, P); None if unknown."""
-        block = self._block
-        model = block.emulator.error_model
-        if model is None or not block.observation.emulator_error:
-            return None
-        n_labels = block.parameters.n_labels
-        growth = model.growth(values[:, :n_labels])[:, None]
-        if self.wavelength is None:
-            return growth * model.scale
-        rest = np.broadcast_to(self.wavelength, (len(values), len(self.wavelength)))
-        if block.with_velocity:
+        block, rest = self._block, self.wavelength
+        if rest is not None and block.with_velocity:
             column = block.plan.parameters.index(VELOCITY)
             rest = rest / doppler_factor(values[:, [column]])
-        return growth * np.interp(rest, block.emulator.wavelength, model.scale)
+        return flux_error_at(block, values[:, : block.parameters.n_labels], rest)
 
 
 def continuum_polynomials(wavelength, degree, arm=None):

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
+from sk_payne.abundances._linear_step import chi2_and_slope, held_step
+from sk_payne.abundances._normal_matrix import free_covariance
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._profile import find_limit, variances
 from sk_payne.abundances._search import fit_again
@@ -86,27 +87,18 @@ def _is_parabola(problem, fit):
     """
     n_labels = problem.observed.block.parameters.n_labels
     free = (problem.low < fit.parameters) & (fit.parameters < problem.high)
-    normal = fit.normal_matrix * (free[:, None] & free[:, :, None])
-    covariance = invert_normal_matrix(normal + torch.diag_embed((~free).to(normal)))
+    covariance = free_covariance(fit.normal_matrix, free)
     is_parabola = free.clone()
     for row, best in enumerate(fit.parameters):
         which = torch.nonzero(free[row, :n_labels])[:, 0]
-        own = covariance[row] * free[row]
-        variance = own.diagonal()[which]
-        moves = own[which] / variance.sqrt()[:, None]
+        moves = covariance[row, which]
+        moves = moves / moves.gather(1, which[:, None]).sqrt()
         moves[:, n_labels:] = 0.0
         points = best + torch.cat([-moves, moves])
         points = points.clamp(problem.low[row], problem.high[row])
-        mean, weight = (part[row] for part in problem.prior)
         residual = problem.flux[row] - problem.model.spectra(row, points)
-        weighted = problem.ivar[row] * residual
-        chi2 = (weighted * residual).sum(1).double()
-        chi2 += prior_penalty(points, (mean, weight))
-        slope = (weighted @ fit.jacobian[row].to(weighted).mT).double()
-        slope = (slope + weight * (mean - points)) * free[row]
-        step = slope @ own
-        held = step.gather(1, which.repeat(2)[:, None])[:, 0]
-        fall = (slope * step).sum(1) - held**2 / variance.repeat(2)
+        chi2, slope = chi2_and_slope(problem, fit, row, points, residual)
+        _, fall = held_step(slope, covariance[row], which.repeat(2))
         rise = (chi2 - fall - fit.chi2[row]).reshape(2, -1)
         is_parabola[row, which] = ((rise - 1).abs() < _TOLERANCE).all(0)
     return is_parabola

@@ -2,7 +2,13 @@
 
 import torch
 
-__all__ = ["invert_normal_matrix", "parameter_scale", "prior_penalty", "times"]
+__all__ = [
+    "free_covariance",
+    "invert_normal_matrix",
+    "parameter_scale",
+    "prior_penalty",
+    "times",
+]
 
 
 def invert_normal_matrix(normal):
@@ -38,6 +44,26 @@ def invert_normal_matrix(normal):
     lost = blind | (variance <= 0) | ~torch.isfinite(variance) | (info[:, None] != 0)
     variance.masked_fill_(lost, torch.inf)
     return covariance
+
+
+def free_covariance(normal, free):
+    """Invert the normal matrices of the free parameters.
+
+    Parameters
+    ----------
+    normal : Tensor of shape (B, K, K), float64
+        Normal matrices of all parameters.
+    free : Tensor of shape (B, K), bool
+        Which parameters are free.
+
+    Returns
+    -------
+    covariance : Tensor of shape (B, K, K), float64
+        Covariances of the free parameters; zero for the others.
+    """
+    both = free[:, :, None] & free[:, None]
+    filled = normal * both + torch.diag_embed((~free).to(normal))
+    return invert_normal_matrix(filled).masked_fill(~both, 0.0)
 
 
 def prior_penalty(parameters, prior):

@@ -77,8 +77,8 @@ class AbundanceRegressor(
         intervals: Gaussian ones where chi2 is a parabola, and from the profile of chi2
         elsewhere, such as for a label at a bound. "mean" is mean, covariance and
         central 68 % interval of the posterior, with flat priors within `bounds` unless
-        `priors` are given. A mean takes about five times as long as a mode, a profile
-        about twenty times. Use one of them for weakly constrained labels.
+        `priors` are given. A mean takes several times as long as a mode, and a profile
+        longer still. Use one of them for weakly constrained labels.
     start : NeuralPosterior, default=None
         Fitted :class:`~sk_payne.neural_posterior.NeuralPosterior` of the same emulator
         and observation, from which fits start; results remain best fits. Two flags mark

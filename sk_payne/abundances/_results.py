@@ -10,7 +10,7 @@ from sk_payne.abundances._emulator_errors import (
     covariance_by_emulator,
     effective_freedom,
 )
-from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
+from sk_payne.abundances._normal_matrix import free_covariance, prior_penalty
 from sk_payne.abundances._residual_test import examine_residuals
 
 __all__ = ["Measurements"]
@@ -173,10 +173,7 @@ class Measurements:
         rows, parameters = observed.rows, observed.block.parameters
         is_fixed = observed.constraints.is_fixed
         free = torch.tensor(~is_fixed, device=fit.parameters.device)
-        both = free[:, None] & free[:, :, None]
-        normal = fit.normal_matrix * both
-        covariance = invert_normal_matrix(normal + torch.diag_embed((~free).double()))
-        covariance = covariance.masked_fill(~both, 0.0)
+        covariance = free_covariance(fit.normal_matrix, free)
         covariance = self._report_residuals(problem, fit, weights, covariance)
         covariance = covariance.cpu().numpy()
         own = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
+from sk_payne.abundances._linear_step import chi2_and_slope, held_step
+from sk_payne.abundances._normal_matrix import free_covariance, prior_penalty
 
 __all__ = ["other_valleys"]
 
@@ -107,10 +108,7 @@ def _covariance(normal, free, column=None):
     moving = free.clone()
     if column is not None:
         moving[column] = True
-    both = moving[:, None] & moving
-    filled = normal * both + torch.diag_embed((~moving).to(normal))
-    inverse = invert_normal_matrix(filled[None])[0]
-    return torch.where(both, inverse, 0.0)
+    return free_covariance(normal[None], moving[None])[0]
 
 
 def _weak_labels(low, high, best, free, covariance, n_labels):
@@ -139,24 +137,13 @@ def _line(covariance, best, low, high, column, n_labels):
 
 def _rises(problem, weights, fit, row, points, residual, lines):
     """Rises of chi2 at the points of each line, and linear steps of all parameters."""
-    mean, weight = (part[row] for part in problem.prior)
-    weighted = residual * problem.ivar[row]
-    chi2 = (weighted * residual).sum(1).double()
-    chi2 += prior_penalty(points, (mean, weight))
-    slope = (weighted @ fit.jacobian[row].to(weighted).mT).double()
-    slope += weight * (mean - points)
+    chi2, slope = chi2_and_slope(problem, fit, row, points, residual)
     rises, steps, first = [], [], 1
     for line in lines:
         rows = [0, *range(first, first + len(line.points))]
         first += len(line.points)
-        cross = line.covariance[:, line.column]
-        variance = cross[line.column]
-        # step of all parameters, then without that of the label
-        step = slope[rows] @ line.covariance.nan_to_num(0.0, 0.0, 0.0)
-        moved = step[:, line.column]
-        scale = torch.where(torch.isfinite(variance), 1 / variance, 0.0)
-        fall = (slope[rows] * step).sum(1) - moved**2 * scale
-        step = step - (moved * scale)[:, None] * cross.nan_to_num(0.0, 0.0, 0.0)
+        column = torch.full((len(rows),), line.column, device=slope.device)
+        step, fall = held_step(slope[rows], line.covariance, column)
         left = chi2[rows] - fall
         rises.append(left[1:] - left[0])
         steps.append(step[1:])

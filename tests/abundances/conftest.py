@@ -1,26 +1,21 @@
 """Fixtures of the tests of inference: emulators that are fitted once, and stars."""
 
+import analytic
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 from specutils import Spectrum
 
-from sk_payne import SpectrumEmulator
-from sk_payne.datasets import make_spectra
 from sk_payne.spectra import doppler_factor
 
-LABEL_NAMES = ("teff", "Fe_H", "Mg_H")
 SNR = 100.0
 
 
 @pytest.fixture(scope="session")
 def grid():
     """401 analytic spectra at 257 wavelengths; don't write into them."""
-    grid = make_spectra(401, label_names=LABEL_NAMES, random_state=0)
-    for array in (grid.data, grid.target, grid.wavelength):
-        array.flags.writeable = False
-    return grid
+    return analytic.make_grid()
 
 
 @pytest.fixture(scope="session")
@@ -28,20 +23,7 @@ def make_emulator(grid):
     """Give a function that makes unfitted emulators of the grid."""
 
     def make(**changes):
-        arguments = {
-            "arch": "payne",
-            "arch_params": {"n_hidden": 31},
-            "wavelength": grid.wavelength,
-            "medium": grid.medium,
-            "resolving_power": grid.resolving_power,
-            "label_names": grid.label_names,
-            "label_units": grid.label_units,
-            "max_steps": 607,
-            "recipe": {"lr": 5e-3, "loss": "mse"},
-            "device": "cpu",
-            "random_state": 0,
-        }
-        return SpectrumEmulator(**(arguments | changes))
+        return analytic.make_emulator(grid, **changes)
 
     return make
 

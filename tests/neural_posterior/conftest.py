@@ -1,10 +1,10 @@
 """Fixtures of the tests of neural posteriors: a small emulator and its posterior."""
 
+import analytic
 import numpy as np
 import pytest
 
-from sk_payne import Observation, SpectrumEmulator
-from sk_payne.datasets import make_spectra
+from sk_payne import Observation
 from sk_payne.neural_posterior import NeuralPosterior
 from sk_payne.spectra import SpectrumSet, doppler_factor
 
@@ -25,10 +25,7 @@ TINY = {
 @pytest.fixture(scope="session")
 def grid():
     """401 analytic spectra at 257 wavelengths; don't write into them."""
-    grid = make_spectra(401, label_names=("teff", "Fe_H", "Mg_H"), random_state=0)
-    for array in (grid.data, grid.target, grid.wavelength):
-        array.flags.writeable = False
-    return grid
+    return analytic.make_grid()
 
 
 @pytest.fixture(scope="session")
@@ -36,20 +33,7 @@ def make_emulator(grid):
     """Give a function that makes fitted emulators of the grid."""
 
     def make(**changes):
-        arguments = {
-            "arch": "payne",
-            "arch_params": {"n_hidden": 31},
-            "wavelength": grid.wavelength,
-            "medium": grid.medium,
-            "resolving_power": grid.resolving_power,
-            "label_names": grid.label_names,
-            "label_units": grid.label_units,
-            "max_steps": 607,
-            "recipe": {"lr": 5e-3, "loss": "mse"},
-            "device": "cpu",
-            "random_state": 0,
-        }
-        return SpectrumEmulator(**(arguments | changes)).fit(grid.data, grid.target)
+        return analytic.make_emulator(grid, **changes).fit(grid.data, grid.target)
 
     return make
 
