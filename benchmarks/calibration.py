@@ -3,11 +3,13 @@
 The test split of the shipped grid, 300 spectra that were used neither for training nor
 for calibration, is measured with labels and velocity free: at S/N 50, 100 and 300 and
 without noise; in a window of 30 Å; with a third of the pixels masked; at R = 20 000;
-with vsini = 20 km/s. Spectra that the emulator drew itself are measured as well. For
-each label: how many true values lie within one and two of the errors claimed, and the
-median error claimed over the robust scatter of the label (sharpness). For all labels
-together: how many true values lie in the regions of 68.27 and 95.45 %, by Hotelling's
-statistic with the degrees of freedom that `measure` tells.
+with vsini = 20 km/s. Spectra that the emulator drew itself are measured as well, and
+test spectra by means of the posterior instead of best fits.
+
+For each label: how many true values lie within one and two of the errors claimed, and
+the median error claimed over the robust scatter of the label (sharpness). For all
+labels together: how many true values lie in the regions of 68.27 and 95.45 %, by the
+rise of chi2 (`likelihood_ratio`), and by the ellipsoid of the covariance.
 
 Writes results/calibration.json, one row for each architecture and case; rows that are
 there are kept. --draw draws docs/images/calibration.png from it.
@@ -30,6 +32,7 @@ from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
+from sk_payne.abundances._likelihood_ratio import rises_of_chi2
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._plan import plan_fit
 from sk_payne.datasets import load_sme_grid
@@ -54,6 +57,10 @@ CASES = {
     "R = 20 000": {"snr": 100, "resolving_power": 20_000.0},
     "vsini = 20 km/s": {"snr": 100, "vsini": 20.0},
     "drawn by the emulator": {"snr": 100, "own": True},
+    # means and standard deviations of the posterior instead of best fits
+    "means, S/N 50": {"snr": 50, "estimate": "mean"},
+    "means, S/N 100": {"snr": 100, "estimate": "mean"},
+    "means, S/N 300": {"snr": 300, "estimate": "mean"},
     # errors of single pixels only, as if they were independent
     "independent errors": {"snr": 100, "independent": True},
 }
@@ -112,7 +119,15 @@ def summary(row):
 
 
 def judge(
-    emulator, n, snr, own=False, independent=False, window=None, masked=0.0, **width
+    emulator,
+    n,
+    snr,
+    own=False,
+    independent=False,
+    estimate="mode",
+    window=None,
+    masked=0.0,
+    **width,
 ):
     """Measure test spectra in one case, and compare with their labels."""
     grid = load_sme_grid()
@@ -133,7 +148,7 @@ def judge(
         observation,
         fixed=None,
         priors=None,
-        estimate="mode",
+        estimate=estimate,
         max_iterations=100,
     )
     start = time.perf_counter()
@@ -143,8 +158,10 @@ def judge(
     off = found.labels - labels
     pulls = np.abs(off) / found.errors
     robust = np.quantile(np.abs(off), ONE, axis=0)
+    rise, n_free = rises_of_chi2(plan, found, labels)
+    probability = joint_probability(rise.clip(0), n_free, found.error_dof)
     distance, n_free = joint_distance(labels, found.labels, found.label_covariance)
-    probability = joint_probability(distance, n_free, found.error_dof)
+    ellipsoid = joint_probability(distance, n_free, found.error_dof)
     per_label = {
         "within_1_sigma": (pulls < 1).mean(axis=0),
         "within_2_sigma": (pulls < 2).mean(axis=0),
@@ -164,6 +181,8 @@ def judge(
         "sharpness_max": float(per_label["sharpness"].max()),
         "joint_68": float((probability < ONE).mean()),
         "joint_95": float((probability < TWO).mean()),
+        "ellipsoid_68": float((ellipsoid < ONE).mean()),
+        "ellipsoid_95": float((ellipsoid < TWO).mean()),
         "error_dof": float(np.median(found.error_dof)),
         "stars_per_second": len(labels) / seconds,
     }

@@ -3,9 +3,11 @@
 Mock stars are drawn by the emulator itself over its whole box, at S/N 50, 100 and 300,
 with a velocity; the test spectra of the shipped grid, at S/N 100, are no spectra of the
 emulator. Every star is measured. Then every label is fixed, one after the other, at six
-values over its range, and all other parameters are fitted again from the best fit. A
-star counts as wrong if chi2 is lower anywhere by more than 4. Points whose chi2 is
-above the best fit by more than 100 after five steps are not followed further.
+values over its range, and all other parameters are fitted again. They start where the
+parabola around the best fit has its minimum for that value. A star counts as wrong if
+chi2 is lower anywhere by more than 4. A point is not followed further if its chi2 is
+above the best fit by more than 1000 after two steps, by more than 100 after five, or by
+more than 30 times the fall that a full step from there predicts.
 
 Writes results/valleys.json, one row for each architecture and S/N; rows that are there
 are kept.
@@ -27,6 +29,7 @@ from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.abundances._least_squares import fit_least_squares
 from sk_payne.abundances._measure import each_block, measure_stars
+from sk_payne.abundances._normal_matrix import free_covariance
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._plan import plan_fit
 from sk_payne.abundances._search import fit_again
@@ -37,7 +40,10 @@ from sk_payne.spectra import SpectrumSet, doppler_factor
 warnings.simplefilter("ignore", ExtrapolationWarning)
 
 POSITIONS = np.linspace(-0.98, 0.98, 6)
-LOWER, FOLLOWED = 4.0, 100.0
+LOWER = 4.0
+# Steps of each point, and the largest chi2 above the best fit of points that go on.
+ROUNDS = (2, np.inf), (3, 1000.0), (5, 100.0), (50, 100.0)
+FALLS = 30.0
 
 
 def main():
@@ -124,15 +130,21 @@ def scan(block, found):
     observed = observe(block, previous=found.of_block(block).parameters)
     problem, best = fit_again(observed)
     n_labels, n = block.parameters.n_labels, len(POSITIONS)
-    center, half = (problem.low + problem.high) / 2, (problem.high - problem.low) / 2
     low, high, start = (
         values.repeat(n_labels * n, 1)
         for values in (problem.low, problem.high, best.parameters)
     )
+    center, half = (low + high) / 2, (high - low) / 2
+    free = (problem.low < best.parameters) & (best.parameters < problem.high)
     for label in range(n_labels):
         rows = slice(label * n, (label + 1) * n)
-        at = center[0, label] + half[0, label] * torch.from_numpy(POSITIONS)
-        low[rows, label] = high[rows, label] = start[rows, label] = at
+        at = center[rows, label] + half[rows, label] * torch.from_numpy(POSITIONS)
+        moving = free.clone()
+        moving[0, label] = True
+        covariance = free_covariance(best.normal_matrix, moving)[0]
+        along = (covariance[label] / covariance[label, label]).nan_to_num(0.0, 0.0, 0.0)
+        start[rows] += (at - start[rows, label])[:, None] * along
+        start[rows, label] = low[rows, label] = high[rows, label] = at
     everything = {
         "model": Repeated(problem.model),
         "flux": problem.flux.expand(len(low), -1),
@@ -141,14 +153,18 @@ def scan(block, found):
         "high": high,
         "prior": tuple(part.expand_as(low).clone() for part in problem.prior),
     }
-    fit = fit_least_squares(start=start, max_iterations=5, **everything)
-    near = torch.nonzero(fit.chi2 < best.chi2 + FOLLOWED)[:, 0]
-    chi2 = fit.chi2.clone()
-    if len(near):
-        again = fit_least_squares(
-            start=fit.parameters, max_iterations=60, rows=near, **everything
+    chi2 = torch.full((len(low),), -torch.inf, dtype=torch.float64)
+    fall = torch.full_like(chi2, torch.inf)
+    for n_steps, above in ROUNDS:
+        followed = chi2 - best.chi2 < (FALLS * fall).clip(max=above)
+        near = torch.nonzero(followed)[:, 0]
+        if not len(near):
+            break
+        fit = fit_least_squares(
+            start=start, max_iterations=n_steps, rows=near, **everything
         )
-        chi2[near] = again.chi2[near]
+        start[near], chi2[near] = fit.parameters[near], fit.chi2[near]
+        fall[near] = fit.expected_fall[near]
     return (best.chi2 - chi2).reshape(1, n_labels, n).amax(2).numpy()
 
 

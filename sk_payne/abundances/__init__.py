@@ -4,6 +4,7 @@ from sk_payne.abundances._catalogue import measure_catalogue, read_catalogue
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.abundances._flags import FLAGS
 from sk_payne.abundances._forward_model import ForwardModel, continuum_polynomials
+from sk_payne.abundances._joint_probability import joint_probability, t_scale
 from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._parameters import VELOCITY, Parameter
 from sk_payne.abundances._plan import width_limits
@@ -26,7 +27,9 @@ __all__ = [
     "continuum_polynomials",
     "fitted_emulator_of",
     "instrument_width",
+    "joint_probability",
     "measure_catalogue",
     "read_catalogue",
+    "t_scale",
     "width_limits",
 ]

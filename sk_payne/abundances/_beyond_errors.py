@@ -1,14 +1,19 @@
-"""Limits and posterior samples, for stars whose errors are not Gaussian."""
+"""Limits, joint regions and posterior samples, where errors are not Gaussian."""
 
 from numbers import Integral
 
+import numpy as np
+from astropy.table import QTable
 from sklearn.utils import check_random_state
 
+from sk_payne.abundances._joint_probability import joint_probability
+from sk_payne.abundances._likelihood_ratio import rises_of_chi2
 from sk_payne.abundances._limits import profile_limits
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._posterior import sample_posterior, weigh_posterior
 from sk_payne.abundances._table import make_limits_table
 from sk_payne.exceptions import did_you_mean
+from sk_payne.inputs import read_labels
 
 __all__ = ["BeyondErrors"]
 
@@ -99,6 +104,89 @@ class BeyondErrors:
         best = measure_stars(plan, verbose=self.verbose)
         limits = profile_limits(plan, best, labels, confidence=confidence, side=side)
         return make_limits_table(limits, labels, plan.parameters, side)
+
+    def likelihood_ratio(self, X, labels, *, uncertainty=None, mask=None):
+        r"""Test whether given labels, all together, agree with the spectra of stars.
+
+        Use it to compare stars with labels from elsewhere: the covariance of
+        :meth:`measure` describes the region of likely labels by an ellipsoid, which is
+        wrong where the region is bent.
+
+        Parameters
+        ----------
+        X : spectra, or array-like of shape (n_stars, n_pixels)
+            As in :meth:`predict`.
+        labels : array-like or table of shape (n_stars, n_labels)
+            Labels to test, within the bounds; columns of a table are found by name.
+        uncertainty, mask : array-like of shape (n_stars, n_pixels), default=None
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        table : astropy.table.QTable
+            One row per star: `delta_chi2`, the rise of chi2 from the best fit to the
+            given labels; `n_free`, the number of labels that are not fixed;
+            `error_dof`, the degrees of freedom of the errors; `probability`, the level
+            of the joint confidence region that has the given labels on its edge, 0.68
+            for the 68 % region. NaN for stars without data.
+
+        Raises
+        ------
+        NotFittedError, WavelengthMismatchError
+            As in :meth:`predict`.
+        ValueError
+            If labels are not finite or outside the bounds, or their number is wrong.
+
+        Notes
+        -----
+        With the given labels t, parameters :math:`\eta` that are no labels (velocity,
+        widths, continuum), and displacements :math:`\delta` of the labels by the error
+        of the emulator, of covariance E,
+
+        .. math:: \Delta\chi^2 = \min_{\delta,\,\eta} \left[\chi^2(t + \delta, \eta)
+            + \delta^T E^{-1} \delta\right] - \min_{x,\,\eta} \chi^2(x, \eta) .
+
+        At the true labels it follows a chi2 distribution with K = `n_free` degrees of
+        freedom [1]_, or, as E is learned from a limited number of spectra, K times an F
+        distribution. The region of a given rise follows the curvature of the model,
+        unlike the ellipsoid of a linear one [2]_. A value clearly below zero shows that
+        the fit is not in the deepest valley of chi2.
+
+        References
+        ----------
+        .. [1] Wilks, "The large-sample distribution of the likelihood ratio for testing
+           composite hypotheses", Ann. Math. Statist. 9, 60, 1938.
+        .. [2] Bates & Watts, "Nonlinear regression analysis and its applications",
+           chapter 6, Wiley, 1988.
+
+        Examples
+        --------
+        >>> from sk_payne import AbundanceRegressor, SpectrumEmulator
+        >>> from sk_payne.datasets import make_spectra
+        >>> grid = make_spectra(300, random_state=0)
+        >>> emulator = SpectrumEmulator(
+        ...     arch="payne", max_steps=200, random_state=0
+        ... ).fit(grid.data, grid.target)
+        >>> regressor = AbundanceRegressor(emulator, snr=100)
+        >>> stars, labels = emulator.predict(grid.data[:2]), grid.data[:2]
+        >>> table = regressor.likelihood_ratio(stars, labels)
+        >>> bool((table["probability"] < 0.68).all())
+        True
+        """
+        plan = self._plan(X, uncertainty, mask, estimate="mode")
+        _check_supported(plan, "likelihood_ratio")
+        labels = _checked_labels(labels, plan)
+        best = measure_stars(plan, verbose=self.verbose)
+        rise, n_free = rises_of_chi2(plan, best, labels)
+        probability = joint_probability(rise.clip(0), n_free, best.error_dof)
+        return QTable(
+            {
+                "delta_chi2": rise,
+                "n_free": n_free,
+                "error_dof": best.error_dof,
+                "probability": probability,
+            }
+        )
 
     def posterior(
         self,
@@ -212,6 +300,31 @@ class BeyondErrors:
         if sampler == "importance":
             return weigh_posterior(plan, best, **options)
         return sample_posterior(plan, best, n_steps=n_steps, **options)
+
+
+def _checked_labels(labels, plan):
+    """Return labels of all stars of a plan, of shape (n_stars, n_labels)."""
+    names, units = plan.emulator.label_names, plan.emulator.label_units
+    table = read_labels(labels, argument="labels", names=names, units=units)
+    labels = np.array(table.values, dtype=np.float64)
+    shape = len(plan.spectra), len(names)
+    if labels.shape != shape:
+        raise ValueError(
+            f"`labels` must have one row for each of the {shape[0]} stars and one "
+            f"column for each of {names}; got an array of shape {labels.shape}."
+        )
+    low, high = (
+        end[: len(names)] for end in (plan.parameters.low, plan.parameters.high)
+    )
+    outside = ~((labels >= low) & (labels <= high))
+    if outside.any():
+        star, i = np.argwhere(outside)[0]
+        raise ValueError(
+            f"`labels` must be finite and within the bounds; got {names[i]} = "
+            f"{labels[star, i]} of star {star}, not in {low[i]} to {high[i]}. Leave "
+            "out such stars, or widen `bounds`."
+        )
+    return labels
 
 
 def _check_supported(plan, method):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sk_payne.networks import evaluate_with_jacobian
-from sk_payne.spectra import C_KMS, doppler_factor
+from sk_payne.spectra import doppler_factor, rest_wavelength_slope
 
 __all__ = ["GridModel", "ObservedModel", "StarColumns", "StarLight", "on_grid"]
 
@@ -207,7 +207,7 @@ class StarLight:
             offsets = torch.nn.functional.pad(offsets, (1, 0))
             velocity = velocity + offsets.gather(1, arms)
         rest = points / doppler_factor(velocity)
-        fall = -1 / (C_KMS * (1 - (velocity / C_KMS) ** 2))
+        fall = rest_wavelength_slope(velocity)
         # pixels beyond the emulator have no weight: any wavelength inside will do
         return rest.clamp(*self.limits), fall
 

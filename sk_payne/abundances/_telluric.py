@@ -14,6 +14,7 @@ from sk_payne.spectra import (
     check_medium,
     convert_medium,
     doppler_factor,
+    rest_wavelength_slope,
 )
 
 __all__ = ["Telluric"]
@@ -217,7 +218,7 @@ class Telluric(Stage):
         coefficients = self._coefficients.to(rest.device).expand(len(rest), -1)
         depth = self._spline.evaluate(coefficients, index) * inside
         slope = self._spline.derivative(coefficients, index) * inside
-        fall = -1 / (C_KMS * (1 - (velocity / C_KMS) ** 2))
+        fall = rest_wavelength_slope(velocity)
         slope = slope * self._spline.index_slope(rest) * fall
         return (-power * depth).exp(), depth, power * slope
 

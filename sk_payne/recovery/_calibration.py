@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sk_payne.recovery._joint_distance import joint_distance, joint_probability
+from sk_payne.abundances import joint_probability
+from sk_payne.recovery._joint_distance import joint_distance
 from sk_payne.recovery._truth_levels import claimed_ranks, sample_ranks, tarp_levels
 from sk_payne.recovery._uniformity import (
     REGIONS,

@@ -7,7 +7,8 @@ posterior samples, and levels of credible regions around random points.
 import numpy as np
 from scipy import stats
 
-from sk_payne.recovery._joint_distance import t_scale, whiten
+from sk_payne.abundances import t_scale
+from sk_payne.recovery._joint_distance import whiten
 
 __all__ = ["claimed_ranks", "sample_ranks", "tarp_levels"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import stats
 
+from sk_payne.abundances import t_scale
 from sk_payne.recovery._calibration import joint_table, rank_table
-from sk_payne.recovery._joint_distance import t_scale
 from sk_payne.recovery._uniformity import REGIONS, binomial_p
 
 __all__ = ["recovery_verdict"]

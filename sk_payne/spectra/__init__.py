@@ -6,7 +6,7 @@ The only room that knows specutils and astropy units; everything behind it is fl
 from sk_payne.spectra._arms import group_arms
 from sk_payne.spectra._as_spectra import as_spectra
 from sk_payne.spectra._broadening import VelocityConvolver, broaden
-from sk_payne.spectra._doppler import C_KMS, doppler_factor
+from sk_payne.spectra._doppler import C_KMS, doppler_factor, rest_wavelength_slope
 from sk_payne.spectra._formats import SPECTRUM_FORMATS
 from sk_payne.spectra._interpolation import GridInterpolator
 from sk_payne.spectra._medium import check_medium, convert_medium
@@ -62,6 +62,7 @@ __all__ = [
     "read_spectra",
     "resolve_resolving_power",
     "resolving_power_of_segments",
+    "rest_wavelength_slope",
     "rotation_transfer",
     "to_spectrum",
     "touches_grid",

@@ -52,6 +52,33 @@ def doppler_factor(radial_velocity):
     return ((1.0 + beta) / (1.0 - beta)) ** 0.5
 
 
+def rest_wavelength_slope(radial_velocity):
+    """Return the derivative of the logarithm of the rest wavelength by the velocity.
+
+    The observed wavelength is held: the line that a pixel sees moves to the blue as the
+    velocity rises.
+
+    Parameters
+    ----------
+    radial_velocity : float, ndarray or torch.Tensor, any shape
+        Velocity along the line of sight in km/s, below the speed of light in absolute
+        value. It is not checked.
+
+    Returns
+    -------
+    slope : float, ndarray or torch.Tensor, same shape
+        ``-1 / (c * (1 - b**2))`` per km/s, with ``b = radial_velocity / c``: minus the
+        derivative of the logarithm of :func:`doppler_factor`.
+
+    Examples
+    --------
+    >>> from sk_payne.spectra import rest_wavelength_slope
+    >>> print(f"{rest_wavelength_slope(0.0):.4e}")
+    -3.3356e-06
+    """
+    return -1 / (C_KMS * (1 - (radial_velocity / C_KMS) ** 2))
+
+
 def _check_below_light_speed(radial_velocity):
     allowed = np.abs(radial_velocity) < C_KMS
     if not allowed.all():

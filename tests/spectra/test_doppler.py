@@ -5,7 +5,7 @@ import pytest
 import torch
 from astropy import constants, units
 
-from sk_payne.spectra import C_KMS, doppler_factor
+from sk_payne.spectra import C_KMS, doppler_factor, rest_wavelength_slope
 
 
 def test_c_kms_is_the_speed_of_light_of_astropy():
@@ -45,3 +45,12 @@ def test_doppler_factor_takes_lists_and_keeps_shapes():
 def test_doppler_factor_refuses_velocities_that_light_does_not_reach(velocity):
     with pytest.raises(ValueError, match=r"`radial_velocity` .* got .* km/s"):
         doppler_factor(velocity)
+
+
+def test_rest_wavelength_slope_is_the_gradient_of_torch():
+    velocity = torch.tensor([-2e5, -30.0, 0.0, 400.0], dtype=torch.float64)
+    velocity.requires_grad_()
+    (5000.0 / doppler_factor(velocity)).log().sum().backward()
+    torch.testing.assert_close(
+        rest_wavelength_slope(velocity.detach()), velocity.grad, rtol=1e-12, atol=0
+    )
