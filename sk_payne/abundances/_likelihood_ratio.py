@@ -69,7 +69,7 @@ def _of_observed(observed, labels):
     values[:, :n_labels] = labels
     center = torch.from_numpy(parameters.to_fit(values)).to(fit.parameters)
     root = torch.zeros_like(fit.normal_matrix)
-    by_emulator = covariance_by_emulator(problem, fit.parameters, fit.normal_matrix)
+    by_emulator = covariance_by_emulator(problem, center, fit.normal_matrix)
     if by_emulator is not None:
         value, vector = np.linalg.eigh(by_emulator)
         root = torch.from_numpy(vector * np.sqrt(value.clip(0))[:, None]).to(root)

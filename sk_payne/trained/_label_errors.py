@@ -5,10 +5,11 @@ and displace the labels of a fit. The covariance is measured on the held-out spe
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from scipy import stats
 
 from sk_payne.trained._label_displacements import LABEL_PRIOR, LabelDisplacements
 
@@ -47,6 +48,9 @@ _LEAST = 1e-10
 # Fractions of a Gaussian within one and two standard deviations.
 _ONE_SIGMA, _TWO_SIGMA = 0.6827, 0.9545
 
+# Number of halvings of the interval of `independence`.
+_N_HALVINGS = 20
+
 # Limits of the factors by which errors of single labels are adjusted.
 _SMALLEST, _LARGEST = 0.5, 2.0
 
@@ -73,13 +77,17 @@ class LabelErrors:
         Smallest and largest logarithm of the variance.
     degrees_of_freedom : ndarray of shape (1,)
         Degrees of freedom of the multivariate t distribution of displacements.
+    independence : ndarray of shape (1,), default=[0]
+        Fraction :math:`\lambda` of the variances that is not correlated between
+        labels; 0 in files of earlier versions.
 
     Notes
     -----
     For a star with labels p, fitted on a fraction f of the wavelengths, displacements
     have the covariance
 
-    .. math:: E = g(p) \left(\mathrm{diag}(s^2) + f^\gamma D B D\right), \quad
+    .. math:: E = (1 - \lambda) M + \lambda\,\mathrm{diag}(M), \quad
+        M = g(p) \left(\mathrm{diag}(s^2) + f^\gamma D B D\right), \quad
         B = \left(J S^{-2} J^T + 1\right)^{-1} ,
 
     with the growth g, :math:`D = \mathrm{diag}(d)`, derivatives J of the flux by the
@@ -94,8 +102,11 @@ class LabelErrors:
     wavelengths and over windows of a third and a half of them, under a multivariate t
     distribution [1]_ with weak priors. Scatter and inflation of each label are then
     adjusted so that the geometric mean of the 68.27 % and half the 95.45 % quantile of
-    its displacements is one standard deviation. This step uses displacements of fits,
-    which exceed the linear ones for weak labels.
+    its displacements is one standard deviation. Errors of the emulator resemble changes
+    of labels less perfectly than B says: correlations are reduced by a factor of
+    :math:`1 - \lambda` until the regions of 68.27 and 95.45 % of all labels together
+    hold so many of the displacements, in the same mean. Both steps use displacements
+    of fits, which exceed the linear ones for weak labels.
 
     References
     ----------
@@ -126,6 +137,7 @@ class LabelErrors:
     growth: np.ndarray
     log_growth_range: np.ndarray
     degrees_of_freedom: np.ndarray
+    independence: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     @classmethod
     def measure(cls, module, error_model, labels, flux, rows):
@@ -172,6 +184,7 @@ class LabelErrors:
         errors = _most_likely(displacements)
         if len(displacements) >= _MIN_ADJUSTED:
             errors = errors._adjusted(displacements)
+            errors = errors._less_correlated(displacements)
         return errors
 
     def covariance(self, labels, information, part):
@@ -200,7 +213,7 @@ class LabelErrors:
         both = self.inflation[:, None] * independent * self.inflation
         both = both + self.scatter**2 * unit
         log_growth = np.clip(_features(labels) @ self.growth, *self.log_growth_range)
-        return np.exp(log_growth)[:, None, None] * both
+        return _reduced(np.exp(log_growth)[:, None, None] * both, self.independence)
 
     def _adjusted(self, displacements):
         """Adjust errors of single labels to quantiles of their displacements."""
@@ -221,6 +234,40 @@ class LabelErrors:
                 "inflation": factor * self.inflation,
             }
         )
+
+    def _less_correlated(self, displacements):
+        """Reduce correlations until joint regions hold the displacements of fits."""
+        sample = displacements.fitted
+        covariance = self.covariance(sample.labels, sample.information, sample.part)
+        lowest, highest = 0.0, 1.0
+        for _ in range(_N_HALVINGS):
+            middle = (lowest + highest) / 2
+            if self._joint_excess(sample, _reduced(covariance, middle)) > 1:
+                lowest = middle
+            else:
+                highest = middle
+        return LabelErrors(**vars(self) | {"independence": np.array([lowest])})
+
+    def _joint_excess(self, sample, covariance):
+        """Ratio of quantiles of squared joint distances to those of right errors."""
+        total = covariance + sample.independent
+        inverse = np.linalg.inv(total)
+        moved = sample.displacement
+        distance = np.einsum("ni,nij,nj->n", moved, inverse, moved)
+        n = moved.shape[1]
+        # noise is Gaussian: see `effective_freedom` of the abundances
+        share = np.einsum("nij,nji->n", inverse, covariance).mean() / n
+        freedom = 4 + (self.degrees_of_freedom[0] - 4) / share**2
+        parts = (_ONE_SIGMA, _TWO_SIGMA)
+        expected = n * (freedom - 2) / freedom * stats.f.ppf(parts, n, freedom)
+        return np.sqrt(np.prod(np.quantile(distance, parts) / expected))
+
+
+def _reduced(covariance, independence):
+    """Reduce correlations by a factor of one minus `independence`."""
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    uncorrelated = variance[:, :, None] * np.eye(covariance.shape[-1])
+    return covariance + independence * (uncorrelated - covariance)
 
 
 def _features(labels):

@@ -1,5 +1,7 @@
 """Tests of what errors of an emulator make of fitted labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -14,12 +16,16 @@ N, K, STRETCHES = 400, 3, 10
 SCATTER = np.array([0.05, 0.02, 0.1])
 
 
-def simulate(seed, inflation, scatter, growth=0.0):
+def simulate(seed, inflation, scatter, growth=0.0, common=0.0):
     """Displacements with a known covariance, and stars that pin labels differently."""
     rng = np.random.default_rng(seed)
     labels = rng.uniform(-1, 1, (N, K))
     size = np.exp(rng.normal(0, 0.7, (N, K)))
-    root = rng.normal(size=(N, STRETCHES, K, 8)) * size[:, None, :, None] * 3
+    root = rng.normal(size=(N, STRETCHES, K, 8))
+    if common:
+        # lines of all labels at the same wavelengths
+        root = root + common * rng.normal(size=(N, STRETCHES, 1, 8))
+    root = root * size[:, None, :, None] * 3
     information = root @ root.transpose(0, 1, 3, 2)
     total = information.sum(axis=1)
     independent = np.linalg.inv(total + np.eye(K))
@@ -67,6 +73,37 @@ def test_claims_hold_for_stars_that_were_not_seen():
     assert (np.abs(pulls) < 1).mean(axis=0) == pytest.approx(0.68, abs=0.08)
     distance = np.einsum("ni,nij,nj->n", off, np.linalg.inv(covariance), off)
     assert (distance < chi2.ppf(0.68, K)).mean() == pytest.approx(0.68, abs=0.08)
+
+
+@pytest.mark.parametrize(("correlated", "low", "high"), [(1, 0, 0.2), (0, 0.6, 1)])
+def test_correlations_are_claimed_as_far_as_displacements_show_them(
+    correlated, low, high
+):
+    displacements, covariance, _ = simulate(7, 3.0, 0 * SCATTER, common=2.0)
+    variance = np.diagonal(covariance, axis1=1, axis2=2)[:, :, None] * np.eye(K)
+    covariance = correlated * covariance + (1 - correlated) * variance
+    draw = np.random.default_rng(8).normal(size=(N, K, 1))
+    off = (np.linalg.cholesky(covariance) @ draw)[..., 0]
+    fitted = displacements.fitted._replace(displacement=off)
+    displacements = replace(displacements, fitted=fitted)
+    errors = LabelErrors.from_displacements(displacements)
+    assert low <= errors.independence[0] <= high
+    found = claimed(errors, displacements)
+    distance = np.einsum("ni,nij,nj->n", off, np.linalg.inv(found), off)
+    assert (distance < chi2.ppf(0.68, K)).mean() == pytest.approx(0.68, abs=0.08)
+
+
+def test_independence_of_labels_leaves_their_variances():
+    errors = LabelErrors.from_displacements(simulate(9, 2.0, SCATTER)[0])
+    information = np.full((1, K, K), 20.0) + 5 * np.eye(K)
+    one, other = (
+        replace(errors, independence=np.array([part])).covariance(
+            np.zeros((1, K)), information, np.ones(1)
+        )[0]
+        for part in (0.0, 0.5)
+    )
+    np.testing.assert_allclose(np.diag(one), np.diag(other), rtol=1e-12)
+    np.testing.assert_allclose(other[0, 1], one[0, 1] / 2, rtol=1e-12)
 
 
 def test_errors_grow_with_the_label_that_they_grow_with():
