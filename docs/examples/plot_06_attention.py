@@ -31,7 +31,7 @@ transformer = SpectrumEmulator(
     medium=grid.medium,
     label_names=grid.label_names,
     label_units=grid.label_units,
-    max_steps=150,
+    max_steps=200,
     random_state=0,
 ).fit(grid.data[:400], grid.target[:400])
 error = np.abs(transformer.predict(P_test) - F_test).mean()

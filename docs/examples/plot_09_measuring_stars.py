@@ -102,5 +102,7 @@ print(*table[[*columns, "flags"]][:5].pformat(max_width=-1), sep="\n")
 
 names = [*grid.label_names, "vsini", "radial_velocity"]
 true = np.column_stack([labels, vsini, velocity])
-RecoveryDisplay.from_table(table, true, names).plot()
+_, axes = plt.subplots(2, 3, figsize=(7, 5), layout="constrained")
+axes[1, 2].remove()
+RecoveryDisplay.from_table(table, true, names).plot(ax=axes.flat[:5])
 plt.show()

@@ -75,12 +75,13 @@ for ax, (label, (value, error, low, high)) in zip(axes, found.items(), strict=Tr
     i = names.index(label)
     edges = emulator.label_low_[i], emulator.label_high_[i]
     values = np.linspace(
-        max(value - 4 * error, edges[0]), min(value + 4 * error, edges[1]), 11
+        max(value - 3 * error, edges[0]), min(value + 3 * error, edges[1]), 11
     )
     rise = profile(label, values) - table["chi2"][0]
     ax.axvspan(low, high, color="0.88", label="68 % interval")
-    ax.plot(values, rise, "C0", label="profile")
-    ax.plot(values, ((values - value) / error) ** 2, "C1--", label="parabola")
+    ax.plot(values, rise, "C0o-", ms=4, label="profile")
+    dense = np.linspace(values[0], values[-1], 200)
+    ax.plot(dense, ((dense - value) / error) ** 2, "C1--", label="parabola")
     ax.axhline(1, color="k", lw=0.8, ls=":")
     ax.axvline(0, color="k", lw=0.8)
     ax.set(xlabel=f"[{label[:2]}/H]", ylim=(-0.3, 6))

@@ -41,7 +41,7 @@ regressor = AbundanceRegressor(emulator, Observation(velocity_range=(-100, 100))
 
 # %%
 # Sixty stars at two signal-to-noise ratios
-# ----------------------------------------
+# -----------------------------------------
 
 recovery = mock_recovery(regressor, snr=(30, 200), n_stars=60, random_state=0)
 table = recovery_table(recovery)
@@ -63,7 +63,7 @@ MockRecoveryDisplay(recovery).plot()
 #
 # Distances of all labels from the truth, ranks of the truth, and expected coverage
 # (TARP), with the bands that right errors stay within; and the verdict of all tests.
-# At S/N 30, log g hardly shows: a third of its values end at the bounds, and are nearer
+# At S/N 30, log g hardly shows: many of its values end at the bounds, and are nearer
 # to the truth than errors without bounds say. ``estimate="mean"`` is for such labels.
 
 print(*recovery.verdict, sep="\n")

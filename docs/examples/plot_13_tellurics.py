@@ -11,7 +11,7 @@ template that multiplies the model. The same stars are measured in all three way
 # --------------------------
 #
 # An emulator of toy spectra, and twelve of its stars. Each has a velocity and noise of
-# S/N 100. The template of the atmosphere is invented, too: thirty lines, whose optical
+# S/N 100. The template of the atmosphere is invented, too: sixty lines, whose optical
 # depth differs from star to star by a common factor.
 
 import matplotlib.pyplot as plt
@@ -42,7 +42,7 @@ emulator = SpectrumEmulator(
 n_stars = 12
 rng = np.random.default_rng(1)
 wavelength = grid.wavelength[20:-20]
-lines, strength = rng.uniform(4500, 4540, (30, 1)), rng.uniform(0.1, 0.6, (30, 1))
+lines, strength = rng.uniform(4500, 4540, (60, 1)), rng.uniform(0.1, 0.6, (60, 1))
 depth = (strength * np.exp(-(((wavelength - lines) / 0.12) ** 2))).sum(axis=0)
 
 middle, half = grid.data.mean(axis=0), np.ptp(grid.data, axis=0) / 2
