@@ -28,6 +28,7 @@ templates_path = ["_templates"]
 autosummary_generate = True
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"  # names in the margin are short
 
 # Every reference must lead somewhere. What scikit-learn, torch and Python document is
 # not linked, so that the site builds without a network.

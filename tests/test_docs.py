@@ -16,6 +16,7 @@ import pytest
 
 import sk_payne
 from sk_payne import networks
+from sk_payne.abundances import FLAGS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -60,6 +61,12 @@ def test_every_extra_is_on_the_page_of_installing():
     page = (DOCS / "install.rst").read_text(encoding="utf-8")
     for extra in project["project"]["optional-dependencies"]:
         assert f"``{extra}``" in page
+
+
+def test_every_flag_is_on_the_page_of_flags_once_with_its_bit():
+    page = (DOCS / "flags.rst").read_text(encoding="utf-8")
+    told = re.findall(r"^``(\w+)``, bit (\d+)\n   \*Set if\*", page, re.MULTILINE)
+    assert sorted(told) == sorted((name, str(bit)) for name, (bit, _) in FLAGS.items())
 
 
 def code_of(page, heading):

@@ -25,15 +25,15 @@ from sk_payne.exceptions import ExtrapolationWarning
 
 elements = ["Fe", "Mg", "Ca", "Ti", "Ni", "Cr", "Si", "Na", "C", "Mn"]
 abundances = [f"{element}_H" for element in elements]
-window = {"n_wavelengths": 385, "wavelength_range": (4500, 4530)}
-cheap = make_spectra(1500, label_names=abundances, random_state=0, **window)
+window = {"n_wavelengths": 257, "wavelength_range": (4500, 4520)}
+cheap = make_spectra(1000, label_names=abundances, random_state=0, **window)
 wanted = make_spectra(
     700, label_names=["teff", "logg", *abundances], random_state=1, **window
 )
 P_test, F_test = wanted.data[300:], wanted.target[300:]
 
 # the labels of the cheap grid, as columns in the order of the wanted one
-P_cheap = np.column_stack([np.tile([5000, 4.5], (1500, 1)), cheap.data])
+P_cheap = np.column_stack([np.tile([5000, 4.5], (1000, 1)), cheap.data])
 settings = {
     "arch": "payne",
     "wavelength": wanted.wavelength,
@@ -41,7 +41,7 @@ settings = {
     "label_names": wanted.label_names,
     "random_state": 0,
 }
-base = SpectrumEmulator(max_steps=1000, **settings).fit(P_cheap, cheap.target)
+base = SpectrumEmulator(max_steps=400, **settings).fit(P_cheap, cheap.target)
 
 # %%
 # Three ways to train
@@ -51,13 +51,13 @@ base = SpectrumEmulator(max_steps=1000, **settings).fit(P_cheap, cheap.target)
 # stars lie beyond the 30 spectra of the first point, which is no news here.
 
 warnings.simplefilter("ignore", ExtrapolationWarning)
-tuning = {"max_steps": 700, "recipe": {"lr": 3e-3}, "random_state": 0}
+tuning = {"max_steps": 200, "recipe": {"lr": 3e-3}, "random_state": 0}
 sizes = [30, 100, 300]
 error = {"from scratch": [], "fine-tuned": [], "fine-tuned, rehearsing": []}
 for n in sizes:
     P, F = wanted.data[:n], wanted.target[:n]
     emulators = [
-        SpectrumEmulator(max_steps=700, **settings),
+        SpectrumEmulator(max_steps=200, **settings),
         FineTunedEmulator(base, **tuning),
         FineTunedEmulator(base, rehearse=(P_cheap, cheap.target), **tuning),
     ]
@@ -65,7 +65,7 @@ for n in sizes:
         residual = emulator.fit(P, F).predict(P_test) - F_test
         error[way].append(np.abs(residual).mean())
 
-_, ax = plt.subplots(figsize=(6, 4.5), layout="constrained")
+_, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for way, values in error.items():
     ax.plot(sizes, values, "o-", label=way)
 ax.set(
@@ -81,3 +81,5 @@ ax.legend()
 # %%
 # With enough spectra of its own an emulator need not remember the others. How much
 # there is to win on a real grid is told in :doc:`/data_efficiency`.
+
+plt.show()

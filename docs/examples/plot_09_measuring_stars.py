@@ -35,19 +35,19 @@ emulator = SpectrumEmulator(
     resolving_power=grid.resolving_power,
     label_names=grid.label_names,
     label_units=grid.label_units,
-    max_steps=1500,
+    max_steps=600,
     random_state=0,
 ).fit(grid.data, grid.target)
 
 # %%
-# Fifty stars
-# -----------
+# Thirty stars
+# ------------
 #
 # Each has a velocity and a rotation of its own, a sloping continuum of some thousand
 # counts, and noise of S/N 100.
 
 rng = np.random.default_rng(1)
-n = 50
+n = 30
 labels = np.stack(
     [rng.uniform(4300, 5700, n), rng.uniform(-1, 0.5, n), rng.uniform(-1, 0.5, n)],
     axis=1,
@@ -64,7 +64,7 @@ for p, rotation, v in zip(labels, vsini, velocity, strict=True):
             flux=counts * u.ct,
             spectral_axis=grid.wavelength * doppler_factor(v) * u.AA,
             uncertainty=StdDevUncertainty(np.full(flux.size, error) * u.ct),
-            meta={"medium": "air"},
+            meta={"medium": "air", "resolving_power": grid.resolving_power},
         )
     )
 
@@ -84,7 +84,8 @@ lines = {
     ]
     for element in ("Fe", "Mg")
 }
-SpectrumFitDisplay.from_regressor(regressor, stars[0]).plot(lines=lines)
+display = SpectrumFitDisplay.from_regressor(regressor, stars[0]).plot(lines=lines)
+display.figure_.set_size_inches(7, 4)
 
 # %%
 # The table has values, errors, chi2 and flags of every star.
@@ -101,5 +102,7 @@ print(*table[[*columns, "flags"]][:5].pformat(max_width=-1), sep="\n")
 
 names = [*grid.label_names, "vsini", "radial_velocity"]
 true = np.column_stack([labels, vsini, velocity])
-RecoveryDisplay.from_table(table, true, names).plot()
+_, axes = plt.subplots(2, 3, figsize=(7, 5), layout="constrained")
+axes[1, 2].remove()
+RecoveryDisplay.from_table(table, true, names).plot(ax=axes.flat[:5])
 plt.show()

@@ -10,6 +10,7 @@ attends to them. Both can be looked at. The transformer is a toy, on toy spectra
 # A small transformer
 # -------------------
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from sk_payne import SpectrumEmulator
@@ -21,8 +22,8 @@ from sk_payne.inspection import (
     head_element_scores,
 )
 
-grid = make_spectra(600, random_state=0)
-P_test, F_test = grid.data[500:], grid.target[500:]
+grid = make_spectra(500, random_state=0)
+P_test, F_test = grid.data[400:], grid.target[400:]
 transformer = SpectrumEmulator(
     arch="transformer",
     arch_params={"width": 32, "n_layers": 2, "n_heads": 4, "n_tokens": 8},
@@ -30,9 +31,9 @@ transformer = SpectrumEmulator(
     medium=grid.medium,
     label_names=grid.label_names,
     label_units=grid.label_units,
-    max_steps=400,
+    max_steps=200,
     random_state=0,
-).fit(grid.data[:500], grid.target[:500])
+).fit(grid.data[:400], grid.target[:400])
 error = np.abs(transformer.predict(P_test) - F_test).mean()
 print(f"mean absolute error {error:.4f}")
 
@@ -74,3 +75,4 @@ for name in best.dtype.names:
 # The head of that row, above the mean spectrum and the lines.
 
 display.plot(best["layer"], best["head"], lines=lines)
+plt.show()

@@ -3,16 +3,16 @@ Where to observe for an element
 ===============================
 
 The derivatives of an emulator tell the smallest error that any measurement can have
-(Cramér and Rao), before a star is observed. Here on the shipped grid, 4500-4600 Å.
+(Cramér and Rao), before a star is observed. Here for cool dwarfs, 4500-4600 Å.
 """
 
 # %%
-# An emulator, trained for a few seconds, and stars like the Sun.
+# The emulator that comes with the package, and stars like the Sun.
 
+import matplotlib.pyplot as plt
 import numpy as np
 
-from sk_payne import SpectrumEmulator
-from sk_payne.datasets import load_sme_grid
+import sk_payne
 from sk_payne.inspection import (
     BestWindowsDisplay,
     CramerRaoDisplay,
@@ -20,20 +20,10 @@ from sk_payne.inspection import (
     cramer_rao,
 )
 
-grid = load_sme_grid()
-train = grid.train_indices
-emulator = SpectrumEmulator(
-    arch="payne",
-    wavelength=grid.wavelength,
-    medium=grid.medium,
-    label_names=grid.label_names,
-    label_units=grid.label_units,
-    max_steps=1000,
-    random_state=0,
-).fit(grid.data[train], grid.target[train])
-
+emulator = sk_payne.load("dwarfs-4500-4600")
+names = emulator.label_names_
 rng = np.random.default_rng(0)
-stars = np.zeros((20, len(grid.label_names)))
+stars = np.zeros((20, len(names)))
 stars[:, 0], stars[:, 1] = rng.uniform(5400, 5900, 20), 4.4
 stars[:, 2:] = rng.uniform(-0.3, 0.3, (20, 17))
 
@@ -61,7 +51,7 @@ CramerRaoDisplay.from_estimator(emulator, stars, snr=100).plot()
 free = cramer_rao(emulator, stars, snr=100)
 known = cramer_rao(emulator, stars, snr=100, fixed=["teff", "logg"])
 for name in ("Fe_H", "Ti_H", "Ba_H"):
-    i = grid.label_names.index(name)
+    i = names.index(name)
     print(name, *(f"{np.median(b.error[:, i]):.3f} dex" for b in (free, known)))
 
 # %%
@@ -73,3 +63,4 @@ for name in ("Fe_H", "Ti_H", "Ba_H"):
 # emulator was not told.
 
 BestWindowsDisplay.from_estimator(emulator, stars, "Ba_H", n_best=2).plot()
+plt.show()

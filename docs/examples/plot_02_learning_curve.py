@@ -31,8 +31,8 @@ grid = make_spectra(600, random_state=0)
 train, test = np.arange(400), np.arange(400, 600)
 sizes = [50, 100, 200, 400]
 
-_, ax = plt.subplots(figsize=(6, 4.5), layout="constrained")
-for max_steps in (200, 1200):
+_, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+for max_steps in (100, 400):
     emulator = SpectrumEmulator(
         arch="payne",
         wavelength=grid.wavelength,
@@ -58,8 +58,10 @@ for max_steps in (200, 1200):
 ax.set(xscale="log", yscale="log", xlabel="training spectra")
 ax.set_xticks(sizes, sizes)
 ax.set_xticks([], minor=True)
-ax.legend(ax.get_lines(), ["200 steps", "1200 steps"])
+ax.legend(ax.get_lines(), ["100 steps", "400 steps"])
 
 # %%
 # A straight line on these axes is a power law. Where a curve flattens, more spectra do
 # not help: the network is too small, or has had too few steps.
+
+plt.show()
