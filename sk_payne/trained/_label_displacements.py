@@ -302,8 +302,9 @@ class _Stars:
     def _fit_from(self, labels, edges):
         """Fit the labels from a start; return labels and chi2."""
         unit, damping = np.eye(labels.shape[1]), np.full(len(labels), 1e-3)
-        chi2, sums = self._chi2(labels), self.sums(labels, edges)
+        chi2 = self._chi2(labels)
         for _ in range(_N_STEPS):
+            sums = self.sums(labels, edges)
             normal, slope = sums[0][:, 0] + LABEL_PRIOR * unit, sums[3][:, 0]
             slope = slope - LABEL_PRIOR * (labels - self.labels)
             diagonal = np.diagonal(normal, axis1=1, axis2=2)
@@ -315,7 +316,6 @@ class _Stars:
             labels = np.where(better[:, None], trial, labels)
             chi2 = np.where(better, trial_chi2, chi2)
             damping = np.where(better, damping / 10, damping * 10)
-            sums = self.sums(labels, edges)
         return labels, chi2
 
     @torch.no_grad()
