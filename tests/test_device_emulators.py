@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.utils import Bunch
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -13,6 +14,7 @@ from sk_payne import FineTunedEmulator, load
 from sk_payne.exceptions import TrainingInterruptedWarning
 
 ARCHS = ("payne", "opacity", "transformer")
+ONE_LAYER = {"width": 16, "n_layers": 1, "n_tokens": 3}
 FLOAT32 = {"precision": "float32"}
 # of flux, after a few steps in float32 whose sums are in another order
 TOLERANCE = 2e-4
@@ -58,25 +60,35 @@ def make(make_tiny):
 
 
 @pytest.fixture(scope="module")
-def on_cpu(make, tiny_grid):
+def grid(tiny_grid):
+    """80 spectra: so few are held out that errors of labels are not measured."""
+    return Bunch(
+        data=tiny_grid.data[:80],
+        target=tiny_grid.target[:80],
+        wavelength=tiny_grid.wavelength,
+    )
+
+
+@pytest.fixture(scope="module")
+def on_cpu(make, grid):
     """Predictions, in float32, of emulators that were trained on the CPU."""
-    labels = tiny_grid.data[:3].astype(np.float32)
+    labels = grid.data[:3].astype(np.float32)
 
     def predict(arch, **changes):
         emulator = make(arch, **changes)
-        return emulator.fit(tiny_grid.data, tiny_grid.target).predict(labels)
+        return emulator.fit(grid.data, grid.target).predict(labels)
 
     return {arch: predict(arch) for arch in ARCHS}
 
 
 @pytest.fixture
-def fit(device, make, tiny_grid, kept):
+def fit(device, make, grid, kept):
     """Give a function that fits an emulator on the device, once."""
 
     def fit_once(arch):
         if (device, arch) not in kept:
             emulator = make(arch, device=device)
-            kept[device, arch] = emulator.fit(tiny_grid.data, tiny_grid.target)
+            kept[device, arch] = emulator.fit(grid.data, grid.target)
         return kept[device, arch]
 
     return fit_once
@@ -92,12 +104,12 @@ def no_room(monkeypatch):
 
 
 @pytest.fixture
-def close_to(device, tiny_grid):
+def close_to(device, grid):
     """Give a function that compares the flux of an emulator on the device."""
 
     def check(emulator, expected):
         assert emulator.device_.startswith(device)
-        found = emulator.predict(tiny_grid.data[:3].astype(np.float32))
+        found = emulator.predict(grid.data[:3].astype(np.float32))
         np.testing.assert_allclose(found, expected, atol=TOLERANCE)
 
     return check
@@ -110,65 +122,63 @@ def test_fit_on_a_device_gives_the_flux_of_the_cpu(fit, on_cpu, close_to, arch):
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_too_small_for_the_flux_gives_the_flux_of_the_cpu(
-    device, no_room, make, tiny_grid, on_cpu, close_to, arch
+    device, no_room, make, grid, on_cpu, close_to, arch
 ):
-    emulator = make(arch, device=device).fit(tiny_grid.data, tiny_grid.target)
+    emulator = make(arch, device=device).fit(grid.data, grid.target)
     close_to(emulator, on_cpu[arch])
 
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_with_flux_on_disk_gives_the_flux_of_the_cpu(
-    device, no_room, make, tiny_grid, on_cpu, close_to, tmp_path, arch
+    device, no_room, make, grid, on_cpu, close_to, tmp_path, arch
 ):
-    np.save(tmp_path / "flux.npy", tiny_grid.target)
+    np.save(tmp_path / "flux.npy", grid.target)
     flux = np.load(tmp_path / "flux.npy", mmap_mode="r")
-    close_to(make(arch, device=device).fit(tiny_grid.data, flux), on_cpu[arch])
+    close_to(make(arch, device=device).fit(grid.data, flux), on_cpu[arch])
 
 
 @pytest.mark.parametrize("room", ["room", "no room"])
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_with_weights_and_drawn_wavelengths_gives_the_flux_of_the_cpu(
-    request, device, make, tiny_grid, close_to, arch, room
+    request, device, make, grid, close_to, arch, room
 ):
-    error = np.random.default_rng(0).uniform(0.01, 0.02, tiny_grid.target.shape)
+    error = np.random.default_rng(0).uniform(0.01, 0.02, grid.target.shape)
     options = {"uncertainty": error, "mask": error > 0.019}
     recipe = {"n_wavelengths": 17}
-    data = tiny_grid.data, tiny_grid.target
+    data = grid.data, grid.target
     expected = make(arch, recipe).fit(*data, **options)
-    expected = expected.predict(tiny_grid.data[:3].astype(np.float32))
+    expected = expected.predict(grid.data[:3].astype(np.float32))
     if room == "no room":
         request.getfixturevalue("no_room")
     close_to(make(arch, recipe, device=device).fit(*data, **options), expected)
 
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
-def test_fit_on_a_device_in_bfloat16_is_finite(device, make, tiny_grid, arch):
+def test_fit_on_a_device_in_bfloat16_is_finite(device, make, grid, arch):
     emulator = make(arch, {"precision": "auto"}, device=device)
-    emulator.fit(tiny_grid.data, tiny_grid.target)
-    assert np.isfinite(emulator.predict(tiny_grid.data[:3])).all()
+    emulator.fit(grid.data, grid.target)
+    assert np.isfinite(emulator.predict(grid.data[:3])).all()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_predict_on_a_device_at_wavelengths_with_errors_is_that_of_the_cpu(
-    fit, tiny_grid, arch
+    fit, grid, arch
 ):
-    emulator, labels = fit(arch), tiny_grid.data[:3].astype(np.float32)
+    emulator, labels = fit(arch), grid.data[:3].astype(np.float32)
     here = pickle.loads(pickle.dumps(emulator))
-    wavelength = tiny_grid.wavelength[3:9] + 0.01
+    wavelength = grid.wavelength[3:9] + 0.01
     for at in (None, wavelength):
         found = emulator.predict(labels, wavelength=at, return_std=True)
         expected = here.predict(labels, wavelength=at, return_std=True)
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    score = emulator.score(tiny_grid.data, tiny_grid.target)
-    assert score == pytest.approx(here.score(tiny_grid.data, tiny_grid.target))
+    score = emulator.score(grid.data, grid.target)
+    assert score == pytest.approx(here.score(grid.data, grid.target))
     assert (emulator.domain(labels) == here.domain(labels)).all()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_save_load_pickle_and_copy_of_a_device_give_its_flux(
-    fit, tiny_grid, tmp_path, arch
-):
-    emulator, labels = fit(arch), tiny_grid.data[:3].astype(np.float32)
+def test_save_load_pickle_and_copy_of_a_device_give_its_flux(fit, grid, tmp_path, arch):
+    emulator, labels = fit(arch), grid.data[:3].astype(np.float32)
     expected = emulator.predict(labels)
     emulator.save(tmp_path / "shared")
     for other in (
@@ -180,31 +190,29 @@ def test_save_load_pickle_and_copy_of_a_device_give_its_flux(
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_to_torch_on_a_device_gives_flux_and_gradients_there(
-    fit, device, tiny_grid, arch
-):
+def test_to_torch_on_a_device_gives_flux_and_gradients_there(fit, device, grid, arch):
     emulator = fit(arch)
     module = emulator.to_torch()
-    labels = torch.tensor(tiny_grid.data[:2], dtype=torch.float32).to(device)
+    labels = torch.tensor(grid.data[:2], dtype=torch.float32).to(device)
     labels.requires_grad_(True)
-    at = torch.tensor(tiny_grid.wavelength[2:5], dtype=torch.float32).to(device)
+    at = torch.tensor(grid.wavelength[2:5], dtype=torch.float32).to(device)
     for wavelength in (None, at, at.cpu()):
         flux = module(labels, wavelength)
         flux.sum().backward()
         assert flux.device.type == labels.grad.device.type
-    expected = emulator.predict(tiny_grid.data[:2].astype(np.float32))
+    expected = emulator.predict(grid.data[:2].astype(np.float32))
     np.testing.assert_allclose(
         module(labels).detach().cpu().numpy(), expected, atol=1e-5
     )
     double = emulator.to_torch(dtype=torch.float64, device="cpu")
-    assert double(torch.tensor(tiny_grid.data[:2])).dtype == torch.float64
+    assert double(torch.tensor(grid.data[:2])).dtype == torch.float64
 
 
 @pytest.mark.parametrize("arch", ["payne", Dropping, "transformer"])
 def test_partial_fit_on_a_device_goes_on_as_if_it_had_not_been_stopped(
-    device, make, tiny_grid, arch
+    device, make, grid, arch
 ):
-    data = tiny_grid.data, tiny_grid.target
+    data = grid.data, grid.target
     recipe = {"average": 0.5, "patience": 9}
     whole = make(arch, recipe, device=device).fit(*data)
     part = make(arch, recipe, device=device, callbacks=[StopAt(3)])
@@ -217,9 +225,9 @@ def test_partial_fit_on_a_device_goes_on_as_if_it_had_not_been_stopped(
 
 
 def test_checkpoint_of_a_device_goes_on_there_and_on_the_cpu(
-    device, make, tiny_grid, tmp_path
+    device, make, grid, tmp_path
 ):
-    data = tiny_grid.data, tiny_grid.target
+    data = grid.data, grid.target
     expected = make("payne").fit(*data).predict(data[0][:3])
     for place in (device, "cpu"):
         path = tmp_path / f"{place}.pt"
@@ -233,15 +241,15 @@ def test_checkpoint_of_a_device_goes_on_there_and_on_the_cpu(
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fine_tuning_on_a_device_rehearses_and_gives_the_flux_of_the_cpu(
-    device, fit, tiny_grid, close_to, arch
+    device, fit, grid, close_to, arch
 ):
     base = fit(arch)
     here = pickle.loads(pickle.dumps(base))
-    old = tiny_grid.data[:50], tiny_grid.target[:50]
-    new = tiny_grid.data[50:], 0.98 * tiny_grid.target[50:]
+    old = grid.data[:50], grid.target[:50]
+    new = grid.data[50:], 0.98 * grid.target[50:]
     options = {"max_steps": 3, "recipe": FLOAT32, "rehearse": old, "random_state": 0}
     expected = FineTunedEmulator(here, device="cpu", **options).fit(*new)
-    expected = expected.predict(tiny_grid.data[:3].astype(np.float32))
+    expected = expected.predict(grid.data[:3].astype(np.float32))
     close_to(FineTunedEmulator(base, device=device, **options).fit(*new), expected)
 
 
@@ -270,3 +278,20 @@ def test_fit_on_a_device_keeps_no_flux_there(device, make, tiny_grid):
     assert any(shapes)
     assert (n_held_out, n_wavelengths) not in shapes
     assert (len(tiny_grid.data) - n_held_out, n_wavelengths) not in shapes
+
+
+@pytest.mark.parametrize(
+    ("arch", "changes"),
+    [("payne", {}), ("opacity", {}), ("transformer", {"arch_params": ONE_LAYER})],
+)
+def test_errors_of_labels_on_a_device_are_those_of_the_cpu(
+    device, make, tiny_grid, arch, changes
+):
+    found, expected = (
+        make(arch, max_steps=2, device=place, **changes)
+        .fit(tiny_grid.data, tiny_grid.target)
+        .trained_.held_out.label_errors
+        for place in (device, "cpu")
+    )
+    for name, values in vars(expected).items():
+        np.testing.assert_allclose(getattr(found, name), values, rtol=0.02, atol=0.02)
