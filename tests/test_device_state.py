@@ -90,7 +90,8 @@ def test_threads_that_fit_at_once_on_a_device_give_what_each_gives_alone(
 ):
     def fit(seed):
         emulator = make_tiny(arch, max_steps=5, device=device, random_state=seed)
-        emulator.fit(tiny_grid.data, tiny_grid.target)
+        # so few that errors of labels, which draw nothing, are not measured
+        emulator.fit(tiny_grid.data[:80], tiny_grid.target[:80])
         return emulator.predict(tiny_grid.data[:2])
 
     alone = [fit(seed) for seed in (0, 0, 1, 2)]
