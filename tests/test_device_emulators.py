@@ -6,7 +6,6 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from sklearn.utils import Bunch
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -60,35 +59,25 @@ def make(make_tiny):
 
 
 @pytest.fixture(scope="module")
-def grid(tiny_grid):
-    """80 spectra: so few are held out that errors of labels are not measured."""
-    return Bunch(
-        data=tiny_grid.data[:80],
-        target=tiny_grid.target[:80],
-        wavelength=tiny_grid.wavelength,
-    )
-
-
-@pytest.fixture(scope="module")
-def on_cpu(make, grid):
+def on_cpu(make, short_grid):
     """Predictions, in float32, of emulators that were trained on the CPU."""
-    labels = grid.data[:3].astype(np.float32)
+    labels = short_grid.data[:3].astype(np.float32)
 
     def predict(arch, **changes):
         emulator = make(arch, **changes)
-        return emulator.fit(grid.data, grid.target).predict(labels)
+        return emulator.fit(short_grid.data, short_grid.target).predict(labels)
 
     return {arch: predict(arch) for arch in ARCHS}
 
 
 @pytest.fixture
-def fit(device, make, grid, kept):
+def fit(device, make, short_grid, kept):
     """Give a function that fits an emulator on the device, once."""
 
     def fit_once(arch):
         if (device, arch) not in kept:
             emulator = make(arch, device=device)
-            kept[device, arch] = emulator.fit(grid.data, grid.target)
+            kept[device, arch] = emulator.fit(short_grid.data, short_grid.target)
         return kept[device, arch]
 
     return fit_once
@@ -104,12 +93,12 @@ def no_room(monkeypatch):
 
 
 @pytest.fixture
-def close_to(device, grid):
+def close_to(device, short_grid):
     """Give a function that compares the flux of an emulator on the device."""
 
     def check(emulator, expected):
         assert emulator.device_.startswith(device)
-        found = emulator.predict(grid.data[:3].astype(np.float32))
+        found = emulator.predict(short_grid.data[:3].astype(np.float32))
         np.testing.assert_allclose(found, expected, atol=TOLERANCE)
 
     return check
@@ -122,63 +111,65 @@ def test_fit_on_a_device_gives_the_flux_of_the_cpu(fit, on_cpu, close_to, arch):
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_too_small_for_the_flux_gives_the_flux_of_the_cpu(
-    device, no_room, make, grid, on_cpu, close_to, arch
+    device, no_room, make, short_grid, on_cpu, close_to, arch
 ):
-    emulator = make(arch, device=device).fit(grid.data, grid.target)
+    emulator = make(arch, device=device).fit(short_grid.data, short_grid.target)
     close_to(emulator, on_cpu[arch])
 
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_with_flux_on_disk_gives_the_flux_of_the_cpu(
-    device, no_room, make, grid, on_cpu, close_to, tmp_path, arch
+    device, no_room, make, short_grid, on_cpu, close_to, tmp_path, arch
 ):
-    np.save(tmp_path / "flux.npy", grid.target)
+    np.save(tmp_path / "flux.npy", short_grid.target)
     flux = np.load(tmp_path / "flux.npy", mmap_mode="r")
-    close_to(make(arch, device=device).fit(grid.data, flux), on_cpu[arch])
+    close_to(make(arch, device=device).fit(short_grid.data, flux), on_cpu[arch])
 
 
 @pytest.mark.parametrize("room", ["room", "no room"])
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_with_weights_and_drawn_wavelengths_gives_the_flux_of_the_cpu(
-    request, device, make, grid, close_to, arch, room
+    request, device, make, short_grid, close_to, arch, room
 ):
-    error = np.random.default_rng(0).uniform(0.01, 0.02, grid.target.shape)
+    error = np.random.default_rng(0).uniform(0.01, 0.02, short_grid.target.shape)
     options = {"uncertainty": error, "mask": error > 0.019}
     recipe = {"n_wavelengths": 17}
-    data = grid.data, grid.target
+    data = short_grid.data, short_grid.target
     expected = make(arch, recipe).fit(*data, **options)
-    expected = expected.predict(grid.data[:3].astype(np.float32))
+    expected = expected.predict(short_grid.data[:3].astype(np.float32))
     if room == "no room":
         request.getfixturevalue("no_room")
     close_to(make(arch, recipe, device=device).fit(*data, **options), expected)
 
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
-def test_fit_on_a_device_in_bfloat16_is_finite(device, make, grid, arch):
+def test_fit_on_a_device_in_bfloat16_is_finite(device, make, short_grid, arch):
     emulator = make(arch, {"precision": "auto"}, device=device)
-    emulator.fit(grid.data, grid.target)
-    assert np.isfinite(emulator.predict(grid.data[:3])).all()
+    emulator.fit(short_grid.data, short_grid.target)
+    assert np.isfinite(emulator.predict(short_grid.data[:3])).all()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_predict_on_a_device_at_wavelengths_with_errors_is_that_of_the_cpu(
-    fit, grid, arch
+    fit, short_grid, arch
 ):
-    emulator, labels = fit(arch), grid.data[:3].astype(np.float32)
+    emulator, labels = fit(arch), short_grid.data[:3].astype(np.float32)
     here = pickle.loads(pickle.dumps(emulator))
-    wavelength = grid.wavelength[3:9] + 0.01
+    wavelength = short_grid.wavelength[3:9] + 0.01
     for at in (None, wavelength):
         found = emulator.predict(labels, wavelength=at, return_std=True)
         expected = here.predict(labels, wavelength=at, return_std=True)
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    score = emulator.score(grid.data, grid.target)
-    assert score == pytest.approx(here.score(grid.data, grid.target))
+    score = emulator.score(short_grid.data, short_grid.target)
+    assert score == pytest.approx(here.score(short_grid.data, short_grid.target))
     assert (emulator.domain(labels) == here.domain(labels)).all()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_save_load_pickle_and_copy_of_a_device_give_its_flux(fit, grid, tmp_path, arch):
-    emulator, labels = fit(arch), grid.data[:3].astype(np.float32)
+def test_save_load_pickle_and_copy_of_a_device_give_its_flux(
+    fit, short_grid, tmp_path, arch
+):
+    emulator, labels = fit(arch), short_grid.data[:3].astype(np.float32)
     expected = emulator.predict(labels)
     emulator.save(tmp_path / "shared")
     for other in (
@@ -190,29 +181,31 @@ def test_save_load_pickle_and_copy_of_a_device_give_its_flux(fit, grid, tmp_path
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_to_torch_on_a_device_gives_flux_and_gradients_there(fit, device, grid, arch):
+def test_to_torch_on_a_device_gives_flux_and_gradients_there(
+    fit, device, short_grid, arch
+):
     emulator = fit(arch)
     module = emulator.to_torch()
-    labels = torch.tensor(grid.data[:2], dtype=torch.float32).to(device)
+    labels = torch.tensor(short_grid.data[:2], dtype=torch.float32).to(device)
     labels.requires_grad_(True)
-    at = torch.tensor(grid.wavelength[2:5], dtype=torch.float32).to(device)
+    at = torch.tensor(short_grid.wavelength[2:5], dtype=torch.float32).to(device)
     for wavelength in (None, at, at.cpu()):
         flux = module(labels, wavelength)
         flux.sum().backward()
         assert flux.device.type == labels.grad.device.type
-    expected = emulator.predict(grid.data[:2].astype(np.float32))
+    expected = emulator.predict(short_grid.data[:2].astype(np.float32))
     np.testing.assert_allclose(
         module(labels).detach().cpu().numpy(), expected, atol=1e-5
     )
     double = emulator.to_torch(dtype=torch.float64, device="cpu")
-    assert double(torch.tensor(grid.data[:2])).dtype == torch.float64
+    assert double(torch.tensor(short_grid.data[:2])).dtype == torch.float64
 
 
 @pytest.mark.parametrize("arch", ["payne", Dropping, "transformer"])
 def test_partial_fit_on_a_device_goes_on_as_if_it_had_not_been_stopped(
-    device, make, grid, arch
+    device, make, short_grid, arch
 ):
-    data = grid.data, grid.target
+    data = short_grid.data, short_grid.target
     recipe = {"average": 0.5, "patience": 9}
     whole = make(arch, recipe, device=device).fit(*data)
     part = make(arch, recipe, device=device, callbacks=[StopAt(3)])
@@ -225,9 +218,9 @@ def test_partial_fit_on_a_device_goes_on_as_if_it_had_not_been_stopped(
 
 
 def test_checkpoint_of_a_device_goes_on_there_and_on_the_cpu(
-    device, make, grid, tmp_path
+    device, make, short_grid, tmp_path
 ):
-    data = grid.data, grid.target
+    data = short_grid.data, short_grid.target
     expected = make("payne").fit(*data).predict(data[0][:3])
     for place in (device, "cpu"):
         path = tmp_path / f"{place}.pt"
@@ -241,15 +234,15 @@ def test_checkpoint_of_a_device_goes_on_there_and_on_the_cpu(
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fine_tuning_on_a_device_rehearses_and_gives_the_flux_of_the_cpu(
-    device, fit, grid, close_to, arch
+    device, fit, short_grid, close_to, arch
 ):
     base = fit(arch)
     here = pickle.loads(pickle.dumps(base))
-    old = grid.data[:50], grid.target[:50]
-    new = grid.data[50:], 0.98 * grid.target[50:]
+    old = short_grid.data[:50], short_grid.target[:50]
+    new = short_grid.data[50:], 0.98 * short_grid.target[50:]
     options = {"max_steps": 3, "recipe": FLOAT32, "rehearse": old, "random_state": 0}
     expected = FineTunedEmulator(here, device="cpu", **options).fit(*new)
-    expected = expected.predict(grid.data[:3].astype(np.float32))
+    expected = expected.predict(short_grid.data[:3].astype(np.float32))
     close_to(FineTunedEmulator(base, device=device, **options).fit(*new), expected)
 
 
