@@ -12,6 +12,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import pytest
 import torch
+from sklearn.utils import Bunch
 
 from sk_payne import SpectrumEmulator
 from sk_payne.datasets import make_spectra
@@ -93,6 +94,13 @@ def tiny_grid():
     grid = make_spectra(101, n_wavelengths=61, random_state=0)
     grid.data.flags.writeable = grid.target.flags.writeable = False
     return grid
+
+
+@pytest.fixture(scope="session")
+def short_grid(tiny_grid):
+    """80 spectra of the tiny grid: errors of labels need more, and are left out."""
+    short = {name: getattr(tiny_grid, name)[:80] for name in ("data", "target")}
+    return Bunch(wavelength=tiny_grid.wavelength, **short)
 
 
 @pytest.fixture(scope="session")

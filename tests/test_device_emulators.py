@@ -13,6 +13,7 @@ from sk_payne import FineTunedEmulator, load
 from sk_payne.exceptions import TrainingInterruptedWarning
 
 ARCHS = ("payne", "opacity", "transformer")
+ONE_LAYER = {"width": 16, "n_layers": 1, "n_tokens": 3}
 FLOAT32 = {"precision": "float32"}
 # of flux, after a few steps in float32 whose sums are in another order
 TOLERANCE = 2e-4
@@ -58,25 +59,25 @@ def make(make_tiny):
 
 
 @pytest.fixture(scope="module")
-def on_cpu(make, tiny_grid):
+def on_cpu(make, short_grid):
     """Predictions, in float32, of emulators that were trained on the CPU."""
-    labels = tiny_grid.data[:3].astype(np.float32)
+    labels = short_grid.data[:3].astype(np.float32)
 
     def predict(arch, **changes):
         emulator = make(arch, **changes)
-        return emulator.fit(tiny_grid.data, tiny_grid.target).predict(labels)
+        return emulator.fit(short_grid.data, short_grid.target).predict(labels)
 
     return {arch: predict(arch) for arch in ARCHS}
 
 
 @pytest.fixture
-def fit(device, make, tiny_grid, kept):
+def fit(device, make, short_grid, kept):
     """Give a function that fits an emulator on the device, once."""
 
     def fit_once(arch):
         if (device, arch) not in kept:
             emulator = make(arch, device=device)
-            kept[device, arch] = emulator.fit(tiny_grid.data, tiny_grid.target)
+            kept[device, arch] = emulator.fit(short_grid.data, short_grid.target)
         return kept[device, arch]
 
     return fit_once
@@ -92,12 +93,12 @@ def no_room(monkeypatch):
 
 
 @pytest.fixture
-def close_to(device, tiny_grid):
+def close_to(device, short_grid):
     """Give a function that compares the flux of an emulator on the device."""
 
     def check(emulator, expected):
         assert emulator.device_.startswith(device)
-        found = emulator.predict(tiny_grid.data[:3].astype(np.float32))
+        found = emulator.predict(short_grid.data[:3].astype(np.float32))
         np.testing.assert_allclose(found, expected, atol=TOLERANCE)
 
     return check
@@ -110,65 +111,65 @@ def test_fit_on_a_device_gives_the_flux_of_the_cpu(fit, on_cpu, close_to, arch):
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_too_small_for_the_flux_gives_the_flux_of_the_cpu(
-    device, no_room, make, tiny_grid, on_cpu, close_to, arch
+    device, no_room, make, short_grid, on_cpu, close_to, arch
 ):
-    emulator = make(arch, device=device).fit(tiny_grid.data, tiny_grid.target)
+    emulator = make(arch, device=device).fit(short_grid.data, short_grid.target)
     close_to(emulator, on_cpu[arch])
 
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_with_flux_on_disk_gives_the_flux_of_the_cpu(
-    device, no_room, make, tiny_grid, on_cpu, close_to, tmp_path, arch
+    device, no_room, make, short_grid, on_cpu, close_to, tmp_path, arch
 ):
-    np.save(tmp_path / "flux.npy", tiny_grid.target)
+    np.save(tmp_path / "flux.npy", short_grid.target)
     flux = np.load(tmp_path / "flux.npy", mmap_mode="r")
-    close_to(make(arch, device=device).fit(tiny_grid.data, flux), on_cpu[arch])
+    close_to(make(arch, device=device).fit(short_grid.data, flux), on_cpu[arch])
 
 
 @pytest.mark.parametrize("room", ["room", "no room"])
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fit_on_a_device_with_weights_and_drawn_wavelengths_gives_the_flux_of_the_cpu(
-    request, device, make, tiny_grid, close_to, arch, room
+    request, device, make, short_grid, close_to, arch, room
 ):
-    error = np.random.default_rng(0).uniform(0.01, 0.02, tiny_grid.target.shape)
+    error = np.random.default_rng(0).uniform(0.01, 0.02, short_grid.target.shape)
     options = {"uncertainty": error, "mask": error > 0.019}
     recipe = {"n_wavelengths": 17}
-    data = tiny_grid.data, tiny_grid.target
+    data = short_grid.data, short_grid.target
     expected = make(arch, recipe).fit(*data, **options)
-    expected = expected.predict(tiny_grid.data[:3].astype(np.float32))
+    expected = expected.predict(short_grid.data[:3].astype(np.float32))
     if room == "no room":
         request.getfixturevalue("no_room")
     close_to(make(arch, recipe, device=device).fit(*data, **options), expected)
 
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
-def test_fit_on_a_device_in_bfloat16_is_finite(device, make, tiny_grid, arch):
+def test_fit_on_a_device_in_bfloat16_is_finite(device, make, short_grid, arch):
     emulator = make(arch, {"precision": "auto"}, device=device)
-    emulator.fit(tiny_grid.data, tiny_grid.target)
-    assert np.isfinite(emulator.predict(tiny_grid.data[:3])).all()
+    emulator.fit(short_grid.data, short_grid.target)
+    assert np.isfinite(emulator.predict(short_grid.data[:3])).all()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_predict_on_a_device_at_wavelengths_with_errors_is_that_of_the_cpu(
-    fit, tiny_grid, arch
+    fit, short_grid, arch
 ):
-    emulator, labels = fit(arch), tiny_grid.data[:3].astype(np.float32)
+    emulator, labels = fit(arch), short_grid.data[:3].astype(np.float32)
     here = pickle.loads(pickle.dumps(emulator))
-    wavelength = tiny_grid.wavelength[3:9] + 0.01
+    wavelength = short_grid.wavelength[3:9] + 0.01
     for at in (None, wavelength):
         found = emulator.predict(labels, wavelength=at, return_std=True)
         expected = here.predict(labels, wavelength=at, return_std=True)
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    score = emulator.score(tiny_grid.data, tiny_grid.target)
-    assert score == pytest.approx(here.score(tiny_grid.data, tiny_grid.target))
+    score = emulator.score(short_grid.data, short_grid.target)
+    assert score == pytest.approx(here.score(short_grid.data, short_grid.target))
     assert (emulator.domain(labels) == here.domain(labels)).all()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_save_load_pickle_and_copy_of_a_device_give_its_flux(
-    fit, tiny_grid, tmp_path, arch
+    fit, short_grid, tmp_path, arch
 ):
-    emulator, labels = fit(arch), tiny_grid.data[:3].astype(np.float32)
+    emulator, labels = fit(arch), short_grid.data[:3].astype(np.float32)
     expected = emulator.predict(labels)
     emulator.save(tmp_path / "shared")
     for other in (
@@ -181,30 +182,30 @@ def test_save_load_pickle_and_copy_of_a_device_give_its_flux(
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_to_torch_on_a_device_gives_flux_and_gradients_there(
-    fit, device, tiny_grid, arch
+    fit, device, short_grid, arch
 ):
     emulator = fit(arch)
     module = emulator.to_torch()
-    labels = torch.tensor(tiny_grid.data[:2], dtype=torch.float32).to(device)
+    labels = torch.tensor(short_grid.data[:2], dtype=torch.float32).to(device)
     labels.requires_grad_(True)
-    at = torch.tensor(tiny_grid.wavelength[2:5], dtype=torch.float32).to(device)
+    at = torch.tensor(short_grid.wavelength[2:5], dtype=torch.float32).to(device)
     for wavelength in (None, at, at.cpu()):
         flux = module(labels, wavelength)
         flux.sum().backward()
         assert flux.device.type == labels.grad.device.type
-    expected = emulator.predict(tiny_grid.data[:2].astype(np.float32))
+    expected = emulator.predict(short_grid.data[:2].astype(np.float32))
     np.testing.assert_allclose(
         module(labels).detach().cpu().numpy(), expected, atol=1e-5
     )
     double = emulator.to_torch(dtype=torch.float64, device="cpu")
-    assert double(torch.tensor(tiny_grid.data[:2])).dtype == torch.float64
+    assert double(torch.tensor(short_grid.data[:2])).dtype == torch.float64
 
 
 @pytest.mark.parametrize("arch", ["payne", Dropping, "transformer"])
 def test_partial_fit_on_a_device_goes_on_as_if_it_had_not_been_stopped(
-    device, make, tiny_grid, arch
+    device, make, short_grid, arch
 ):
-    data = tiny_grid.data, tiny_grid.target
+    data = short_grid.data, short_grid.target
     recipe = {"average": 0.5, "patience": 9}
     whole = make(arch, recipe, device=device).fit(*data)
     part = make(arch, recipe, device=device, callbacks=[StopAt(3)])
@@ -217,9 +218,9 @@ def test_partial_fit_on_a_device_goes_on_as_if_it_had_not_been_stopped(
 
 
 def test_checkpoint_of_a_device_goes_on_there_and_on_the_cpu(
-    device, make, tiny_grid, tmp_path
+    device, make, short_grid, tmp_path
 ):
-    data = tiny_grid.data, tiny_grid.target
+    data = short_grid.data, short_grid.target
     expected = make("payne").fit(*data).predict(data[0][:3])
     for place in (device, "cpu"):
         path = tmp_path / f"{place}.pt"
@@ -233,15 +234,15 @@ def test_checkpoint_of_a_device_goes_on_there_and_on_the_cpu(
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_fine_tuning_on_a_device_rehearses_and_gives_the_flux_of_the_cpu(
-    device, fit, tiny_grid, close_to, arch
+    device, fit, short_grid, close_to, arch
 ):
     base = fit(arch)
     here = pickle.loads(pickle.dumps(base))
-    old = tiny_grid.data[:50], tiny_grid.target[:50]
-    new = tiny_grid.data[50:], 0.98 * tiny_grid.target[50:]
+    old = short_grid.data[:50], short_grid.target[:50]
+    new = short_grid.data[50:], 0.98 * short_grid.target[50:]
     options = {"max_steps": 3, "recipe": FLOAT32, "rehearse": old, "random_state": 0}
     expected = FineTunedEmulator(here, device="cpu", **options).fit(*new)
-    expected = expected.predict(tiny_grid.data[:3].astype(np.float32))
+    expected = expected.predict(short_grid.data[:3].astype(np.float32))
     close_to(FineTunedEmulator(base, device=device, **options).fit(*new), expected)
 
 
@@ -270,3 +271,20 @@ def test_fit_on_a_device_keeps_no_flux_there(device, make, tiny_grid):
     assert any(shapes)
     assert (n_held_out, n_wavelengths) not in shapes
     assert (len(tiny_grid.data) - n_held_out, n_wavelengths) not in shapes
+
+
+@pytest.mark.parametrize(
+    ("arch", "changes"),
+    [("payne", {}), ("opacity", {}), ("transformer", {"arch_params": ONE_LAYER})],
+)
+def test_errors_of_labels_on_a_device_are_those_of_the_cpu(
+    device, make, tiny_grid, arch, changes
+):
+    found, expected = (
+        make(arch, max_steps=2, device=place, **changes)
+        .fit(tiny_grid.data, tiny_grid.target)
+        .trained_.held_out.label_errors
+        for place in (device, "cpu")
+    )
+    for name, values in vars(expected).items():
+        np.testing.assert_allclose(getattr(found, name), values, rtol=0.02, atol=0.02)

@@ -86,12 +86,12 @@ def test_random_state_is_put_back_on_a_device_if_training_fails(device):
 
 @pytest.mark.parametrize("arch", ["payne", Dropping])
 def test_threads_that_fit_at_once_on_a_device_give_what_each_gives_alone(
-    device, make_tiny, tiny_grid, arch
+    device, make_tiny, short_grid, arch
 ):
     def fit(seed):
         emulator = make_tiny(arch, max_steps=5, device=device, random_state=seed)
-        emulator.fit(tiny_grid.data, tiny_grid.target)
-        return emulator.predict(tiny_grid.data[:2])
+        emulator.fit(short_grid.data, short_grid.target)
+        return emulator.predict(short_grid.data[:2])
 
     alone = [fit(seed) for seed in (0, 0, 1, 2)]
     before = read_random_state(device)

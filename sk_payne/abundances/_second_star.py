@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from astropy import units as u
-from astropy.constants import c, h, k_B
+from scipy.constants import angstrom, c, h, k
 from sklearn.base import BaseEstimator
 
 from sk_payne.abundances._broadening import Broadening
@@ -18,7 +17,7 @@ from sk_payne.spectra import C_KMS
 __all__ = ["SecondStar", "TwoStars"]
 
 # h c / k in Å K.
-_HC_K = (h * c / k_B).to_value(u.AA * u.K)
+_HC_K = h * c / k / angstrom
 
 
 class SecondStar(BaseEstimator):

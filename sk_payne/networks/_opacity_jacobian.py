@@ -46,27 +46,29 @@ def opacity_jacobian(network, labels: Tensor) -> tuple[Tensor, Tensor]:
     >>> flux.shape, jacobian.shape
     (torch.Size([2, 11]), torch.Size([2, 3, 11]))
     """
+    inputs, changes = (labels,), label_tangents(labels)
+    if network.chemistry is not None:
+        chemistry, by_label = _value_and_slopes(network.chemistry, labels)
+        inputs, changes = (*inputs, chemistry), (*changes, by_label)
+    values, tangents = forward_mode(network.star_numbers, inputs, changes)
+    strength = network.strength.exp().flatten(0, 1)
     size = labels.shape[1] * network.strength.shape[:2].numel()
     blocks = [
-        _block(network, labels[stars])
+        _block(
+            network, strength, [v[stars] for v in values], [t[stars] for t in tangents]
+        )
         for stars in pixel_blocks(len(labels), size, labels.device)
     ]
     flux, jacobian = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return flux, jacobian
 
 
-def _block(network, labels):
+def _block(network, strength, values, tangents):
     # B stars, L labels, P wavelengths, K populations, M sums, E neurons of the curve of
     # growth, H neurons of g
-    inputs, changes = (labels,), label_tangents(labels)
-    if network.chemistry is not None:
-        chemistry, by_label = _value_and_slopes(network.chemistry, labels)
-        inputs, changes = (*inputs, chemistry), (*changes, by_label)
-    values, tangents = forward_mode(network.star_numbers, inputs, changes)
     (power_BK, code_BE, code_2_BE, star_BH) = values
     (power_BLK, code_BLE, code_2_BLE, star_BLH) = tangents
     population_BK = power_BK.exp()
-    strength = network.strength.exp().flatten(0, 1)
     shape = network.strength.shape[:2]
     tau_BPM = (population_BK @ strength.T).unflatten(-1, shape) + 1e-6
     tau_BLPM = ((population_BK[:, None] * power_BLK) @ strength.T).unflatten(-1, shape)

@@ -253,17 +253,16 @@ class _Stars:
 
     def sums(self, labels, edges):
         """Return normal, spread, information and slope over stretches, in float64."""
-        predicted, jacobian = self.linearized(labels)
+        residual, jacobian = self._linearized(labels)
         variance = self._variance(labels)
         inverse_variance = self._inverse(variance, variance)
-        residual = np.where(self.weight > 0, self.flux - predicted, 0.0)
         totals = []
         for first, last in pairwise(edges):
             part = jacobian[:, :, first:last]
             transposed = part.transpose(0, 2, 1)
             w = self.weight[:, None, first:last]
             spread = w**2 * variance[:, None, first:last]
-            slope = (part * w) @ residual[:, first:last, None].astype(np.float32)
+            slope = (part * w) @ residual[:, first:last, None]
             totals.append(
                 (
                     (part * w) @ transposed,
@@ -285,10 +284,10 @@ class _Stars:
         information = self.sums(self.labels, edges)[2][:, 0] + LABEL_PRIOR * unit
         apart = np.diagonal(np.linalg.inv(information), axis1=1, axis2=2) ** 0.5
         rng = np.random.default_rng(0)
-        labels, chi2 = self._fit_from(self.labels, edges)
+        labels, chi2 = self._fit_from(self.labels)
         for _ in range(_N_STARTS - 1):
             start = self.labels + _APART * apart * rng.standard_normal(apart.shape)
-            new_labels, new_chi2 = self._fit_from(np.clip(start, -1, 1), edges)
+            new_labels, new_chi2 = self._fit_from(np.clip(start, -1, 1))
             labels = np.where((new_chi2 < chi2)[:, None], new_labels, labels)
             chi2 = np.minimum(chi2, new_chi2)
         normal, spread, information = (
@@ -299,12 +298,13 @@ class _Stars:
         displacement = labels - self.labels
         return labels, displacement, independent, information, np.ones(len(labels))
 
-    def _fit_from(self, labels, edges):
+    def _fit_from(self, labels):
         """Fit the labels from a start; return labels and chi2."""
         unit, damping = np.eye(labels.shape[1]), np.full(len(labels), 1e-3)
-        chi2, sums = self._chi2(labels), self.sums(labels, edges)
+        chi2 = self._chi2(labels)
         for _ in range(_N_STEPS):
-            normal, slope = sums[0][:, 0] + LABEL_PRIOR * unit, sums[3][:, 0]
+            normal, slope = self._normal_equations(labels)
+            normal = normal + LABEL_PRIOR * unit
             slope = slope - LABEL_PRIOR * (labels - self.labels)
             diagonal = np.diagonal(normal, axis1=1, axis2=2)
             damped = normal + (damping[:, None] * diagonal)[:, None] * unit
@@ -315,20 +315,28 @@ class _Stars:
             labels = np.where(better[:, None], trial, labels)
             chi2 = np.where(better, trial_chi2, chi2)
             damping = np.where(better, damping / 10, damping * 10)
-            sums = self.sums(labels, edges)
         return labels, chi2
 
+    def _normal_equations(self, labels):
+        """Return normal and slope over all wavelengths, in float64."""
+        residual, jacobian = self._linearized(labels)
+        weighted = jacobian * self.weight[:, None]
+        normal = weighted @ jacobian.transpose(0, 2, 1)
+        slope = weighted @ residual[..., None]
+        return normal.astype(np.float64), slope[..., 0].astype(np.float64)
+
     @torch.no_grad()
-    def linearized(self, labels):
-        """Predict the flux, and its derivatives by the scaled labels."""
+    def _linearized(self, labels):
+        """Return true minus predicted flux, and derivatives by the scaled labels."""
         module = self.module
         scaled = torch.from_numpy(labels).to(module.label_center)
         log_wavelength = module.log_wavelength
         if log_wavelength is not None:
             log_wavelength = log_wavelength.to(scaled.device)
         flux, jacobian = evaluate_with_jacobian(module.network, scaled, log_wavelength)
-        flux = module.unscale(flux) / module.flux_scale
-        return flux.cpu().numpy(), jacobian.cpu().numpy()
+        flux = (module.unscale(flux) / module.flux_scale).cpu().numpy()
+        residual = np.where(self.weight > 0, self.flux - flux, 0.0)
+        return residual.astype(np.float32), jacobian.cpu().numpy()
 
     @torch.no_grad()
     def _chi2(self, labels):

@@ -278,7 +278,7 @@ def _features(labels):
 
 def _most_likely(displacements):
     """Maximise the posterior probability of all parameters."""
-    samples = [_Prepared(sample) for sample in displacements.samples()]
+    stars = _Stars(displacements.samples())
     n_labels = displacements.labels.shape[1]
     start = {
         "scatter": np.full(n_labels, math.log(_SCATTER[0])),
@@ -294,19 +294,16 @@ def _most_likely(displacements):
 
     def objective():
         optimizer.zero_grad()
-        loss = _penalty(values) / len(displacements)
-        parameters = _parameters(values)
-        for sample in samples:
-            likelihood = sample.log_likelihood(parameters).mean()
-            loss = loss - likelihood / len(samples)
+        likelihood = stars.log_likelihood(_parameters(values))
+        loss = _penalty(values) / len(displacements) - stars.weight @ likelihood
         loss.backward()
         return loss
 
     optimizer.step(objective)
     with torch.no_grad():
         parameters = _parameters(values)
-        log_growth = samples[0].features @ parameters["growth"]
     parameters = {k: np.atleast_1d(v.detach().numpy()) for k, v in parameters.items()}
+    log_growth = _features(displacements.labels) @ parameters["growth"]
     log_growth_range = np.array([log_growth.min(), log_growth.max()])
     return LabelErrors(**parameters, log_growth_range=log_growth_range)
 
@@ -324,14 +321,18 @@ def _parameters(values):
     }
 
 
-class _Prepared:
-    """Displacements of stars, and the factors of their likelihood that are constant."""
+class _Stars:
+    """Displacements of the stars of all samples, and constants of their likelihood."""
 
-    def __init__(self, sample):
-        self.displacement, self.noise, information, part = (
-            torch.from_numpy(np.ascontiguousarray(values)) for values in sample[1:]
+    def __init__(self, samples):
+        labels, self.displacement, self.noise, information, part = (
+            torch.from_numpy(np.concatenate(values))
+            for values in zip(*samples, strict=True)
         )
-        self.features = torch.from_numpy(_features(sample.labels))
+        # mean over the stars of a sample, then over samples
+        weight = [np.full(len(s.part), 1 / len(s.part)) for s in samples]
+        self.weight = torch.from_numpy(np.concatenate(weight) / len(samples))
+        self.features = torch.from_numpy(_features(labels.numpy()))
         self.unit = torch.from_numpy(np.eye(len(information[0])))
         self.independent = torch.linalg.inv(information + LABEL_PRIOR * self.unit)
         self.log_part = part.log()

@@ -528,7 +528,7 @@ def test_chi2_is_distributed_as_it_should_be(many):
 
 
 def test_covariance_describes_the_scatter(emulator, draw_labels):
-    truth = np.tile(draw_labels(1, seed=9), (797, 1))
+    truth = np.tile(draw_labels(1, seed=9), (401, 1))
     flux = emulator.predict(truth)
     flux += np.random.default_rng(10).normal(scale=0.01, size=flux.shape)
     regressor = AbundanceRegressor(emulator, Observation(emulator_error=False), snr=100)
@@ -537,7 +537,7 @@ def test_covariance_describes_the_scatter(emulator, draw_labels):
     scale = np.sqrt(np.diagonal(expected))
     scatter = np.cov(found.T) / (scale[:, None] * scale)
     # elements of a Wishart matrix, in units of the errors, spread by at most
-    # (2 / n)**0.5 = 0.05: 4 sigma
+    # (2 / n)**0.5 = 0.07: 3 sigma
     np.testing.assert_allclose(scatter, expected / (scale[:, None] * scale), atol=0.2)
 
 
@@ -870,10 +870,9 @@ def test_whole_chain_in_cross_validation(quick, grid, training_stars):
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_grid_search_over_the_emulator(quick, grid, training_stars, name, values, best):
-    search = GridSearchCV(
-        AbundanceRegressor(quick, snr=100), {name: values}, cv=KFold(2), refit=False
-    )
-    search.fit(training_stars, grid.data[:101])
+    regressor = AbundanceRegressor(quick, Observation(velocity_range=None), snr=100)
+    search = GridSearchCV(regressor, {name: values}, cv=KFold(2), refit=False)
+    search.fit(training_stars[:51], grid.data[:51])
     assert search.best_params_ == {name: best}
 
 

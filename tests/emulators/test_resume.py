@@ -100,12 +100,12 @@ def make(make_tiny):
 
 
 @pytest.fixture
-def interrupt(tiny_grid):
+def interrupt(short_grid):
     """Give a function that fits and expects an interruption."""
 
     def fit(emulator, method="fit"):
         with pytest.warns(TrainingInterruptedWarning):
-            return getattr(emulator, method)(tiny_grid.data, tiny_grid.target)
+            return getattr(emulator, method)(short_grid.data, short_grid.target)
 
     return fit
 
@@ -117,21 +117,21 @@ def interrupted(make, interrupt):
 
 
 @pytest.fixture
-def kill(tiny_grid):
+def kill(short_grid):
     """Give a function that fits and expects a sudden death."""
 
     def fit(emulator):
         with pytest.raises(RuntimeError, match="power cut"):
-            emulator.fit(tiny_grid.data, tiny_grid.target)
+            emulator.fit(short_grid.data, short_grid.target)
 
     return fit
 
 
 @pytest.fixture(scope="module")
-def straight(make_tiny, tiny_grid):
+def straight(make_tiny, short_grid):
     """The same training without any interruption; don't change it."""
     emulator = make_tiny(recipe={"validate_every": EVERY})
-    return emulator.fit(tiny_grid.data, tiny_grid.target)
+    return emulator.fit(short_grid.data, short_grid.target)
 
 
 def power_cut(after):
@@ -178,9 +178,9 @@ def assert_same_bits(found, expected, P):
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_resumed_training_equals_one_that_never_stopped(
-    make, interrupt, tiny_grid, arch, recipe
+    make, interrupt, short_grid, arch, recipe
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     recipe = {"n_wavelengths": 13, **recipe}  # only the transformer draws them
     expected = make(arch, recipe=recipe).fit(P, F)
     found = make(arch, recipe=recipe, callbacks=[StopAt("on_batch_end", 17)])
@@ -209,9 +209,9 @@ def test_resumed_training_equals_one_that_never_stopped(
 )
 @pytest.mark.parametrize("recipe", [{}, {"average": 0.2, "patience": 100}], ids=str)
 def test_interruption_anywhere_falls_back_to_the_last_epoch_and_loses_nothing(
-    make, interrupt, tiny_grid, straight, stop, n_steps, recipe
+    make, interrupt, short_grid, straight, stop, n_steps, recipe
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     expected = make(recipe=recipe).fit(P, F) if recipe else straight
     found = interrupt(make(recipe=recipe, callbacks=[StopAt(*stop)]))
     assert found.n_steps_ == n_steps
@@ -225,21 +225,21 @@ def test_interruption_anywhere_falls_back_to_the_last_epoch_and_loses_nothing(
 @pytest.mark.parametrize(("epoch", "n_steps"), [(1, 0), (3, 14), (8, 49)])
 @pytest.mark.parametrize("where", ["on_batch_begin", "on_batch_end"])
 def test_interruption_while_the_held_out_spectra_are_looked_at_loses_nothing(
-    make, interrupt, tiny_grid, straight, where, epoch, n_steps
+    make, interrupt, short_grid, straight, where, epoch, n_steps
 ):
     # in the eighth and last epoch all steps are done, but their losses are missing
     stop = StopAt(where, epoch, training=False)
     found = interrupt(make(callbacks=[stop]))
     assert found.n_steps_ == n_steps
-    found.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+    found.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
 
 
 @pytest.mark.parametrize("call", [1, 19, 24])  # 8th, 16th, 24th ... are held-out
 def test_interruption_inside_a_network_that_draws_random_numbers_loses_nothing(
-    make, interrupt, tiny_grid, monkeypatch, call
+    make, interrupt, short_grid, monkeypatch, call
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     expected = make(Dropping).fit(P, F)
     monkeypatch.setattr(Dropping, "stop_at_call", call)
     found = interrupt(make(Dropping))
@@ -250,7 +250,7 @@ def test_interruption_inside_a_network_that_draws_random_numbers_loses_nothing(
 
 
 def test_several_interruptions_one_after_another_lose_nothing(
-    make, interrupt, tiny_grid, straight
+    make, interrupt, short_grid, straight
 ):
     # the fourth and fifth hit the same epoch, which is begun three times
     found = make(callbacks=[StopAt("on_batch_end", (3, 20, 36, 38, 39))])
@@ -259,15 +259,15 @@ def test_several_interruptions_one_after_another_lose_nothing(
     for _ in range(4):
         n_steps.append(interrupt(found, "partial_fit").n_steps_)
     assert n_steps == [0, 14, 28, 28, 28]
-    found.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+    found.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
 
 
 @pytest.mark.parametrize(("arch", "after"), [("payne", 3), ("convolutional", 17)])
 def test_resumed_training_equals_one_that_never_stopped_also_after_pickling(
-    make, interrupt, tiny_grid, arch, after
+    make, interrupt, short_grid, arch, after
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     recipe = {"average": 0.3, "patience": 100}
     expected = make(arch, recipe=recipe).fit(P, F)
     found = make(arch, recipe=recipe, callbacks=[StopAt("on_batch_end", (after, 40))])
@@ -280,19 +280,19 @@ def test_resumed_training_equals_one_that_never_stopped_also_after_pickling(
 
 
 def test_pickle_of_a_resumed_emulator_holds_no_state_of_the_training(
-    interrupted, straight, tiny_grid
+    interrupted, straight, short_grid
 ):
     unfinished = len(pickle.dumps(interrupted))
-    interrupted.partial_fit(tiny_grid.data, tiny_grid.target)
+    interrupted.partial_fit(short_grid.data, short_grid.target)
     finished = len(pickle.dumps(interrupted.set_params(callbacks=None)))
     assert finished < 1.1 * len(pickle.dumps(straight)) < unfinished
 
 
 @pytest.mark.parametrize("random_state", [None, np.random.RandomState(7)], ids=str)
 def test_resumed_training_keeps_its_held_out_spectra_whatever_the_random_state(
-    make, interrupt, tiny_grid, random_state
+    make, interrupt, short_grid, random_state
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     stop = StopAt("on_batch_end", 17)
     found = interrupt(make(random_state=random_state, callbacks=[stop]))
     held_out = found.trained_.training.state["held_out"]
@@ -306,9 +306,9 @@ def test_resumed_training_keeps_its_held_out_spectra_whatever_the_random_state(
 
 
 def test_early_stopping_goes_on_counting_after_an_interruption(
-    make, interrupt, tiny_grid
+    make, interrupt, short_grid
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     recipe = {"patience": 3, "lr": 1.0, "decay": "constant", "validate_every": 5}
     expected = make(recipe=recipe, max_steps=1009).fit(P, F)
     n_epochs = len(expected.history_)
@@ -323,9 +323,9 @@ def test_early_stopping_goes_on_counting_after_an_interruption(
 
 
 def test_early_stopping_of_the_user_goes_on_counting_after_an_interruption(
-    make, interrupt, tiny_grid
+    make, interrupt, short_grid
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
 
     def early():
         return EarlyStopping(
@@ -343,7 +343,7 @@ def test_early_stopping_of_the_user_goes_on_counting_after_an_interruption(
 
 @pytest.mark.parametrize("before", [True, False])
 def test_callbacks_may_come_and_go_between_interruption_and_resumption(
-    make, interrupt, tiny_grid, straight, before
+    make, interrupt, short_grid, straight, before
 ):
     patient = EarlyStopping(patience=100, sink=noop)
     callbacks = [[StopAt("on_batch_end", 17), patient], None]
@@ -351,14 +351,14 @@ def test_callbacks_may_come_and_go_between_interruption_and_resumption(
         callbacks = [callbacks[0][:1], [patient]]
     found = interrupt(make(callbacks=callbacks[0]))
     found.set_params(callbacks=callbacks[1])
-    found.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+    found.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
 
 
 def test_best_epochs_are_marked_as_if_the_training_had_not_stopped(
-    make, interrupt, tiny_grid
+    make, interrupt, short_grid
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     # so fast that some epochs are worse than the one before
     recipe = {"lr": 0.5, "decay": "constant"}
     whole, parts = Diary(), Diary()
@@ -372,7 +372,7 @@ def test_best_epochs_are_marked_as_if_the_training_had_not_stopped(
 
 
 def test_learning_rates_after_an_interruption_are_those_of_the_whole_schedule(
-    make, interrupt, tiny_grid
+    make, interrupt, short_grid
 ):
     class Rates(Callback):
         def __init__(self):
@@ -382,7 +382,7 @@ def test_learning_rates_after_an_interruption_are_those_of_the_whole_schedule(
             if training:
                 self.seen[net.n_steps] = net.optimizer_.param_groups[0]["lr"]
 
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     rates = Rates()
     stop = StopAt("on_batch_end", 17)
     interrupt(make(callbacks=[rates, stop])).partial_fit(P, F)
@@ -400,7 +400,7 @@ def test_learning_rates_after_an_interruption_are_those_of_the_whole_schedule(
 
 
 def test_averaged_weights_of_an_interrupted_training_are_those_of_its_steps(
-    make, interrupt, tiny_grid
+    make, interrupt, short_grid
 ):
     class Weights(Callback):
         def on_train_begin(self, net, **kwargs):
@@ -420,55 +420,55 @@ def test_averaged_weights_of_an_interrupted_training_are_those_of_its_steps(
 
 
 def test_partial_fit_moves_neither_global_random_state_nor_the_arrays_of_the_caller(
-    interrupted, tiny_grid
+    interrupted, short_grid
 ):
     # the arrays are read-only, so that writing into them would be an error
-    assert not tiny_grid.data.flags.writeable
+    assert not short_grid.data.flags.writeable
     torch.manual_seed(7)
     state = torch.get_rng_state()
     numpys = np.random.get_state()[1].copy()  # noqa: NPY002
-    interrupted.partial_fit(tiny_grid.data, tiny_grid.target)
+    interrupted.partial_fit(short_grid.data, short_grid.target)
     assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
 
 
 @pytest.mark.parametrize("arch", ["payne", "transformer"])
 def test_interruption_leaves_the_arrays_of_the_caller_as_they_were(
-    make, tiny_grid, arch
+    make, short_grid, arch
 ):
-    P, F = tiny_grid.data.copy(), tiny_grid.target.copy()
+    P, F = short_grid.data.copy(), short_grid.target.copy()
     found = make(arch, callbacks=[StopAt("on_grad_computed", 17)])
     with pytest.warns(TrainingInterruptedWarning):
         found.fit(P, F)
     found.partial_fit(P, F)
-    np.testing.assert_array_equal(P, tiny_grid.data)
-    np.testing.assert_array_equal(F, tiny_grid.target)
+    np.testing.assert_array_equal(P, short_grid.data)
+    np.testing.assert_array_equal(F, short_grid.target)
 
 
 def test_predict_in_between_does_not_change_the_rest_of_the_training(
-    interrupted, straight, tiny_grid
+    interrupted, straight, short_grid
 ):
-    interrupted.predict(tiny_grid.data)
-    interrupted.to_torch()(torch.tensor(tiny_grid.data))
-    interrupted.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(interrupted, straight, tiny_grid.data)
+    interrupted.predict(short_grid.data)
+    interrupted.to_torch()(torch.tensor(short_grid.data))
+    interrupted.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(interrupted, straight, short_grid.data)
 
 
-def test_fit_after_an_interruption_starts_anew(make, interrupted, straight, tiny_grid):
-    interrupted.fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(interrupted, straight, tiny_grid.data)
+def test_fit_after_an_interruption_starts_anew(make, interrupted, straight, short_grid):
+    interrupted.fit(short_grid.data, short_grid.target)
+    assert_same_bits(interrupted, straight, short_grid.data)
 
 
 def test_clone_of_an_interrupted_emulator_knows_nothing_of_it(
-    interrupted, straight, tiny_grid
+    interrupted, straight, short_grid
 ):
     twin = clone(interrupted).set_params(callbacks=None)
-    twin.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(twin, straight, tiny_grid.data)
+    twin.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(twin, straight, short_grid.data)
 
 
 def test_interruption_warns_at_the_line_that_called_and_says_how_to_go_on(
-    make, tiny_grid
+    make, short_grid
 ):
     found = make(callbacks=[StopAt("on_batch_end", (17, 17 + 9))])
     for method, n_steps in (("fit", 14), ("partial_fit", 21)):
@@ -476,25 +476,25 @@ def test_interruption_warns_at_the_line_that_called_and_says_how_to_go_on(
             TrainingInterruptedWarning,
             match=f"after {n_steps} of 53 steps; .* `partial_fit` with the same",
         ) as caught:
-            getattr(found, method)(tiny_grid.data, tiny_grid.target)
+            getattr(found, method)(short_grid.data, short_grid.target)
         assert [one.filename for one in caught] == [__file__]
 
 
-def test_progress_bar_goes_on_where_it_stopped(make, interrupt, tiny_grid, capsys):
+def test_progress_bar_goes_on_where_it_stopped(make, interrupt, short_grid, capsys):
     stop = StopAt("on_batch_end", 17)
     found = interrupt(make(verbose=1, callbacks=[stop]))
     assert "53/53" not in capsys.readouterr().err
-    found.partial_fit(tiny_grid.data, tiny_grid.target)
+    found.partial_fit(short_grid.data, short_grid.target)
     shown = capsys.readouterr().err
     assert "53/53" in shown
     assert "54/53" not in shown
 
 
-def test_progress_bar_changes_no_bit(make, interrupt, tiny_grid, straight):
+def test_progress_bar_changes_no_bit(make, interrupt, short_grid, straight):
     stop = StopAt("on_batch_end", 17)
     found = interrupt(make(verbose=1, callbacks=[stop]))
-    found.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+    found.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
 
 
 @pytest.fixture
@@ -506,7 +506,7 @@ def listening():
 
 
 @pytest.mark.usefixtures("listening")
-def test_ctrl_c_itself_interrupts(make, tiny_grid, straight):
+def test_ctrl_c_itself_interrupts(make, short_grid, straight):
     class PressCtrlC(Callback):
         """Sends the signal that the keyboard sends."""
 
@@ -520,45 +520,45 @@ def test_ctrl_c_itself_interrupts(make, tiny_grid, straight):
     callback.armed = True
     found = make(callbacks=[callback])
     with pytest.warns(TrainingInterruptedWarning, match="after 14 of 53"):
-        found.fit(tiny_grid.data, tiny_grid.target)
-    found.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+        found.fit(short_grid.data, short_grid.target)
+    found.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
 
 
 # partial_fit where there is nothing to go on with, or not with these
 
 
-def test_partial_fit_of_an_unfitted_emulator_is_fit(make, straight, tiny_grid):
+def test_partial_fit_of_an_unfitted_emulator_is_fit(make, straight, short_grid):
     found = make()
-    assert found.partial_fit(tiny_grid.data, tiny_grid.target) is found
-    assert_same_bits(found, straight, tiny_grid.data)
+    assert found.partial_fit(short_grid.data, short_grid.target) is found
+    assert_same_bits(found, straight, short_grid.data)
 
 
-def test_partial_fit_of_a_finished_emulator_changes_nothing(make, straight, tiny_grid):
-    found = make().fit(tiny_grid.data, tiny_grid.target)
+def test_partial_fit_of_a_finished_emulator_changes_nothing(make, straight, short_grid):
+    found = make().fit(short_grid.data, short_grid.target)
     net = found.net_
-    assert found.partial_fit(tiny_grid.data, tiny_grid.target) is found
+    assert found.partial_fit(short_grid.data, short_grid.target) is found
     assert found.net_ is net
-    assert_same_bits(found, straight, tiny_grid.data)
+    assert_same_bits(found, straight, short_grid.data)
 
 
 def test_partial_fit_of_a_training_that_early_stopping_ended_changes_nothing(
-    make, tiny_grid
+    make, short_grid
 ):
     recipe = {"patience": 2, "lr": 1.0, "decay": "constant", "validate_every": 5}
-    found = make(recipe=recipe, max_steps=1009).fit(tiny_grid.data, tiny_grid.target)
-    n_steps, before = found.n_steps_, found.predict(tiny_grid.data)
-    found.partial_fit(tiny_grid.data, tiny_grid.target)
+    found = make(recipe=recipe, max_steps=1009).fit(short_grid.data, short_grid.target)
+    n_steps, before = found.n_steps_, found.predict(short_grid.data)
+    found.partial_fit(short_grid.data, short_grid.target)
     assert found.n_steps_ == n_steps < 1009
-    np.testing.assert_array_equal(found.predict(tiny_grid.data), before)
+    np.testing.assert_array_equal(found.predict(short_grid.data), before)
 
 
-def test_partial_fit_of_a_loaded_emulator_is_an_error(straight, tiny_grid, tmp_path):
+def test_partial_fit_of_a_loaded_emulator_is_an_error(straight, short_grid, tmp_path):
     from sk_payne import load
 
     straight.save(tmp_path / "model")
     with pytest.raises(ValueError, match="loaded emulator knows of none"):
-        load(tmp_path / "model").partial_fit(tiny_grid.data, tiny_grid.target)
+        load(tmp_path / "model").partial_fit(short_grid.data, short_grid.target)
 
 
 @pytest.mark.parametrize(
@@ -575,9 +575,9 @@ def test_partial_fit_of_a_loaded_emulator_is_an_error(straight, tiny_grid, tmp_p
     ],
 )
 def test_partial_fit_with_other_spectra_is_an_error_and_changes_nothing(
-    make, interrupted, straight, tiny_grid, which, finished
+    make, interrupted, straight, short_grid, which, finished
 ):
-    P, F = tiny_grid.data.copy(), tiny_grid.target.copy()
+    P, F = short_grid.data.copy(), short_grid.target.copy()
     if which == "P":
         P[7, 3] = np.nextafter(P[7, 3], 9)
     elif which == "F":
@@ -592,22 +592,22 @@ def test_partial_fit_with_other_spectra_is_an_error_and_changes_nothing(
         F = F[:, :-1]
     found = interrupted
     if finished:
-        found = make().fit(tiny_grid.data, tiny_grid.target)
+        found = make().fit(short_grid.data, short_grid.target)
     match = (
         r"`X` and `y` must be those of the (interrupted|finished) training, which took "
         r"(14|53) steps; got others. Use the same again, .*FineTunedEmulator"
     )
     if which == "columns":
         match = "one value for each of the 60 columns"
-    before = found.predict(tiny_grid.data)
+    before = found.predict(short_grid.data)
     with pytest.raises(ValueError, match=match):
         found.partial_fit(P, F)
     assert found.n_outputs_ == 61
     again = pickle.loads(pickle.dumps(found))
-    np.testing.assert_array_equal(again.predict(tiny_grid.data), before)
+    np.testing.assert_array_equal(again.predict(short_grid.data), before)
     # and the training can still go on
-    again.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(again, straight, tiny_grid.data)
+    again.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(again, straight, short_grid.data)
 
 
 @pytest.mark.parametrize(
@@ -623,9 +623,9 @@ def test_partial_fit_with_other_spectra_is_an_error_and_changes_nothing(
 )
 @pytest.mark.parametrize("finished", [True, False])
 def test_partial_fit_with_other_parameters_is_an_error_and_changes_nothing(
-    make, interrupted, straight, tiny_grid, changes, named, finished
+    make, interrupted, straight, short_grid, changes, named, finished
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     found = make().fit(P, F) if finished else interrupted
     kept = found.get_params()
     recipe, arch_params = found.recipe_, found.arch_params_
@@ -639,9 +639,9 @@ def test_partial_fit_with_other_parameters_is_an_error_and_changes_nothing(
     assert_same_bits(found, straight, P)
 
 
-def test_partial_fit_with_another_number_of_labels_is_an_error(interrupted, tiny_grid):
+def test_partial_fit_with_another_number_of_labels_is_an_error(interrupted, short_grid):
     with pytest.raises(ValueError, match="4 features, but SpectrumEmulator is expect"):
-        interrupted.partial_fit(tiny_grid.data[:, :4], tiny_grid.target)
+        interrupted.partial_fit(short_grid.data[:, :4], short_grid.target)
 
 
 # checkpoint
@@ -664,9 +664,9 @@ def checkpoint(tmp_path):
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
 def test_killed_training_goes_on_from_its_checkpoint_as_if_it_had_lived(
-    make, kill, tiny_grid, checkpoint, arch, recipe, after
+    make, kill, short_grid, checkpoint, arch, recipe, after
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     expected = make(arch, recipe=recipe).fit(P, F)
     callbacks = [power_cut(after)]
     kill(make(arch, recipe=recipe, checkpoint=checkpoint, callbacks=callbacks))
@@ -681,9 +681,9 @@ def test_killed_training_goes_on_from_its_checkpoint_as_if_it_had_lived(
 
 @pytest.mark.parametrize("random_state", [None, 5])
 def test_checkpoint_holds_seed_and_held_out_spectra(
-    make, kill, tiny_grid, checkpoint, random_state
+    make, kill, short_grid, checkpoint, random_state
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     callbacks = [power_cut(17)]
     kill(make(random_state=random_state, checkpoint=checkpoint, callbacks=callbacks))
     content = checkpoint.read_bytes()
@@ -703,64 +703,64 @@ def test_checkpoint_holds_seed_and_held_out_spectra(
     ids=str,
 )
 def test_checkpoint_never_overrules_the_caller(
-    make, kill, tiny_grid, checkpoint, changes, argument
+    make, kill, short_grid, checkpoint, changes, argument
 ):
     kill(make(checkpoint=checkpoint, callbacks=[power_cut(17)]))
     content = checkpoint.read_bytes()
     with pytest.raises(ValueError, match=f"^{argument} must be those of the training"):
         make(checkpoint=checkpoint, label_units=None, **changes).fit(
-            tiny_grid.data, tiny_grid.target
+            short_grid.data, short_grid.target
         )
     assert checkpoint.read_bytes() == content
 
 
 def test_checkpoint_may_be_needed_several_times(
-    make, kill, straight, tiny_grid, checkpoint
+    make, kill, straight, short_grid, checkpoint
 ):
     for after in (17, 3, 10, 1):  # steps of each life
         kill(make(checkpoint=checkpoint, callbacks=[power_cut(after)]))
     assert read_state(checkpoint)["n_steps"] == 21
-    found = make(checkpoint=checkpoint).fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+    found = make(checkpoint=checkpoint).fit(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_checkpoint_serves_an_interrupted_training_too(
-    make, interrupt, straight, tiny_grid, checkpoint, method
+    make, interrupt, straight, short_grid, checkpoint, method
 ):
     stop = StopAt("on_batch_end", 17)
     found = interrupt(make(checkpoint=str(checkpoint), callbacks=[stop]))
     assert checkpoint.exists()
-    getattr(found, method)(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+    getattr(found, method)(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
     assert not list(checkpoint.parent.iterdir())
 
 
 def test_checkpoint_changes_no_bit_of_an_uninterrupted_training(
-    make, straight, tiny_grid, checkpoint
+    make, straight, short_grid, checkpoint
 ):
-    found = make(checkpoint=checkpoint).fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+    found = make(checkpoint=checkpoint).fit(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
     assert not list(checkpoint.parent.iterdir())
 
 
 def test_checkpoint_of_a_training_that_early_stopping_ended_is_removed(
-    make, tiny_grid, checkpoint
+    make, short_grid, checkpoint
 ):
     recipe = {"patience": 2, "lr": 1.0, "decay": "constant", "validate_every": 5}
     found = make(recipe=recipe, max_steps=1009, checkpoint=checkpoint)
-    found.fit(tiny_grid.data, tiny_grid.target)
+    found.fit(short_grid.data, short_grid.target)
     assert found.n_steps_ < 1009
     assert not list(checkpoint.parent.iterdir())
 
 
 def test_fit_from_a_checkpoint_does_not_move_the_global_random_state(
-    make, kill, tiny_grid, checkpoint
+    make, kill, short_grid, checkpoint
 ):
     kill(make(checkpoint=checkpoint, callbacks=[power_cut(17)]))
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    make(checkpoint=checkpoint).fit(tiny_grid.data, tiny_grid.target)
+    make(checkpoint=checkpoint).fit(short_grid.data, short_grid.target)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -775,19 +775,19 @@ def test_fit_from_a_checkpoint_does_not_move_the_global_random_state(
     ids=str,
 )
 def test_checkpoint_of_another_training_is_an_error_that_says_what_to_do(
-    make, kill, tiny_grid, checkpoint, changes, named
+    make, kill, short_grid, checkpoint, changes, named
 ):
     kill(make(checkpoint=checkpoint, callbacks=[power_cut(17)]))
     before = checkpoint.read_bytes()
     found = make(checkpoint=checkpoint, **changes)
-    F = tiny_grid.target if changes else tiny_grid.target[::-1]
+    F = short_grid.target if changes else short_grid.target[::-1]
     with pytest.raises(
         ValueError,
         match=f"^{named} must be those of the training in '.*training', which took "
         "14 steps; got others. Use the same again, start anew with `fit` and no old "
         "checkpoint",
     ):
-        found.fit(tiny_grid.data, F)
+        found.fit(short_grid.data, F)
     assert checkpoint.read_bytes() == before
 
 
@@ -828,7 +828,7 @@ def write_checkpoint_of_another_library(path):
     ],
 )
 def test_foreign_file_in_place_of_a_checkpoint_is_an_error_and_is_kept(
-    make, tiny_grid, checkpoint, write
+    make, short_grid, checkpoint, write
 ):
     write(checkpoint)
     before = checkpoint.read_bytes()
@@ -837,27 +837,27 @@ def test_foreign_file_in_place_of_a_checkpoint_is_an_error_and_is_kept(
         match=r"training' is no checkpoint of a training, or damaged. Remove it, or "
         "pass another `checkpoint`",
     ):
-        make(checkpoint=checkpoint).fit(tiny_grid.data, tiny_grid.target)
+        make(checkpoint=checkpoint).fit(short_grid.data, short_grid.target)
     assert checkpoint.read_bytes() == before
 
 
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.9, 0.999])
-def test_truncated_checkpoint_is_an_error(make, kill, tiny_grid, checkpoint, part):
+def test_truncated_checkpoint_is_an_error(make, kill, short_grid, checkpoint, part):
     kill(make(checkpoint=checkpoint, callbacks=[power_cut(17)]))
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[: int(part * len(content))])
     with pytest.raises(FileFormatError, match="or damaged"):
-        make(checkpoint=checkpoint).fit(tiny_grid.data, tiny_grid.target)
+        make(checkpoint=checkpoint).fit(short_grid.data, short_grid.target)
 
 
-def test_reading_a_checkpoint_executes_nothing(make, tiny_grid, checkpoint):
+def test_reading_a_checkpoint_executes_nothing(make, short_grid, checkpoint):
     class Trap:
         def __reduce__(self):
             return (checkpoint.with_name("executed").touch, ())
 
     torch.save({"optimizer": Trap()}, checkpoint)
     with pytest.raises(FileFormatError):
-        make(checkpoint=checkpoint).fit(tiny_grid.data, tiny_grid.target)
+        make(checkpoint=checkpoint).fit(short_grid.data, short_grid.target)
     assert not checkpoint.with_name("executed").exists()
 
 
@@ -882,7 +882,7 @@ def test_checkpoint_that_cannot_be_written_leaves_the_last_one_and_nothing_half_
 
 
 def test_interruption_while_the_checkpoint_is_written_loses_nothing(
-    make, interrupt, straight, tiny_grid, checkpoint, monkeypatch
+    make, interrupt, straight, short_grid, checkpoint, monkeypatch
 ):
     replace, calls = os.replace, []
 
@@ -897,8 +897,8 @@ def test_interruption_while_the_checkpoint_is_written_loses_nothing(
     assert found.n_steps_ == 21
     assert read_state(checkpoint)["n_steps"] == 14
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
-    found.partial_fit(tiny_grid.data, tiny_grid.target)
-    assert_same_bits(found, straight, tiny_grid.data)
+    found.partial_fit(short_grid.data, short_grid.target)
+    assert_same_bits(found, straight, short_grid.data)
 
 
 # fingerprints

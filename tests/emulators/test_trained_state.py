@@ -44,8 +44,8 @@ def assert_unchanged(emulator, before, P):
 
 
 @pytest.fixture
-def emulator(make_tiny, tiny_grid):
-    return make_tiny().fit(tiny_grid.data, tiny_grid.target)
+def emulator(make_tiny, short_grid):
+    return make_tiny().fit(short_grid.data, short_grid.target)
 
 
 FAILURES = {
@@ -75,15 +75,15 @@ FAILURES = {
 
 @pytest.mark.parametrize("how", FAILURES)
 def test_fit_that_fails_leaves_the_emulator_as_it_was(
-    emulator, tiny_grid, tmp_path, how
+    emulator, short_grid, tmp_path, how
 ):
-    P = tiny_grid.data[:7]
+    P = short_grid.data[:7]
     before = everything_of(emulator, P)
     changes, error, message = FAILURES[how]
     emulator.set_params(**changes)
-    hotter = tiny_grid.data + np.array([1500, 0, 0, 0, 0])
+    hotter = short_grid.data + np.array([1500, 0, 0, 0, 0])
     with pytest.raises(error, match=message):
-        emulator.fit(hotter, 3 * tiny_grid.target)
+        emulator.fit(hotter, 3 * short_grid.target)
     assert_unchanged(emulator, before, P)
     for twin in (copy.deepcopy(emulator), pickle.loads(pickle.dumps(emulator))):
         np.testing.assert_array_equal(twin.predict(P), before[1])
@@ -107,16 +107,18 @@ def test_fit_that_fails_leaves_the_emulator_as_it_was(
     ],
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_bad_spectra_leave_the_emulator_as_it_was(emulator, tiny_grid, spectra, method):
-    P = tiny_grid.data[:7]
+def test_bad_spectra_leave_the_emulator_as_it_was(
+    emulator, short_grid, spectra, method
+):
+    P = short_grid.data[:7]
     before = everything_of(emulator, P)
     with pytest.raises(ValueError, match=r"^[A-Z`]"):
-        getattr(emulator, method)(*spectra(tiny_grid.data, tiny_grid.target))
+        getattr(emulator, method)(*spectra(short_grid.data, short_grid.target))
     assert_unchanged(emulator, before, P)
 
 
-def test_wrong_checkpoint_leaves_the_emulator_as_it_was(emulator, tiny_grid, tmp_path):
-    P = tiny_grid.data[:7]
+def test_wrong_checkpoint_leaves_the_emulator_as_it_was(emulator, short_grid, tmp_path):
+    P = short_grid.data[:7]
     before = everything_of(emulator, P)
     path = tmp_path / "checkpoint"
     killed = clone(emulator).set_params(
@@ -125,30 +127,30 @@ def test_wrong_checkpoint_leaves_the_emulator_as_it_was(emulator, tiny_grid, tmp
         callbacks=[RaiseAt(ZeroDivisionError)],
     )
     with pytest.raises(ZeroDivisionError):
-        killed.fit(tiny_grid.data, tiny_grid.target)
+        killed.fit(short_grid.data, short_grid.target)
     emulator.set_params(checkpoint=path)
     with pytest.raises(ValueError, match="must be those of the training in"):
-        emulator.fit(tiny_grid.data, 2 * tiny_grid.target)
+        emulator.fit(short_grid.data, 2 * short_grid.target)
     assert_unchanged(emulator, before, P)
 
 
-def test_unfitted_emulator_whose_fit_fails_is_unfitted(make_tiny, tiny_grid):
+def test_unfitted_emulator_whose_fit_fails_is_unfitted(make_tiny, short_grid):
     emulator = make_tiny(recipe={"lr": 1e30})
     with pytest.raises(ValueError, match="diverged"):
-        emulator.fit(tiny_grid.data, tiny_grid.target)
+        emulator.fit(short_grid.data, short_grid.target)
     assert not [name for name in vars(emulator) if name.endswith("_")]
 
 
 def test_fine_tuning_that_fails_leaves_emulator_and_base_as_they_were(
-    emulator, tiny_grid
+    emulator, short_grid
 ):
-    P = tiny_grid.data[:7]
+    P = short_grid.data[:7]
     tuned = FineTunedEmulator(emulator, max_steps=3, device="cpu", random_state=0)
-    tuned.fit(tiny_grid.data, tiny_grid.target)
+    tuned.fit(short_grid.data, short_grid.target)
     before, base = everything_of(tuned, P), everything_of(emulator, P)
     tuned.set_params(recipe={"lr": 1e30})
     with pytest.raises(ValueError, match="diverged"):
-        tuned.fit(tiny_grid.data, 2 * tiny_grid.target)
+        tuned.fit(short_grid.data, 2 * short_grid.target)
     assert_unchanged(tuned, before, P)
     assert_unchanged(emulator, base, P)
 
@@ -176,9 +178,9 @@ def test_net_lets_go_of_the_spectra(fitted):
 @pytest.mark.parametrize("arch", ["opacity", "transformer"])
 @pytest.mark.parametrize("how", ["loaded", "pickled", "cloned"])
 def test_refitting_on_another_grid_resolves_the_options_anew(
-    make_tiny, tiny_grid, tmp_path, arch, how
+    make_tiny, short_grid, tmp_path, arch, how
 ):
-    P, F = tiny_grid.data, tiny_grid.target
+    P, F = short_grid.data, short_grid.target
     first = make_tiny(arch, max_steps=3).fit(P, F)
     first.save(tmp_path / "it.safetensors")
     again = {
@@ -188,7 +190,7 @@ def test_refitting_on_another_grid_resolves_the_options_anew(
     }[how]()
     # cooler stars, and wavelengths farther apart
     other = P * [0.9, 1, 1, 1, 1]
-    wavelength = 4500 + 3 * (tiny_grid.wavelength - 4500)
+    wavelength = 4500 + 3 * (short_grid.wavelength - 4500)
     expected = make_tiny(arch, max_steps=3, wavelength=wavelength).fit(other, F)
     found = again.set_params(wavelength=wavelength, device="cpu").fit(other, F)
     assert found.arch_params_ == expected.arch_params_
@@ -197,33 +199,35 @@ def test_refitting_on_another_grid_resolves_the_options_anew(
 
 
 def test_options_of_the_user_stay_when_a_loaded_emulator_is_refitted(
-    make_tiny, tiny_grid, tmp_path
+    make_tiny, short_grid, tmp_path
 ):
     emulator = make_tiny(arch_params={"n_hidden": 11}, max_steps=2)
-    emulator.fit(tiny_grid.data, tiny_grid.target).save(tmp_path / "it.safetensors")
+    emulator.fit(short_grid.data, short_grid.target).save(tmp_path / "it.safetensors")
     again = sk_payne.load(tmp_path / "it.safetensors")
     assert again.arch_params == {"n_hidden": 11}
-    assert again.fit(tiny_grid.data, tiny_grid.target).arch_params_ == {"n_hidden": 11}
+    assert again.fit(short_grid.data, short_grid.target).arch_params_ == {
+        "n_hidden": 11
+    }
 
 
 # global state of torch
 
 
-def test_training_leaves_the_random_state_of_torch_alone(make_tiny, tiny_grid):
+def test_training_leaves_the_random_state_of_torch_alone(make_tiny, short_grid):
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    make_tiny(max_steps=2).fit(tiny_grid.data, tiny_grid.target)
+    make_tiny(max_steps=2).fit(short_grid.data, short_grid.target)
     assert torch.equal(torch.rand(3), expected)
 
 
 # callbacks and emulators from elsewhere
 
 
-def test_one_callback_instead_of_a_list_is_named(make_tiny, tiny_grid):
+def test_one_callback_instead_of_a_list_is_named(make_tiny, short_grid):
     emulator = make_tiny(callbacks=RaiseAt(ValueError))
     with pytest.raises(TypeError, match=r"`callbacks` must be a list.*got RaiseAt"):
-        emulator.fit(tiny_grid.data, tiny_grid.target)
+        emulator.fit(short_grid.data, short_grid.target)
 
 
 def test_callback_that_cannot_be_cloned_is_named(make_tiny):
@@ -279,12 +283,12 @@ def test_repr_fits_on_a_screen(tmp_path, how):
 
 @pytest.mark.parametrize("power", [None, 20_000.0, np.inf, "array"])
 def test_resolving_power_survives_saving_and_pickling(
-    make_tiny, tiny_grid, tmp_path, power
+    make_tiny, short_grid, tmp_path, power
 ):
     if isinstance(power, str):
         power = np.linspace(20_000, 30_000, 61)
     emulator = make_tiny(resolving_power=power, max_steps=1)
-    emulator.fit(tiny_grid.data, tiny_grid.target).save(tmp_path / "it.safetensors")
+    emulator.fit(short_grid.data, short_grid.target).save(tmp_path / "it.safetensors")
     loaded = sk_payne.load(tmp_path / "it.safetensors")
     for again in (loaded, pickle.loads(pickle.dumps(emulator)), loaded.trained_):
         found = getattr(again, "resolving_power_", None)
@@ -294,10 +298,10 @@ def test_resolving_power_survives_saving_and_pickling(
         np.testing.assert_array_equal(found, emulator.resolving_power_)
 
 
-def test_spectra_of_an_emulator_state_its_resolving_power(make_tiny, tiny_grid):
-    P, grid = tiny_grid.data, tiny_grid.wavelength
+def test_spectra_of_an_emulator_state_its_resolving_power(make_tiny, short_grid):
+    P, grid = short_grid.data, short_grid.wavelength
     power = np.repeat([20_000.0, 30_000.0], [30, 31])
-    emulator = make_tiny(resolving_power=power, max_steps=1).fit(P, tiny_grid.target)
+    emulator = make_tiny(resolving_power=power, max_steps=1).fit(P, short_grid.target)
     spectra = emulator.to_spectra(P[:2])
     np.testing.assert_array_equal(spectra.meta["resolving_power"], power)
     some = grid[[3, 29, 30, 50]] + 0.01

@@ -175,10 +175,15 @@ def test_fixed_parameters_and_priors_are_respected(make_posterior, emulator):
     assert np.abs(samples[..., 0]).max() < 0.06
 
 
+@pytest.fixture(scope="module")
+def whole(make_posterior):
+    """A posterior after 150 steps without interruption; don't change it."""
+    return make_posterior().fit()
+
+
 def test_training_that_was_interrupted_goes_on_as_if_it_had_not_been(
-    make_posterior, stars, monkeypatch
+    make_posterior, whole, stars, monkeypatch
 ):
-    whole = make_posterior().fit()
     posterior = make_posterior()
     with pytest.warns(TrainingInterruptedWarning, match="of 150 steps"):
         interrupted(posterior.fit, monkeypatch, after=70)
@@ -193,7 +198,7 @@ def test_training_that_was_interrupted_goes_on_as_if_it_had_not_been(
 
 
 def test_checkpoint_goes_on_in_another_estimator(
-    make_posterior, stars, monkeypatch, tmp_path
+    make_posterior, whole, stars, monkeypatch, tmp_path
 ):
     path = tmp_path / "state"
     first = make_posterior(checkpoint=path)
@@ -204,7 +209,7 @@ def test_checkpoint_goes_on_in_another_estimator(
         make_posterior(checkpoint=path, snr=(30, 90)).fit()
     second = make_posterior(checkpoint=path).fit()
     assert not path.exists()
-    whole, spectra = make_posterior().fit(), stars(2)[0]
+    spectra, _, _ = stars(2)
     np.testing.assert_array_equal(second.predict(spectra), whole.predict(spectra))
 
 

@@ -10,10 +10,13 @@ import pytest
 from sk_payne.resumable import Claims
 from sk_payne.resumable import _claims as module
 
+# Of the file alone, as the package would import torch.
+IMPORT = f"""
+import runpy, sys
+Claims = runpy.run_path({module.__file__!r})["Claims"]
+"""
 # Takes two pieces, says so, and waits to be told to end.
-HOLDER = """
-import sys
-from sk_payne.resumable import Claims
+HOLDER = f"""{IMPORT}
 claims = Claims(sys.argv[1])
 print(claims.take(2), claims.take(5), flush=True)
 sys.stdin.readline()
@@ -64,10 +67,7 @@ def test_another_claimant_of_one_process_takes_and_frees_nothing(tmp_path, holde
     assert not yours.take(7)
     assert yours.take(8)
     yours.release(8)
-    code = (
-        "import sys; from sk_payne.resumable import Claims; "
-        "print(Claims(sys.argv[1]).take(7))"
-    )
+    code = f"{IMPORT}print(Claims(sys.argv[1]).take(7))"
     told = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "lock")],
         capture_output=True, text=True, check=True,
