@@ -3,7 +3,6 @@
 from numbers import Integral
 
 import numpy as np
-from astropy.table import QTable
 from sklearn.utils import check_random_state
 
 from sk_payne.abundances._joint_probability import joint_probability
@@ -173,6 +172,8 @@ class BeyondErrors:
         >>> bool((table["probability"] < 0.68).all())
         True
         """
+        from astropy.table import QTable
+
         plan = self._plan(X, uncertainty, mask, estimate="mode")
         _check_supported(plan, "likelihood_ratio")
         labels = _checked_labels(labels, plan)

@@ -104,9 +104,9 @@ class LabelErrors:
     adjusted so that the geometric mean of the 68.27 % and half the 95.45 % quantile of
     its displacements is one standard deviation. Errors of the emulator resemble changes
     of labels less perfectly than B says: correlations are reduced by a factor of
-    :math:`1 - \lambda` until the regions of 68.27 and 95.45 % of all labels together
-    hold so many of the displacements, in the same mean. Both steps use displacements
-    of fits, which exceed the linear ones for weak labels.
+    :math:`1 - \lambda` until the 68.27 and 95.45 % regions of all labels together hold
+    these fractions of the displacements, again in the geometric mean. Both steps use
+    displacements of fits, which exceed the linear ones for weak labels.
 
     References
     ----------
