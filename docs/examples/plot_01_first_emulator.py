@@ -42,7 +42,7 @@ emulator = SpectrumEmulator(
     medium=grid.medium,
     label_names=grid.label_names,
     label_units=grid.label_units,
-    max_steps=1000,
+    max_steps=800,
     random_state=0,
 ).fit(P, F)
 TrainingCurveDisplay.from_estimator(emulator).plot()

@@ -32,7 +32,7 @@ train, test = np.arange(400), np.arange(400, 600)
 sizes = [50, 100, 200, 400]
 
 _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-for max_steps in (100, 400):
+for max_steps in (100, 300):
     emulator = SpectrumEmulator(
         arch="payne",
         wavelength=grid.wavelength,
@@ -58,7 +58,7 @@ for max_steps in (100, 400):
 ax.set(xscale="log", yscale="log", xlabel="training spectra")
 ax.set_xticks(sizes, sizes)
 ax.set_xticks([], minor=True)
-ax.legend(ax.get_lines(), ["100 steps", "400 steps"])
+ax.legend(ax.get_lines(), ["100 steps", "300 steps"])
 
 # %%
 # A straight line on these axes is a power law. Where a curve flattens, more spectra do

@@ -79,7 +79,7 @@ def error_of_iron(regressor, flux, labels):
     return -np.median(np.abs(regressor.predict(flux)[:, 1] - labels[:, 1]))
 
 
-degrees = [None, 0, 1, 2, 3, 5]
+degrees = [None, 1, 2, 3, 5]
 search = GridSearchCV(
     regressor,
     {"observation__continuum_degree": degrees},

@@ -41,7 +41,7 @@ settings = {
     "label_names": wanted.label_names,
     "random_state": 0,
 }
-base = SpectrumEmulator(max_steps=400, **settings).fit(P_cheap, cheap.target)
+base = SpectrumEmulator(max_steps=300, **settings).fit(P_cheap, cheap.target)
 
 # %%
 # Three ways to train

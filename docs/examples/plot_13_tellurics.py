@@ -10,7 +10,7 @@ template that multiplies the model. The same stars are measured in all three way
 # Stars behind an atmosphere
 # --------------------------
 #
-# An emulator of toy spectra, and twelve of its stars. Each has a velocity and noise of
+# An emulator of toy spectra, and ten of its stars. Each has a velocity and noise of
 # S/N 100. The template of the atmosphere is invented, too: sixty lines, whose optical
 # depth differs from star to star by a common factor.
 
@@ -39,7 +39,7 @@ emulator = SpectrumEmulator(
     random_state=0,
 ).fit(grid.data, grid.target)
 
-n_stars = 12
+n_stars = 10
 rng = np.random.default_rng(1)
 wavelength = grid.wavelength[20:-20]
 lines, strength = rng.uniform(4500, 4540, (60, 1)), rng.uniform(0.1, 0.6, (60, 1))

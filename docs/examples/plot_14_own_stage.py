@@ -38,8 +38,8 @@ class Veiling(Stage):
 
 
 # %%
-# Forty veiled stars
-# ------------------
+# Thirty veiled stars
+# -------------------
 #
 # Toy spectra of 4500 K with different abundances, and noise of S/N 200.
 
@@ -55,8 +55,8 @@ emulator = SpectrumEmulator(
 ).fit(grid.data, grid.target)
 
 rng = np.random.default_rng(0)
-veiling = rng.uniform(0, 1, (40, 1))
-labels = np.column_stack([np.full(40, 4500), rng.uniform(-0.4, 0.2, (40, 2))])
+veiling = rng.uniform(0, 1, (30, 1))
+labels = np.column_stack([np.full(30, 4500), rng.uniform(-0.4, 0.2, (30, 2))])
 flux = (emulator.predict(labels) + veiling) / (1 + veiling)
 flux += rng.normal(scale=0.005, size=flux.shape)
 spectra = SpectrumSet(
