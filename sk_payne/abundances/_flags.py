@@ -30,7 +30,8 @@ FLAGS = {
     ),
     "WIDTH_AT_EDGE": (
         128,
-        "vsini or vmac is at an end of its limits: errors hold on one side",
+        "vsini, vmac or a fitted resolving power is at an end of its limits: errors "
+        "hold on one side",
     ),
     "BAD_CONTINUUM": (256, "the fitted continuum is not positive at every good pixel"),
     "PARAMETER_AT_EDGE": (
