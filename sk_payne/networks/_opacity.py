@@ -18,6 +18,7 @@ from sk_payne.networks._chemistry import Chemistry, find_labels
 from sk_payne.networks._opacity_jacobian import opacity_jacobian
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
+from sk_payne.networks._rows import keep_rows
 
 # Change of ln abundance with a scaled label: labels span -1 to 1, abundances 3 dex.
 _RATE = 1.5 * math.log(10)
@@ -153,6 +154,22 @@ class OpacityPayne(Architecture):
         intrinsic = self.flux(x_BPE).transpose(1, 2)
         smeared = F.conv1d(intrinsic, self.profile[None, None]).squeeze(1)
         return smeared + self.offset + self.rest(star)
+
+    def slice_grid(self, pixels: slice) -> OpacityPayne:
+        """Network of some wavelengths, with their rows of all tables."""
+        # pixels beyond both ends, from which the instrument smears flux
+        smeared = slice(pixels.start, pixels.stop + len(self.profile) - 1)
+        part = keep_rows(
+            self,
+            {
+                "strength": smeared,
+                "wavelength_code": smeared,
+                "offset": pixels,
+                "rest.weight": pixels,
+            },
+        )
+        part.n_wavelengths = pixels.stop - pixels.start
+        return part
 
     def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels."""

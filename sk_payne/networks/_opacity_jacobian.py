@@ -47,15 +47,16 @@ def opacity_jacobian(network, labels: Tensor) -> tuple[Tensor, Tensor]:
     (torch.Size([2, 11]), torch.Size([2, 3, 11]))
     """
     size = labels.shape[1] * network.strength.shape[:2].numel()
+    strength = network.strength.exp().flatten(0, 1)
     blocks = [
-        _block(network, labels[stars])
+        _block(network, labels[stars], strength)
         for stars in pixel_blocks(len(labels), size, labels.device)
     ]
     flux, jacobian = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return flux, jacobian
 
 
-def _block(network, labels):
+def _block(network, labels, strength):
     # B stars, L labels, P wavelengths, K populations, M sums, E neurons of the curve of
     # growth, H neurons of g
     inputs, changes = (labels,), label_tangents(labels)
@@ -66,7 +67,6 @@ def _block(network, labels):
     (power_BK, code_BE, code_2_BE, star_BH) = values
     (power_BLK, code_BLE, code_2_BLE, star_BLH) = tangents
     population_BK = power_BK.exp()
-    strength = network.strength.exp().flatten(0, 1)
     shape = network.strength.shape[:2]
     tau_BPM = (population_BK @ strength.T).unflatten(-1, shape) + 1e-6
     tau_BLPM = ((population_BK[:, None] * power_BLK) @ strength.T).unflatten(-1, shape)
