@@ -11,10 +11,11 @@ predict   flux of 100 stars at all wavelengths
 window    labels and velocity of 5 stars, seen from 4500 to 4800 Å, S/N 100
 whole     the same stars, seen from 4010 to 4990 Å
 
-The networks are hardly trained, so that numbers of iterations, and the times of the
-last two stages, are those of poor fits: times are given for each iteration too.
+Times are seconds of one core, which other jobs beside it hardly change. The networks
+are hardly trained: fits take more iterations than those of good emulators, and their
+number is recorded.
 
-    python benchmarks/wide.py FOLDER [--arch payne ...] [--steps 30] [--spectra 160]
+    python benchmarks/wide.py FOLDER [--form payne ...] [--steps 20] [--spectra 110]
 """
 
 import argparse
@@ -29,14 +30,13 @@ from pathlib import Path
 
 import numpy as np
 from astropy.nddata import StdDevUncertainty
+from paper import FORMS
 from record import RESULTS, table, write
 
 from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator, load
 from sk_payne.grids import open_grid
-from sk_payne.networks import NETWORKS
 from sk_payne.spectra import to_spectrum
 
-ARCHITECTURES = [name for name in NETWORKS if name != "cannon"]
 STAGES = ("fit", "save", "predict", "window", "whole")
 WINDOWS = {"window": (4500.0, 4800.0), "whole": (4010.0, 4990.0)}
 N_PREDICTED, N_STARS, SNR, VELOCITY = 100, 5, 100, (-50, 50)
@@ -48,33 +48,33 @@ def main():
         print(json.dumps(globals()[arguments.stage](arguments)))
         return
     rows = []
-    for arch in arguments.arch:
-        row = {"arch": arch}
+    for form in arguments.form:
+        row = {"form": form}
         for stage in STAGES:
-            row |= in_a_child(arguments, arch, stage)
+            row |= in_a_child(arguments, form, stage)
             print(row, file=sys.stderr)
         rows.append(row)
+        names = ("steps", "spectra")
+        facts = {name: getattr(arguments, name) for name in names}
+        write(arguments.name, {**facts, "n_predicted": N_PREDICTED, "rows": rows})
     table(rows)
-    names = ("steps", "spectra")
-    facts = {name: getattr(arguments, name) for name in names}
-    write(arguments.name, {**facts, "n_predicted": N_PREDICTED, "rows": rows})
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of the grid")
-    parser.add_argument("--arch", nargs="+", default=ARCHITECTURES)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--spectra", type=int, default=160)
+    parser.add_argument("--form", nargs="+", default=list(FORMS), choices=FORMS)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--spectra", type=int, default=110)
     parser.add_argument("--name", default="wide", help="of the record")
     parser.add_argument("--stage", choices=STAGES, help="do not use")
     return parser.parse_args()
 
 
-def in_a_child(arguments, arch, stage):
+def in_a_child(arguments, form, stage):
     """Run one stage in a process of its own; time and memory of a failed one too."""
     command = [sys.executable, __file__, arguments.folder, "--stage", stage]
-    command += ["--arch", arch, "--steps", str(arguments.steps)]
+    command += ["--form", form, "--steps", str(arguments.steps)]
     command += ["--spectra", str(arguments.spectra), "--name", arguments.name]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -83,10 +83,10 @@ def in_a_child(arguments, arch, stage):
 
 
 def measured(stage, function):
-    """Result of a function; its seconds, and the largest memory of this process."""
-    start = time.perf_counter()
+    """Result of a function, its core seconds, and the largest memory of the process."""
+    start = time.process_time()
     result = function()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-9
     return result, {f"{stage} s": seconds, f"{stage} GB": peak}
 
@@ -96,9 +96,11 @@ def measured(stage, function):
 
 def fit(arguments):
     grid = open_grid(arguments.folder)
+    arch, arch_params = FORMS[arguments.form[0]]
     rows = slice(arguments.spectra)
     emulator = SpectrumEmulator(
-        arch=arguments.arch[0],
+        arch=arch,
+        arch_params=arch_params,
         wavelength=grid.wavelength,
         medium=grid.medium,
         label_names=grid.label_names,
@@ -150,7 +152,7 @@ def measure(arguments, stage):
 
 
 def path_of(arguments):
-    return RESULTS / f"{arguments.name}_{arguments.arch[0]}.safetensors"
+    return RESULTS / f"{arguments.name}_{arguments.form[0]}.safetensors"
 
 
 if __name__ == "__main__":
