@@ -30,6 +30,14 @@ _FIRST = 0.3
 # Standard deviation of the initial instrument profile in pixels: its FWHM is two.
 _PROFILE = 0.85
 
+# Factors of the learning rate of tables with entries for each wavelength.
+_FASTER = {
+    "strength": 4.0,
+    "wavelength_code": 4.0,
+    "offset": 4.0,
+    "low_rank.numbers": 10.0,
+}
+
 
 @register_network("opacity")
 class OpacityPayne(Architecture):
@@ -55,6 +63,10 @@ class OpacityPayne(Architecture):
     besides carbon monoxide, and the electrons of the metals, which set the opacity of
     the continuum.
 
+    With a `rank` R, each wavelength has R numbers, and its strengths, its code and its
+    remaining flux are linear functions of them that all wavelengths share: R + 1
+    instead of 673 weights for each wavelength. Such a network needs fewer spectra.
+
     Parameters
     ----------
     n_labels : int
@@ -73,9 +85,7 @@ class OpacityPayne(Architecture):
         Pixels of the instrument profile on either side of its centre; 0 for no
         instrument.
     rank : int, default=None
-        Numbers of each wavelength that its strengths, its code and its remaining flux
-        are linear functions of, see `LowRankTables`; None for tables of
-        independent numbers.
+        Numbers R of each wavelength, such as 64. If None, all tables are independent.
     linear : mapping of str to sequence of float, default=None
         Teff, log g and abundances as linear functions of the labels, see
         :class:`Chemistry`; :meth:`label_params` derives them from the names of the
@@ -240,8 +250,8 @@ class OpacityPayne(Architecture):
         return {"linear": linear} if linear else {}
 
     def learning_rate_factors(self) -> list[tuple[str, float]]:
-        """Fourfold learning rate of the tables with entries for each wavelength."""
-        return [(name, 4.0) for name in self.undecayed]
+        """Larger learning rates of the tables with entries for each wavelength."""
+        return [(name, _FASTER[name]) for name in self.undecayed]
 
     def _star(self, labels, chemistry):
         # zero at the centre of the box, as fine-tuning on more labels requires
