@@ -12,10 +12,14 @@ window    labels and velocity of 5 stars, seen from 4500 to 4800 Å, S/N 100
 whole     the same stars, seen from 4010 to 4990 Å
 
 Times are seconds of one core, which other jobs beside it hardly change. The networks
-are hardly trained: fits take more iterations than those of good emulators, and their
-number is recorded.
+are hardly trained: fits take more iterations than those of good emulators; they end
+after 10 from each start, and their number is recorded.
+
+Stages are not repeated if they are in the record: after an interruption, the same
+command goes on.
 
     python benchmarks/wide.py FOLDER [--form payne ...] [--steps 20] [--spectra 110]
+        [--without whole]
 """
 
 import argparse
@@ -39,7 +43,8 @@ from sk_payne.spectra import to_spectrum
 
 STAGES = ("fit", "save", "predict", "window", "whole")
 WINDOWS = {"window": (4500.0, 4800.0), "whole": (4010.0, 4990.0)}
-N_PREDICTED, N_STARS, SNR, VELOCITY = 100, 5, 100, (-50, 50)
+FACTS = ("steps", "spectra")
+N_PREDICTED, N_STARS, SNR, VELOCITY, N_ITERATIONS = 100, 5, 100, (-50, 50), 10
 
 
 def main():
@@ -47,17 +52,19 @@ def main():
     if arguments.stage:
         print(json.dumps(globals()[arguments.stage](arguments)))
         return
-    rows = []
-    for form in arguments.form:
-        row = {"form": form}
-        for stage in STAGES:
-            row |= in_a_child(arguments, form, stage)
-            print(row, file=sys.stderr)
-        rows.append(row)
-        names = ("steps", "spectra")
-        facts = {name: getattr(arguments, name) for name in names}
-        write(arguments.name, {**facts, "n_predicted": N_PREDICTED, "rows": rows})
-    table(rows)
+    path = RESULTS / f"{arguments.name}.json"
+    record = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    rows = {row["form"]: row for row in record["rows"]}
+    for stage in STAGES:
+        for form in arguments.form:
+            row = rows.setdefault(form, {"form": form})
+            if f"{stage} s" not in row and stage not in arguments.without:
+                row |= in_a_child(arguments, form, stage)
+                print(row, file=sys.stderr)
+                facts = {name: getattr(arguments, name) for name in FACTS}
+                write(arguments.name, facts | {"rows": list(rows.values())})
+    for row in rows.values():
+        table([row])
 
 
 def parse():
@@ -67,12 +74,13 @@ def parse():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--spectra", type=int, default=110)
     parser.add_argument("--name", default="wide", help="of the record")
+    parser.add_argument("--without", nargs="+", default=[], choices=STAGES)
     parser.add_argument("--stage", choices=STAGES, help="do not use")
     return parser.parse_args()
 
 
 def in_a_child(arguments, form, stage):
-    """Run one stage in a process of its own; time and memory of a failed one too."""
+    """Run one stage in a process of its own."""
     command = [sys.executable, __file__, arguments.folder, "--stage", stage]
     command += ["--form", form, "--steps", str(arguments.steps)]
     command += ["--spectra", str(arguments.spectra), "--name", arguments.name]
@@ -144,7 +152,11 @@ def measure(arguments, stage):
     rng = np.random.default_rng(0)
     flux = np.array(grid.target[:N_STARS])[:, seen].astype(float)
     flux += rng.standard_normal(flux.shape) / SNR
-    regressor = AbundanceRegressor(emulator, Observation(velocity_range=VELOCITY))
+    regressor = AbundanceRegressor(
+        emulator,
+        Observation(velocity_range=VELOCITY),
+        max_iterations=N_ITERATIONS,
+    )
     spectra = to_spectrum(flux, grid.wavelength[seen], grid.medium)
     spectra.uncertainty = StdDevUncertainty(np.full(flux.shape, 1 / SNR))
     found, row = measured(stage, lambda: regressor.measure(spectra))
