@@ -5,7 +5,8 @@ The grid is a folder of `build_grid` with the 22 315 wavelengths and 20 labels o
 stage of each architecture runs in a process of its own, whose largest resident memory
 is recorded:
 
-fit       a few steps, then domain, held-out errors and errors of labels, as any `fit`
+fit       a few steps, then domain, held-out errors and, with 100 spectra or more,
+          errors of labels, as any `fit`
 save      load, then write the file again; its size is recorded
 predict   flux of 100 stars at all wavelengths
 window    labels and velocity of 5 stars, seen from 4500 to 4800 Å, S/N 100
@@ -55,14 +56,14 @@ def main():
     path = RESULTS / f"{arguments.name}.json"
     record = json.loads(path.read_text()) if path.exists() else {"rows": []}
     rows = {row["form"]: row for row in record["rows"]}
+    facts = {name: getattr(arguments, name) for name in FACTS}
     for stage in STAGES:
         for form in arguments.form:
-            row = rows.setdefault(form, {"form": form})
+            row = rows.setdefault(form, facts | {"form": form})
             if f"{stage} s" not in row and stage not in arguments.without:
                 row |= in_a_child(arguments, form, stage)
                 print(row, file=sys.stderr)
-                facts = {name: getattr(arguments, name) for name in FACTS}
-                write(arguments.name, facts | {"rows": list(rows.values())})
+                write(arguments.name, {"rows": list(rows.values())})
     for row in rows.values():
         table([row])
 
