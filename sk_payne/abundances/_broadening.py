@@ -15,11 +15,29 @@ from sk_payne.spectra import (
     velocity_sigma,
 )
 
-__all__ = ["Broadening"]
+__all__ = ["Broadening", "reach_of_limits"]
 
 # Widths in km/s at which a fit may start, within the limits.
 _FIRST_VSINI = (3.0, 10.0, 30.0, 100.0, 300.0)
 _FIRST_VMAC = 3.0
+
+
+def reach_of_limits(limits, sigma=0.0, already=None):
+    """Largest velocity shift from which broadening brings flux to a pixel.
+
+    Parameters
+    ----------
+    limits, sigma, already
+        As in `Broadening`.
+
+    Returns
+    -------
+    reach : float
+        Velocity in km/s; 0 if nothing is broadened.
+    """
+    if "resolving_power" in limits:
+        sigma = float(velocity_sigma(limits["resolving_power"][0], already))
+    return broadening_reach(limits["vsini"][1], limits["vmac"][1], sigma)
 
 
 @dataclass(frozen=True)
@@ -51,10 +69,7 @@ class Broadening:
     @classmethod
     def from_limits(cls, wavelength, limits, limb_darkening, sigma=0.0, already=None):
         """Build the broadening on a grid; None if nothing is broadened."""
-        widest = sigma
-        if "resolving_power" in limits:
-            widest = float(velocity_sigma(limits["resolving_power"][0], already))
-        reach = broadening_reach(limits["vsini"][1], limits["vmac"][1], widest)
+        reach = reach_of_limits(limits, sigma, already)
         if reach == 0:
             return None
         convolver = VelocityConvolver(wavelength, reach)

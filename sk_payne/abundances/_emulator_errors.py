@@ -95,7 +95,9 @@ def covariance_by_emulator(problem, variables, normal):
     fitted = free[:, :n_labels]
     both = fitted[:, :, None] & fitted[:, None]
     of_labels = emulator.label_errors.covariance(
-        labels, np.where(both, information, 0.0), used.mean(axis=1)
+        labels,
+        np.where(both, information, 0.0),
+        emulator.fraction * used.mean(axis=1),
     )
     covariance = np.zeros(normal.shape)
     covariance[:, :n_labels, :n_labels] = np.where(both, of_labels, 0.0)

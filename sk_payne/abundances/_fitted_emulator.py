@@ -4,7 +4,7 @@ Emulators of sk_payne and any other regressor are inverted by the same code.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from sk_payne.abundances._label_bounds import label_bounds
 from sk_payne.abundances._starts import template_flux
 from sk_payne.inputs import is_table
 from sk_payne.networks import float64_device
+from sk_payne.spectra import grid_segments
 
 __all__ = [
     "FittedEmulator",
@@ -26,6 +27,14 @@ __all__ = [
     "fitted_emulator_of",
     "is_fitted",
 ]
+
+
+# Smallest number of pixels of a block of the grid. Emulators of less than two blocks
+# are always evaluated at all wavelengths.
+_BLOCK = 1024
+
+# Pixels beyond which the ends of the grid do not change a spline.
+_MARGIN = 50
 
 
 @dataclass
@@ -99,6 +108,8 @@ class FittedEmulator:
         1 sigma error of the flux; None if unknown.
     label_errors : LabelErrors or None
         Errors of fitted labels due to it; None if unknown.
+    fraction : float
+        Fraction of the wavelengths of the training that it has, below 1 for a part.
     estimator : estimator
         The emulator itself.
     source : TorchEmulator or estimator
@@ -121,6 +132,7 @@ class FittedEmulator:
     resolving_power: float | None
     error_model: Any
     label_errors: Any
+    fraction: float
     estimator: Any
     source: Any
     single: Any
@@ -136,6 +148,61 @@ class FittedEmulator:
     def dtype(self):
         """Precision of flux: float64 wherever it is fast enough."""
         return torch.float64 if self.device.type == "cpu" else torch.float32
+
+    def pixels_of(self, lowest, highest):
+        """Find a part of the grid that has all that a range of wavelengths needs.
+
+        Parts consist of blocks of the grid, so that spectra of about the same range
+        have the same part. A grid with gaps is one block: what counts as a gap depends
+        on the steps of all of it.
+
+        Parameters
+        ----------
+        lowest, highest : float
+            Range of rest wavelengths in Å.
+
+        Returns
+        -------
+        first, end : tuple of int
+            First pixel of the part, and the first after it.
+        """
+        n_blocks = max(1, self.n_pixels // _BLOCK)
+        if len(grid_segments(self.wavelength)) > 1:
+            n_blocks = 1
+        edges = np.linspace(0, self.n_pixels, n_blocks + 1).astype(int)
+        first, last = np.searchsorted(self.wavelength, (lowest, highest))
+        first, last = first - _MARGIN, last + _MARGIN
+        start = np.searchsorted(edges, first, side="right") - 1
+        end = np.searchsorted(edges, last)
+        return int(edges[max(start, 0)]), int(edges[min(end, n_blocks)])
+
+    def slice_grid(self, first, end):
+        """Return the emulator of a part of its wavelengths.
+
+        Parameters
+        ----------
+        first, end : int
+            First pixel of the part, and the first after it.
+
+        Returns
+        -------
+        part : FittedEmulator
+            Emulator that computes no other wavelengths; itself for all of them.
+        """
+        if end - first == self.n_pixels:
+            return self
+        pixels, power = slice(first, end), self.resolving_power
+        model = self.error_model
+        return replace(
+            self,
+            n_pixels=end - first,
+            wavelength=self.wavelength[pixels],
+            resolving_power=power[pixels] if np.ndim(power) else power,
+            error_model=None if model is None else model.slice_grid(pixels),
+            fraction=self.fraction * (end - first) / self.n_pixels,
+            source=self.source.slice_grid(pixels),
+            single=self.single.slice_grid(pixels),
+        )
 
     @cached_property
     def template_flux(self):
@@ -253,6 +320,7 @@ def as_fitted_emulator(emulator, bounds=None, *, trained=None):
         resolving_power=emulator.resolving_power_ if is_ours else None,
         error_model=None if held_out is None else held_out.model,
         label_errors=None if held_out is None else held_out.label_errors,
+        fraction=1.0,
         estimator=emulator,
         source=source,
         single=single,

@@ -51,7 +51,7 @@ def warn_of_level(emulator, spectra, wavelength, observation):
     rows = np.flatnonzero(good.sum(axis=1) > real.sum(axis=1) / 2)
     if not len(rows):
         return
-    levels = _levels(emulator, wavelength)
+    levels = _levels(emulator, wavelength, good)
     odd = []
     for row in rows:
         pixels = good[row]
@@ -78,8 +78,11 @@ def warn_of_level(emulator, spectra, wavelength, observation):
         )
 
 
-def _levels(emulator, wavelength):
+def _levels(emulator, wavelength, good):
     """Smallest and largest flux of model spectra at the pixels of the stars."""
+    if wavelength is not None:
+        seen = np.broadcast_to(wavelength, good.shape)[good]
+        emulator = emulator.slice_grid(*emulator.pixels_of(seen.min(), seen.max()))
     flux = emulator.template_flux[:_N_SPECTRA].numpy()
     levels = flux.min(axis=0), flux.max(axis=0)
     if wavelength is None:

@@ -22,8 +22,8 @@ _WIDTHS_APART = 2 ** (1 / 8)
 # Widths of the instrument in km/s below this count as zero.
 _SHARP = 1e-3
 
-# Largest number of broadenings in the cache.
-_N_KEPT = 64
+# Largest numbers of broadenings, and of starts with velocity scan, in the cache.
+_N_BROADENINGS, _N_PREPARED = 64, 2
 
 
 class Preparations:
@@ -37,8 +37,8 @@ class Preparations:
 
     def __init__(self, plan):
         self._plan = plan
-        self._prepared = None, None
-        self._broadenings = OrderedDict()
+        self._emulators = {}
+        self._prepared, self._broadenings = OrderedDict(), OrderedDict()
         self._instrument = None, None
 
     def key(self, row):
@@ -61,21 +61,28 @@ class Preparations:
         box = likely_box(constraints, plan.emulator.low, plan.emulator.high)
         return _rounded(typical_width(plan, row)), box
 
-    def prepared(self, row):
-        """Return starts, directions and velocity scan of a star; the last is cached."""
-        key = self.key(row)
-        if self._prepared[0] != key:
-            self._prepared = key, self._prepare(*key)
-        return self._prepared[1]
+    def emulator(self, pixels):
+        """Return the emulator of a part of its grid, from pixel to pixel."""
+        if pixels not in self._emulators:
+            self._emulators[pixels] = self._plan.emulator.slice_grid(*pixels)
+        return self._emulators[pixels]
 
-    def broadening(self, sigma):
-        """Return the broadening with an instrument of a width in km/s."""
-        kept = self._broadenings
-        if sigma not in kept:
-            kept[sigma] = self._broadening(sigma)
-            if len(kept) > _N_KEPT:
-                kept.popitem(last=False)
-        return kept[sigma]
+    def prepared(self, row, pixels):
+        """Return starts, directions and velocity scan of a star on a part of the grid.
+
+        The last ones are cached.
+        """
+        key = *self.key(row), pixels
+        return _kept(self._prepared, key, lambda: self._prepare(*key), _N_PREPARED)
+
+    def broadening(self, sigma, pixels):
+        """Return the broadening with an instrument of a width in km/s on a part."""
+        return _kept(
+            self._broadenings,
+            (sigma, pixels),
+            lambda: self._broadening(sigma, pixels),
+            _N_BROADENINGS,
+        )
 
     def instrument(self, *observed):
         """Return the instrument of stars; the last one is cached."""
@@ -87,14 +94,13 @@ class Preparations:
             self._instrument = observed, instrument
         return instrument
 
-    def _prepare(self, width, box):
+    def _prepare(self, width, box, pixels):
         plan = self._plan
-        emulator, observation = plan.emulator, plan.observation
+        emulator, observation = self.emulator(pixels), plan.observation
         broadening = None
         if emulator.wavelength is not None:
-            broadening = self._broadening(
-                0.0 if width is None else _WIDTHS_APART**width
-            )
+            sigma = 0.0 if width is None else _WIDTHS_APART**width
+            broadening = self._broadening(sigma, pixels)
         starts = Starts(emulator, broadening, box)
         templates, scan = starts.velocity_templates, None
         directions = Directions(emulator.wavelength, templates, emulator.device)
@@ -107,8 +113,8 @@ class Preparations:
             )
         return starts, directions, scan
 
-    def _broadening(self, sigma):
-        emulator, observation = self._plan.emulator, self._plan.observation
+    def _broadening(self, sigma, pixels):
+        emulator, observation = self.emulator(pixels), self._plan.observation
         return Broadening.from_limits(
             emulator.wavelength,
             self._plan.widths,
@@ -116,6 +122,15 @@ class Preparations:
             sigma,
             emulator.resolving_power,
         )
+
+
+def _kept(cache, key, make, n_most):
+    """Return what is cached, or made and cached in place of the oldest."""
+    if key not in cache:
+        cache[key] = make()
+        if len(cache) > n_most:
+            cache.popitem(last=False)
+    return cache[key]
 
 
 def _rounded(sigma):

@@ -196,16 +196,30 @@ class SecondStar(BaseEstimator):
             Broadening with its own rotation.
         """
         observation, emulator = block.observation, block.emulator
-        vsini = self._vsini(observation)
-        if vsini == observation.vsini:
+        if self._vsini(observation) == observation.vsini:
             return block.broadening
         return Broadening.from_limits(
             emulator.wavelength,
-            block.plan.widths | {"vsini": vsini},
+            self.widths(block.plan),
             observation.limb_darkening,
             block.broadening.sigma if block.broadening else 0.0,
             emulator.resolving_power,
         )
+
+    def widths(self, plan):
+        """Return the limits of its widths.
+
+        Parameters
+        ----------
+        plan : FitPlan
+            Plan of the fit.
+
+        Returns
+        -------
+        limits : dict of str to tuple of float
+            Limits of the widths of the first star, with its own "vsini".
+        """
+        return plan.widths | {"vsini": self._vsini(plan.observation)}
 
     def _own(self, names):
         """Names of its own labels."""
@@ -301,7 +315,8 @@ class TwoStars:
         self.n_columns = (
             int(max(*first.columns.in_order, *columns.in_order, *self.ratio)) + 1
         )
-        grid = emulator.wavelength
+        # of the whole emulator, as parameters of all stars have the same meaning
+        grid = block.plan.emulator.wavelength
         self.middle, self.half = (grid[0] + grid[-1]) / 2, (grid[-1] - grid[0]) / 2
         self.teff = None
         if star.shape == "blackbody":

@@ -8,12 +8,17 @@ from functools import cached_property
 
 import numpy as np
 
+from sk_payne.abundances._broadening import reach_of_limits
 from sk_payne.abundances._wavelengths import pixels_in_reach
+from sk_payne.spectra import doppler_factor
 
 __all__ = ["StarBlock", "kind_of", "typical_width"]
 
 # Largest range in km/s of widths of an instrument that count as one width.
 _SAME_WIDTH = 1e-9
+
+# Pixels whose flux comes from farther away than this, in km/s, are never used.
+_ANYWHERE = 1e5
 
 
 class StarBlock:
@@ -32,6 +37,8 @@ class StarBlock:
     ----------
     with_second : bool
         True if a second star is fitted in each spectrum.
+    emulator : FittedEmulator
+        The emulator, of the part of its wavelengths that the stars need.
     pixels : ndarray of int
         Indices of the pixels of the block, among those of all stars.
     columns : ndarray of int
@@ -59,7 +66,7 @@ class StarBlock:
 
     def __init__(self, plan, preparations, rows):
         self.plan, self.rows, self.with_second = plan, rows, False
-        self.emulator, self.observation = plan.emulator, plan.observation
+        self.observation = plan.observation
         self.with_velocity = plan.with_velocity
         self.pixels = _own_pixels(plan, rows)
         present = np.arange(1, len(plan.offsets) + 1)
@@ -84,13 +91,17 @@ class StarBlock:
         if plan.spectra.wavelength is not None or plan.is_off_grid(sigma, matrix):
             self.wavelength = self._cut(plan.wavelength)
         self.broadening = self.instrument = None
-        if self.emulator.wavelength is not None:
-            self.broadening = preparations.broadening(sigma if is_one else 0.0)
         if self.wavelength is not None:
             self.instrument = preparations.instrument(
                 self.wavelength, None if is_one else sigma, matrix, self.arm
             )
-        self.starts, self.directions, self.scan = preparations.prepared(rows[0])
+        sigma = sigma if is_one else 0.0
+        part = self._part(sigma)
+        self.emulator = preparations.emulator(part)
+        if self.emulator.wavelength is not None:
+            self.broadening = preparations.broadening(sigma, part)
+        prepared = preparations.prepared(rows[0], part)
+        self.starts, self.directions, self.scan = prepared
 
     def __len__(self):
         return len(self.rows)
@@ -181,6 +192,25 @@ class StarBlock:
         # bad pixels get the median of good pixels
         typical = [typical_width(self.plan, row) for row in self.rows]
         return np.where(self.ivar > 0, sigma, np.array(typical)[:, None])
+
+    def _part(self, sigma):
+        """Return first and end of the pixels of the emulator that the stars need."""
+        plan, every = self.plan, (0, self.plan.emulator.n_pixels)
+        good = self.ivar > 0
+        if self.wavelength is None or not good.any():
+            return every
+        wavelength = np.broadcast_to(self.wavelength, good.shape)[good]
+        already = plan.emulator.resolving_power
+        reach = reach_of_limits(plan.widths, sigma, already)
+        if plan.second_star is not None:
+            limits = plan.second_star.widths(plan)
+            reach = max(reach, reach_of_limits(limits, sigma, already))
+        widths = self.instrument.reach[self.instrument.reach < _ANYWHERE]
+        reach = doppler_factor(reach + float(widths.max(initial=0.0)))
+        slowest, fastest = map(doppler_factor, plan.velocities)
+        return plan.emulator.pixels_of(
+            wavelength.min() / (fastest * reach), wavelength.max() / slowest * reach
+        )
 
     def _matrix(self):
         """Return rows of the resolution matrix without zeros at both ends, or None."""

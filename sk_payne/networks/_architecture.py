@@ -183,6 +183,24 @@ class Architecture(nn.Module):
             "`has_tangents = True`."
         )
 
+    def slice_grid(self, pixels: slice) -> Architecture:
+        """Network on a part of the fixed grid, which shares the weights of this one.
+
+        By default, flux is computed at all wavelengths and then cut; override it if
+        those outside can be left out.
+
+        Parameters
+        ----------
+        pixels : slice
+            First and last wavelength of the part, without step.
+
+        Returns
+        -------
+        part : Architecture
+            Network of these wavelengths.
+        """
+        return _GridPart(self, pixels)
+
     def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Flux (B, P) and its derivatives (B, L, P) by the labels, on a fixed grid.
 
@@ -213,3 +231,19 @@ class Architecture(nn.Module):
         return evaluate_with_jacobian(
             self, labels, log_wavelength, by_wavelength=by_wavelength
         )
+
+
+class _GridPart(Architecture):
+    """Flux of another network at some of its wavelengths."""
+
+    def __init__(self, network: Architecture, pixels: slice):
+        super().__init__()
+        self.whole, self.pixels = network, pixels
+        self.n_wavelengths = pixels.stop - pixels.start
+
+    def forward(self, labels: Tensor) -> Tensor:
+        return self.whole.evaluate(labels)[:, self.pixels]
+
+    def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        flux, jacobian = self.whole.jacobian(labels)
+        return flux[:, self.pixels], jacobian[:, :, self.pixels]

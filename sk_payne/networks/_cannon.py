@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
+from sk_payne.networks._rows import keep_rows
 
 
 @register_network("cannon")
@@ -52,3 +53,9 @@ class Cannon(Architecture):
         first, second = self.pairs
         products = labels[:, first] * labels[:, second]
         return self.polynomial(torch.cat([labels, products], dim=1))
+
+    def slice_grid(self, pixels: slice) -> Cannon:
+        """Cannon of some wavelengths, with their coefficients."""
+        part = keep_rows(self, {"polynomial.weight": pixels, "polynomial.bias": pixels})
+        part.n_wavelengths = pixels.stop - pixels.start
+        return part

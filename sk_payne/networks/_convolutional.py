@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
+from sk_payne.networks._rows import keep_rows
 
 
 @register_network("convolutional")
@@ -84,13 +85,40 @@ class Convolutional(Architecture):
             _Upsampling(n_channels, kernel_size, self.stride) for _ in range(n_blocks)
         )
         self.head = nn.Conv1d(n_channels, 1, kernel_size, padding=kernel_size // 2)
+        self._keep(0, n_wavelengths)
 
     def forward(self, labels: Tensor) -> Tensor:
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
+        first, *others, last = self.kept
         flux = self.stem(labels).unflatten(1, (self.n_channels, self.n_coarse))
-        for block in self.blocks:
-            flux = block(flux)
-        return self.head(flux)[:, 0, : self.n_wavelengths]
+        flux = flux[..., first]
+        for block, kept in zip(self.blocks, others, strict=True):
+            flux = block(flux)[..., kept]
+        return self.head(flux)[:, 0, last]
+
+    def slice_grid(self, pixels: slice) -> Convolutional:
+        """Network of some wavelengths; blocks compute no pixels that these ignore."""
+        part = keep_rows(self, {})
+        part._keep(self.first + pixels.start, self.first + pixels.stop)
+        return part
+
+    def _keep(self, first, end):
+        """Find the pixels to keep of the stem, of each block and of the head.
+
+        A pixel of a block sees pixels of the one before up to half a kernel away.
+        """
+        self.first, self.n_wavelengths = first, end - first
+        half, stride = self.head.kernel_size[0] // 2, self.stride
+        n = self.n_coarse * stride ** len(self.blocks)
+        low, high = max(first - half, 0), min(end + half, n)
+        kept = [slice(first - low, end - low)]
+        for _ in self.blocks:
+            n //= stride
+            before = max((low - half) // stride, 0)
+            after = min((high + half) // stride + 1, n)
+            kept.append(slice(low - before * stride, high - before * stride))
+            low, high = before, after
+        self.kept = [slice(low, high), *reversed(kept)]
 
 
 class _Upsampling(nn.Module):

@@ -12,6 +12,7 @@ from sk_payne.networks._activations import build_activation, value_and_slope
 from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
+from sk_payne.networks._rows import keep_rows
 
 # Layers after the last linear one, for each value of `output`.
 _OUTPUTS = {"linear": (), "sigmoid": (nn.Sigmoid,)}
@@ -53,6 +54,11 @@ class _Dense(Architecture):
     def forward(self, labels: Tensor) -> Tensor:
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
         return self.layers(labels)
+
+    def slice_grid(self, pixels: slice) -> _Dense:
+        """Network of some wavelengths, with their outputs of the last layer."""
+        rows = {f"{self.flux_layer}.{name}": pixels for name in ("weight", "bias")}
+        return keep_rows(self, rows)
 
     def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels.

@@ -16,8 +16,10 @@ from torch.nn import functional as F
 from sk_payne.networks._architecture import Architecture
 from sk_payne.networks._chemistry import Chemistry, find_labels
 from sk_payne.networks._opacity_jacobian import opacity_jacobian
+from sk_payne.networks._opacity_tables import LowRankTables
 from sk_payne.networks._recipe import Recipe
 from sk_payne.networks._registry import register_network
+from sk_payne.networks._rows import keep_rows
 
 # Change of ln abundance with a scaled label: labels span -1 to 1, abundances 3 dex.
 _RATE = 1.5 * math.log(10)
@@ -27,6 +29,14 @@ _FIRST = 0.3
 
 # Standard deviation of the initial instrument profile in pixels: its FWHM is two.
 _PROFILE = 0.85
+
+# Factors of the learning rate of tables with entries for each wavelength.
+_FASTER = {
+    "strength": 4.0,
+    "wavelength_code": 4.0,
+    "offset": 4.0,
+    "low_rank.numbers": 10.0,
+}
 
 
 @register_network("opacity")
@@ -53,6 +63,10 @@ class OpacityPayne(Architecture):
     besides carbon monoxide, and the electrons of the metals, which set the opacity of
     the continuum.
 
+    With a `rank` R, each wavelength has R numbers, and its strengths, its code and its
+    remaining flux are linear functions of them that all wavelengths share: R + 1
+    instead of 673 weights for each wavelength. Such a network needs fewer spectra.
+
     Parameters
     ----------
     n_labels : int
@@ -70,6 +84,8 @@ class OpacityPayne(Architecture):
     reach : int, default=3
         Pixels of the instrument profile on either side of its centre; 0 for no
         instrument.
+    rank : int, default=None
+        Numbers R of each wavelength, such as 64. If None, all tables are independent.
     linear : mapping of str to sequence of float, default=None
         Teff, log g and abundances as linear functions of the labels, see
         :class:`Chemistry`; :meth:`label_params` derives them from the names of the
@@ -89,7 +105,6 @@ class OpacityPayne(Architecture):
     blockwise = True
     stars_at_once = 16  # the exponential of all strengths is computed once per block
     label_layers = ("powers", "from_labels", "from_exponentials")
-    undecayed = ("strength", "wavelength_code", "offset")
 
     def __init__(
         self,
@@ -101,6 +116,7 @@ class OpacityPayne(Architecture):
         n_hidden: int = 256,
         width: int = 32,
         reach: int = 3,
+        rank: int | None = None,
         linear: Mapping[str, Sequence[float]] | None = None,
     ):
         super().__init__()
@@ -121,17 +137,34 @@ class OpacityPayne(Architecture):
         self.hidden = nn.Linear(n_hidden, n_hidden)
         self.powers = nn.Linear(n_labels, n_populations, bias=False)
         self.populations = nn.Linear(n_hidden, n_populations)
-        self.strength = nn.Parameter(torch.randn(n_smeared, n_sums, n_populations) - 2)
+        self.low_rank = None
+        if rank is None:
+            self.strength = nn.Parameter(
+                torch.randn(n_smeared, n_sums, n_populations) - 2
+            )
+            self.wavelength_code = nn.Parameter(torch.zeros(n_smeared, width))
+            self.undecayed = ("strength", "wavelength_code", "offset")
+        else:
+            self.low_rank = LowRankTables(
+                n_smeared,
+                reach,
+                rank=rank,
+                n_sums=n_sums,
+                n_populations=n_populations,
+                width=width,
+                n_hidden=n_hidden,
+            )
+            self.undecayed = ("low_rank.numbers", "offset")
         self.sums = nn.Linear(n_sums, width)
-        self.wavelength_code = nn.Parameter(torch.zeros(n_smeared, width))
         self.star_code = nn.Linear(n_hidden, 2 * width)
         self.growth = nn.Linear(width, width)
         self.flux = nn.Linear(width, 1)
         profile = torch.exp(-((torch.arange(-reach, reach + 1) / _PROFILE) ** 2) / 2)
         self.profile = nn.Parameter(profile / profile.sum())
         self.offset = nn.Parameter(torch.zeros(n_wavelengths))
-        self.rest = nn.Linear(n_hidden, n_wavelengths, bias=False)
-        nn.init.zeros_(self.rest.weight)
+        if rank is None:
+            self.rest = nn.Linear(n_hidden, n_wavelengths, bias=False)
+            nn.init.zeros_(self.rest.weight)
         with torch.no_grad():
             # each population starts as a power of one label, in turn
             labels = torch.arange(n_populations) % n_labels
@@ -145,18 +178,42 @@ class OpacityPayne(Architecture):
         chemistry = None if self.chemistry is None else self.chemistry(labels)
         power_BK, code, code_2, star = self.star_numbers(labels, chemistry)
         population_BK = power_BK.exp()
-        strength = self.strength.exp().flatten(0, 1)
-        tau_BPM = (population_BK @ strength.T).unflatten(1, self.strength.shape[:2])
+        strength, wavelength_code = self.tables()
+        tau_BPM = (population_BK @ strength.exp().flatten(0, 1).T).unflatten(
+            1, strength.shape[:2]
+        )
         x_BPE = self.sums((tau_BPM + 1e-6).log())
-        x_BPE = F.gelu(x_BPE + self.wavelength_code + code[:, None])
+        x_BPE = F.gelu(x_BPE + wavelength_code + code[:, None])
         x_BPE = F.gelu(self.growth(x_BPE) + code_2[:, None])
         intrinsic = self.flux(x_BPE).transpose(1, 2)
         smeared = F.conv1d(intrinsic, self.profile[None, None]).squeeze(1)
-        return smeared + self.offset + self.rest(star)
+        return smeared + self.offset + self.remaining(star)
+
+    def slice_grid(self, pixels: slice) -> OpacityPayne:
+        """Network of some wavelengths, with their rows of all tables."""
+        # pixels beyond both ends, from which the instrument smears flux
+        smeared = slice(pixels.start, pixels.stop + len(self.profile) - 1)
+        rows = {"low_rank.numbers": smeared}
+        if self.low_rank is None:
+            rows = {"strength": smeared, "wavelength_code": smeared}
+            rows["rest.weight"] = pixels
+        part = keep_rows(self, {**rows, "offset": pixels})
+        part.n_wavelengths = pixels.stop - pixels.start
+        return part
 
     def jacobian(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled flux (B, P) and its derivatives (B, L, P) by the scaled labels."""
         return opacity_jacobian(self, labels)
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """Logarithms of the strengths (P, M, K) and codes (P, E) of wavelengths."""
+        if self.low_rank is None:
+            return self.strength, self.wavelength_code
+        return self.low_rank.strength(), self.low_rank.wavelength_code()
+
+    def remaining(self, star: Tensor) -> Tensor:
+        """Remaining flux (..., P) of the last hidden layer (..., H) of g."""
+        return self.rest(star) if self.low_rank is None else self.low_rank.rest(star)
 
     def star_numbers(
         self, labels: Tensor, chemistry: Tensor | None = None
@@ -193,8 +250,8 @@ class OpacityPayne(Architecture):
         return {"linear": linear} if linear else {}
 
     def learning_rate_factors(self) -> list[tuple[str, float]]:
-        """Fourfold learning rate of the tables with entries for each wavelength."""
-        return [(name, 4.0) for name in self.undecayed]
+        """Larger learning rates of the tables with entries for each wavelength."""
+        return [(name, _FASTER[name]) for name in self.undecayed]
 
     def _star(self, labels, chemistry):
         # zero at the centre of the box, as fine-tuning on more labels requires

@@ -51,11 +51,13 @@ def opacity_jacobian(network, labels: Tensor) -> tuple[Tensor, Tensor]:
         chemistry, by_label = _value_and_slopes(network.chemistry, labels)
         inputs, changes = (*inputs, chemistry), (*changes, by_label)
     values, tangents = forward_mode(network.star_numbers, inputs, changes)
-    strength = network.strength.exp().flatten(0, 1)
-    size = labels.shape[1] * network.strength.shape[:2].numel()
+    strength, wavelength_code = network.tables()
+    shape = strength.shape[:2]
+    tables = strength.exp().flatten(0, 1), wavelength_code, shape
+    size = labels.shape[1] * shape.numel()
     blocks = [
         _block(
-            network, strength, [v[stars] for v in values], [t[stars] for t in tangents]
+            network, [v[stars] for v in values], [t[stars] for t in tangents], *tables
         )
         for stars in pixel_blocks(len(labels), size, labels.device)
     ]
@@ -63,17 +65,16 @@ def opacity_jacobian(network, labels: Tensor) -> tuple[Tensor, Tensor]:
     return flux, jacobian
 
 
-def _block(network, strength, values, tangents):
+def _block(network, values, tangents, strength, wavelength_code, shape):
     # B stars, L labels, P wavelengths, K populations, M sums, E neurons of the curve of
     # growth, H neurons of g
     (power_BK, code_BE, code_2_BE, star_BH) = values
     (power_BLK, code_BLE, code_2_BLE, star_BLH) = tangents
     population_BK = power_BK.exp()
-    shape = network.strength.shape[:2]
     tau_BPM = (population_BK @ strength.T).unflatten(-1, shape) + 1e-6
     tau_BLPM = ((population_BK[:, None] * power_BLK) @ strength.T).unflatten(-1, shape)
 
-    x_BPE = network.sums(tau_BPM.log()) + network.wavelength_code + code_BE[:, None]
+    x_BPE = network.sums(tau_BPM.log()) + wavelength_code + code_BE[:, None]
     x_BPE, slope_BPE = value_and_slope(_GELU, x_BPE)
     x_BPE, slope_2_BPE = value_and_slope(
         _GELU, network.growth(x_BPE) + code_2_BE[:, None]
@@ -90,8 +91,8 @@ def _block(network, strength, values, tangents):
     both = torch.cat([intrinsic_BP[:, None], intrinsic_BLP], dim=1)
     smeared = F.conv1d(both.flatten(0, 1)[:, None], network.profile[None, None])
     smeared = smeared.squeeze(1).unflatten(0, both.shape[:2])
-    flux = smeared[:, 0] + network.offset + network.rest(star_BH)
-    return flux, smeared[:, 1:] + network.rest(star_BLH)
+    flux = smeared[:, 0] + network.offset + network.remaining(star_BH)
+    return flux, smeared[:, 1:] + network.remaining(star_BLH)
 
 
 def _value_and_slopes(chemistry, labels):

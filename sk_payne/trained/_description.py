@@ -1,7 +1,7 @@
 """Columns of P and F: names and units of labels, wavelengths, and their checks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -77,6 +77,28 @@ class Description:
             )
             return pixels * _PIXEL_DEX
         return torch.from_numpy(np.log10(self.wavelength))
+
+    def slice_grid(self, pixels):
+        """Describe a part of the wavelengths.
+
+        Parameters
+        ----------
+        pixels : slice
+            The wavelengths, of a description that has them.
+
+        Returns
+        -------
+        description : Description
+            The same columns of P, and these of F.
+        """
+        power = self.resolving_power
+        wavelength = self.wavelength[pixels]
+        return replace(
+            self,
+            n_wavelengths=len(wavelength),
+            wavelength=wavelength,
+            resolving_power=power[pixels] if np.ndim(power) else power,
+        )
 
     def resolving_power_at(self, wavelength):
         """Return the resolving power of the emulator at some wavelengths.

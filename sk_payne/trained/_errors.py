@@ -4,7 +4,7 @@ Errors grow several-fold towards the edges of the training box, and towards cool
 carbon-rich stars: one error per wavelength would be wrong for most stars.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -133,6 +133,21 @@ class ErrorModel:
         factor = _cross_validated_factor(scaled[order], sample)
         scale = factor * _scale_of(residuals, _growth(scaled, *growth))
         return cls(low, high, *growth, scale)
+
+    def slice_grid(self, pixels):
+        """Return the errors at a part of the wavelengths.
+
+        Parameters
+        ----------
+        pixels : slice
+            The wavelengths.
+
+        Returns
+        -------
+        model : ErrorModel
+            The same errors there.
+        """
+        return replace(self, scale=self.scale[pixels])
 
     def growth(self, labels):
         """Return the growth of stars: their error relative to `scale`.

@@ -30,6 +30,12 @@ _MAX_SPECTRA = 512
 # Largest number of fitted spectra, starts of each fit, and steps from each start.
 _MAX_FITTED, _N_STARTS, _N_STEPS = 192, 3, 7
 
+# Largest number of derivatives of all fitted spectra: those of long spectra take long.
+_MAX_DERIVATIVES = 2**25
+
+# A fit has converged if a step changes chi2 by less than this.
+_CONVERGED = 1e-3
+
 # Distance of starts in standard deviations of independent errors.
 _APART = 3.0
 
@@ -143,7 +149,9 @@ class LabelDisplacements:
         n_labels, n_wavelengths = labels.shape[1], flux.shape[1]
         edges = _edges(n_wavelengths)
         blocks, fits = [], []
-        kept, fitted = (_spread(len(rows), n) for n in (_MAX_SPECTRA, _MAX_FITTED))
+        n_fitted = max(1, _MAX_DERIVATIVES // (n_labels * n_wavelengths))
+        n_fitted = min(_MAX_FITTED, n_fitted)
+        kept, fitted = (_spread(len(rows), n) for n in (_MAX_SPECTRA, n_fitted))
         for block in row_blocks(len(kept), n_wavelengths * (1 + n_labels)):
             star = spectra[kept[block]]
             blocks.append((star.labels, *star.sums(star.labels, edges)))
@@ -311,9 +319,11 @@ class _Stars:
             step = np.linalg.solve(damped, slope[..., None])[..., 0]
             trial = np.clip(labels + step, -1, 1)
             trial_chi2 = self._chi2(trial)
-            better = trial_chi2 < chi2
+            better, fall = trial_chi2 < chi2, chi2 - trial_chi2
             labels = np.where(better[:, None], trial, labels)
             chi2 = np.where(better, trial_chi2, chi2)
+            if (np.abs(fall) < _CONVERGED).all():
+                break
             damping = np.where(better, damping / 10, damping * 10)
         return labels, chi2
 

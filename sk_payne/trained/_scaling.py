@@ -1,6 +1,6 @@
 """Scaling of labels and flux for a network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,23 @@ class Scaling:
             flux_offset=offset,
             flux_scale=scale if scale > 0 else 1.0,
         )
+
+    def slice_grid(self, pixels):
+        """Return the scaling of a part of the wavelengths.
+
+        Parameters
+        ----------
+        pixels : slice
+            The wavelengths.
+
+        Returns
+        -------
+        scaling : Scaling
+            The same scaling, with their offsets.
+        """
+        if len(self.flux_offset) == 1:
+            return self
+        return replace(self, flux_offset=self.flux_offset[pixels])
 
     def describe_labels(self, names):
         """Return names and scale of the labels, for `build_network`.

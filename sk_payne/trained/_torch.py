@@ -38,7 +38,7 @@ class TorchEmulator(torch.nn.Module):
         super().__init__()
         self.network = network
         self.takes_wavelength = network.takes_wavelength
-        self.scaling = scaling
+        self.scaling, self.description = scaling, description
         self.flux_scale = scaling.flux_scale
         for name in ("label_center", "label_half_width", "flux_offset"):
             values = torch.from_numpy(np.array(getattr(scaling, name), np.float32))
@@ -105,6 +105,26 @@ class TorchEmulator(torch.nn.Module):
         if wavelength is None:
             return flux
         return self.interpolator(flux.to(device), wavelength).to(labels.device)
+
+    def slice_grid(self, pixels):
+        """Return the emulator of a part of its wavelengths.
+
+        Parameters
+        ----------
+        pixels : slice
+            The wavelengths.
+
+        Returns
+        -------
+        part : TorchEmulator
+            Emulator of these wavelengths; it shares the weights of this one.
+        """
+        network = self.network
+        if not self.takes_wavelength:
+            network = network.slice_grid(pixels)
+        description = self.description.slice_grid(pixels)
+        part = TorchEmulator(network, self.scaling.slice_grid(pixels), description)
+        return part.to(self.label_center).eval()
 
     def unscale(self, scaled_flux):
         """Convert the output of the network to physical flux."""

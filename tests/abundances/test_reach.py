@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from analytic import LABEL_NAMES, make_emulator
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 from regressors import block_of
@@ -10,6 +11,7 @@ from specutils import Spectrum
 from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances._fitted_emulator import as_fitted_emulator
 from sk_payne.abundances._wavelengths import pixels_in_reach
+from sk_payne.datasets import make_spectra
 from sk_payne.spectra import as_spectra, doppler_factor
 
 
@@ -87,3 +89,73 @@ def test_padding_and_pixels_of_other_stars_are_no_part_of_a_star(emulator, star)
     np.testing.assert_array_equal(block.pixels, alone.pixels)
     np.testing.assert_array_equal(block.flux, alone.flux)
     np.testing.assert_array_equal(np.ravel(block.wavelength), alone.wavelength)
+
+
+@pytest.fixture(scope="module")
+def long_grid():
+    return make_spectra(
+        100, n_wavelengths=4096, label_names=LABEL_NAMES, random_state=0
+    )
+
+
+@pytest.fixture(scope="module")
+def long_emulator(long_grid):
+    emulator = make_emulator(long_grid, max_steps=307)
+    return emulator.fit(long_grid.data, long_grid.target)
+
+
+def spectrum_of(emulator, labels, pixels, velocity=0.0):
+    flux = emulator.predict(labels)[:, pixels]
+    return Spectrum(
+        flux=flux * u.one,
+        spectral_axis=emulator.wavelength_[pixels] * doppler_factor(velocity) * u.AA,
+        uncertainty=StdDevUncertainty(np.full(flux.shape, 1e-4)),
+        meta={"medium": emulator.medium_},
+    )
+
+
+@pytest.mark.parametrize("first", [100, 1500, 3000])
+def test_fit_of_a_part_finds_labels_with_that_part_of_the_emulator(
+    long_emulator, long_grid, first
+):
+    emulator = long_emulator
+    labels = emulator.label_low_ + [[0.4, 0.5, 0.6]] * np.ptp(long_grid.data, axis=0)
+    star = spectrum_of(emulator, labels, slice(first, first + 701), velocity=12.0)
+    observation = Observation(
+        velocity_range=(-40, 40), emulator_error=False, resolving_power="emulator"
+    )
+    regressor = AbundanceRegressor(emulator, observation)
+    found = regressor.measure(star)
+    for name, value in zip(LABEL_NAMES, labels[0], strict=True):
+        off = found[name][0] - value * found[name].unit
+        assert abs(off) < 0.1 * found[f"{name}_error"][0]
+    assert found["radial_velocity"].value[0] == pytest.approx(12.0, abs=0.01)
+    block = block_of(as_fitted_emulator(emulator), as_spectra(star), observation)
+    assert 701 < block.emulator.n_pixels <= 2048
+    # all pixels are used: the part has what velocity and splines need beyond its ends
+    assert found["n_pixels"][0] == 701
+
+
+def test_part_of_the_emulator_has_its_errors_and_fraction(long_emulator):
+    whole = as_fitted_emulator(long_emulator)
+    part = whole.slice_grid(1024, 3072)
+    assert part.fraction == 0.5
+    np.testing.assert_array_equal(
+        part.error_model.scale, whole.error_model.scale[1024:3072]
+    )
+    assert whole.slice_grid(0, 4096) is whole
+    wavelength = whole.wavelength
+    assert whole.pixels_of(wavelength[1500], wavelength[1600]) == (1024, 2048)
+    # splines at the ends of a block need pixels of the next
+    assert whole.pixels_of(wavelength[1030], wavelength[1600]) == (0, 2048)
+    assert whole.pixels_of(1.0, 1e9) == (0, 4096)
+
+
+def test_emulator_with_a_gap_is_never_cut(long_grid):
+    pixels = np.r_[0:2000, 2100:4096]
+    emulator = make_emulator(
+        long_grid, max_steps=2, wavelength=long_grid.wavelength[pixels]
+    ).fit(long_grid.data, long_grid.target[:, pixels])
+    whole = as_fitted_emulator(emulator)
+    wavelength = whole.wavelength
+    assert whole.pixels_of(wavelength[500], wavelength[600]) == (0, len(pixels))

@@ -400,3 +400,56 @@ def test_methods_of_a_registered_architecture_are_the_contract(arch):
     linear = {n for n, m in network.named_modules() if isinstance(m, nn.Linear)}
     assert set(network.label_layers or ()) <= linear
     assert network.flux_layer is None or network.flux_layer in linear
+
+
+# parts of a grid
+
+
+@pytest.mark.parametrize(
+    ("arch", "options"),
+    [
+        ("payne", {"n_hidden": 5}),
+        ("cannon", {}),
+        ("opacity", {"n_hidden": 5, "n_populations": 7}),
+        ("opacity", {"n_hidden": 5, "n_populations": 7, "rank": 3}),
+        ("convolutional", {"n_hidden": 5, "n_channels": 3}),
+        (Own, {}),
+    ],
+)
+@pytest.mark.parametrize("pixels", [slice(0, 40), slice(31, 77), slice(90, 101)])
+def test_slice_grid_has_the_flux_and_derivatives_of_the_whole_there(
+    arch, options, pixels
+):
+    torch.manual_seed(0)
+    grid = torch.linspace(3.65, 3.66, 101, dtype=torch.float64)
+    network, _ = build_network(arch, 3, grid, options)
+    network.requires_grad_(False).double()
+    for weight in network.parameters():
+        weight.normal_(std=0.3)  # none is zero, so that all count
+    labels = LABELS.double()
+    part = network.slice_grid(pixels)
+    flux, jacobian = network.evaluate_with_jacobian(labels)
+    found, found_jacobian = part.evaluate_with_jacobian(labels)
+    close = {"rtol": 1e-10, "atol": 1e-12}
+    torch.testing.assert_close(found, flux[:, pixels], **close)
+    torch.testing.assert_close(found_jacobian, jacobian[:, :, pixels], **close)
+    torch.testing.assert_close(part.evaluate(labels), flux[:, pixels], **close)
+
+
+def test_part_of_a_part_is_the_part_of_the_whole():
+    torch.manual_seed(0)
+    grid = torch.linspace(3.65, 3.66, 101, dtype=torch.float64)
+    for arch in ("payne", "convolutional", "opacity"):
+        network, _ = build_network(arch, 3, grid)
+        part = network.slice_grid(slice(20, 90)).slice_grid(slice(11, 40))
+        with torch.no_grad():
+            expected = network(LABELS)[:, 31:60]
+            torch.testing.assert_close(part(LABELS), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_part_of_a_grid_shares_the_memory_of_the_weights():
+    network, _ = build_network("payne", 3, GRID)
+    part = network.slice_grid(slice(3, 7))
+    last, own = network.layers[-1].weight, part.layers[-1].weight
+    assert own.shape == (4, 300)
+    assert own.data_ptr() == last[3:7].data_ptr()

@@ -117,3 +117,39 @@ def test_derivatives_are_those_of_torchs_forward_mode(options):
     torch.testing.assert_close(flux, expected_flux, rtol=0, atol=1e-12)
     torch.testing.assert_close(jacobian, expected, rtol=0, atol=1e-12)
     assert jacobian.abs().max() > 0.01
+
+
+def test_low_rank_tables_equal_full_tables_of_their_products():
+    """A network of full tables that are set to the products has the same flux."""
+    low, full = make(rank=2), make()
+    tables, own = low.low_rank, full.state_dict()
+    with torch.no_grad():
+        tables.to_code.weight.normal_()
+        tables.to_rest.weight.normal_()
+        shared = {k: v for k, v in low.state_dict().items() if k in own}
+        numbers = tables.numbers
+        strength = numbers @ tables.to_strength.weight.T + tables.to_strength.bias
+        products = {
+            "strength": strength.reshape(19, 3, 11),
+            "wavelength_code": numbers @ tables.to_code.weight.T,
+            "rest.weight": numbers[3:-3] @ tables.to_rest.weight,
+        }
+        full.load_state_dict(shared | products)
+        found = low(labels_of())
+        torch.testing.assert_close(found, full(labels_of()), rtol=1e-10, atol=1e-12)
+        jacobian = low.jacobian(labels_of())[1]
+        expected = jacobian_on_grid(low, labels_of())[1]
+    torch.testing.assert_close(jacobian, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_low_rank_has_fewer_weights_by_the_ratio_of_the_rank_to_the_tables():
+    def per_wavelength(**options):
+        sizes = [
+            sum(w.numel() for w in OpacityPayne(3, n, **options).parameters())
+            for n in (100, 101)
+        ]
+        return sizes[1] - sizes[0]
+
+    # strengths of 96 populations in 4 sums, a code of 32, 256 for the rest, an offset
+    assert per_wavelength() == 4 * 96 + 32 + 256 + 1
+    assert per_wavelength(rank=64) == 64 + 1
