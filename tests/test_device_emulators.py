@@ -274,8 +274,15 @@ def test_fit_on_a_device_keeps_no_flux_there(device, make, tiny_grid):
 
 
 @pytest.mark.parametrize(
-    ("arch", "changes"),
-    [("payne", {}), ("opacity", {}), ("transformer", {"arch_params": ONE_LAYER})],
+    ("device", "arch", "changes"),
+    [
+        ("cuda", "payne", {}),
+        ("cuda", "opacity", {}),
+        ("cuda", "transformer", {"arch_params": ONE_LAYER}),
+        # on the CPU, as "mps" has no float64: one network shows how it comes there
+        ("mps", "payne", {}),
+    ],
+    indirect=["device"],
 )
 def test_errors_of_labels_on_a_device_are_those_of_the_cpu(
     device, make, tiny_grid, arch, changes

@@ -6,7 +6,7 @@ neighbouring pixels. chi2 of thousands of pixels is not sensitive to them.
 
 import numpy as np
 import torch
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from sk_payne.abundances._pixel_positions import pixel_positions
 
@@ -214,7 +214,7 @@ class _Blocks:
         off = (self.cut**2 - self.square + taken - together) / variance
         off = torch.where(seen, off, 0.0).double().sum(1).cpu().numpy()
         every = n_blocks + off / np.sqrt(1 - 1 / self.n_pixels)
-        return chi2.sf(np.maximum(every, 0.0), np.maximum(n_blocks, 1))
+        return chdtrc(np.maximum(n_blocks, 1), np.maximum(every, 0.0))
 
     def probability_of_largest(self):
         """Compute the probability of the block farthest from zero, of shape (B,)."""
@@ -223,7 +223,7 @@ class _Blocks:
         total = self.total - self.first + self.first.sign() * self.second
         variance = self.n + _OUTLYING**2 * (self.part + 2 * self.pairs)
         largest = torch.where(seen, total**2 / variance, 0.0).amax(1)
-        one = chi2.sf(largest.double().cpu().numpy(), 1)
+        one = chdtrc(1, largest.double().cpu().numpy())
         with np.errstate(divide="ignore"):
             return -np.expm1(n_blocks * np.log1p(-one))
 
