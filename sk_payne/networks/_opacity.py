@@ -65,7 +65,7 @@ class OpacityPayne(Architecture):
 
     With a `rank` R, each wavelength has R numbers, and its strengths, its code and its
     remaining flux are linear functions of them that all wavelengths share: R + 1
-    instead of 673 weights for each wavelength. Such a network needs fewer spectra.
+    instead of 673 weights for each wavelength, for few spectra or long ones.
 
     Parameters
     ----------
