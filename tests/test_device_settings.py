@@ -20,6 +20,7 @@ FACTORIES |= {"logspace", "ones", "rand", "randint", "randn", "randperm", "tenso
 FACTORIES |= {"zeros", "rfftfreq", "fftfreq"}
 # Networks are made, and looked at, within `torch.device("cpu")`.
 BUILT = {"_building.py", "_chemistry.py", "_encoding.py", "_opacity.py"}
+BUILT |= {"_opacity_tables.py"}
 
 SETTINGS = {
     "float64": (torch.float64, None),

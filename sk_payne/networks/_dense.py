@@ -55,7 +55,7 @@ class _Dense(Architecture):
         """Scaled flux of shape (B, P) of scaled labels of shape (B, L)."""
         return self.layers(labels)
 
-    def slice_grid(self, pixels: slice) -> _Dense:
+    def slice_grid(self, pixels: slice) -> Architecture:
         """Network of some wavelengths, with their outputs of the last layer."""
         rows = {f"{self.flux_layer}.{name}": pixels for name in ("weight", "bias")}
         return keep_rows(self, rows)
