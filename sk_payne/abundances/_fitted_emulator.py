@@ -166,15 +166,20 @@ class FittedEmulator:
         first, end : tuple of int
             First pixel of the part, and the first after it.
         """
-        n_blocks = max(1, self.n_pixels // _BLOCK)
-        if len(grid_segments(self.wavelength)) > 1:
-            n_blocks = 1
-        edges = np.linspace(0, self.n_pixels, n_blocks + 1).astype(int)
+        edges = self._block_edges
         first, last = np.searchsorted(self.wavelength, (lowest, highest))
         first, last = first - _MARGIN, last + _MARGIN
         start = np.searchsorted(edges, first, side="right") - 1
         end = np.searchsorted(edges, last)
-        return int(edges[max(start, 0)]), int(edges[min(end, n_blocks)])
+        return int(edges[max(start, 0)]), int(edges[min(end, len(edges) - 1)])
+
+    @cached_property
+    def _block_edges(self):
+        """First pixel of each block of the grid, and the number of pixels."""
+        n_blocks = max(1, self.n_pixels // _BLOCK)
+        if n_blocks > 1 and len(grid_segments(self.wavelength)) > 1:
+            n_blocks = 1
+        return np.linspace(0, self.n_pixels, n_blocks + 1).astype(int)
 
     def slice_grid(self, first, end):
         """Return the emulator of a part of its wavelengths.

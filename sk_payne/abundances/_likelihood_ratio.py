@@ -10,7 +10,9 @@ import torch
 
 from sk_payne.abundances._emulator_errors import covariance_by_emulator
 from sk_payne.abundances._measure import each_block
+from sk_payne.abundances._normal_matrix import prior_penalty
 from sk_payne.abundances._observed import observe
+from sk_payne.abundances._problem import as_tensor
 from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products
 
@@ -67,12 +69,12 @@ def _of_observed(observed, labels):
     n_labels = parameters.n_labels
     values = parameters.from_fit(fit.parameters.cpu().numpy())
     values[:, :n_labels] = labels
-    center = torch.from_numpy(parameters.to_fit(values)).to(fit.parameters)
+    center = as_tensor(parameters.to_fit(values), fit.parameters.device)
     root = torch.zeros_like(fit.normal_matrix)
     by_emulator = covariance_by_emulator(problem, center, fit.normal_matrix)
     if by_emulator is not None:
         value, vector = np.linalg.eigh(by_emulator)
-        root = torch.from_numpy(vector * np.sqrt(value.clip(0))[:, None]).to(root)
+        root = as_tensor(vector * np.sqrt(value.clip(0))[:, None], root.device)
     moves = root.ne(0).any(1)
     moves[:, n_labels:] = False
     # variables: displacements in standard deviations instead of labels
@@ -81,7 +83,10 @@ def _of_observed(observed, labels):
     reach = _REACH * moves[:, :n_labels]
     low[:, :n_labels], high[:, :n_labels] = -reach, reach
     mean, weight = (part.clone() for part in problem.prior)
-    penalty = _penalty(center, (mean, weight), n_labels)
+    # of the priors of the given labels, which displacements do not change
+    penalty = prior_penalty(
+        center[:, :n_labels], (mean[:, :n_labels], weight[:, :n_labels])
+    )
     mean[:, :n_labels], weight[:, :n_labels] = 0.0, moves[:, :n_labels].to(weight)
     again = problem.fit(
         start,
@@ -92,12 +97,6 @@ def _of_observed(observed, labels):
     )
     rise = again.chi2 + penalty - fit.chi2
     return rise.cpu().numpy(), (~is_fixed[:, :n_labels]).sum(axis=1)
-
-
-def _penalty(center, prior, n_labels):
-    """Penalties of the priors of labels, which displacements do not change."""
-    mean, weight = (part[:, :n_labels] for part in prior)
-    return (weight * (center[:, :n_labels] - mean) ** 2).sum(1)
 
 
 class _Displaced:
