@@ -57,7 +57,7 @@ def main():
     for name in arguments.emulators:
         arch, seed = name.split(":")
         emulator = trained(arch, int(seed))
-        regressor = AbundanceRegressor(emulator, OBSERVATION)
+        regressor = AbundanceRegressor(emulator, OBSERVATION, search="thorough")
         start = time.perf_counter()
         measured, model = regressor.measure(star, return_model=True)
         seconds = time.perf_counter() - start

@@ -134,7 +134,14 @@ class ObservedStars:
         """Labels of the earlier fit, or a guess, of shape (B, n_labels)."""
         if self.previous is not None:
             return self.previous[:, : self.block.parameters.n_labels]
-        return self.block.starts.labels(*self.at_rest)
+        block = self.block
+        guess = self.guesses[0, :, : block.parameters.n_labels].numpy()
+        return block.emulator.center + block.emulator.half_width * guess
+
+    @cached_property
+    def guesses(self):
+        """First guesses of labels and widths, one for each width: see `Starts`."""
+        return self.block.starts.parameters(*self.at_rest)
 
     def with_error(self, error):
         """Add an error, which may be correlated between pixels, to the flux.

@@ -136,7 +136,7 @@ def _fit_at_velocity(block, stars, rank, keep_model, proposed=None):
         return results
     problem, error = pose(observed), _OwnError(observed)
     if proposed is None:
-        starts = _first_starts(problem, observed.at_rest)
+        starts = list(_chosen(problem, _sorted(problem, observed.guesses)))
         problem, starts[0] = error.near(problem, starts[0])
     else:
         proposed = block.parameters.to_fit(proposed[:, observed.rows])
@@ -195,12 +195,6 @@ class _OwnError:
 
     def _growth(self, labels):
         return self.block.emulator.error_model.growth(labels)
-
-
-def _first_starts(problem, at_rest):
-    """Return starts of all stars from a guess of their labels, the best first."""
-    guess = problem.observed.block.starts
-    return list(_chosen(problem, _sorted(problem, guess.parameters(*at_rest))))
 
 
 def _fit_from_starts(problem, weights, starts, at_rest):
