@@ -29,7 +29,7 @@ from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.abundances._label_scan import scan_labels
 from sk_payne.abundances._measure import each_block, measure_stars
-from sk_payne.abundances._observed import observe
+from sk_payne.abundances._observed import observe_again
 from sk_payne.abundances._plan import plan_fit
 from sk_payne.abundances._search import fit_again
 from sk_payne.datasets import load_sme_grid
@@ -126,7 +126,7 @@ def judge(emulator, spectra, search):
 @torch.no_grad()
 def scan(block, found):
     """By how much chi2 is lower along every label of one star, at most."""
-    problem, best = fit_again(observe(block, previous=found.of_block(block).parameters))
+    problem, best = fit_again(observe_again(block, found.of_block(block)))
     _, rise = scan_labels(problem, best, 0, POSITIONS)
     return -rise.amin(1).numpy()[None]
 

@@ -11,7 +11,7 @@ import torch
 from sk_payne.abundances._emulator_errors import covariance_by_emulator
 from sk_payne.abundances._measure import each_block
 from sk_payne.abundances._normal_matrix import prior_penalty
-from sk_payne.abundances._observed import observe
+from sk_payne.abundances._observed import observe_again
 from sk_payne.abundances._problem import as_tensor
 from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products
@@ -49,7 +49,7 @@ def rises_of_chi2(plan, best, labels):
     n_free = np.zeros(len(labels), dtype=np.int64)
 
     def of_block(block):
-        observed = observe(block, previous=best.of_block(block).parameters)
+        observed = observe_again(block, best.of_block(block))
         if not len(observed):
             return None
         there = labels[block.rows[observed.rows]]
