@@ -187,3 +187,23 @@ def test_repeated_fits_use_the_pixels_of_the_first(
     monkeypatch.setattr(target, watched)
     regressor.likelihood_ratio(stars, labels)
     assert used == regressor.measure(stars)["n_pixels"].tolist()
+
+
+@pytest.mark.parametrize("velocity_range", [(-100, 100), None])
+def test_largest_displacements_by_the_emulator_are_allowed(
+    emulator, draw_labels, observe, velocity_range
+):
+    labels = draw_labels(20)
+    stars = [observe(star, snr=3000, seed=i) for i, star in enumerate(labels)]
+    regressor = AbundanceRegressor(
+        emulator,
+        Observation(velocity_range=velocity_range, resolving_power="emulator"),
+    )
+    found, covariance = regressor.predict(stars, return_cov=True)
+    # along the direction of the largest error, where the model is nearly linear
+    half_width = (emulator.label_high_ - emulator.label_low_) / 2
+    scaled = covariance / half_width[:, None] / half_width
+    value, vector = np.linalg.eigh(scaled)
+    moved = found + half_width * np.sqrt(value[:, -1:]) * vector[:, :, -1]
+    rise = regressor.likelihood_ratio(stars, moved)["delta_chi2"]
+    np.testing.assert_allclose(np.median(rise), 1.0, atol=0.2)
