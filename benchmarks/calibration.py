@@ -9,7 +9,9 @@ test spectra by means of the posterior instead of best fits.
 For each label: how many true values lie within one and two of the errors claimed, and
 the median error claimed over the robust scatter of the label (sharpness). For all
 labels together: how many true values lie in the regions of 68.27 and 95.45 %, by the
-rise of chi2 (`likelihood_ratio`), and by the ellipsoid of the covariance.
+rise of chi2 (`likelihood_ratio`), and by the ellipsoid of the covariance; and TARP, the
+largest difference of expected and nominal coverage, of the claimed distributions, or of
+the samples that means are from.
 
 Writes results/calibration.json, one row for each architecture and case; rows that are
 there are kept. --draw draws docs/images/calibration.png from it.
@@ -35,9 +37,12 @@ from sk_payne.abundances._fitted_emulator import fitted_emulator_of
 from sk_payne.abundances._likelihood_ratio import rises_of_chi2
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._plan import plan_fit
+from sk_payne.abundances._posterior import weigh_posterior
 from sk_payne.datasets import load_sme_grid
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.recovery import joint_distance, joint_probability
+from sk_payne.recovery._truth_levels import tarp_levels
+from sk_payne.recovery._uniformity import kolmogorov_smirnov
 from sk_payne.spectra import SpectrumSet, broaden, doppler_factor
 
 warnings.simplefilter("ignore", ExtrapolationWarning)
@@ -162,6 +167,19 @@ def judge(
     probability = joint_probability(rise.clip(0), n_free, found.error_dof)
     distance, n_free = joint_distance(labels, found.labels, found.label_covariance)
     ellipsoid = joint_probability(distance, n_free, found.error_dof)
+    samples = None
+    if estimate == "mean":
+        rng = np.random.RandomState(0)
+        drawn = weigh_posterior(plan, found, n_draws=192, random_state=rng, verbose=0)
+        samples = drawn.samples[:, :, : labels.shape[1]]
+    tarp = tarp_levels(
+        labels,
+        found.labels,
+        found.label_covariance,
+        dof=found.error_dof,
+        rng=np.random.RandomState(1),
+        samples=samples,
+    )
     per_label = {
         "within_1_sigma": (pulls < 1).mean(axis=0),
         "within_2_sigma": (pulls < 2).mean(axis=0),
@@ -183,6 +201,7 @@ def judge(
         "joint_95": float((probability < TWO).mean()),
         "ellipsoid_68": float((ellipsoid < ONE).mean()),
         "ellipsoid_95": float((ellipsoid < TWO).mean()),
+        "tarp": float(kolmogorov_smirnov(tarp)[0]),
         "error_dof": float(np.median(found.error_dof)),
         "stars_per_second": len(labels) / seconds,
     }

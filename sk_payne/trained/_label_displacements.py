@@ -28,13 +28,13 @@ _WINDOWS = (3, 5)
 _MAX_SPECTRA = 512
 
 # Largest number of fitted spectra, starts of each fit, and steps from each start.
-_MAX_FITTED, _N_STARTS, _N_STEPS = 192, 3, 7
+_MAX_FITTED, _N_STARTS, _N_STEPS = 192, 3, 20
 
 # Largest number of derivatives of all fitted spectra: those of long spectra take long.
 _MAX_DERIVATIVES = 2**25
 
 # A fit has converged if a step changes chi2 by less than this.
-_CONVERGED = 1e-3
+_CONVERGED = 1e-2
 
 # Distance of starts in standard deviations of independent errors.
 _APART = 3.0
@@ -308,24 +308,41 @@ class _Stars:
 
     def _fit_from(self, labels):
         """Fit the labels from a start; return labels and chi2."""
-        unit, damping = np.eye(labels.shape[1]), np.full(len(labels), 1e-3)
-        chi2 = self._chi2(labels)
+        labels, chi2 = labels.copy(), self._chi2(labels)
+        damping, rows = np.full(len(labels), 1e-3), np.arange(len(labels))
         for _ in range(_N_STEPS):
-            normal, slope = self._normal_equations(labels)
-            normal = normal + LABEL_PRIOR * unit
-            slope = slope - LABEL_PRIOR * (labels - self.labels)
-            diagonal = np.diagonal(normal, axis1=1, axis2=2)
-            damped = normal + (damping[:, None] * diagonal)[:, None] * unit
-            step = np.linalg.solve(damped, slope[..., None])[..., 0]
-            trial = np.clip(labels + step, -1, 1)
-            trial_chi2 = self._chi2(trial)
-            better, fall = trial_chi2 < chi2, chi2 - trial_chi2
-            labels = np.where(better[:, None], trial, labels)
-            chi2 = np.where(better, trial_chi2, chi2)
-            if (np.abs(fall) < _CONVERGED).all():
+            some = self._some(rows)
+            trial = some._after_step(labels[rows], damping[rows])
+            fall = chi2[rows] - some._chi2(trial)
+            better = fall > 0
+            labels[rows[better]] = trial[better]
+            chi2[rows[better]] -= fall[better]
+            damping[rows] *= np.where(better, 0.1, 10.0)
+            rows = rows[np.abs(fall) >= _CONVERGED]
+            if not len(rows):
                 break
-            damping = np.where(better, damping / 10, damping * 10)
         return labels, chi2
+
+    def _some(self, rows):
+        """Select some stars."""
+        some = copy.copy(self)
+        for name in ("flux", "labels", "weight"):
+            setattr(some, name, getattr(self, name)[rows])
+        return some
+
+    def _after_step(self, labels, damping):
+        """Take a damped step; labels that it would move out of the box stay."""
+        unit = np.eye(labels.shape[1])
+        normal, slope = self._normal_equations(labels)
+        normal = normal + LABEL_PRIOR * unit
+        slope = slope - LABEL_PRIOR * (labels - self.labels)
+        stays = (np.abs(labels) >= 1) & (slope * labels > 0)
+        diagonal = np.diagonal(normal, axis1=1, axis2=2)
+        damped = normal + (damping[:, None] * diagonal)[:, None] * unit
+        damped = np.where(stays[:, :, None] | stays[:, None], unit, damped)
+        slope = np.where(stays, 0.0, slope)
+        step = np.linalg.solve(damped, slope[..., None])[..., 0]
+        return np.clip(labels + step, -1, 1)
 
     def _normal_equations(self, labels):
         """Return normal and slope over all wavelengths, in float64."""

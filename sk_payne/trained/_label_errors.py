@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from scipy import stats
 
 from sk_payne.trained._label_displacements import LABEL_PRIOR, LabelDisplacements
 
@@ -48,8 +47,8 @@ _LEAST = 1e-10
 # Fractions of a Gaussian within one and two standard deviations.
 _ONE_SIGMA, _TWO_SIGMA = 0.6827, 0.9545
 
-# Number of halvings of the interval of `independence`.
-_N_HALVINGS = 20
+# Values of `independence` that are tried.
+_INDEPENDENCE = np.linspace(0.0, 1.0, 101)
 
 # Limits of the factors by which errors of single labels are adjusted.
 _SMALLEST, _LARGEST = 0.5, 2.0
@@ -103,10 +102,9 @@ class LabelErrors:
     distribution [1]_ with weak priors. Scatter and inflation of each label are then
     adjusted so that the geometric mean of the 68.27 % and half the 95.45 % quantile of
     its displacements is one standard deviation. Errors of the emulator resemble changes
-    of labels less perfectly than B says: correlations are reduced by a factor of
-    :math:`1 - \lambda` until the 68.27 and 95.45 % regions of all labels together hold
-    these fractions of the displacements, again in the geometric mean. Both steps use
-    displacements of fits, which exceed the linear ones for weak labels.
+    of labels less perfectly than B says: correlations are reduced by the factor
+    :math:`1 - \lambda` of the largest likelihood. Both steps use displacements of fits,
+    which exceed the linear ones for weak labels.
 
     References
     ----------
@@ -236,31 +234,18 @@ class LabelErrors:
         )
 
     def _less_correlated(self, displacements):
-        """Reduce correlations until joint regions hold the displacements of fits."""
+        """Reduce correlations until displacements of fits are most likely."""
         sample = displacements.fitted
         covariance = self.covariance(sample.labels, sample.information, sample.part)
-        lowest, highest = 0.0, 1.0
-        for _ in range(_N_HALVINGS):
-            middle = (lowest + highest) / 2
-            if self._joint_excess(sample, _reduced(covariance, middle)) > 1:
-                lowest = middle
-            else:
-                highest = middle
-        return LabelErrors(**vars(self) | {"independence": np.array([lowest])})
-
-    def _joint_excess(self, sample, covariance):
-        """Ratio of quantiles of squared joint distances to those of right errors."""
-        total = covariance + sample.independent
-        inverse = np.linalg.inv(total)
-        moved = sample.displacement
-        distance = np.einsum("ni,nij,nj->n", moved, inverse, moved)
-        n = moved.shape[1]
-        # noise is Gaussian: see `effective_freedom` of the abundances
-        share = np.einsum("nij,nji->n", inverse, covariance).mean() / n
-        freedom = 4 + (self.degrees_of_freedom[0] - 4) / share**2
-        parts = (_ONE_SIGMA, _TWO_SIGMA)
-        expected = n * (freedom - 2) / freedom * stats.f.ppf(parts, n, freedom)
-        return np.sqrt(np.prod(np.quantile(distance, parts) / expected))
+        displacement = torch.from_numpy(sample.displacement)
+        freedom = torch.from_numpy(self.degrees_of_freedom)
+        likelihood = []
+        for independence in _INDEPENDENCE:
+            total = _reduced(covariance, independence) + sample.independent
+            density = _log_density(displacement, torch.from_numpy(total), freedom)
+            likelihood.append(float(density.mean()))
+        independence = _INDEPENDENCE[[np.argmax(likelihood)]]
+        return LabelErrors(**vars(self) | {"independence": independence})
 
 
 def _reduced(covariance, independence):
@@ -346,20 +331,23 @@ class _Stars:
         log_growth = self.features @ values["growth"]
         log_growth = log_growth.clamp(-_LARGEST_GROWTH, _LARGEST_GROWTH)
         covariance = log_growth.exp()[:, None, None] * covariance + self.noise
-        root = torch.linalg.cholesky(covariance + _LEAST * self.unit)
-        white = torch.linalg.solve_triangular(
-            root, self.displacement[..., None], upper=False
-        )
-        distance = (white**2).sum((1, 2))
-        log_size = root.diagonal(dim1=1, dim2=2).log().sum(1)
-        n, freedom = len(self.unit), values["degrees_of_freedom"]
-        return (
-            torch.lgamma((freedom + n) / 2)
-            - torch.lgamma(freedom / 2)
-            - n / 2 * (freedom - 2).log()
-            - log_size
-            - (freedom + n) / 2 * torch.log1p(distance / (freedom - 2))
-        )
+        return _log_density(self.displacement, covariance, values["degrees_of_freedom"])
+
+
+def _log_density(displacement, covariance, freedom):
+    """Return the log density (multivariate t) of each star, up to a constant."""
+    n = displacement.shape[1]
+    root = torch.linalg.cholesky(covariance + _LEAST * torch.eye(n).to(covariance))
+    white = torch.linalg.solve_triangular(root, displacement[..., None], upper=False)
+    distance = (white**2).sum((1, 2))
+    log_size = root.diagonal(dim1=1, dim2=2).log().sum(1)
+    return (
+        torch.lgamma((freedom + n) / 2)
+        - torch.lgamma(freedom / 2)
+        - n / 2 * (freedom - 2).log()
+        - log_size
+        - (freedom + n) / 2 * torch.log1p(distance / (freedom - 2))
+    )
 
 
 def _penalty(values):
