@@ -142,8 +142,19 @@ def judge_sun(rows):
     for row in rows:
         key = {name: row[name] for name in ("arch", "error_length")}
         [independent] = rows.find(key | {"error_length": "None"})
-        summary.append(key | scatter(row, independent))
+        summary.append(key | found_in(row) | scatter(row, independent))
     return summary
+
+
+def found_in(row):
+    """Smallest and largest of the correlated errors and lengths of the windows."""
+    if row["error_length"] == "None":
+        return {}
+    return {
+        f"{name}_{end}": choose(window[name] for window in row["windows"]["rows"])
+        for name in ("correlated_error", "error_length")
+        for end, choose in (("low", min), ("high", max))
+    }
 
 
 def scatter(row, independent):
