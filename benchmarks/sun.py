@@ -55,7 +55,7 @@ def main():
     for name in arguments.emulators:
         arch, seed = name.split(":")
         emulator = trained(arch, int(seed))
-        regressor = AbundanceRegressor(emulator, OBSERVATION)
+        regressor = AbundanceRegressor(emulator, OBSERVATION, search="thorough")
         with Timed() as took:
             measured, model = regressor.measure(star, return_model=True)
         stars.append(

@@ -25,14 +25,18 @@ def flux_error(observed, labels):
     ----------
     observed : ObservedStars
         The B stars.
-    labels : ndarray of shape (B, n_labels)
-        Labels of the stars, in their units.
+    labels : ndarray of shape (B, n_labels) or None
+        Labels of the stars, in their units; None for those of the earlier fit, or a
+        guess.
 
     Returns
     -------
     error : ndarray of shape (B, P) or None
         1 sigma error as a fraction of the continuum; None if unknown or ignored.
     """
+    if not _counts(observed.block):
+        return None
+    labels = observed.likely_labels if labels is None else labels
     rest = None if observed.wavelength is None else observed.rest_wavelength
     return flux_error_at(observed.block, labels, rest)
 
@@ -54,13 +58,18 @@ def flux_error_at(block, labels, rest):
     error : ndarray of shape (n, P) or None
         1 sigma error as a fraction of the continuum; None if unknown or ignored.
     """
-    model = block.emulator.error_model
-    if model is None or not block.observation.emulator_error:
+    if not _counts(block):
         return None
+    model = block.emulator.error_model
     scale = model.scale[None]
     if rest is not None:
         scale = np.interp(rest, block.emulator.wavelength, model.scale)
     return model.growth(labels)[:, None] * scale
+
+
+def _counts(block):
+    """Check whether errors of the emulator are known, and are to be counted."""
+    return block.emulator.error_model is not None and block.observation.emulator_error
 
 
 def covariance_by_emulator(problem, variables, normal):

@@ -5,7 +5,7 @@ import torch
 
 from sk_payne.abundances._linear_step import chi2_and_slope, held_step
 from sk_payne.abundances._normal_matrix import free_covariance
-from sk_payne.abundances._observed import observe
+from sk_payne.abundances._observed import observe_again
 from sk_payne.abundances._profile import find_limit, variances
 from sk_payne.abundances._search import fit_again
 
@@ -47,7 +47,7 @@ def add_intervals(block, results):
        nuisance parameters", Nucl. Instrum. Meth. A 551, 493, 2005.
     """
     results = results.with_intervals(of_samples=False)
-    observed = observe(block, previous=results.parameters)
+    observed = observe_again(block, results)
     if not len(observed):
         return results
     problem, fit = fit_again(observed)

@@ -11,7 +11,7 @@ import torch
 from sk_payne.abundances._emulator_errors import covariance_by_emulator
 from sk_payne.abundances._measure import each_block
 from sk_payne.abundances._normal_matrix import prior_penalty
-from sk_payne.abundances._observed import observe
+from sk_payne.abundances._observed import observe_again
 from sk_payne.abundances._problem import as_tensor
 from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products
@@ -49,7 +49,7 @@ def rises_of_chi2(plan, best, labels):
     n_free = np.zeros(len(labels), dtype=np.int64)
 
     def of_block(block):
-        observed = observe(block, previous=best.of_block(block).parameters)
+        observed = observe_again(block, best.of_block(block))
         if not len(observed):
             return None
         there = labels[block.rows[observed.rows]]
@@ -70,27 +70,26 @@ def _of_observed(observed, labels):
     values = parameters.from_fit(fit.parameters.cpu().numpy())
     values[:, :n_labels] = labels
     center = as_tensor(parameters.to_fit(values), fit.parameters.device)
-    root = torch.zeros_like(fit.normal_matrix)
+    root = torch.zeros_like(fit.normal_matrix[:, :n_labels, :n_labels])
     by_emulator = covariance_by_emulator(problem, center, fit.normal_matrix)
     if by_emulator is not None:
-        value, vector = np.linalg.eigh(by_emulator)
+        value, vector = np.linalg.eigh(by_emulator[:, :n_labels, :n_labels])
         root = as_tensor(vector * np.sqrt(value.clip(0))[:, None], root.device)
     moves = root.ne(0).any(1)
-    moves[:, n_labels:] = False
     # variables: displacements in standard deviations instead of labels
     start, low, high = center.clone(), problem.low.clone(), problem.high.clone()
     start[:, :n_labels] = 0.0
-    reach = _REACH * moves[:, :n_labels]
+    reach = _REACH * moves
     low[:, :n_labels], high[:, :n_labels] = -reach, reach
     mean, weight = (part.clone() for part in problem.prior)
     # of the priors of the given labels, which displacements do not change
     penalty = prior_penalty(
         center[:, :n_labels], (mean[:, :n_labels], weight[:, :n_labels])
     )
-    mean[:, :n_labels], weight[:, :n_labels] = 0.0, moves[:, :n_labels].to(weight)
+    mean[:, :n_labels], weight[:, :n_labels] = 0.0, moves.to(weight)
     again = problem.fit(
         start,
-        model=_Displaced(problem.model, center, root, n_labels),
+        model=_Displaced(problem.model, center, root),
         low=low,
         high=high,
         prior=(mean, weight),
@@ -108,15 +107,14 @@ class _Displaced:
         Model with ``flux(rows, variables)`` and ``linearize(rows, variables)``.
     center : Tensor of shape (B, K)
         Variables of the model without displacements.
-    root : Tensor of shape (B, K, K)
-        Matrix that converts displacements in standard deviations to variables.
-    n_labels : int
-        Number of labels, the first columns; other variables are those of the model.
+    root : Tensor of shape (B, n_labels, n_labels)
+        Matrix that converts displacements in standard deviations to labels, the first
+        variables; other variables are those of the model.
     """
 
-    def __init__(self, model, center, root, n_labels):
-        self.model, self.center, self.n_labels = model, center, n_labels
-        self.root = root[:, :n_labels, :n_labels]
+    def __init__(self, model, center, root):
+        self.model, self.center, self.root = model, center, root
+        self.n_labels = root.shape[1]
 
     def flux(self, rows, variables):
         """Compute flux (n, P) of the stars `rows`."""

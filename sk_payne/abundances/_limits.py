@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import norm
 
 from sk_payne.abundances._measure import each_block
-from sk_payne.abundances._observed import observe
+from sk_payne.abundances._observed import observe_again
 from sk_payne.abundances._profile import find_limit, variances
 from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products
@@ -42,7 +42,7 @@ def profile_limits(plan, best, names, *, confidence, side):
 
     def of_block(block):
         limits = np.full((len(block), len(names)), np.nan)
-        observed = observe(block, previous=best.of_block(block).parameters)
+        observed = observe_again(block, best.of_block(block))
         if not len(observed):
             return limits
         problem, fit = fit_again(observed)

@@ -6,7 +6,7 @@ import numpy as np
 
 from sk_payne.abundances._emulator_errors import displacements_by_emulator
 from sk_payne.abundances._importance import sample_by_importance
-from sk_payne.abundances._observed import observe
+from sk_payne.abundances._observed import observe_again
 from sk_payne.abundances._search import fit_again
 from sk_payne.abundances._weighted_proposals import with_proposals
 
@@ -32,7 +32,7 @@ def replace_by_means(block, results):
         Copy with means, covariances and intervals of the posterior.
     """
     means = results.with_intervals(of_samples=True)
-    observed = observe(block, previous=results.parameters)
+    observed = observe_again(block, results)
     if not len(observed):
         return means
     seeds = seeds_of(observed.flux)

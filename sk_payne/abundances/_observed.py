@@ -17,7 +17,7 @@ from sk_payne.abundances._star_block import StarBlock
 from sk_payne.abundances._starts import resample_roughly
 from sk_payne.spectra import doppler_factor, grid_segments, is_covered, touches_grid
 
-__all__ = ["ObservedStars", "observe"]
+__all__ = ["ObservedStars", "observe", "observe_again"]
 
 # Fraction of the continuum by which flux must be beyond that of all models to count as
 # a cosmic ray before any fit, when continua are rough.
@@ -134,7 +134,14 @@ class ObservedStars:
         """Labels of the earlier fit, or a guess, of shape (B, n_labels)."""
         if self.previous is not None:
             return self.previous[:, : self.block.parameters.n_labels]
-        return self.block.starts.labels(*self.at_rest)
+        block = self.block
+        guess = self.guesses[0, :, : block.parameters.n_labels].numpy()
+        return block.emulator.center + block.emulator.half_width * guess
+
+    @cached_property
+    def guesses(self):
+        """First guesses of labels and widths, one for each width: see `Starts`."""
+        return self.block.starts.parameters(*self.at_rest)
 
     def with_error(self, error):
         """Add an error, which may be correlated between pixels, to the flux.
@@ -166,7 +173,15 @@ class ObservedStars:
         return replace(self, constraints=self.constraints.of(good), **kept)
 
 
-def observe(block, stars=None, *, rank=0, previous=None, second_limits=None):
+def observe(
+    block,
+    stars=None,
+    *,
+    rank=0,
+    previous=None,
+    first_velocity=None,
+    second_limits=None,
+):
     """Prepare stars for the fit: weights of pixels, continua, first velocities.
 
     Parameters
@@ -179,6 +194,9 @@ def observe(block, stars=None, *, rank=0, previous=None, second_limits=None):
         Rank of the velocity of the scan to start from, 0 for the best.
     previous : ndarray of shape (n, K), default=None
         Parameters of all stars of the block from an earlier fit.
+    first_velocity : ndarray of shape (n,), default=None
+        First guess of the velocities of all stars of the block in km/s, instead of
+        those in `previous`.
     second_limits : ndarray of shape (n, 2), default=None
         Limits of the velocity of the second star in km/s, if one is fitted.
 
@@ -199,7 +217,7 @@ def observe(block, stars=None, *, rank=0, previous=None, second_limits=None):
         ivar=block.ivar[stars],
         wavelength=_per_star(block.wavelength, stars, shape),
         arm=_per_star(block.arm, stars, shape),
-        velocity=np.zeros(len(stars)),
+        velocity=_first_velocity(block, previous, first_velocity)[stars],
         velocity_limits=None,
         second_limits=second_limits,
         continuum=np.ones(shape),
@@ -220,6 +238,41 @@ def observe(block, stars=None, *, rank=0, previous=None, second_limits=None):
     observed = _with_floor(observed)
     n_pixels = (observed.ivar > 0).sum(axis=1)
     return replace(observed, n_pixels=n_pixels)._some(np.flatnonzero(n_pixels))
+
+
+def observe_again(block, results, stars=None):
+    """Prepare stars that were fitted, with the same pixels as in the earlier fits.
+
+    Parameters
+    ----------
+    block : StarBlock
+        Block of the stars.
+    results : Measurements
+        Results of all stars of the block.
+    stars : ndarray of int, default=None
+        Rows in the block; all if None.
+
+    Returns
+    -------
+    observed : ObservedStars
+        Stars with data, and the parameters of the earlier fits in `previous`.
+    """
+    return observe(
+        block,
+        stars,
+        previous=results.parameters,
+        first_velocity=results.first_velocity,
+    )
+
+
+def _first_velocity(block, previous, first_velocity):
+    """Velocities of all stars of a block before a scan."""
+    if first_velocity is None and previous is not None and block.with_velocity:
+        first_velocity = previous[:, block.parameters.index(VELOCITY)]
+    if first_velocity is None:
+        return np.zeros(len(block))
+    # stars without data have no velocity
+    return np.nan_to_num(first_velocity)
 
 
 def _per_star(values, stars, shape):
@@ -260,10 +313,8 @@ def _with_velocity(observed, rank):
     column = block.parameters.index(VELOCITY)
     fixed = constraints.value[:, column]
     is_fixed = np.isfinite(fixed)
-    if observed.previous is not None:
-        # stars without data have no velocity
-        velocity = np.nan_to_num(observed.previous[:, column])
-    else:
+    velocity = observed.velocity
+    if observed.previous is None:
         continuum = observed.continuum
         velocities, excess = block.scan(
             observed.wavelength,

@@ -60,6 +60,8 @@ class FitPlan:
         Largest number of steps of a fit.
     start : NeuralPosterior or None
         Posterior from which fits start; None for a velocity scan and a guess.
+    search : {"quick", "thorough"}
+        "thorough" to scan every label for lower chi2.
     """
 
     emulator: FittedEmulator
@@ -77,6 +79,7 @@ class FitPlan:
     estimate: str
     max_iterations: int
     start: Any = None
+    search: str = "quick"
 
     @property
     def with_velocity(self):
@@ -147,6 +150,7 @@ def plan_fit(
     estimate,
     max_iterations,
     start=None,
+    search="quick",
 ):
     """Check all arguments of a fit.
 
@@ -158,7 +162,7 @@ def plan_fit(
         Spectra of n stars, with errors.
     observation : Observation or None
         Observation of the user.
-    fixed, priors, estimate, max_iterations, start
+    fixed, priors, estimate, max_iterations, start, search
         Arguments of AbundanceRegressor.
 
     Returns
@@ -179,6 +183,8 @@ def plan_fit(
         raise ValueError(
             f"`estimate` must be 'mode', 'mean' or 'profile'; got {estimate!r}."
         )
+    if search not in ("quick", "thorough"):
+        raise ValueError(f"`search` must be 'quick' or 'thorough'; got {search!r}.")
     observation = (Observation() if observation is None else observation).checked()
     if observation.second_star is not None and estimate != "mode":
         raise ValueError(
@@ -214,6 +220,7 @@ def plan_fit(
         "estimate": estimate,
         "max_iterations": max_iterations,
         "start": start,
+        "search": search,
     }
     plan = FitPlan(wavelength=wavelength, **found)
     if wavelength is None and plan.is_off_grid(sigma, matrix):

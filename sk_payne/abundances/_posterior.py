@@ -11,7 +11,7 @@ from sk_payne.abundances._importance import Samples
 from sk_payne.abundances._means import sample_stars, seeds_of
 from sk_payne.abundances._measure import each_block
 from sk_payne.abundances._normal_matrix import invert_normal_matrix, prior_penalty
-from sk_payne.abundances._observed import observe
+from sk_payne.abundances._observed import observe_again
 from sk_payne.abundances._search import fit_again
 from sk_payne.networks import fast_products
 
@@ -58,10 +58,9 @@ def sample_posterior(plan, best, *, n_steps, n_draws, random_state, verbose):
     seed = random_state.randint(2**31)
 
     def of_block(block):
-        parameters = best.of_block(block).parameters
+        results = best.of_block(block)
         stars = [
-            observe(block, np.array([i]), previous=parameters)
-            for i in range(len(block))
+            observe_again(block, results, np.array([i])) for i in range(len(block))
         ]
         return [
             _sample(star, n_steps, n_draws, seed) if len(star) else None
@@ -103,7 +102,7 @@ def weigh_posterior(plan, best, *, n_draws, random_state, verbose):
     seed = random_state.randint(2**31)
 
     def of_block(block):
-        observed = observe(block, previous=best.of_block(block).parameters)
+        observed = observe_again(block, best.of_block(block))
         if not len(observed):
             return observed.rows, None, None
         seeds = seeds_of(observed.flux, seed)

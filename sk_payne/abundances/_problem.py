@@ -94,7 +94,6 @@ def pose(observed, labels=None):
         The least-squares problem.
     """
     block = observed.block
-    labels = observed.likely_labels if labels is None else labels
     error = flux_error(observed, labels)
     if error is not None:
         observed = observed.with_error(error)

@@ -27,6 +27,9 @@ from sk_payne.abundances._table import make_table
 from sk_payne.abundances._training_spectra import describe, fill_bad_pixels
 from sk_payne.inputs import read_labels
 
+# Arguments that are checked with the spectra.
+_OF_FIT = ("fixed", "priors", "estimate", "start", "search", "max_iterations")
+
 
 class AbundanceRegressor(
     EstimatorProtocol,
@@ -84,6 +87,9 @@ class AbundanceRegressor(
         and observation, from which fits start; results remain best fits. Two flags mark
         fits that the posterior contradicts, and spectra unlike its training spectra. If
         None, fits start from a velocity scan and a guess.
+    search : {"quick", "thorough"}, default="quick"
+        "thorough" also holds each label at seven values over its range, fits the rest,
+        and starts again where chi2 is lower; it takes tens of times longer.
     max_iterations : int, default=100
         Largest number of steps of the fit of a star.
     verbose : int, default=0
@@ -112,9 +118,9 @@ class AbundanceRegressor(
     assumed to be independent, and inverse variances T of priors. The covariance of the
     errors of the emulator is added, see `emulator_error` of :class:`Observation`.
 
-    Means of `estimate` "mean" are from 192 samples of the posterior, by importance
-    sampling. If fewer than about 20 of them are effectively independent, see
-    `n_effective`, use :meth:`posterior`. Seeds depend on the spectrum alone.
+    `estimate` "mean" takes 192 samples by importance sampling. If fewer than about 20
+    are effectively independent (`n_effective`), use :meth:`posterior`. Seeds depend on
+    the spectrum alone.
 
     Examples
     --------
@@ -145,6 +151,7 @@ class AbundanceRegressor(
         fixed=None,
         estimate="mode",
         start=None,
+        search="quick",
         max_iterations=100,
         verbose=0,
     ):
@@ -157,6 +164,7 @@ class AbundanceRegressor(
         self.fixed = fixed
         self.estimate = estimate
         self.start = start
+        self.search = search
         self.max_iterations = max_iterations
         self.verbose = verbose
 
@@ -383,18 +391,10 @@ class AbundanceRegressor(
         y = read_labels(y, argument="y", names=names, units=units).values
         return super().score(X, y, sample_weight=sample_weight)
 
-    def _plan(self, X, uncertainty, mask, *, estimate=None):
+    def _plan(self, X, uncertainty, mask, **changes):
         """Read spectra, and plan their fit."""
         refuse_paths(self, X)
         check_is_fitted(self)
         spectra = read_observed(self, X, uncertainty, mask)
-        return plan_fit(
-            fitted_emulator_of(self),
-            spectra,
-            self.observation,
-            fixed=self.fixed,
-            priors=self.priors,
-            estimate=self.estimate if estimate is None else estimate,
-            max_iterations=self.max_iterations,
-            start=self.start,
-        )
+        given = {name: getattr(self, name) for name in _OF_FIT} | changes
+        return plan_fit(fitted_emulator_of(self), spectra, self.observation, **given)

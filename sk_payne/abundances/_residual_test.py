@@ -201,7 +201,8 @@ class _Blocks:
         self.first = torch.where(left.abs() > right.abs(), left, right)
         self.second = torch.maximum(torch.maximum(*_halves(self.second)), lower)
         for name in ("total", "cut", "square", "n", "taken", "own", "part", "pairs"):
-            setattr(self, name, sum(_halves(getattr(self, name))))
+            left, right = _halves(getattr(self, name))
+            setattr(self, name, left + right)
         self.pairs = self.pairs + between
 
     def probability_of_sum(self):

@@ -36,6 +36,8 @@ class Measurements:
         Number of coefficients of the continuum, and of its segments.
     chi2 : ndarray of shape (n,)
         Smallest chi2, without the terms of priors.
+    first_velocity : ndarray of shape (n,)
+        First guess of the velocity in km/s, around which pixels were chosen.
     n_pixels, n_clipped : ndarray of shape (n,), int
         Number of pixels used, and of clipped outliers.
     error_floor : ndarray of shape (n,)
@@ -83,6 +85,7 @@ class Measurements:
     n_continuum: np.ndarray
     n_segments: np.ndarray
     chi2: np.ndarray
+    first_velocity: np.ndarray
     n_pixels: np.ndarray
     n_clipped: np.ndarray
     error_floor: np.ndarray
@@ -135,6 +138,7 @@ class Measurements:
             n_continuum=zero(n),
             n_segments=zero(n),
             chi2=nan(n),
+            first_velocity=nan(n),
             n_pixels=zero(n),
             n_clipped=zero(n),
             error_floor=nan(n),
@@ -201,6 +205,7 @@ class Measurements:
         self.chi2[rows] = (
             (fit.chi2 - prior_penalty(fit.parameters, problem.prior)).cpu().numpy()
         )
+        self.first_velocity[rows] = observed.velocity
         if weights.is_needed:
             used = (problem.ivar > 0).sum(1).cpu().numpy()
             self.n_clipped[rows] = self.n_pixels[rows] - used

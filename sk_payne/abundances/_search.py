@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import torch
 
+from sk_payne.abundances._label_scan import scan_labels
 from sk_payne.abundances._normal_matrix import prior_penalty
 from sk_payne.abundances._observed import observe
 from sk_payne.abundances._parameters import VELOCITY
@@ -42,6 +43,11 @@ _CACHE = 2**22
 # Number of velocities to try, best first, while the fit is poor.
 _N_VELOCITIES = 3
 
+# A thorough search holds each label at these positions in its range. Fits start from
+# the lowest points of this number of labels. Largest number of scans.
+_POSITIONS = np.linspace(-0.95, 0.95, 7)
+_N_LABELS, _N_SCANS = 3, 4
+
 
 def search(block, *, keep_model=False):
     """Find the best fits of the stars of a block.
@@ -49,7 +55,8 @@ def search(block, *, keep_model=False):
     Each star is fitted from a guess of its labels at its best velocity. If the fit is
     poor, or its residuals resemble model spectra, it is fitted from other labels, and
     then from the next best velocities. With a neural posterior, the first fit starts
-    from it, and these starts follow only if that fit is poor.
+    from it, and these starts follow only if that fit is poor. A thorough search also
+    holds each label at values over its range, and starts where chi2 is lower.
 
     Parameters
     ----------
@@ -129,7 +136,7 @@ def _fit_at_velocity(block, stars, rank, keep_model, proposed=None):
         return results
     problem, error = pose(observed), _OwnError(observed)
     if proposed is None:
-        starts = _first_starts(problem, observed.at_rest)
+        starts = list(_chosen(problem, _sorted(problem, observed.guesses)))
         problem, starts[0] = error.near(problem, starts[0])
     else:
         proposed = block.parameters.to_fit(proposed[:, observed.rows])
@@ -137,7 +144,11 @@ def _fit_at_velocity(block, stars, rank, keep_model, proposed=None):
         problem, starts[0] = error.near(problem, starts[0], n_steps=1)
     weights = Reweighting(problem)
     fit = _fit_from_starts(problem, weights, starts, observed.at_rest)
-    results.report(*error.settle(problem, fit, weights))
+    fit.n_iterations += error.n_iterations
+    found = error.settle(problem, fit, weights)
+    if block.plan.search == "thorough":
+        found = _fit_from_scans(*found, error)
+    results.report(*found)
     return results
 
 
@@ -163,7 +174,6 @@ class _OwnError:
 
     def settle(self, problem, fit, weights):
         """Fit again while the error at the best fits differs from the assumed one."""
-        fit.n_iterations += self.n_iterations
         for _ in range(_N_ROUNDS if self.counts and fit.converged.all() else 0):
             now = self._growth(labels := self._labels(fit))
             if (np.abs(np.log(now / self.growth)) < _SAME_ERROR).all():
@@ -185,12 +195,6 @@ class _OwnError:
 
     def _growth(self, labels):
         return self.block.emulator.error_model.growth(labels)
-
-
-def _first_starts(problem, at_rest):
-    """Return starts of all stars from a guess of their labels, the best first."""
-    guess = problem.observed.block.starts
-    return list(_chosen(problem, _sorted(problem, guess.parameters(*at_rest))))
 
 
 def _fit_from_starts(problem, weights, starts, at_rest):
@@ -225,6 +229,24 @@ def _explore(problem, weights, fit, start, row):
             return
         start = tried.parameters
     _take_better(problem, weights, fit, start, rows)
+
+
+def _fit_from_scans(problem, fit, weights, error):
+    """Fit all stars from the lowest points of scans of their labels."""
+    for _ in range(_N_SCANS):
+        before = fit.parameters.clone()
+        for row in problem.every.tolist():
+            parameters, rise = scan_labels(problem, fit, row, _POSITIONS)
+            lowest, position = rise.min(1)
+            for label in lowest.argsort()[:_N_LABELS].tolist():
+                if lowest[label] < -_MARGIN:
+                    start = parameters[label, position[label]]
+                    start = start.expand_as(fit.parameters)
+                    _take_better(problem, weights, fit, start, problem.every[[row]])
+        if torch.equal(fit.parameters, before):
+            break
+        problem, fit, weights = error.settle(problem, fit, weights)
+    return problem, fit, weights
 
 
 def _take_better(problem, weights, fit, start, rows):

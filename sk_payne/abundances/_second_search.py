@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sk_payne.abundances._flags import set_flags
-from sk_payne.abundances._observed import observe
+from sk_payne.abundances._observed import observe, observe_again
 from sk_payne.abundances._parameters import VELOCITY
 from sk_payne.abundances._problem import as_tensor, pose
 from sk_payne.abundances._results import Measurements
@@ -66,7 +66,7 @@ def _is_accepted(block, double):
 
 def _fit_two(block, results, row, keep_model):
     """Fit two stars to one spectrum; None if residuals show no other star."""
-    single = observe(block, np.array([row]), previous=results.parameters)
+    single = observe_again(block, results, np.array([row]))
     if not len(single):
         return None
     problem, fit = fit_again(single)

@@ -215,11 +215,6 @@ class Starts:
             starts.append(torch.hstack([labels, widths]))
         return torch.stack(starts)
 
-    def labels(self, flux, ivar):
-        """Guess labels in their units, of shape (B, n_labels)."""
-        unit = self.middle + self.half_width * self.guesses[0](flux, ivar)
-        return self._center + self._scale * unit.numpy()
-
     def others(self, flux, ivar, fitted):
         """Yield further labels to start from, for stars whose fit is poor."""
         fitted = (fitted - self.middle) / self.half_width

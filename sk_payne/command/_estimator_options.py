@@ -41,6 +41,7 @@ _METAVARS = {
     "estimate": "[mode|mean|profile]",
     "max_iterations": "INTEGER",
     "start": "FILE",
+    "search": "[quick|thorough]",
 }
 
 # Help of options whose arguments in Python take dictionaries, objects or arrays.

@@ -10,7 +10,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
 from sk_payne import AbundanceRegressor, Observation
+from sk_payne.abundances._search import fit_again
 from sk_payne.recovery import joint_distance, joint_probability
+from sk_payne.spectra import C_KMS
 
 SNR, RARE = 100.0, 1e-3
 
@@ -159,3 +161,49 @@ def test_labels_are_found_by_the_names_of_a_table(emulator, draw_labels):
     named = Table(labels[:, ::-1], names=analytic.LABEL_NAMES[::-1])
     by_name = regressor.likelihood_ratio(flux, named)
     np.testing.assert_array_equal(plain["delta_chi2"], by_name["delta_chi2"])
+
+
+def test_repeated_fits_use_the_pixels_of_the_first(
+    emulator, draw_labels, observe, monkeypatch
+):
+    labels = draw_labels(12)
+    # edges of pixels come to lie at the ends of the grid
+    step = np.median(np.diff(np.log(emulator.wavelength_)))
+    velocities = C_KMS * np.tanh(step * (np.arange(12) % 5 - 2))
+    stars = [
+        observe(star, velocity=v, seed=i, snr=10)
+        for i, (star, v) in enumerate(zip(labels, velocities, strict=True))
+    ]
+    regressor = AbundanceRegressor(
+        emulator, Observation(velocity_range=(-200, 200), resolving_power="emulator")
+    )
+    used = []
+
+    def watched(observed):
+        used.extend(observed.n_pixels)
+        return fit_again(observed)
+
+    target = "sk_payne.abundances._likelihood_ratio.fit_again"
+    monkeypatch.setattr(target, watched)
+    regressor.likelihood_ratio(stars, labels)
+    assert used == regressor.measure(stars)["n_pixels"].tolist()
+
+
+@pytest.mark.parametrize("velocity_range", [(-100, 100), None])
+def test_largest_displacements_by_the_emulator_are_allowed(
+    emulator, draw_labels, observe, velocity_range
+):
+    labels = draw_labels(20)
+    stars = [observe(star, snr=3000, seed=i) for i, star in enumerate(labels)]
+    regressor = AbundanceRegressor(
+        emulator,
+        Observation(velocity_range=velocity_range, resolving_power="emulator"),
+    )
+    found, covariance = regressor.predict(stars, return_cov=True)
+    # along the direction of the largest error, where the model is nearly linear
+    half_width = (emulator.label_high_ - emulator.label_low_) / 2
+    scaled = covariance / half_width[:, None] / half_width
+    value, vector = np.linalg.eigh(scaled)
+    moved = found + half_width * np.sqrt(value[:, -1:]) * vector[:, :, -1]
+    rise = regressor.likelihood_ratio(stars, moved)["delta_chi2"]
+    np.testing.assert_allclose(np.median(rise), 1.0, atol=0.2)

@@ -32,6 +32,29 @@ class TwoValleys(RegressorMixin, BaseEstimator):
         return 1 - depth
 
 
+class BentValley(RegressorMixin, BaseEstimator):
+    """Saturated lines of two labels and their ratio, which a third label changes."""
+
+    def fit(self, X=None, y=None):
+        self.is_fitted_ = True
+        return self
+
+    def predict(self, X):
+        a, b, c = np.transpose(X)
+        lines = [np.exp(-(((PIXELS - at) / 6) ** 2)) for at in (80, 160, 240, 300)]
+        depths = (
+            10 ** (a + 3 * c),
+            10 ** (b - a - 3 * c**2),
+            0.5 * 10 ** (2 * a + 3 * c),
+            0.1 * c * (c**2 - 0.6) + 0.15,
+        )
+        strong = [
+            np.outer(1 - np.exp(-depth), line)
+            for depth, line in zip(depths, lines, strict=True)
+        ]
+        return 1 - 0.8 * sum(strong)
+
+
 @pytest.fixture(scope="module")
 def emulator():
     return TwoValleys().fit()
@@ -114,3 +137,58 @@ def test_outliers_do_not_hide_the_deeper_valley(emulator, labels, floor):
     clean = regressor.measure(noisy(emulator, labels))
     off = table["label_2"] - clean["label_2"]
     assert (np.abs(off) < 0.5 * table["label_2_error"]).mean() > 0.9
+
+
+def test_thorough_search_finds_valleys_that_linear_steps_miss():
+    emulator, snr = BentValley().fit(), 50.0
+    labels = np.random.default_rng(0).uniform(-0.9, 0.9, (150, 3))
+    flux = emulator.predict(labels)
+    flux = flux + np.random.default_rng(1).normal(scale=1 / snr, size=flux.shape)
+    labels, flux = labels[60:140], flux[60:140]
+    at_truth = ((flux - emulator.predict(labels)) ** 2).sum(axis=1) * snr**2
+    above = {
+        search: AbundanceRegressor(
+            emulator, observation(), snr=snr, bounds=BOX, search=search
+        ).measure(flux)["chi2"]
+        - at_truth
+        for search in ("quick", "thorough")
+    }
+    assert above["quick"].max() > 4
+    assert above["thorough"].max() < 1e-3
+    assert (above["thorough"] < above["quick"] + 1e-3).all()
+
+
+@pytest.mark.parametrize("options", [{"error_floor": "fit"}, {"clip": 4.0}, {}])
+def test_thorough_search_never_ends_higher(emulator, labels, options):
+    flux = noisy(emulator, labels)
+    quick, thorough = (
+        AbundanceRegressor(
+            emulator, observation(**options), snr=SNR, bounds=BOX, search=search
+        ).measure(flux)
+        for search in ("quick", "thorough")
+    )
+    if options:
+        np.testing.assert_allclose(thorough["label_2"], quick["label_2"], atol=0.1)
+    else:
+        assert (thorough["chi2"] <= quick["chi2"] + 1e-3).all()
+
+
+def test_thorough_search_keeps_fixed_labels(emulator, labels):
+    flux = noisy(emulator, labels)
+    table = AbundanceRegressor(
+        emulator,
+        observation(),
+        snr=SNR,
+        bounds=BOX,
+        fixed={"label_0": labels[:, 0]},
+        search="thorough",
+    ).measure(flux)
+    np.testing.assert_allclose(table["label_0"], labels[:, 0], rtol=0, atol=1e-12)
+
+
+def test_unknown_search_is_refused(emulator, labels):
+    regressor = AbundanceRegressor(
+        emulator, observation(), snr=SNR, bounds=BOX, search="slow"
+    )
+    with pytest.raises(ValueError, match="`search` must be 'quick' or 'thorough'"):
+        regressor.measure(noisy(emulator, labels))

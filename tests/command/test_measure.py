@@ -349,6 +349,7 @@ def test_every_argument_of_the_estimators_is_an_option():
         (("--priors", "logg=4.4,0.1"), "logg"),
         (("--fixed", "teff=5100 logg=4.4"), "teff"),
         (("--estimate", "mean"), "teff_p16"),
+        (("--search", "thorough"), "teff"),
         (("--max-iterations", "50"), "n_iterations"),
         (("--combinations", "Mg_Fe=Mg_H-Fe_H"), "Mg_Fe"),
         (("--format", "text"), "teff"),
