@@ -11,46 +11,36 @@ Writes results/binaries.json.
     python benchmarks/binaries.py [--singles 10000] [--doubles 500]
 """
 
-import argparse
-import json
-import time
-import warnings
-
 import numpy as np
-from record import RESULTS, machine, table, write
+from mocks import draw, noisy, observed, spectra_of_grid
+from record import Rows, parser, table
+from timing import Timed
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import SecondStar
-from sk_payne.datasets import load_sme_grid
-from sk_payne.exceptions import ExtrapolationWarning
-from sk_payne.spectra import GridInterpolator, SpectrumSet, doppler_factor
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
+from sk_payne.spectra import GridInterpolator, doppler_factor
 
 RATIO, SEPARATION, FASTEST = (0.1, 1.0), (12.0, 150.0), 100.0
 CHUNK = 500
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--singles", type=int, default=10_000)
-    parser.add_argument("--doubles", type=int, default=500)
-    arguments = parser.parse_args()
-    path = RESULTS / "binaries.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    options = parser(__doc__)
+    options.add_argument("--singles", type=int, default=10_000)
+    options.add_argument("--doubles", type=int, default=500)
+    arguments = options.parse_args()
+    rows = Rows("binaries")
     emulator = trained("payne")
     kinds = [
         ("double, S/N 100", arguments.doubles, 100, doubles),
         ("double, S/N 50", arguments.doubles // 2, 50, doubles),
         ("single, S/N 100", arguments.singles, 100, singles),
-        ("single, test spectra, S/N 100", 300, 100, test_spectra),
+        ("single, test spectra, S/N 100", 300, 100, of_grid),
     ]
     for name, n, snr, make in kinds:
-        if n and not any(row["stars"] == name for row in rows):
-            rows.append({"stars": name, "snr": snr, **judge(emulator, n, snr, make)})
-            write("binaries", {"rows": rows, "machine": machine()})
-            print(rows[-1], flush=True)
+        if n:
+            rows.add({"stars": name, "snr": snr}, judge, emulator, n, snr, make)
     names = ("stars", "n", "called_double", "fraction", "stars_per_second")
     table([{name: row[name] for name in names} for row in rows])
 
@@ -60,7 +50,7 @@ def judge(emulator, n, snr, make):
     observation = Observation(
         velocity_range=(-300, 300),
         resolving_power="emulator",
-        emulator_error=make is test_spectra,
+        emulator_error=make is of_grid,
         second_star=SecondStar(flux_ratio=(0.02, 1.0)),
     )
     regressor = AbundanceRegressor(emulator, observation)
@@ -68,16 +58,10 @@ def judge(emulator, n, snr, make):
     truth = []
     for first in range(0, n, CHUNK):
         flux, true = make(emulator, rng, min(CHUNK, n - first))
-        noise = rng.standard_normal(flux.shape) / snr
-        spectra = SpectrumSet(
-            flux + noise,
-            np.full(flux.shape, float(snr) ** 2),
-            wavelength=emulator.wavelength_,
-            medium=emulator.medium_,
-        )
-        start = time.perf_counter()
-        found.append(regressor.measure(spectra))
-        seconds += time.perf_counter() - start
+        spectra = observed(emulator, noisy(flux, snr, rng), snr)
+        with Timed() as took:
+            found.append(regressor.measure(spectra))
+        seconds += took.wall
         truth.append(true)
     is_double = np.concatenate([t["n_stars"].value for t in found]) == 2
     row = {
@@ -112,11 +96,6 @@ def judge(emulator, n, snr, make):
     return row
 
 
-def draw(emulator, rng, n):
-    low, high = emulator.label_low_, emulator.label_high_
-    return low + (high - low) * rng.uniform(0.05, 0.95, (n, len(low)))
-
-
 def see(emulator, labels, velocity):
     """Give spectra of the emulator at velocities, on its own wavelengths."""
     wavelength = emulator.wavelength_
@@ -126,11 +105,11 @@ def see(emulator, labels, velocity):
 
 def singles(emulator, rng, n):
     velocity = rng.uniform(-FASTEST, FASTEST, n)
-    return see(emulator, draw(emulator, rng, n), velocity), velocity
+    return see(emulator, draw(emulator, rng, n, 0.05, 0.95), velocity), velocity
 
 
 def doubles(emulator, rng, n):
-    first, other = draw(emulator, rng, n), draw(emulator, rng, n)
+    first, other = (draw(emulator, rng, n, 0.05, 0.95) for _ in range(2))
     second = first.copy()
     for name in ("teff", "logg"):
         i = emulator.label_names_.index(name)
@@ -142,10 +121,8 @@ def doubles(emulator, rng, n):
     return flux / (1 + ratio), np.stack([one, two], axis=1)
 
 
-def test_spectra(emulator, rng, n):
-    grid = load_sme_grid()
-    flux = grid.target[grid.test_indices[:n]]
-    return flux, np.zeros(len(flux))
+def of_grid(emulator, rng, n):
+    return spectra_of_grid(n)[1], np.zeros(n)
 
 
 if __name__ == "__main__":

@@ -19,15 +19,14 @@ pivots, a model quadratic in the stellar parameters costs more than it saves. LZ
 place of Huffman codes makes the residuals 5 % larger, the default of zip 16 %.
 """
 
-import argparse
 import json
-import os
-import time
 import zlib
 from pathlib import Path
 
 import numpy as np
+from record import data, parser
 from scipy.linalg import qr
+from timing import Timed
 
 from sk_payne.datasets import load_sme_grid
 
@@ -122,9 +121,8 @@ def pack(source):
 
 def check(source):
     """Load what was written, compare, and return the record of the run."""
-    start = time.perf_counter()
-    grid = load_sme_grid()
-    seconds = time.perf_counter() - start
+    with Timed() as took:
+        grid = load_sme_grid()
     expected = np.rint(source["flux"].astype(np.float64) * SCALE) / SCALE
     np.testing.assert_array_equal(grid.target, expected)
     size = DESTINATION.stat().st_size
@@ -135,16 +133,13 @@ def check(source):
         "flux_error": grid.quantisation_error,
         "teff_error": float(abs(grid.data - source["labels"])[:, 0].max()),
         "other_label_error": float(abs(grid.data - source["labels"])[:, 1:].max()),
-        "load_seconds": round(seconds, 2),
+        "load_seconds": round(took.wall, 2),
     }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = os.environ.get("SK_PAYNE_DATA", REPOSITORY.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(default))
-    arguments = parser.parse_args()
-    with np.load(arguments.data / "window_training.npz") as archive:
+    parser(__doc__).parse_args()
+    with np.load(data("window_training.npz")) as archive:
         source = dict(archive)
     stored = pack(source)
     np.savez_compressed(DESTINATION, **stored)

@@ -20,16 +20,15 @@ there are kept. --draw draws docs/images/calibration.png from it.
         [--case "S/N 100"] [--spectra 300] [--draw]
 """
 
-import argparse
-import json
-import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from record import RESULTS, machine, table, write
+from mocks import noisy, spectra_of_grid
+from mocks import observed as spectra_of
+from record import Rows, parser, table
 from scipy.stats import binom
+from timing import Timed
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
@@ -38,14 +37,10 @@ from sk_payne.abundances._likelihood_ratio import rises_of_chi2
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._plan import plan_fit
 from sk_payne.abundances._posterior import weigh_posterior
-from sk_payne.datasets import load_sme_grid
-from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.recovery import joint_distance, joint_probability
 from sk_payne.recovery._truth_levels import tarp_levels
 from sk_payne.recovery._uniformity import kolmogorov_smirnov
-from sk_payne.spectra import SpectrumSet, broaden, doppler_factor
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
+from sk_payne.spectra import broaden
 
 VELOCITY = 20.0
 ONE, TWO = 0.6827, 0.9545
@@ -72,24 +67,19 @@ CASES = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", nargs="+", default=["bigpayne", "opacity"])
-    parser.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--spectra", type=int, default=300)
-    parser.add_argument("--draw", action="store_true")
-    arguments = parser.parse_args()
-    path = RESULTS / "calibration.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    options = parser(__doc__)
+    options.add_argument("--arch", nargs="+", default=["bigpayne", "opacity"])
+    options.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
+    options.add_argument("--spectra", type=int, default=300)
+    options.add_argument("--draw", action="store_true")
+    arguments = options.parse_args()
+    rows = Rows("calibration")
     for arch in arguments.arch:
         emulator = trained(arch)
         for case in arguments.case:
-            if any((row["arch"], row["case"]) == (arch, case) for row in rows):
-                continue
-            found = judge(emulator, arguments.spectra, **CASES[case])
-            rows.append({"arch": arch, "case": case, **found})
-            write("calibration", {"rows": rows, "machine": machine()})
-            print(summary(rows[-1]), flush=True)
-    table([summary(row) for row in rows])
+            key = {"arch": arch, "case": case}
+            rows.add(key, judge, emulator, arguments.spectra, **CASES[case])
+    table(rows)
     if arguments.draw:
         draw([row for row in rows if row["arch"] == arguments.arch[0]])
 
@@ -118,11 +108,6 @@ def draw(rows):
     print("Wrote", path)
 
 
-def summary(row):
-    """Give one row without the labels."""
-    return {name: value for name, value in row.items() if not isinstance(value, dict)}
-
-
 def judge(
     emulator,
     n,
@@ -135,11 +120,7 @@ def judge(
     **width,
 ):
     """Measure test spectra in one case, and compare with their labels."""
-    grid = load_sme_grid()
-    rows = grid.test_indices[:n]
-    labels, flux = grid.data[rows], grid.target[rows].astype(np.float64)
-    if own:
-        flux = emulator.predict(labels).astype(np.float64)
+    labels, flux = spectra_of_grid(n, drawn_by=emulator if own else None)
     spectra, options = observed(emulator, flux, snr, window, masked, **width)
     observation = Observation(
         velocity_range=(-100, 100), emulator_error=not own, **options
@@ -156,9 +137,8 @@ def judge(
         estimate=estimate,
         max_iterations=100,
     )
-    start = time.perf_counter()
-    found = measure_stars(plan, verbose=1)
-    seconds = time.perf_counter() - start
+    with Timed() as took:
+        found = measure_stars(plan, verbose=1)
     names = plan.parameters.names[: labels.shape[1]]
     off = found.labels - labels
     pulls = np.abs(off) / found.errors
@@ -203,7 +183,7 @@ def judge(
         "ellipsoid_95": float((ellipsoid < TWO).mean()),
         "tarp": float(kolmogorov_smirnov(tarp)[0]),
         "error_dof": float(np.median(found.error_dof)),
-        "stars_per_second": len(labels) / seconds,
+        "stars_per_second": len(labels) / took.wall,
     }
 
 
@@ -218,14 +198,11 @@ def observed(emulator, flux, snr, window, masked, vsini=None, resolving_power=No
         own = emulator.resolving_power_
         flux = broaden(flux, wavelength, resolving_power=resolving_power, already=own)
         options["resolving_power"] = resolving_power
-    flux = flux + rng.standard_normal(flux.shape) / snr
-    ivar = np.full(flux.shape, float(snr) ** 2)
-    ivar[rng.random(flux.shape) < masked] = 0.0
+    flux = noisy(flux, snr, rng)
+    seen = rng.random(flux.shape) >= masked
     if window is not None:
-        ivar[:, (wavelength < window[0]) | (wavelength > window[1])] = 0.0
-    shifted = wavelength * doppler_factor(VELOCITY)
-    spectra = SpectrumSet(flux, ivar, wavelength=shifted, medium=emulator.medium_)
-    return spectra, options
+        seen &= (wavelength >= window[0]) & (wavelength <= window[1])
+    return spectra_of(emulator, flux, snr, VELOCITY, seen=seen), options
 
 
 if __name__ == "__main__":

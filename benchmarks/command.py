@@ -24,6 +24,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import QTable, Table
 from record import write
+from timing import Timed
 
 from sk_payne.datasets import load_sme_grid
 
@@ -36,9 +37,8 @@ OPTIONS += ["--resolving-power", "emulator", "--out", "stars.ecsv", "--quiet"]
 def main():
     with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as other:
         files = write_files(Path(whole))
-        start = time.perf_counter()
-        subprocess.run(COMMAND + files + OPTIONS, cwd=whole, check=True)
-        seconds = time.perf_counter() - start
+        with Timed() as took:
+            subprocess.run(COMMAND + files + OPTIONS, cwd=whole, check=True)
         write_files(Path(other))
         n_parts = kill_early(COMMAND + files + OPTIONS + ["--chunk-size", "1"], other)
         subprocess.run(
@@ -49,7 +49,7 @@ def main():
             np.array_equal(tables[0][name], tables[1][name], equal_nan=kind == "f")
             for name, kind in ((n, tables[0][n].dtype.kind) for n in tables[0].colnames)
         )
-    record = {"files": files, "seconds": seconds, "limit": LIMIT}
+    record = {"files": files, "seconds": took.wall, "limit": LIMIT}
     record |= {"parts_before_the_kill": n_parts, "same_table": bool(same)}
     write("command", record)
     print(record)

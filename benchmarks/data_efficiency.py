@@ -17,18 +17,16 @@ of the documentation is made with --figure docs/images/data_efficiency.png.
     python benchmarks/data_efficiency.py --arch bigpayne opacity --sizes 300 1000
 """
 
-import argparse
-import json
-import os
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-from record import RESULTS, machine, table
+from record import RESULTS, Lines, as_json, data, parser, table
 from sklearn.model_selection import learning_curve
+from timing import Timed
+from trained import count_weights, emulator_of
 
-from sk_payne import FineTunedEmulator, SpectrumEmulator
+from sk_payne import FineTunedEmulator
 from sk_payne.datasets import load_sme_grid
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.grids import read_grid
@@ -36,43 +34,31 @@ from sk_payne.networks import NETWORKS, default_recipe
 
 warnings.simplefilter("ignore", ExtrapolationWarning)
 
-# What tells one training from another.
-KEYS = ("arch", "start", "budget", "n", "seed")
 STARTS = ("scratch", "fine-tuned", "rehearsed")
 
 
 def main():
     arguments = parse()
-    path = RESULTS / f"{arguments.name}.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    rows = [json.loads(line) for line in lines]
-    done = {tuple(row[key] for key in KEYS) for row in rows}
+    rows = Lines(arguments.name)
     grid = load_sme_grid()
     for job in jobs(arguments):
-        if tuple(job[key] for key in KEYS) in done:
-            continue
-        row = job | run(grid, **job)
-        rows.append(row)
-        with path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print({key: row[key] for key in (*KEYS, "mae", "seconds")}, flush=True)
-    rows = [row for row in rows if row["budget"] == arguments.budget]
-    summary = summarise(rows)
+        rows.add(job, run, grid, **job)
+    summary = summarise(rows.find({"budget": arguments.budget}))
     table(summary)
-    (RESULTS / f"{arguments.name}.json").write_text(json.dumps(summary, indent=1))
+    (RESULTS / f"{arguments.name}.json").write_text(as_json(summary) + "\n")
     draw(summary, arguments.figure or RESULTS / f"{arguments.name}.png")
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", nargs="+", default=list(NETWORKS))
-    parser.add_argument("--start", nargs="+", default=list(STARTS), choices=STARTS)
-    parser.add_argument("--sizes", nargs="+", type=int)
-    parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--budget", type=float)
-    parser.add_argument("--reduced", action="store_true")
-    parser.add_argument("--figure", type=Path, help="default: beside the table")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--arch", nargs="+", default=list(NETWORKS))
+    options.add_argument("--start", nargs="+", default=list(STARTS), choices=STARTS)
+    options.add_argument("--sizes", nargs="+", type=int)
+    options.add_argument("--seeds", nargs="+", type=int)
+    options.add_argument("--budget", type=float)
+    options.add_argument("--reduced", action="store_true")
+    options.add_argument("--figure", type=Path, help="default: beside the table")
+    arguments = options.parse_args()
     full = {"sizes": [100, 300, 1000, 2000, 3425], "seeds": [0, 1, 2], "budget": 1.0}
     reduced = {"sizes": [100, 1000], "seeds": [0], "budget": 0.1}
     for name, value in (reduced if arguments.reduced else full).items():
@@ -105,25 +91,24 @@ def run(grid, *, arch, start, budget, n, seed):
     """Train one emulator on n spectra by `learning_curve`; judge on the test split."""
     emulator = make(arch, start, budget, seed, grid)
     metrics = Metrics()
-    started, cpu = time.perf_counter(), time.process_time()
-    learning_curve(
-        emulator,
-        grid.data,
-        grid.target,
-        train_sizes=[n],
-        cv=[(grid.train_indices, grid.test_indices)],
-        scoring=metrics,
-        shuffle=True,
-        random_state=seed,
-    )
+    with Timed() as took:
+        learning_curve(
+            emulator,
+            grid.data,
+            grid.target,
+            train_sizes=[n],
+            cv=[(grid.train_indices, grid.test_indices)],
+            scoring=metrics,
+            shuffle=True,
+            random_state=seed,
+        )
     return {
         **metrics.test,
         "train_mae": metrics.train["mae"],
         "steps": metrics.steps,
         "n_weights": metrics.n_weights,
-        "seconds": round(time.perf_counter() - started, 1),
-        "cpu_seconds": round(time.process_time() - cpu, 1),
-        **{key: machine()[key] for key in ("date", "cpu", "torch_threads", "torch")},
+        "seconds": round(took.wall, 1),
+        "cpu_seconds": round(took.cpu, 1),
     }
 
 
@@ -131,15 +116,8 @@ def make(arch, start, budget, seed, grid):
     """Give an emulator with a part of the steps of its default recipe."""
     common = {"validation_fraction": 0, "random_state": seed, "verbose": 1}
     if start == "scratch":
-        return SpectrumEmulator(
-            arch=arch,
-            wavelength=grid.wavelength,
-            medium=grid.medium,
-            label_names=grid.label_names,
-            label_units=grid.label_units,
-            max_steps=n_steps(arch, budget),
-            **common,
-        )
+        steps = n_steps(arch, budget)
+        return emulator_of(grid, arch=arch, max_steps=steps, **common)
     max_steps = n_steps(arch, budget) // 2
     if start == "rehearsed":
         old = pretraining_grid()
@@ -160,11 +138,10 @@ def pretrained(arch, budget):
     if path.exists():
         return path
     grid = pretraining_grid()
-    emulator = SpectrumEmulator(
+    emulator = emulator_of(
+        grid,
         arch=arch,
-        wavelength=grid.wavelength,
         medium="air",
-        label_names=grid.label_names,
         label_units=["K"] + ["dex"] * (len(grid.label_names) - 1),
         max_steps=n_steps(arch, budget),
         random_state=0,
@@ -176,10 +153,7 @@ def pretrained(arch, budget):
 
 def pretraining_grid():
     """Spectra in which only abundances vary; its labels are those of the other grid."""
-    folder = os.environ.get("SK_PAYNE_DATA")
-    if not folder:
-        raise SystemExit("Set SK_PAYNE_DATA to the folder of window_pretraining.npz.")
-    return read_grid(Path(folder) / "window_pretraining.npz")
+    return read_grid(data("window_pretraining.npz"))
 
 
 class Metrics:
@@ -197,7 +171,7 @@ class Metrics:
             self.test = found
         self.train = found
         self.steps = emulator.n_steps_
-        self.n_weights = sum(p.numel() for p in emulator.to_torch().parameters())
+        self.n_weights = count_weights(emulator)
         return -found["mae"]
 
 
@@ -229,9 +203,6 @@ def summarise(rows):
 
 def draw(summary, path):
     """Learning curves: solid from scratch, dashed fine-tuned, dotted with rehearsal."""
-    import matplotlib
-
-    matplotlib.use("agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6.4, 4.8), layout="constrained")

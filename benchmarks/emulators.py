@@ -3,45 +3,36 @@
 Trains on the training split, whose held-out part is all that a recipe may be chosen
 by, and judges on the test split: errors, and which part of them is within the error
 that the emulator claims, in all and in the quarters of the range of every label that do
-worst. An architecture whose emulator is there is skipped, so that an interrupted run
-goes on; --again trains it anew.
+worst. Emulators are kept for benchmarks/trained.py.
+
+Writes results/emulators.json, one row for each architecture; rows that are there are
+kept, --again replaces them.
 
     python benchmarks/emulators.py [--arch payne ...] [--seed 0] [--again]
 """
 
-import argparse
-import json
-import time
-import warnings
-
 import numpy as np
-from record import RESULTS, machine, table, write
+from mocks import spectra_of_grid
+from record import Rows, machine, parser, table
+from timing import Timed
+from trained import count_weights, train
 
-from sk_payne import SpectrumEmulator
-from sk_payne.datasets import load_sme_grid
-from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.networks import NETWORKS
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", nargs="+", default=list(NETWORKS))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--again", action="store_true")
-    arguments = parser.parse_args()
-    path = RESULTS / "emulators.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    grid = load_sme_grid()
+    options = parser(__doc__)
+    options.add_argument("--arch", nargs="+", default=list(NETWORKS))
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--again", action="store_true")
+    arguments = options.parse_args()
+    rows = Rows("emulators", seed=arguments.seed)
     for arch in arguments.arch:
-        is_there = (RESULTS / f"{arch}.safetensors").exists()
-        if is_there and not arguments.again:
-            continue
-        rows = [row for row in rows if row["arch"] != arch]
-        rows.append(train_and_judge(arch, grid, arguments.seed))
-        write("emulators", {"seed": arguments.seed, "rows": rows})
-    table([{k: v for k, v in row.items() if k != "machine"} for row in rows])
+        key = {"arch": arch}
+        if arguments.again:
+            rows.drop(key)
+        rows.add(key, train_and_judge, arch, arguments.seed)
+    table(rows)
 
 
 def within_quarters(within, P, low, high):
@@ -54,29 +45,16 @@ def within_quarters(within, P, low, high):
     ]
 
 
-def train_and_judge(arch, grid, seed):
+def train_and_judge(arch, seed):
     """Fit one architecture; errors are in units of the continuum."""
-    train, test = grid.train_indices, grid.test_indices
-    emulator = SpectrumEmulator(
-        arch=arch,
-        wavelength=grid.wavelength,
-        medium=grid.medium,
-        label_names=grid.label_names,
-        label_units=grid.label_units,
-        random_state=seed,
-        verbose=1,
-    )
-    start = time.perf_counter()
-    emulator.fit(grid.data[train], grid.target[train])
-    seconds = time.perf_counter() - start
-    emulator.save(RESULTS / f"{arch}.safetensors", provenance={"grid": "load_sme_grid"})
+    with Timed() as took:
+        emulator = train(arch, seed, verbose=1)
     return {
-        "arch": arch,
         "n_training": emulator.n_training_,
-        "n_weights": sum(p.numel() for p in emulator.to_torch().parameters()),
+        "n_weights": count_weights(emulator),
         "steps": emulator.n_steps_,
-        "seconds": round(seconds, 1),
-        **judge(emulator, grid.data[test], grid.target[test]),
+        "seconds": round(took.wall, 1),
+        **judge(emulator, *spectra_of_grid(None)),
         "machine": machine(),
     }
 

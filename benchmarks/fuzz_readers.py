@@ -14,7 +14,6 @@ Kinds share --seconds. Writes results/fuzz_readers.json.
     python benchmarks/fuzz_readers.py [--seconds 600] [--kinds fits text npz load]
 """
 
-import argparse
 import gzip
 import io
 import json
@@ -34,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from record import table, write
+from record import parser, table, write
 
 import sk_payne
 from sk_payne import SpectrumEmulator
@@ -396,12 +395,12 @@ def read_all(reader, seeds, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600.0, help="of all kinds")
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
-    parser.add_argument("--hang", type=float, default=10.0)
-    parser.add_argument("--keep", type=Path, help="folder for the files that crash")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--seconds", type=float, default=600.0, help="of all kinds")
+    options.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    options.add_argument("--hang", type=float, default=10.0)
+    options.add_argument("--keep", type=Path, help="folder for the files that crash")
+    arguments = options.parse_args()
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True, exist_ok=True)
     seconds = arguments.seconds / len(arguments.kinds)
@@ -412,7 +411,7 @@ def main():
             pool.submit(fuzz, kind, seconds, arguments.hang, arguments.keep).result()
             for kind in arguments.kinds
         ]
-    table([{k: v for k, v in row.items() if k != "crashes"} for row in rows])
+    table(rows)
     for row in rows:
         for line, number in row["crashes"].items():
             print(f"  {row['kind']}: {number} x {line}")

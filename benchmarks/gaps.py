@@ -13,12 +13,11 @@ Writes results/gaps.json, one row for each spectrograph and label.
     python benchmarks/gaps.py [--stars 200]
 """
 
-import argparse
-
 import numpy as np
-from record import table, write
+from record import parser, table, write
+from trained import emulator_of
 
-from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.datasets import make_spectra
 from sk_payne.spectra import SpectrumSet, doppler_factor
 
@@ -29,9 +28,9 @@ HOW = {"n_wavelengths": 1025, "wavelength_range": (4500.0, 4600.0)}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stars", type=int, default=200)
-    n_stars = parser.parse_args().stars
+    options = parser(__doc__)
+    options.add_argument("--stars", type=int, default=200)
+    n_stars = options.parse_args().stars
     emulator = train()
     labels, flux, wavelength, velocities = draw(n_stars)
     regressor = AbundanceRegressor(emulator, Observation(velocity_range=(-300, 300)))
@@ -71,13 +70,11 @@ def train():
     """Train an emulator on the arms."""
     grid = make_spectra(1000, random_state=0, **HOW)
     pixels = np.concatenate([np.arange(*arm) for arm in ARMS])
-    return SpectrumEmulator(
+    return emulator_of(
+        grid,
         arch="payne",
         wavelength=grid.wavelength[pixels],
-        medium=grid.medium,
         resolving_power=grid.resolving_power,
-        label_names=grid.label_names,
-        label_units=grid.label_units,
         max_steps=3000,
         random_state=0,
     ).fit(grid.data, grid.target[:, pixels])

@@ -19,7 +19,6 @@ part that fails leaves its message in the record, and the next one begins.
     python benchmarks/gpu.py --device cpu --small    # shares of the limit mean nothing
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -30,10 +29,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from emulators import judge
-from record import table, write
+from record import parser, table, write
+from timing import Timed, least_seconds
+from trained import emulator_of
 from training import flop_per_star
 
-from sk_payne import SpectrumEmulator
 from sk_payne.datasets import load_sme_grid
 from sk_payne.networks import default_recipe
 
@@ -85,28 +85,22 @@ class Bench:
 
     def seconds(self, call, repeat=3):
         """Time a call, best of some, after one that allocates."""
-        call()
-        found = []
-        for _ in range(repeat):
-            self.synchronize()
-            start = time.perf_counter()
+
+        def finished():
             call()
             self.synchronize()
-            found.append(time.perf_counter() - start)
-        return min(found)
+
+        return least_seconds(finished, repeat)
 
     def fit(self, arch, max_steps, arch_params=None, recipe=None, held_out=0.0):
         """Train on the training split, or on part of it; return seconds, too."""
         rows = self.grid.train_indices[: 200 if self.small else None]
         if arch_params is None and self.small:
             arch_params = SMALL_ARCH_PARAMS[arch]
-        emulator = SpectrumEmulator(
+        emulator = emulator_of(
+            self.grid,
             arch=arch,
             arch_params=arch_params,
-            wavelength=self.grid.wavelength,
-            medium=self.grid.medium,
-            label_names=self.grid.label_names,
-            label_units=self.grid.label_units,
             resolving_power=self.grid.resolving_power,
             max_steps=max_steps,
             recipe=recipe,
@@ -114,10 +108,10 @@ class Bench:
             device=self.device,
             random_state=0,
         )
-        start = time.perf_counter()
-        emulator.fit(self.grid.data[rows], self.grid.target[rows])
-        self.synchronize()
-        return emulator, time.perf_counter() - start
+        with Timed() as took:
+            emulator.fit(self.grid.data[rows], self.grid.target[rows])
+            self.synchronize()
+        return emulator, took.wall
 
     def step_seconds(self, arch, budget, **options):
         """Seconds of a step: two trainings differ by steps only."""
@@ -264,21 +258,20 @@ def measure_stars(bench):
         labels = np.clip(labels, emulator.label_low_, emulator.label_high_)
         stars = Stars.of(emulator, labels, 100.0, everything=True)
         measure(emulator, stars, slice(2))  # first calls allocate
-        start = time.perf_counter()
-        measure(emulator, stars, slice(16))
-        pilot = (time.perf_counter() - start) / 16
+        with Timed() as pilot:
+            measure(emulator, stars, slice(16))
+        pilot = pilot.wall / 16
         n = int(np.clip(bench.left / (len(archs) - i) / 2 / pilot, 16, len(labels)))
-        start = time.perf_counter()
-        found = measure(emulator, stars, slice(n))
-        bench.synchronize()
-        seconds = time.perf_counter() - start
+        with Timed() as took:
+            found = measure(emulator, stars, slice(n))
+            bench.synchronize()
         pulls = RecoveryDisplay.from_table(found, stars.true[:n], stars.names).pulls
         rows.append(
             {
                 "arch": arch,
                 "stars": len(found),
                 "pixels": int(stars.good.sum()),
-                "stars/s": len(found) / seconds,
+                "stars/s": len(found) / took.wall,
                 "converged": float(np.mean(found["converged"])),
                 "median |pull|": float(np.nanmedian(np.abs(pulls))),
             }
@@ -312,12 +305,14 @@ def hardware(device):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--small", action="store_true", help="only to see that it runs")
-    parser.add_argument("--minutes", type=float, default=7.5)
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--device", default="cuda")
+    options.add_argument(
+        "--small", action="store_true", help="only to see that it runs"
+    )
+    options.add_argument("--minutes", type=float, default=7.5)
+    options.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    arguments = options.parse_args()
     bench = Bench(arguments)
     record = {"hardware": hardware(bench.device), **vars(arguments), "seconds": {}}
     name = "gpu_small" if bench.small else "gpu"

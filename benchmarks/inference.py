@@ -11,25 +11,23 @@ of the true abundance; beside it stand 1.4826 times the median absolute deviatio
 The paper had 22 315 wavelengths of 4000-5000 Å, up to 100 000 training spectra and
 other labels free, so its numbers are not like for like.
 
-Uses the emulators that benchmarks/emulators.py wrote. Every 16 stars are a line of
-results/inference.jsonl and are not measured again with the same emulator: after an
-interruption, the same command goes on. The record has all stars that were measured, so
-that slow architectures may have fewer of them.
+Uses the emulators of benchmarks/trained.py. Every 16 stars are a line of
+results/raw/inference.jsonl and are not measured again with the same emulator: after an
+interruption, the same command goes on. The record, results/inference.json, has all
+stars that were measured, so that slow architectures may have fewer of them.
 
     python benchmarks/inference.py [--arch payne ...] [--cases noise_free snr_100]
         [--stars 300]
 """
 
-import argparse
 import hashlib
-import json
-import time
-from itertools import takewhile
 
 import numpy as np
-from record import RESULTS, machine, table, write
+from record import Lines, parser, table, write
+from timing import Timed
+from trained import path_of, trained
 
-from sk_payne import AbundanceRegressor, Observation, load
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.datasets import load_sme_grid
 from sk_payne.inspection import RecoveryDisplay
 from sk_payne.networks import NETWORKS
@@ -42,9 +40,6 @@ CASES = {
 }
 BINS = ((-2, -1), (-1, 0), (0, 1))
 CHUNK = 16
-
-# What tells one measurement from another.
-KEYS = ("arch", "emulator", "case", "first", "last")
 
 # Mean errors of Różański, Ting & Jabłońska, "TransformerPayne", arXiv:2407.05751: of
 # all stars, or in the bins of the true abundance.
@@ -70,29 +65,19 @@ PAPER = {
 
 def main():
     arguments = parse()
-    require_emulators(arguments.arch)
     grid = load_sme_grid()
     stars = grid.test_indices[: arguments.stars]
-    path = RESULTS / "inference.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    done = {tuple(row[key] for key in KEYS): row for row in map(json.loads, lines)}
+    rows = Lines("raw/inference")
     for arch in arguments.arch:
-        emulator = load(emulator_path(arch))
+        emulator = trained(arch)
         for case in arguments.cases:
             for job in jobs(arch, case, len(stars)):
-                if job in done:
-                    continue
-                row = dict(zip(KEYS, job, strict=True))
-                row |= measure(emulator, grid, stars, row)
-                done[job] = row
-                with path.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                print({key: row[key] for key in (*KEYS, "seconds")}, flush=True)
+                rows.add(job, measure, emulator, grid, stars, job)
     results = [
         summarise(arch, case, chunks, grid)
         for case in CASES
         for arch in NETWORKS
-        if (chunks := measured(done, arch, case, len(grid.test_indices)))
+        if (chunks := measured(rows, arch, case, len(grid.test_indices)))
     ]
     write("inference", {"cases": CASES, "results": results})
     for case in CASES:
@@ -100,42 +85,38 @@ def main():
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument("--arch", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    options.add_argument(
         "--cases", nargs="+", default=["noise_free", "snr_100"], choices=CASES
     )
-    parser.add_argument("--stars", type=int, default=300)
-    return parser.parse_args()
-
-
-def emulator_path(arch):
-    return RESULTS / f"{arch}.safetensors"
-
-
-def require_emulators(archs):
-    """Say how to train the emulators that are missing."""
-    missing = [arch for arch in archs if not emulator_path(arch).exists()]
-    if missing:
-        raise SystemExit(
-            f"No emulator of {', '.join(missing)} in {RESULTS}. Train with: "
-            f"python benchmarks/emulators.py --again --arch {' '.join(missing)}"
-        )
+    options.add_argument("--stars", type=int, default=300)
+    return options.parse_args()
 
 
 def jobs(arch, case, n_stars):
     """Keys of all chunks of stars."""
-    digest = hashlib.sha256(emulator_path(arch).read_bytes()).hexdigest()[:12]
-    firsts = range(0, n_stars, CHUNK)
-    return [(arch, digest, case, i, min(i + CHUNK, n_stars)) for i in firsts]
+    digest = hashlib.sha256(path_of(arch).read_bytes()).hexdigest()[:12]
+    for first in range(0, n_stars, CHUNK):
+        yield {
+            "arch": arch,
+            "emulator": digest,
+            "case": case,
+            "first": first,
+            "last": min(first + CHUNK, n_stars),
+        }
 
 
-def measured(done, arch, case, n_stars):
+def measured(rows, arch, case, n_stars):
     """Chunks of stars that were measured, from the first."""
-    if not emulator_path(arch).exists():
-        return []
-    known = takewhile(done.__contains__, jobs(arch, case, n_stars))
-    return [done[job] for job in known]
+    chunks = []
+    if path_of(arch).exists():
+        for job in jobs(arch, case, n_stars):
+            found = rows.find(job)
+            if not found:
+                break
+            chunks += found
+    return chunks
 
 
 def measure(emulator, grid, stars, job):
@@ -151,16 +132,14 @@ def measure(emulator, grid, stars, job):
         Observation(velocity_range=None, emulator_error=case["emulator_error"]),
         snr=case["snr"],
     )
-    start = time.perf_counter()
-    found = regressor.measure(flux[chunk])
-    seconds = time.perf_counter() - start
+    with Timed() as took:
+        found = regressor.measure(flux[chunk])
     display = RecoveryDisplay.from_table(found, true[chunk], emulator.label_names_)
     return {
         "measured": rounded(display.measured, 7),
         "error": rounded(display.error, 3),
         "converged": int(np.sum(found["converged"])),
-        "seconds": round(seconds, 2),
-        **{key: machine()[key] for key in ("date", "cpu", "torch_threads", "torch")},
+        "seconds": round(took.wall, 2),
     }
 
 

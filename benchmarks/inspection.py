@@ -16,17 +16,17 @@ Writes results/inspection.json and pictures beside it (results/inspection_*.png)
     python benchmarks/inspection.py [PATH] [--stars 50] [--lines 12]
                                     [--pictures docs/images]
 
-PATH is of a file of `emulator.save`; results/transformer.safetensors if left out.
+PATH is of a file of `emulator.save`; the transformer of benchmarks/trained.py if left
+out.
 """
 
-import argparse
 import csv
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
-from record import RESULTS, picture, table, write
+from record import RESULTS, data, parser, picture, table, write
+from trained import path_of
 
 from sk_payne import AbundanceRegressor, Observation, load
 from sk_payne.inspection import (
@@ -49,13 +49,13 @@ PEAK, N_MANY = 3.0, 40  # σ above the mean attention, and lines that it is comp
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = RESULTS / "transformer.safetensors"
-    parser.add_argument("path", nargs="?", type=Path, default=default)
-    parser.add_argument("--stars", type=int, default=50)
-    parser.add_argument("--lines", type=int, default=12, help="of each element")
-    parser.add_argument("--pictures", type=Path, default=RESULTS, help="folder")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    default = path_of("transformer")
+    options.add_argument("path", nargs="?", type=Path, default=default)
+    options.add_argument("--stars", type=int, default=50)
+    options.add_argument("--lines", type=int, default=12, help="of each element")
+    options.add_argument("--pictures", type=Path, default=RESULTS, help="folder")
+    arguments = options.parse_args()
     emulator = load(arguments.path)
     found = read_lines(emulator)
     lines = strongest(found, arguments.lines)
@@ -94,13 +94,9 @@ def main():
 
 def read_lines(emulator):
     """Strength and wavelength of the lines of every element among the labels."""
-    folder = os.environ.get("SK_PAYNE_DATA")
-    if not folder:
-        raise SystemExit("Set SK_PAYNE_DATA to the folder of the line list.")
     elements = [n.removesuffix("_H") for n in emulator.label_names_ if n[-2:] == "_H"]
     found = {name: [] for name in elements}
-    path = Path(folder, "line_list_4000_5000.csv.gz")
-    with gzip.open(path, "rt") as file:
+    with gzip.open(data("line_list_4000_5000.csv.gz"), "rt") as file:
         for row in csv.DictReader(file):
             element = row["species"].split()[0]
             if element in found:
@@ -206,10 +202,6 @@ def check(emulator, P, attention):
 
 
 def draw(attention, scores, response, lines, folder):
-    import matplotlib
-
-    matplotlib.use("agg")
-
     def save(display, name):
         picture(display.figure_, folder / f"inspection_{name}.png")
 

@@ -11,66 +11,49 @@ Writes results/intervals.json; rows that are there are kept.
     python benchmarks/intervals.py [--arch bigpayne] [--spectra 300]
 """
 
-import argparse
-import json
-import time
-import warnings
-
 import numpy as np
 from calibration import ONE, observed
-from record import RESULTS, machine, table, write
+from mocks import spectra_of_grid
+from record import Rows, parser, table
+from timing import Timed
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
-from sk_payne.datasets import load_sme_grid
-from sk_payne.exceptions import ExtrapolationWarning
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
 
 ESTIMATES = ("mode", "profile", "mean")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", default="bigpayne")
-    parser.add_argument("--spectra", type=int, default=300)
-    parser.add_argument("--estimate", nargs="+", default=ESTIMATES, choices=ESTIMATES)
-    parser.add_argument("--snr", nargs="+", type=int, default=[100, 50])
-    arguments = parser.parse_args()
-    path = RESULTS / "intervals.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    options = parser(__doc__)
+    options.add_argument("--arch", default="bigpayne")
+    options.add_argument("--spectra", type=int, default=300)
+    options.add_argument("--estimate", nargs="+", default=ESTIMATES, choices=ESTIMATES)
+    options.add_argument("--snr", nargs="+", type=int, default=[100, 50])
+    arguments = options.parse_args()
+    rows = Rows("intervals")
     emulator = trained(arguments.arch)
     for snr in arguments.snr:
         for spectra in ("test spectra", "drawn by the emulator"):
             for estimate in arguments.estimate:
-                case = {"arch": arguments.arch, "snr": snr, "spectra": spectra}
-                case["estimate"] = estimate
-                if any(case.items() <= row.items() for row in rows):
-                    continue
+                key = {"arch": arguments.arch, "snr": snr, "spectra": spectra}
+                key["estimate"] = estimate
                 own = spectra != "test spectra"
-                found = judge(emulator, arguments.spectra, snr, own, estimate)
-                rows.append({**case, **found})
-                write("intervals", {"rows": rows, "machine": machine()})
-    table([{k: v for k, v in row.items() if not isinstance(v, dict)} for row in rows])
+                rows.add(key, judge, emulator, arguments.spectra, snr, own, estimate)
+    table(rows)
 
 
 def judge(emulator, n, snr, own, estimate):
     """Measure spectra by one estimate, and count which intervals hold the truth."""
-    grid = load_sme_grid()
-    rows = grid.test_indices[:n]
-    labels, flux = grid.data[rows], grid.target[rows].astype(np.float64)
-    if own:
-        flux = emulator.predict(labels).astype(np.float64)
+    labels, flux = spectra_of_grid(n, drawn_by=emulator if own else None)
     spectra, options = observed(emulator, flux, snr, None, 0.0)
     observation = Observation(
         velocity_range=(-100, 100), emulator_error=not own, **options
     )
     regressor = AbundanceRegressor(emulator, observation, estimate=estimate, verbose=1)
-    start = time.perf_counter()
-    measured = regressor.measure(spectra)
-    seconds = time.perf_counter() - start
+    with Timed() as took:
+        measured = regressor.measure(spectra)
     holds, special, among = {}, {}, {}
-    for i, name in enumerate(grid.label_names):
+    for i, name in enumerate(emulator.label_names_):
         value = measured[name].value
         if estimate == "mode":
             error = measured[f"{name}_error"].value
@@ -85,7 +68,7 @@ def judge(emulator, n, snr, own, estimate):
             among[name] = float(inside[named].mean()) if any(named) else None
     values = np.array(list(holds.values()))
     return {
-        "n": len(rows),
+        "n": len(labels),
         "mean": float(values.mean()),
         "lowest": float(values.min()),
         "highest": float(values.max()),
@@ -95,7 +78,7 @@ def judge(emulator, n, snr, own, estimate):
         "holds": holds,
         "from_profile": special,
         "holds_from_profile": among,
-        "stars_per_second": n / seconds,
+        "stars_per_second": n / took.wall,
     }
 
 

@@ -19,9 +19,7 @@ are timed, and derivatives counted, in a second run, so that the first is as it 
         [--snr 100] [--threads 2]
 """
 
-import argparse
 import time
-import warnings
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,12 +28,14 @@ from unittest.mock import patch
 import numpy as np
 import scipy.fft
 import torch
+from mocks import spectra_of_grid
 from numpy.polynomial import chebyshev
-from record import table, write
+from record import parser, table, write
 from scipy.interpolate import CubicSpline
 from scipy.optimize import curve_fit
 from scipy.special import erf, j1
 from threadpoolctl import threadpool_limits
+from timing import Timed, least_seconds
 from trained import trained as emulator_of_grid
 
 from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator
@@ -44,13 +44,10 @@ from sk_payne.abundances._model import GridModel, ObservedModel
 from sk_payne.abundances._problem import Problem
 from sk_payne.abundances._starts import Starts
 from sk_payne.abundances._velocity_scan import VelocityScan
-from sk_payne.datasets import load_sme_grid, make_spectra
-from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne.datasets import make_spectra
 from sk_payne.inspection import RecoveryDisplay
 from sk_payne.networks import evaluate_with_jacobian
 from sk_payne.spectra import C_KMS, GridInterpolator, broaden, doppler_factor
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
 
 ELEMENTS = "C O Na Mg Al Si K Ca Sc Ti V Cr Mn Fe Co Ni Ba".split()
 
@@ -74,13 +71,13 @@ PARTS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stars", type=int, default=64)
-    parser.add_argument("--peer-stars", type=int, default=8)
-    parser.add_argument("--wavelengths", type=int, default=22_315)
-    parser.add_argument("--snr", type=float, default=100.0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--stars", type=int, default=64)
+    options.add_argument("--peer-stars", type=int, default=8)
+    options.add_argument("--wavelengths", type=int, default=22_315)
+    options.add_argument("--snr", type=float, default=100.0)
+    options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     cases = []
     with threadpool_limits(arguments.threads):
@@ -111,10 +108,9 @@ def problems(arguments):
     toy, labels = trained(arguments.wavelengths, n)
     yield "labels, toy payne", toy, labels, False
     yield "everything, toy payne", toy, labels, True
-    grid = load_sme_grid()
     for arch in ("payne", "bigpayne"):
         emulator = emulator_of_grid(arch)
-        labels = grid.data[grid.test_indices][:n]
+        labels, _ = spectra_of_grid(n)
         labels = np.clip(labels, emulator.label_low_, emulator.label_high_)
         yield f"everything, {arch}", emulator, labels, True
 
@@ -209,16 +205,16 @@ def axis_of(grid):
 def compare(emulator, stars, arguments):
     """Measure with both, and say how fast and how alike."""
     measure(emulator, stars, slice(2))  # first calls allocate
-    start = time.perf_counter()
-    found = measure(emulator, stars)
-    seconds = (time.perf_counter() - start) / len(stars.flux)
+    with Timed() as took:
+        found = measure(emulator, stars)
+    seconds = took.wall / len(stars.flux)
     ours = RecoveryDisplay.from_table(found, stars.true, stars.names)
     ms, n_derivatives = parts(emulator, stars)
 
     n = min(arguments.peer_stars, len(stars.flux))
-    start = time.perf_counter()
-    theirs, their_error, their_chi2 = curve_fit_stars(emulator, stars, n)
-    their_seconds = (time.perf_counter() - start) / len(theirs)
+    with Timed() as took:
+        theirs, their_error, their_chi2 = curve_fit_stars(emulator, stars, n)
+    their_seconds = took.wall / len(theirs)
 
     off = np.abs(ours.measured[:n] - theirs) / ours.error[:n]
     pull = np.abs(theirs - stars.true[:n]) / their_error
@@ -285,9 +281,9 @@ def parts(emulator, stars):
             for owner, name in functions:
                 wrapper = timed(getattr(owner, name), part)
                 stack.enter_context(patch.object(owner, name, wrapper))
-        start = time.perf_counter()
-        measure(emulator, stars)
-        seconds["all"] = time.perf_counter() - start
+        with Timed() as took:
+            measure(emulator, stars)
+    seconds["all"] = took.wall
     n = len(stars.flux)
     ms = {part: 1e3 * seconds[part] / n for part in (*PARTS, "all")}
     return ms, evaluations["derivatives"] / n
@@ -297,12 +293,8 @@ def derivative_seconds(emulator):
     """Time of one star's flux and derivatives of the network alone, best of ten."""
     network = emulator.to_torch().network
     labels = 2 * torch.rand(32, len(emulator.label_names_)) - 1
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        evaluate_with_jacobian(network, labels)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds) / len(labels)
+    seconds = least_seconds(lambda: evaluate_with_jacobian(network, labels), 10)
+    return seconds / len(labels)
 
 
 def curve_fit_stars(emulator, stars, n):
@@ -360,8 +352,8 @@ def numpy_network(emulator):
     layers = emulator.to_torch().network.layers
     linear = [layer for layer in layers if hasattr(layer, "weight")]
     weights = [(w.weight.double().numpy(), w.bias.double().numpy()) for w in linear]
-    offset = emulator._scaling.flux_offset
-    scale = emulator._scaling.flux_scale
+    scaling = emulator.trained_.scaling
+    offset, scale = scaling.flux_offset, scaling.flux_scale
 
     def model(_, *scaled):
         hidden = np.array(scaled)

@@ -7,12 +7,11 @@ fingerprint. The registry has its SHA-256. Nothing else writes into that folder.
     python benchmarks/make_ready.py
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
-from record import machine
+from record import machine, parser
 from trained import trained
 
 import sk_payne
@@ -112,7 +111,7 @@ def entry_of(path, about, emulator):
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    parser(__doc__).parse_args()
     grid = load_sme_grid()
     registry = {}
     for name, about in EMULATORS.items():

@@ -18,15 +18,13 @@ Writes results/neural_posterior.json.
     python benchmarks/neural_posterior.py [--steps 2500] [--stars 100] [--threads 2]
 """
 
-import argparse
-import json
-import time
 import warnings
 
 import numpy as np
 import torch
-from record import RESULTS, machine, table, write
+from record import RESULTS, parser, read, table, write
 from scipy import stats
+from timing import Timed
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
@@ -50,21 +48,19 @@ N_SAMPLED = 10
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--stars", type=int, default=100, help="of each S/N")
-    parser.add_argument("--spectra", type=int, default=4096, help="that are timed")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--steps", type=int, default=2500)
+    options.add_argument("--stars", type=int, default=100, help="of each S/N")
+    options.add_argument("--spectra", type=int, default=4096, help="that are timed")
+    options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     emulator = trained("payne")
     posterior = trained_posterior(emulator, arguments.steps)
     calibration = posterior.calibration_
     ranks = [stats.kstest(p, "uniform").pvalue for p in calibration.probability.T]
     record = {
-        "training": json.loads(
-            (RESULTS / "neural_posterior_training.json").read_text()
-        ),
+        "training": read("neural_posterior_training"),
         "log_density": calibration.log_density,
         "coverage_68": calibration.coverage(0.68).tolist(),
         "uniform_ranks": int((np.array(ranks) > 0.01).sum()),
@@ -75,7 +71,7 @@ def main():
         stars = Stars(emulator, arguments.stars, snr)
         record["rows"].append({"snr": snr, **compare(emulator, posterior, stars)})
         print(record["rows"][-1], flush=True)
-        write("neural_posterior", {**record, "machine": machine()})
+        write("neural_posterior", record)
     table(record["rows"])
 
 
@@ -92,15 +88,14 @@ def trained_posterior(emulator, max_steps):
         random_state=0,
         verbose=1,
     )
-    start = time.perf_counter(), time.process_time()
-    posterior.fit()
-    seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    with Timed() as took:
+        posterior.fit()
     posterior.save(path)
     about = {
         "steps": posterior.n_steps_,
         "batch_size": posterior.batch_size,
-        "seconds": seconds[0],
-        "cpu_seconds": seconds[1],
+        "seconds": took.wall,
+        "cpu_seconds": took.cpu,
         "history": posterior.history_[:: max(1, len(posterior.history_) // 20)],
     }
     write("neural_posterior_training", about)
@@ -179,18 +174,16 @@ def compare(emulator, posterior, stars):
     for name, start in (("scan", None), ("posterior", posterior)):
         regressor = AbundanceRegressor(emulator, OBSERVATION, start=start)
         regressor.measure(spectra[:1])  # what is prepared once
-        begin = time.perf_counter(), time.process_time()
-        with Counted() as counted:
+        with Counted() as counted, Timed() as took:
             tables.append(regressor.measure(spectra))
-        seconds = time.perf_counter() - begin[0], time.process_time() - begin[1]
         some = spectra[:N_SAMPLED]
         sampled = regressor.posterior(
             some, sampler="importance", n_draws=192, random_state=0
         )
         found |= {
             f"evaluations, {name}": counted.n / n,
-            f"stars/s, {name}": n / seconds[0],
-            f"CPU ms, {name}": 1e3 * seconds[1] / n,
+            f"stars/s, {name}": n / took.wall,
+            f"CPU ms, {name}": 1e3 * took.cpu / n,
             f"wrong, {name}": int((tables[-1]["chi2"] > stars.chi2 + WRONG).sum()),
             f"n_effective, {name}": float(np.median(sampled.n_effective)),
         }
@@ -230,10 +223,9 @@ def time_alone(emulator, posterior, n):
     few = stars.spectra()
     many = few[np.resize(np.arange(len(few)), n)]
     posterior.predict(few)
-    begin = time.perf_counter(), time.process_time()
-    posterior.predict(many)
-    seconds = time.perf_counter() - begin[0], time.process_time() - begin[1]
-    return {"stars/s": n / seconds[0], "CPU ms": 1e3 * seconds[1] / n}
+    with Timed() as took:
+        posterior.predict(many)
+    return {"stars/s": n / took.wall, "CPU ms": 1e3 * took.cpu / n}
 
 
 if __name__ == "__main__":

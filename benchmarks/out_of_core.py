@@ -18,7 +18,6 @@ measured before and after.
     python benchmarks/out_of_core.py FOLDER [--gigabytes 20] [--steps 300] [--limit 4]
 """
 
-import argparse
 import contextlib
 import functools
 import json
@@ -33,8 +32,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from record import table, write
-from skorch.callbacks import Callback
+from record import parser, table, write
+from timing import Clock
 from tqdm.auto import tqdm
 
 from sk_payne import SpectrumEmulator
@@ -49,15 +48,15 @@ IN_MEMORY_GB = 0.4
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="of the grid; made if it is new")
-    parser.add_argument("--gigabytes", type=float, default=20)
-    parser.add_argument("--limit", type=float, default=4, help="of memory, in GB")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--arch", nargs="+", default=["bigpayne", "payne"])
-    parser.add_argument("--make-only", action="store_true")
-    parser.add_argument("--child", choices=["memory", "disk"], help="do not use")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("folder", type=Path, help="of the grid; made if it is new")
+    options.add_argument("--gigabytes", type=float, default=20)
+    options.add_argument("--limit", type=float, default=4, help="of memory, in GB")
+    options.add_argument("--steps", type=int, default=300)
+    options.add_argument("--arch", nargs="+", default=["bigpayne", "payne"])
+    options.add_argument("--make-only", action="store_true")
+    options.add_argument("--child", choices=["memory", "disk"], help="do not use")
+    arguments = options.parse_args()
     if arguments.child:
         print(json.dumps(train(arguments)))
         return
@@ -146,36 +145,32 @@ def forget(flux, folder):
 # Training ------------------------------------------------------------------------
 
 
-class Clock(Callback):
-    """Notes the time after every step, and what was read from the disk."""
+class Forgetting(Clock):
+    """Drops the flux from the page cache before the first step."""
 
-    def __init__(self, at_start):
-        self.at_start = at_start
+    def __init__(self, grid, folder):
+        super().__init__()
+        self.grid, self.folder = grid, folder
 
     def on_train_begin(self, net, **kwargs):
-        self.at_start()
-        self.times_, self.read_ = [], []
-
-    def on_batch_end(self, net, training=False, **kwargs):
-        if training:
-            self.times_.append(time.perf_counter())
-            self.read_.append(bytes_read())
+        forget(self.grid.target, self.folder)
+        super().on_train_begin(net, **kwargs)
 
 
 def train(arguments):
     """Train one network, and tell how fast and in how much memory."""
     grid = open_grid(arguments.folder)
-    spectra, at_start = (grid,), lambda: forget(grid.target, arguments.folder)
+    spectra, clock = (grid,), Forgetting(grid, arguments.folder)
     if arguments.child == "memory":
         n = int(IN_MEMORY_GB * 1e9 / 4 / N_WAVELENGTHS)
-        spectra, at_start = (grid.data[:n], np.array(grid.target[:n])), lambda: None
-    clock = Clock(at_start)
+        spectra, clock = (grid.data[:n], np.array(grid.target[:n])), Clock()
+    disk = Clock(bytes_read)
     emulator = SpectrumEmulator(
         arch=arguments.arch[0],
         max_steps=WARM_UP + arguments.steps,
         recipe={"validate_every": WARM_UP + arguments.steps},
         validation_fraction=0.01,
-        callbacks=[clock],
+        callbacks=[clock, disk],
         device="cpu",
         random_state=0,
     )
@@ -184,7 +179,7 @@ def train(arguments):
         emulator.fit(*spectra)
         seconds = time.perf_counter() - start
     took = clock.times_[-1] - clock.times_[WARM_UP - 1]
-    read = clock.read_[-1] - clock.read_[WARM_UP - 1]
+    read = disk.times_[-1] - disk.times_[WARM_UP - 1]
     return {
         "n_spectra": len(spectra[0].data),
         "batch": emulator.recipe_.batch_size,

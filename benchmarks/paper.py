@@ -17,18 +17,16 @@ interruption, the same command goes on.
     python benchmarks/paper.py --window --sizes 300 3000
 """
 
-import argparse
-import json
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from record import RESULTS, machine, table
-from skorch.callbacks import Callback
+from record import Lines, parser, table
+from timing import Clock, Timed
+from trained import count_weights, emulator_of
 
-from sk_payne import SpectrumEmulator
 from sk_payne.datasets import load_sme_grid
 from sk_payne.grids import open_grid
 from sk_payne.networks import NETWORKS
@@ -41,8 +39,6 @@ FORMS = {
     "payne": ("payne", None),
     "convolutional": ("convolutional", None),
 }
-# What tells one training from another.
-KEYS = ("grid", "form", "n", "seconds", "seed")
 N_TEST, N_BINS, BATCH = 30, 10, 8
 # Steps whose time is measured, after the first ones.
 FIRST, TIMED = 2, 4
@@ -50,33 +46,23 @@ FIRST, TIMED = 2, 4
 
 def main():
     arguments = parse()
-    path = RESULTS / "paper.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    rows = [json.loads(line) for line in lines]
-    done = {tuple(row[key] for key in KEYS) for row in rows}
+    rows = Lines("paper")
     grid, training, test = read(arguments)
     for job in jobs(arguments):
-        if tuple(job[key] for key in KEYS) in done:
-            continue
-        row = job | run(grid, training, test, job)
-        rows.append(row)
-        with path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print({key: row[key] for key in (*KEYS, "steps", "mae")}, flush=True)
-    names = (*KEYS, "steps", "cpu_seconds", "weights", "mae", "train_mae")
-    table([{name: row[name] for name in names} for row in rows])
+        rows.add(job, run, grid, training, test, job)
+    table(rows)
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", help="of the grid")
-    parser.add_argument("--window", action="store_true", help="the shipped grid")
-    parser.add_argument("--spectra", type=int, default=190)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--form", nargs="+", default=list(FORMS), choices=FORMS)
-    parser.add_argument("--sizes", nargs="+", type=int, default=[160, 50, 100])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("folder", type=Path, nargs="?", help="of the grid")
+    options.add_argument("--window", action="store_true", help="the shipped grid")
+    options.add_argument("--spectra", type=int, default=190)
+    options.add_argument("--seconds", type=float, default=60.0)
+    options.add_argument("--form", nargs="+", default=list(FORMS), choices=FORMS)
+    options.add_argument("--sizes", nargs="+", type=int, default=[160, 50, 100])
+    options.add_argument("--seeds", nargs="+", type=int, default=[0])
+    return options.parse_args()
 
 
 def read(arguments):
@@ -108,12 +94,12 @@ def jobs(arguments):
 def run(grid, training, test, job):
     """Train one emulator for a number of seconds, and judge it on the test spectra."""
     P, F = (values[: job["n"]] for values in training)
-    clock = Clock()
+    clock = Clock(time.process_time)
     make(grid, job, FIRST + TIMED, [clock]).fit(P, F)
-    steps = max(1, round(job["seconds"] / clock.step))
-    start = time.process_time()
-    emulator = make(grid, job, steps).fit(P, F)
-    seconds = time.process_time() - start
+    step = float(np.median(np.diff(clock.times_)[FIRST - 1 :]))
+    steps = max(1, round(job["seconds"] / step))
+    with Timed() as took:
+        emulator = make(grid, job, steps).fit(P, F)
     error = errors(emulator, *test)
     by_wavelength = error.mean(axis=0, dtype=np.float64)
     edges = np.linspace(grid.wavelength[0], grid.wavelength[-1], N_BINS + 1)
@@ -126,24 +112,20 @@ def run(grid, training, test, job):
         "train_mae": float(errors(emulator, P[:N_TEST], F[:N_TEST]).mean()),
         "bins": [float(by_wavelength[bins == i].mean()) for i in range(N_BINS)],
         "steps": steps,
-        "weights": sum(w.numel() for w in emulator.to_torch().parameters()),
-        "cpu_seconds": round(seconds, 1),
-        **{key: machine()[key] for key in ("date", "cpu", "torch_threads", "torch")},
+        "weights": count_weights(emulator),
+        "cpu_seconds": round(took.cpu, 1),
     }
 
 
 def make(grid, job, steps, callbacks=None):
     arch, arch_params = FORMS[job["form"]]
     recipe = {} if NETWORKS[arch].takes_wavelength else {"batch_size": BATCH}
-    return SpectrumEmulator(
+    return emulator_of(
+        grid,
         arch=arch,
         arch_params=arch_params,
         recipe=recipe,
         max_steps=steps,
-        wavelength=grid.wavelength,
-        medium=grid.medium,
-        label_names=grid.label_names,
-        label_units=grid.label_units,
         validation_fraction=0,
         callbacks=callbacks,
         device="cpu",
@@ -153,21 +135,6 @@ def make(grid, job, steps, callbacks=None):
 
 def errors(emulator, labels, flux):
     return np.abs(emulator.predict(labels.astype(np.float32)) - flux)
-
-
-class Clock(Callback):
-    """Seconds of one core that a step takes."""
-
-    def on_train_begin(self, net, **kwargs):
-        self.times_ = []
-
-    def on_batch_end(self, net, training=False, **kwargs):
-        if training:
-            self.times_.append(time.process_time())
-
-    @property
-    def step(self):
-        return float(np.median(np.diff(self.times_)[FIRST - 1 :]))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,14 @@ it predicted.
     python benchmarks/predict.py [--arch payne ...] [--repeat 7] [--device cpu]
 """
 
-import argparse
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import torch
-from record import table, write
+from record import parser, table, write
+from timing import Timed
 
 from sk_payne import SpectrumEmulator
 from sk_payne.networks import NETWORKS, evaluate
@@ -25,12 +24,12 @@ N_LABELS, N_WAVELENGTHS = 30, 22_315
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", nargs="+", default=list(NETWORKS))
-    parser.add_argument("--repeat", type=int, default=7)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only-memory", type=int, metavar="BATCH")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--arch", nargs="+", default=list(NETWORKS))
+    options.add_argument("--repeat", type=int, default=7)
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--only-memory", type=int, metavar="BATCH")
+    arguments = options.parse_args()
     if arguments.only_memory:
         print(peak_memory(untrained(arguments.arch[0], arguments.device), arguments))
         return
@@ -80,22 +79,20 @@ def compare(emulator, n, arguments):
         flux = evaluate(module.network, scaled, wave)
         return (module.flux_offset + module.flux_scale * flux).cpu().numpy()
 
-    ours, theirs = [], []
+    seconds = []
     for _ in range(arguments.repeat):
-        theirs.append(seconds(plain))
-        ours.append(seconds(lambda: emulator.predict(P)))
+        with Timed() as theirs:
+            plain()
+        with Timed() as ours:
+            emulator.predict(P)
+        seconds.append((ours.wall, theirs.wall))
+    ours, theirs = np.min(seconds, axis=0).tolist()
     np.testing.assert_allclose(emulator.predict(P), plain(), rtol=1e-4, atol=1e-5)
     return {
-        "spectra/s": n / min(ours),
-        "plain torch": n / min(theirs),
-        "added": f"{100 * (min(ours) / min(theirs) - 1):.1f} %",
+        "spectra/s": n / ours,
+        "plain torch": n / theirs,
+        "added": f"{100 * (ours / theirs - 1):.1f} %",
     }
-
-
-def seconds(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def memory_of_a_fresh_process(arch, n, device):

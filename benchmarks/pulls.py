@@ -1,8 +1,10 @@
 """Whether the errors of measured stars hold, at several S/N, on the shipped grid.
 
 Stars drawn from the inner 80 % of the box of all labels, made by the emulator itself,
-with rotation, velocity and a continuum of degree 2 to be found. Uses the emulator that
-benchmarks/emulators.py wrote.
+with rotation, velocity and a continuum of degree 2 to be found. Uses the emulator of
+benchmarks/trained.py.
+
+Writes results/pulls_ARCH.json; the same by thirds of each label is in results/raw.
 
     python benchmarks/pulls.py [--arch bigpayne] [--stars 1000] [--snr 50 100 300]
         [--vsini 0 50] [--degree 2] [--seed 0] [--priors | --means]
@@ -12,13 +14,12 @@ hold. --priors tells the fit the mean and variance of the population of each lab
 --means takes means and intervals of the posterior in the box that stars are from.
 """
 
-import argparse
-import time
-
 import numpy as np
-from record import RESULTS, table, write
+from record import parser, table, write
+from timing import Timed
+from trained import trained
 
-from sk_payne import AbundanceRegressor, Observation, load
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import FLAGS
 from sk_payne.recovery import joint_table, mock_recovery, recovery_table
 
@@ -27,17 +28,17 @@ SHOWN += ("pull_std", "pull_spread", "coverage_68", "coverage_95")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", default="bigpayne")
-    parser.add_argument("--stars", type=int, default=1000)
-    parser.add_argument("--snr", type=float, nargs="+", default=[50.0, 100.0, 300.0])
-    parser.add_argument("--vsini", type=float, nargs=2, default=[0.0, 50.0])
-    parser.add_argument("--degree", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--priors", action="store_true")
-    parser.add_argument("--means", action="store_true")
-    arguments = parser.parse_args()
-    emulator = load(RESULTS / f"{arguments.arch}.safetensors")
+    options = parser(__doc__)
+    options.add_argument("--arch", default="bigpayne")
+    options.add_argument("--stars", type=int, default=1000)
+    options.add_argument("--snr", type=float, nargs="+", default=[50.0, 100.0, 300.0])
+    options.add_argument("--vsini", type=float, nargs=2, default=[0.0, 50.0])
+    options.add_argument("--degree", type=int, default=2)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--priors", action="store_true")
+    options.add_argument("--means", action="store_true")
+    arguments = options.parse_args()
+    emulator = trained(arguments.arch)
     low, high = inner_box(emulator)
     box = np.stack([low, high], axis=1)
     regressor = AbundanceRegressor(
@@ -48,30 +49,31 @@ def main():
         priors=population(emulator) if arguments.priors else None,
         verbose=1,
     )
-    start = time.perf_counter()
-    recovery = mock_recovery(
-        regressor,
-        labels=draw(box, arguments) if arguments.means else None,
-        snr=arguments.snr,
-        n_stars=arguments.stars,
-        random_state=arguments.seed,
-    )
-    seconds = time.perf_counter() - start
+    with Timed() as took:
+        recovery = mock_recovery(
+            regressor,
+            labels=draw(box, arguments) if arguments.means else None,
+            snr=arguments.snr,
+            n_stars=arguments.stars,
+            random_state=arguments.seed,
+        )
     rows = plain_rows(recovery_table(recovery))
     table([{name: row[name] for name in SHOWN} for row in rows])
     print(
-        f"{arguments.stars} stars at {len(arguments.snr)} S/N in {seconds:.1f} s; "
+        f"{arguments.stars} stars at {len(arguments.snr)} S/N in {took.wall:.1f} s; "
         f"standard errors: pull_std {rows[0]['pull_std_error']:.3f}, "
         f"coverage_68 {rows[0]['coverage_68_error']:.3f}"
     )
     print(*recovery.verdict, sep="\n")
+    name = f"pulls_{arguments.arch}"
+    name += "_priors" * arguments.priors + "_means" * arguments.means
+    thirds = plain_rows(recovery_table(recovery, by="self"))
+    write(f"raw/{name}", {**vars(arguments), "thirds": thirds})
     write(
-        f"pulls_{arguments.arch}"
-        + "_priors" * arguments.priors
-        + "_means" * arguments.means,
+        name,
         {
             **vars(arguments),
-            "seconds": round(seconds, 1),
+            "seconds": round(took.wall, 1),
             "median_reduced_chi2": np.nanmedian(
                 recovery.chi2 / recovery.dof, axis=1
             ).tolist(),
@@ -82,7 +84,6 @@ def main():
             "rows": rows,
             "joint": plain_rows(joint_table(recovery)[: len(recovery.snr)]),
             "verdict": recovery.verdict,
-            "thirds": plain_rows(recovery_table(recovery, by="self")),
         },
     )
 

@@ -13,21 +13,19 @@ Writes results/real_stars.json and a figure of each fit.
     python benchmarks/real_stars.py [--figures docs/images]
 """
 
-import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
-from record import RESULTS, picture, table, write
-from sun import GRID, read
+from record import RESULTS, data, parser, picture, table, write
+from sun import GRID, read_sun, value_of
+from timing import Timed
 
 from sk_payne import load
 from sk_payne.abundances import FLAGS
@@ -94,13 +92,10 @@ SCALE, VSINI = 1.2, 80.0
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, default=RESULTS)
-    figures = parser.parse_args().figures
-    data = os.environ.get("SK_PAYNE_DATA")
-    if not data:
-        raise SystemExit("Set SK_PAYNE_DATA to the folder of sun_harps_4000_5000.npz.")
-    real = Path(data, "real")
+    options = parser(__doc__)
+    options.add_argument("--figures", type=Path, default=RESULTS)
+    figures = options.parse_args().figures
+    real = data("real")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for path in [p for p in real.iterdir() if p.name != "README.md"]:
@@ -125,7 +120,7 @@ def main():
 
 def write_sun(path):
     """Write the Sun as a user would: wavelength, flux and error, S/N 200 guessed."""
-    wavelength, flux = read()
+    wavelength, flux = read_sun()
     QTable(
         {
             "wavelength": wavelength * u.AA,
@@ -142,14 +137,13 @@ def write_sun(path):
 def run(words, folder):
     """Run `sk-payne`; return its JSON, the command line, and seconds."""
     command = [sys.executable, "-m", "sk_payne", *words, "--json"]
-    began = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False
-    )
-    seconds = time.perf_counter() - began
+    with Timed() as took:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False
+        )
     if not done.stdout:
         raise SystemExit(done.stderr)
-    return json.loads(done.stdout), shlex.join(["sk-payne", *words]), seconds
+    return json.loads(done.stdout), shlex.join(["sk-payne", *words]), took.wall
 
 
 def look_at(folder):
@@ -192,10 +186,6 @@ def measured(name, folder, figures):
         raise SystemExit(f"{command}: {said['failed']}")
     row = QTable.read(folder / out)[0]
     draw(folder, file, options, limits, figures / f"real_{slug(name)}.png")
-
-    def plain(column):
-        return float(getattr(row[column], "value", row[column]))
-
     fitted = [n for n in row.colnames if f"{n}_error" in row.colnames]
     flags = [key for key, (bit, _) in FLAGS.items() if int(row["flags"]) & bit]
     return {
@@ -203,11 +193,11 @@ def measured(name, folder, figures):
         "file": file,
         "command": command,
         "seconds": seconds,
-        "labels": {n: [plain(n), plain(f"{n}_error")] for n in fitted},
+        "labels": {n: [value_of(row, n), value_of(row, f"{n}_error")] for n in fitted},
         "pixels": int(row["n_pixels"]),
         "clipped": int(row["n_clipped"]),
-        "chi2/dof": plain("chi2") / plain("dof"),
-        "error_floor": plain("error_floor"),
+        "chi2/dof": value_of(row, "chi2") / value_of(row, "dof"),
+        "error_floor": value_of(row, "error_floor"),
         "flags": ", ".join(flags),
         "label_flags": str(row["label_flags"]),
         "unconstrained": str(row["label_flags"]).count("unconstrained"),
@@ -244,9 +234,6 @@ def slug(name):
 
 def draw(folder, file, options, limits, path):
     """Draw a part of a fit that can be read on a telephone."""
-    import matplotlib
-
-    matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
     display = fit_of(folder / file, options)

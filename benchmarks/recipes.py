@@ -12,59 +12,41 @@ which a tenth is held out, too. The trials of the opacity network are in
 opacity_trials.json and transformer_trials.json.
 """
 
-import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from record import RESULTS, machine
+from record import Lines, parser
+from timing import Timed
+from trained import emulator_of
 
-from sk_payne import SpectrumEmulator
 from sk_payne.datasets import load_sme_grid
-
-RECORD = RESULTS / "recipes.jsonl"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("trials", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("trials", type=Path)
+    options.add_argument("--threads", type=int, default=1)
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
-    lines = RECORD.read_text().splitlines() if RECORD.exists() else []
-    done = {json.loads(line)["name"] for line in lines}
+    rows = Lines("recipes")
     grid = load_sme_grid()
     for trial in json.loads(arguments.trials.read_text()):
-        if trial["name"] in done:
-            continue
-        result = json.dumps({**trial, **run(grid, **trial)})
-        print(result, flush=True)
-        with RECORD.open("a") as file:
-            file.write(result + "\n")
+        rows.add({"name": trial.pop("name")}, run, grid, trial)
 
 
-def run(grid, *, name, arch, n=None, **changes):
+def run(grid, trial):
     """Train one emulator on the training split; judge on its held-out tenth."""
-    rows = grid.train_indices[:n]
-    emulator = SpectrumEmulator(
-        arch=arch,
-        wavelength=grid.wavelength,
-        medium=grid.medium,
-        label_names=grid.label_names,
-        random_state=0,
-        **changes,
-    )
-    start = time.perf_counter()
-    emulator.fit(grid.data[rows], grid.target[rows])
-    return {
+    rows = grid.train_indices[: trial.get("n")]
+    changes = {key: value for key, value in trial.items() if key != "n"}
+    emulator = emulator_of(grid, random_state=0, **changes)
+    with Timed() as took:
+        emulator.fit(grid.data[rows], grid.target[rows])
+    return trial | {
         "held_out_mae": round(float(emulator.held_out_mae_.mean()), 5),
         "held_out_rms": round(float(np.sqrt(np.mean(emulator.held_out_rms_**2))), 5),
-        "seconds": round(time.perf_counter() - start, 1),
-        "cpu": machine()["cpu"],
-        "date": machine()["date"],
-        "threads": torch.get_num_threads(),
+        "seconds": round(took.wall, 1),
     }
 
 

@@ -1,38 +1,31 @@
 """Errors and pulls of stars measured at S/N 100, on the shipped grid.
 
 Twice: noise drawn on the emulator's own spectra, where errors must hold; and on the
-test spectra of the grid, where the error of the emulator comes in. Uses the emulator
-that benchmarks/emulators.py wrote.
+test spectra of the grid, where the error of the emulator comes in. Uses the emulator of
+benchmarks/trained.py.
 
     python benchmarks/recovery.py [--arch bigpayne] [--stars 300] [--snr 100]
 """
 
-import argparse
-import time
-import warnings
-
 import numpy as np
-from record import RESULTS, table, write
+from mocks import spectra_of_grid
+from record import parser, table, write
+from timing import Timed
+from trained import trained
 
-from sk_payne import AbundanceRegressor, Observation, load
-from sk_payne.datasets import load_sme_grid
-from sk_payne.exceptions import ExtrapolationWarning
+from sk_payne import AbundanceRegressor, Observation
 from sk_payne.inspection import RecoveryDisplay
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", default="bigpayne")
-    parser.add_argument("--stars", type=int, default=300)
-    parser.add_argument("--snr", type=float, default=100.0)
-    arguments = parser.parse_args()
-    emulator = load(RESULTS / f"{arguments.arch}.safetensors")
-    grid = load_sme_grid()
-    P = grid.data[grid.test_indices][: arguments.stars]
+    options = parser(__doc__)
+    options.add_argument("--arch", default="bigpayne")
+    options.add_argument("--stars", type=int, default=300)
+    options.add_argument("--snr", type=float, default=100.0)
+    arguments = options.parse_args()
+    emulator = trained(arguments.arch)
+    P, true_flux = spectra_of_grid(arguments.stars)
     P = np.clip(P, emulator.label_low_, emulator.label_high_)
-    true_flux = grid.target[grid.test_indices][: arguments.stars]
     record = {"arch": arguments.arch, "snr": arguments.snr, "n_stars": len(P)}
     cases = {
         "own spectra, errors of the noise": (emulator.predict(P), False),
@@ -54,9 +47,8 @@ def measure(name, emulator, P, flux, emulator_error, arguments):
     regressor = AbundanceRegressor(
         emulator, Observation(emulator_error=emulator_error), snr=arguments.snr
     )
-    start = time.perf_counter()
-    measured = regressor.measure(flux)
-    seconds = time.perf_counter() - start
+    with Timed() as took:
+        measured = regressor.measure(flux)
     names = [*emulator.label_names_, "radial_velocity"]
     true = np.column_stack([P, np.zeros(len(P))])
     summary = RecoveryDisplay.from_table(measured, true, names).summary()
@@ -64,10 +56,10 @@ def measure(name, emulator, P, flux, emulator_error, arguments):
         {"label": label, **{key: float(values[i]) for key, values in summary.items()}}
         for i, label in enumerate(names)
     ]
-    print(f"\n{name}: {len(P)} stars in {seconds:.1f} s")
+    print(f"\n{name}: {len(P)} stars in {took.wall:.1f} s")
     table(rows)
     return {
-        "seconds": seconds,
+        "seconds": took.wall,
         "converged": float(np.mean(measured["converged"])),
         "median_reduced_chi2": float(np.median(measured["chi2"] / measured["dof"])),
         "rows": rows,

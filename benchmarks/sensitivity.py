@@ -5,7 +5,7 @@ higher and a little lower, for every label. Their central differences, which no 
 had a part in, are compared with `sensitivity` of saved emulators, pixel by pixel and in
 the Cramér-Rao errors that follow. Lines and atmospheres are line_list_4000_5000.csv.gz
 and atlas9_k2.npz in the folder that the environment variable SK_PAYNE_DATA names. The
-spectra go to results/steps, where a run that was stopped goes on.
+spectra go to results/raw/steps, where a run that was stopped goes on.
 
 Writes results/sensitivity.json and a figure (results/sensitivity.png unless --figure
 says where), of the first emulator and the first star.
@@ -15,13 +15,11 @@ says where), of the first emulator and the first star.
 PATHs are of files of `emulator.save`; all in results if left out.
 """
 
-import argparse
-import os
 import warnings
 from pathlib import Path
 
 import numpy as np
-from record import RESULTS, picture, table, write
+from record import RESULTS, data, parser, picture, table, write
 
 from sk_payne import load
 from sk_payne.exceptions import ExtrapolationWarning
@@ -71,10 +69,10 @@ class Stencil:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("paths", nargs="*", type=Path)
-    parser.add_argument("--figure", type=Path, default=RESULTS / "sensitivity.png")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("paths", nargs="*", type=Path)
+    options.add_argument("--figure", type=Path, default=RESULTS / "sensitivity.png")
+    arguments = options.parse_args()
     paths = arguments.paths or sorted(RESULTS.glob("*.safetensors"))
     emulators = {path.stem: load(path) for path in paths}
     stencil, flux = synthesise(next(iter(emulators.values())))
@@ -100,11 +98,8 @@ def main():
 
 def synthesise(emulator):
     """Make the stars and their neighbours, on the grid of an emulator."""
-    folder = os.environ.get("SK_PAYNE_DATA")
-    if not folder:
-        raise SystemExit("Set SK_PAYNE_DATA to the folder of lines and atmospheres.")
-    lines = read_line_list(Path(folder, "line_list_4000_5000.csv.gz"), medium="air")
-    with np.load(Path(folder, "atlas9_k2.npz")) as archive:
+    lines = read_line_list(data("line_list_4000_5000.csv.gz"), medium="air")
+    with np.load(data("atlas9_k2.npz")) as archive:
         names = ("metallicity", "log_g", "teff", "layers")
         atmospheres = AtmosphereGrid(*(archive[name] for name in names))
     engine = PySMEEngine(
@@ -115,7 +110,7 @@ def synthesise(emulator):
         stencil,
         engine,
         len(STARS) * (2 * len(stencil.step) + 1),
-        RESULTS / "steps",
+        RESULTS / "raw" / "steps",
         wavelength=emulator.wavelength_,
         medium=emulator.medium_,
     )
@@ -147,9 +142,6 @@ def cramer_rao(derivative):
 
 def draw(emulator, stencil, true, found, rows, path):
     """Draw derivatives of the first star by some labels, in part of the range."""
-    import matplotlib
-
-    matplotlib.use("agg")
     from matplotlib import pyplot
 
     labels = [name for name in SHOWN if name in stencil.label_names]

@@ -10,8 +10,6 @@ PYTHONPATH, in turns.
     python benchmarks/stars.py [--stars 64] [--threads 2] [--arch payne]
 """
 
-import argparse
-import time
 import warnings
 from pathlib import Path
 
@@ -19,12 +17,13 @@ import numpy as np
 import torch
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
-from record import table, write
+from record import parser, table, write
 from specutils import Spectrum
-from trained import trained
+from timing import Timed
+from trained import emulator_of, trained
 
 import sk_payne
-from sk_payne import AbundanceRegressor, SpectrumEmulator
+from sk_payne import AbundanceRegressor
 from sk_payne.datasets import load_sme_grid
 
 CASES = {
@@ -35,11 +34,11 @@ CASES = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stars", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--arch")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--stars", type=int, default=64)
+    options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options.add_argument("--arch")
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore")
     emulator, stars = observed(arguments.stars, arguments.arch)
@@ -48,11 +47,11 @@ def main():
         options = options | {"emulator_error": arguments.arch is None}
         regressor = regressor_of(emulator, options)
         regressor.measure(stars[:2])
-        wall, cpu = time.perf_counter(), time.process_time()
-        regressor.measure(stars)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        with Timed() as took:
+            regressor.measure(stars)
         n = len(stars)
-        rows.append({"fit": name, "stars/s": n / wall, "CPU ms a star": 1e3 * cpu / n})
+        rate, cpu = n / took.wall, 1e3 * took.cpu / n
+        rows.append({"fit": name, "stars/s": rate, "CPU ms a star": cpu})
     table(rows)
     if arguments.arch:
         return
@@ -91,13 +90,10 @@ def observed(n, arch):
 
 def quickly_trained(grid, rows):
     """Train The Payne for a few hundred steps."""
-    return SpectrumEmulator(
+    return emulator_of(
+        grid,
         arch="payne",
-        wavelength=grid.wavelength,
-        medium=grid.medium,
         resolving_power=grid.resolving_power,
-        label_names=grid.label_names,
-        label_units=grid.label_units,
         max_steps=400,
         device="cpu",
         random_state=0,

@@ -14,16 +14,14 @@ Writes results/sun.json and two figures: the fit, and labels of all trainings.
     python benchmarks/sun.py [--emulators bigpayne:0 ...] [--figures docs/images]
 """
 
-import argparse
-import os
-import time
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
-from record import RESULTS, table, write
+from record import RESULTS, data, parser, plain, table, write
 from specutils import Spectrum
+from timing import Timed
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
@@ -48,24 +46,23 @@ WEAK = 0.4
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--emulators", nargs="+", default=EMULATORS)
-    parser.add_argument("--figures", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    wavelength, flux = read()
+    options = parser(__doc__)
+    options.add_argument("--emulators", nargs="+", default=EMULATORS)
+    options.add_argument("--figures", type=Path, default=RESULTS)
+    arguments = options.parse_args()
+    wavelength, flux = read_sun()
     star, stars = spectrum(wavelength, flux), []
     for name in arguments.emulators:
         arch, seed = name.split(":")
         emulator = trained(arch, int(seed))
         regressor = AbundanceRegressor(emulator, OBSERVATION, search="thorough")
-        start = time.perf_counter()
-        measured, model = regressor.measure(star, return_model=True)
-        seconds = time.perf_counter() - start
+        with Timed() as took:
+            measured, model = regressor.measure(star, return_model=True)
         stars.append(
-            {"arch": arch, "seed": int(seed), "seconds": seconds}
-            | row_of(emulator, measured, flux, model[0])
+            {"arch": arch, "seed": int(seed), "seconds": took.wall}
+            | row_of(emulator, measured[0], flux, model[0])
         )
-        print({k: v for k, v in stars[-1].items() if k != "labels"}, flush=True)
+        print(plain(stars[-1]), flush=True)
         if len(stars) == 1:
             draw_fit(regressor, star, arguments.figures / "sun.png")
     summary = summarise(stars)
@@ -76,20 +73,15 @@ def main():
 
 def row_of(emulator, measured, flux, model):
     """Labels and quality of one fit."""
-    measured = measured[0]
-
-    def plain(name):
-        return float(getattr(measured[name], "value", measured[name]))
-
     return {
         "labels": {
-            name: [plain(name), plain(f"{name}_error")]
+            name: [value_of(measured, name), value_of(measured, f"{name}_error")]
             for name in emulator.label_names_
         },
-        "radial_velocity": plain("radial_velocity"),
-        "vmac": plain("vmac"),
+        "radial_velocity": value_of(measured, "radial_velocity"),
+        "vmac": value_of(measured, "vmac"),
         "scatter": float(np.nanstd(flux - model) / np.median(flux)),
-        "floor": plain("error_floor"),
+        "floor": value_of(measured, "error_floor"),
         "pixels": int(measured["n_pixels"]),
         "clipped": int(measured["n_clipped"]),
         "iterations": int(measured["n_iterations"]),
@@ -97,6 +89,11 @@ def row_of(emulator, measured, flux, model):
         "flags": int(measured["flags"]),
         "label_flags": str(measured["label_flags"]),
     }
+
+
+def value_of(row, name):
+    """Give a value of a row of a table, without its unit."""
+    return float(getattr(row[name], "value", row[name]))
 
 
 def summarise(stars):
@@ -117,12 +114,9 @@ def summarise(stars):
     return rows
 
 
-def read():
+def read_sun():
     """Give the spectrum of the Sun at the resolving power of the grid."""
-    folder = os.environ.get("SK_PAYNE_DATA")
-    if not folder:
-        raise SystemExit("Set SK_PAYNE_DATA to the folder of sun_harps_4000_5000.npz.")
-    with np.load(Path(folder, "sun_harps_4000_5000.npz")) as file:
+    with np.load(data("sun_harps_4000_5000.npz")) as file:
         wavelength, flux = file["wavelength"], file["flux"].astype(float)
     flux = broaden(flux, wavelength, resolving_power=GRID, already=HARPS)
     window = (wavelength > 4500) & (wavelength < 4600)
@@ -141,9 +135,6 @@ def spectrum(wavelength, flux):
 
 def draw_fit(regressor, star, path):
     """Draw a fifth of the window, without a title: the page has all labels."""
-    import matplotlib
-
-    matplotlib.use("agg")
     display = SpectrumFitDisplay.from_regressor(regressor, star).plot()
     display.ax_[0].set_title("")
     display.ax_[0].set_xlim(4540, 4560)
@@ -152,9 +143,6 @@ def draw_fit(regressor, star, path):
 
 def draw_seeds(stars, path):
     """Draw abundances of all trainings, those that the window constrains."""
-    import matplotlib
-
-    matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
     names = [

@@ -25,7 +25,6 @@ Writes results/synthesis.json, and a figure of the Sun.
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -36,9 +35,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from record import RESULTS, machine, table, write
+from record import RESULTS, data, machine, parser, table, update
 from scipy.interpolate import make_interp_spline
 from scipy.optimize import least_squares
+from timing import Timed
 
 from sk_payne.grids import (
     AtmosphereGrid,
@@ -67,37 +67,22 @@ HARPS, VSINI = 115_000, 1.9
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = parser(__doc__)
     for name in PARTS:
-        parser.add_argument(f"--{name}", action="store_true")
-    parser.add_argument("--n", type=int, default=200)
-    parser.add_argument("--n-jobs", type=int, default=2)
-    parser.add_argument("--beside", default="not told", help="other jobs, to record")
-    parser.add_argument("--figure", type=Path, default=RESULTS / "synthesis.png")
-    parser.add_argument("--build-into", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+        options.add_argument(f"--{name}", action="store_true")
+    options.add_argument("--n", type=int, default=200)
+    options.add_argument("--n-jobs", type=int, default=2)
+    options.add_argument("--beside", default="not told", help="other jobs, to record")
+    options.add_argument("--figure", type=Path, default=RESULTS / "synthesis.png")
+    options.add_argument("--build-into", type=Path, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     if arguments.build_into:
         build(arguments.build_into, arguments)
         return
     for name, run in PARTS.items():
         if getattr(arguments, name):
-            record(name, run(arguments), arguments.beside)
-
-
-def record(name, result, beside):
-    """Replace one part of results/synthesis.json."""
-    path = RESULTS / "synthesis.json"
-    parts = json.loads(path.read_text()) if path.exists() else {}
-    parts.pop("machine", None)
-    run = {"machine": machine(), "beside": beside}
-    write("synthesis", parts | {name: run | result})
-
-
-def data(name):
-    folder = os.environ.get("SK_PAYNE_DATA")
-    if not folder:
-        raise SystemExit(f"Set SK_PAYNE_DATA to the folder of {name}.")
-    return Path(folder, name)
+            about = {"machine": machine(), "beside": arguments.beside}
+            update("synthesis", **{name: about | run(arguments)})
 
 
 def read_atmospheres(depths=None):
@@ -159,13 +144,13 @@ def judge(name, settings, grid, rows):
 def compare(engine, grid, row):
     """Difference to one spectrum of the grid, in units of the continuum."""
     star = dict(zip(grid.label_names, grid.data[row].tolist(), strict=True))
-    start = time.perf_counter()
-    difference = engine(star, grid.wavelength) - grid.target[row]
+    with Timed() as took:
+        difference = engine(star, grid.wavelength) - grid.target[row]
     return {
         "mean": float(abs(difference).mean()),
         "largest": float(abs(difference).max()),
         "median, with sign": float(np.median(difference)),
-        "seconds": time.perf_counter() - start,
+        "seconds": took.wall,
     }
 
 
@@ -175,9 +160,8 @@ def compare(engine, grid, row):
 def sun(arguments):
     engine = PySMEEngine(read_lines(), read_atmospheres(), medium="air")
     fine = np.exp(np.arange(np.log(FIRST - 2), np.log(LAST + 2), 2e-6))
-    start = time.perf_counter()
-    synthetic = engine(SUN, fine)
-    seconds = time.perf_counter() - start
+    with Timed() as took:
+        synthetic = engine(SUN, fine)
     with np.load(data("sun_harps_4000_5000.npz")) as file:
         window = (file["wavelength"] > FIRST) & (file["wavelength"] < LAST)
         wavelength = file["wavelength"][window]
@@ -214,7 +198,7 @@ def sun(arguments):
         "vmac": float(fit.x[0]),
         "velocity": float(fit.x[1]),
         "pixels": len(wavelength),
-        "seconds of synthesis": seconds,
+        "seconds of synthesis": took.wall,
     }
     print(result)
     draw(wavelength, observed, normalised, arguments.figure)
@@ -223,9 +207,6 @@ def sun(arguments):
 
 def draw(wavelength, observed, normalised, path):
     """A fifth of the window: all of it is too dense to look at."""
-    import matplotlib
-
-    matplotlib.use("agg")
     from matplotlib import pyplot
 
     figure, (top, bottom) = pyplot.subplots(
@@ -272,15 +253,15 @@ def grid(arguments):
         path = Path(folder, "grid")
         seconds, killed, kept = [], [], []
         for is_killed in (True, True, False):
-            start = time.perf_counter()
-            child = start_building(path, arguments)
-            if is_killed:
-                left = arguments.n - n_made
-                wait_until_made(path, child, n_made + left * rng.uniform(0.1, 0.6))
-                time.sleep(rng.uniform(0, 5))  # wherever it is in its work
-                os.killpg(child.pid, signal.SIGKILL)
-            code = child.wait()
-            seconds.append(time.perf_counter() - start)
+            with Timed() as took:
+                child = start_building(path, arguments)
+                if is_killed:
+                    left = arguments.n - n_made
+                    wait_until_made(path, child, n_made + left * rng.uniform(0.1, 0.6))
+                    time.sleep(rng.uniform(0, 5))  # wherever it is in its work
+                    os.killpg(child.pid, signal.SIGKILL)
+                code = child.wait()
+            seconds.append(took.wall)
             status = np.load(path / "status.npy")
             if is_killed:
                 n_made = int((status == 1).sum())

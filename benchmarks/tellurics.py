@@ -11,59 +11,48 @@ Writes results/tellurics.json.
     python benchmarks/tellurics.py [--stars 300]
 """
 
-import argparse
-import warnings
-
 import numpy as np
-from record import machine, table, write
+from mocks import draw, noisy, observed, pulls
+from record import parser, table, write
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import Telluric
-from sk_payne.exceptions import ExtrapolationWarning
-from sk_payne.spectra import SpectrumSet, doppler_factor
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
+from sk_payne.spectra import C_KMS, doppler_factor
 
 SNR, N_LINES, WIDTH = 100, 40, 3.0
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stars", type=int, default=300)
-    n = parser.parse_args().stars
+    options = parser(__doc__)
+    options.add_argument("--stars", type=int, default=300)
+    n = options.parse_args().stars
     emulator, rng = trained("payne"), np.random.default_rng(12)
-    low, high = emulator.label_low_, emulator.label_high_
-    labels = low + (high - low) * rng.uniform(0.2, 0.8, (n, len(low)))
+    labels = draw(emulator, rng, n, 0.2, 0.8)
     template = atmosphere(emulator, rng)
     shift, power = rng.uniform(-30, 30, n), rng.uniform(0.5, 2.5, n)
     wavelength = emulator.wavelength_
     rest = wavelength / doppler_factor(shift)[:, None]
     depth = np.interp(rest, template[0], -np.log(template[1]), left=0, right=0)
     transmission = np.exp(-power[:, None] * depth)
-    flux = emulator.predict(labels) * transmission
-    flux = flux + rng.standard_normal(flux.shape) / SNR
+    flux = noisy(emulator.predict(labels) * transmission, SNR, rng)
 
-    def spectra(seen=True):
-        ivar = np.where(seen, float(SNR) ** 2, 0.0) * np.ones(flux.shape)
-        medium = emulator.medium_
-        return SpectrumSet(flux, ivar, wavelength=wavelength, medium=medium)
-
-    def measure(stars, *stages, **arguments):
+    def measure(*stages, seen=True, **arguments):
         observation = Observation(
             velocity_range=(-50, 50),
             resolving_power="emulator",
             emulator_error=False,
             stages=list(stages),
         )
-        return AbundanceRegressor(emulator, observation, **arguments).measure(stars)
+        regressor = AbundanceRegressor(emulator, observation, **arguments)
+        return regressor.measure(observed(emulator, flux, SNR, seen=seen))
 
     stage = Telluric(*template, medium=emulator.medium_, velocity=(-40, 40))
     known = {"telluric_velocity": (shift + rng.normal(scale=0.5, size=n), 0.5)}
     tables = {
-        "template": measure(spectra(), stage, priors=known),
-        "masked": measure(spectra(transmission > 0.99)),
-        "ignored": measure(spectra()),
+        "template": measure(stage, priors=known),
+        "masked": measure(seen=transmission > 0.99),
+        "ignored": measure(),
     }
     best = tables["template"]
     rows = [
@@ -86,8 +75,8 @@ def main():
         )
     power_pull = (best["telluric_depth"] - power) / best["telluric_depth_error"]
     table(rows)
-    record = {"rows": rows, "depth_pull_std": float(np.std(power_pull)), "snr": SNR}
-    write("tellurics", record | {"machine": machine()})
+    depth_pull_std = float(np.std(power_pull))
+    write("tellurics", {"rows": rows, "depth_pull_std": depth_pull_std, "snr": SNR})
 
 
 def atmosphere(emulator, rng):
@@ -95,7 +84,7 @@ def atmosphere(emulator, rng):
     first, last = emulator.wavelength_[[0, -1]]
     wavelength = np.arange(first - 2, last + 2, 0.01)
     centre = rng.uniform(first, last, (N_LINES, 1))
-    width = centre * WIDTH / 299792.458
+    width = centre * WIDTH / C_KMS
     strength = rng.uniform(0.02, 0.6, (N_LINES, 1))
     depth = (strength * np.exp(-(((wavelength - centre) / width) ** 2) / 2)).sum(0)
     return wavelength, np.exp(-depth)
@@ -103,19 +92,12 @@ def atmosphere(emulator, rng):
 
 def judge(emulator, found, labels):
     """Pulls of all labels that the spectrum constrains."""
-    pulls, within = [], []
-    for i, name in enumerate(emulator.label_names_):
-        error = found[f"{name}_error"].value
-        half = (emulator.label_high_[i] - emulator.label_low_[i]) / 2
-        good = error < 0.2 * half
-        pull = ((found[name].value - labels[:, i]) / error)[good]
-        pulls.append(pull)
-        within.append(np.abs(pull) < 1)
-    pulls = np.concatenate(pulls)
+    pull, constrained = pulls(emulator, found, labels)
+    pull = pull[constrained]
     return {
-        "pull_std": float(pulls.std()),
-        "within_1": float(np.concatenate(within).mean()),
-        "beyond_4": float((np.abs(pulls) > 4).mean()),
+        "pull_std": float(pull.std()),
+        "within_1": float((np.abs(pull) < 1).mean()),
+        "beyond_4": float((np.abs(pull) > 4).mean()),
         "chi2_per_dof": float(np.median(found["chi2"] / found["dof"])),
     }
 

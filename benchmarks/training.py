@@ -17,20 +17,18 @@ of as many stars, at all 2198 wavelengths, and the best of three.
     python benchmarks/training.py [--peer-python PATH] [--cores N] [--rounds 5]
 """
 
-import argparse
 import json
 import os
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from record import table, write
-from skorch.callbacks import Callback
+from record import parser, table, write
+from timing import Clock, least_seconds
+from trained import count_weights, emulator_of
 
-from sk_payne import SpectrumEmulator
 from sk_payne.datasets import load_sme_grid
 from sk_payne.networks import TransformerPayne
 
@@ -50,23 +48,13 @@ CASES["transformer 64 x 4"]["n_wavelengths"] = 64
 CASES["transformer 128 x 8"]["n_wavelengths"] = 256
 
 
-class Clock(Callback):
-    """Notes the time after every step."""
-
-    def on_train_begin(self, net, **kwargs):
-        self.times_ = []
-
-    def on_batch_end(self, net, **kwargs):
-        self.times_.append(time.perf_counter())
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer-python", help="has astro-emulators-toolkit installed")
-    parser.add_argument("--cores", type=int)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--peer-python", help="has astro-emulators-toolkit installed")
+    options.add_argument("--cores", type=int)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES)
+    arguments = options.parse_args()
     cores = use_cores(arguments.cores)
     if not arguments.peer_python:
         print("Without --peer-python only sk_payne and the limit are measured.\n")
@@ -94,7 +82,7 @@ def main():
         )
     for row in rows:
         row["of limit"] = row["GFLOP/s"] / max(limits)
-    table([{k: v for k, v in row.items() if k != "seconds"} for row in rows])
+    table(rows)
     print(f"\nThe limit is {max(limits):.1f} GFLOP/s on {cores} cores.")
     write(
         "training",
@@ -121,24 +109,19 @@ def use_cores(n):
 def matrix_product_rate(n=2048, repeat=5):
     """Best rate of a product of n x n float32 matrices, in GFLOP/s."""
     a, b = torch.rand(n, n), torch.rand(n, n)
-    out = a @ b
-    seconds = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        torch.matmul(a, b, out=out)
-        seconds.append(time.perf_counter() - start)
-    return 2e-9 * n**3 / min(seconds)
+    out = torch.empty(n, n)
+    seconds = least_seconds(lambda: torch.matmul(a, b, out=out), repeat)
+    return 2e-9 * n**3 / seconds
 
 
 def measure(case, labels, flux, grid):
     """Seconds of a training step and of predicting a batch, ours."""
     options = {"n_hidden"} | SMALL.keys()
     clock = Clock()
-    emulator = SpectrumEmulator(
+    emulator = emulator_of(
+        grid,
         arch=case["arch"],
         arch_params={name: case[name] for name in options & case.keys()},
-        wavelength=grid.wavelength,
-        medium=grid.medium,
         max_steps=case["warm_up"] + case["steps"],
         recipe={
             "batch_size": case["batch"],
@@ -155,16 +138,11 @@ def measure(case, labels, flux, grid):
         random_state=0,
     ).fit(labels, flux)
     P = labels[: case["batch"]].astype(np.float32)
-    seconds = []
-    for _ in range(1 + case["repeat"]):
-        start = time.perf_counter()
-        emulator.predict(P)
-        seconds.append(time.perf_counter() - start)
     times = clock.times_[case["warm_up"] - 1 :]
     return {
         "train": (times[-1] - times[0]) / case["steps"],
-        "predict": min(seconds[1:]),
-        "n_weights": sum(p.numel() for p in emulator.to_torch().parameters()),
+        "predict": least_seconds(lambda: emulator.predict(P), case["repeat"]),
+        "n_weights": count_weights(emulator),
     }
 
 

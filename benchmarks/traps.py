@@ -18,21 +18,14 @@ are kept.
         [--degree None 2]
 """
 
-import argparse
-import json
-import warnings
-
 import numpy as np
-from record import RESULTS, machine, table, write
+from mocks import draw, noisy, observed, pulls, spectra_of_grid
+from record import Rows, parser, table
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import FLAGS
-from sk_payne.datasets import load_sme_grid
-from sk_payne.exceptions import ExtrapolationWarning
-from sk_payne.spectra import C_KMS, SpectrumSet, broaden, doppler_factor
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
+from sk_payne.spectra import C_KMS, broaden, doppler_factor
 
 SNRS, DEGREES = (30, 50, 100, 300), {"None": None, "2": 2}
 # Flags that good stars have as well, and those this benchmark is about.
@@ -96,24 +89,19 @@ GOOD = ("good", "good, emulator exact", "grid", "grid, bigpayne")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stars", type=int, default=30)
-    parser.add_argument("--good", type=int, default=100)
-    parser.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--degree", nargs="+", default=list(DEGREES))
-    arguments = parser.parse_args()
-    path = RESULTS / "traps.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    options = parser(__doc__)
+    options.add_argument("--stars", type=int, default=30)
+    options.add_argument("--good", type=int, default=100)
+    options.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
+    options.add_argument("--degree", nargs="+", default=list(DEGREES))
+    arguments = options.parse_args()
+    rows = Rows("traps")
     for case in arguments.case:
         for degree in arguments.degree:
             for snr in SNRS:
                 key = {"case": case, "snr": snr, "continuum_degree": degree}
-                if any(key.items() <= row.items() for row in rows):
-                    continue
                 n = arguments.good if case in GOOD else arguments.stars
-                rows.append(key | judge(case, n, snr, DEGREES[degree]))
-                write("traps", {"rows": rows, "machine": machine()})
-                print(rows[-1], flush=True)
+                rows.add(key, judge, case, n, snr, DEGREES[degree])
     table(rows)
 
 
@@ -122,24 +110,15 @@ def judge(case, n, snr, degree):
     spoil, options = CASES[case]
     emulator = trained(options.get("arch", "payne"))
     rng = np.random.default_rng(17)
-    low, high = emulator.label_low_, emulator.label_high_
-    labels = low + (high - low) * rng.uniform(0.15, 0.85, (n, len(low)))
+    labels = draw(emulator, rng, n, 0.15, 0.85)
     if options.get("on_grid"):
-        grid = load_sme_grid()
-        rows = grid.test_indices[:n]
-        labels, flux = grid.data[rows], grid.target[rows].astype(np.float64)
+        labels, flux = spectra_of_grid(n)
     else:
         flux = emulator.predict(labels).astype(np.float64)
-    wavelength = emulator.wavelength_
-    flux = spoil(wavelength, flux, rng, emulator=emulator, labels=labels)
-    flux = flux + rng.standard_normal(flux.shape) / snr
+    flux = spoil(emulator.wavelength_, flux, rng, emulator=emulator, labels=labels)
+    flux = noisy(flux, snr, rng)
     velocity = rng.uniform(-15, 15, n)
-    spectra = SpectrumSet(
-        flux,
-        np.full(flux.shape, float(snr) ** 2),
-        wavelength=wavelength * doppler_factor(velocity)[:, None],
-        medium=options.get("medium", emulator.medium_),
-    )
+    spectra = observed(emulator, flux, snr, velocity, options.get("medium"))
     observation = Observation(
         velocity_range=options.get("velocity_range", (-100, 100)),
         resolving_power="emulator",
@@ -156,10 +135,6 @@ def shares(found, emulator, labels):
     has = {name: (flags & bit) > 0 for name, (bit, _) in FLAGS.items()}
     existing = [has[name] for name in FLAGS if name not in (*USUAL, *OWN)]
     existing = np.any(existing, axis=0)
-    pulls = [
-        (found[name].value - labels[:, i]) / found[f"{name}_error"].value
-        for i, name in enumerate(emulator.label_names_)
-    ]
     noticed = existing | has["HIGH_CHI2"] | has["CORRELATED_RESIDUALS"]
     return {
         "n": len(found),
@@ -169,7 +144,7 @@ def shares(found, emulator, labels):
         "correlated": float(has["CORRELATED_RESIDUALS"].mean()),
         "noticed": float(noticed.mean()),
         "chi2_per_dof": float(np.median(found["chi2"] / found["dof"])),
-        "pull": float(np.median(np.abs(pulls))),
+        "pull": float(np.median(np.abs(pulls(emulator, found, labels)[0]))),
         "flags": {n: float(w.mean()) for n, w in has.items() if w.any()},
     }
 

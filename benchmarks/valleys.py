@@ -14,15 +14,13 @@ are there are kept.
         [--search quick thorough]
 """
 
-import argparse
 import itertools
-import json
-import time
-import warnings
 
 import numpy as np
 import torch
-from record import RESULTS, machine, table, write
+from mocks import draw, noisy, observed, spectra_of_grid
+from record import Rows, parser, table
+from timing import Timed
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
@@ -32,63 +30,40 @@ from sk_payne.abundances._measure import each_block, measure_stars
 from sk_payne.abundances._observed import observe_again
 from sk_payne.abundances._plan import plan_fit
 from sk_payne.abundances._search import fit_again
-from sk_payne.datasets import load_sme_grid
-from sk_payne.exceptions import ExtrapolationWarning
-from sk_payne.spectra import SpectrumSet, doppler_factor
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
 
 POSITIONS = np.linspace(-0.98, 0.98, 6)
-LOWER = 4.0
+LOWER, VELOCITY = 4.0, 20.0
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", nargs="+", default=["payne", "bigpayne", "opacity"])
-    parser.add_argument("--stars", type=int, default=334, help="of each S/N")
-    parser.add_argument("--search", nargs="+", default=["quick", "thorough"])
-    parser.add_argument("--spectra", type=int, default=300, help="of the test split")
-    arguments = parser.parse_args()
-    path = RESULTS / "valleys.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    options = parser(__doc__)
+    options.add_argument("--arch", nargs="+", default=["payne", "bigpayne", "opacity"])
+    options.add_argument("--stars", type=int, default=334, help="of each S/N")
+    options.add_argument("--search", nargs="+", default=["quick", "thorough"])
+    options.add_argument("--spectra", type=int, default=300, help="of the test split")
+    arguments, rows = options.parse_args(), Rows("valleys")
     for search, arch in itertools.product(arguments.search, arguments.arch):
         emulator = trained(arch)
-        for name, spectra in stars_of(emulator, arguments):
+        for name, flux, snr in stars_of(emulator, arguments):
             key = {"search": search, "arch": arch, "stars": name}
-            if any(key.items() <= row.items() for row in rows):
-                continue
-            rows.append(key | judge(emulator, spectra, search))
-            write("valleys", {"rows": rows, "machine": machine()})
-            print(rows[-1], flush=True)
+            rows.add(key, judge, emulator, flux, snr, search)
     table(rows)
 
 
 def stars_of(emulator, arguments):
-    """Give names and spectra of all kinds of stars."""
+    """Give names, flux and S/N of all kinds of stars."""
     rng = np.random.default_rng(5)
-    box = emulator.label_low_, emulator.label_high_
     for snr in (50, 100, 300) if arguments.stars else ():
-        labels = rng.uniform(*box, (arguments.stars, len(box[0])))
-        yield f"mocks, S/N {snr}", observed(emulator, emulator.predict(labels), snr)
+        flux = emulator.predict(draw(emulator, rng, arguments.stars))
+        yield f"mocks, S/N {snr}", flux, snr
     if arguments.spectra:
-        grid = load_sme_grid()
-        flux = grid.target[grid.test_indices[: arguments.spectra]]
-        yield "test spectra, S/N 100", observed(emulator, flux, 100)
+        yield "test spectra, S/N 100", spectra_of_grid(arguments.spectra)[1], 100
 
 
-def observed(emulator, flux, snr, velocity=20.0):
-    """Shift spectra on the grid of an emulator, and add noise."""
-    noise = np.random.default_rng(6).standard_normal(flux.shape) / snr
-    return SpectrumSet(
-        flux + noise,
-        np.full(flux.shape, float(snr) ** 2),
-        wavelength=emulator.wavelength_ * doppler_factor(velocity),
-        medium=emulator.medium_,
-    )
-
-
-def judge(emulator, spectra, search):
+def judge(emulator, flux, snr, search):
     """Measure stars and look for lower chi2."""
+    flux = noisy(flux, snr, np.random.default_rng(6))
+    spectra = observed(emulator, flux, snr, VELOCITY)
     observation = Observation(
         velocity_range=(-100, 100), resolving_power="emulator", emulator_error=True
     )
@@ -103,9 +78,8 @@ def judge(emulator, spectra, search):
         max_iterations=100,
         search=search,
     )
-    start = time.perf_counter()
-    found = measure_stars(plan)
-    seconds = time.perf_counter() - start
+    with Timed() as took:
+        found = measure_stars(plan)
     lower = np.full((len(spectra), plan.parameters.n_labels), np.nan)
     for block, result in each_block(plan, lambda b: scan(b, found)):
         lower[block.rows] = result
@@ -119,7 +93,7 @@ def judge(emulator, spectra, search):
         "labels": sorted(
             {str(names[lower[i].argmax()]) for i in np.flatnonzero(wrong)}
         ),
-        "stars_per_second": len(spectra) / seconds,
+        "stars_per_second": len(spectra) / took.wall,
     }
 
 

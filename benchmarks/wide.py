@@ -23,22 +23,22 @@ command goes on.
         [--without whole]
 """
 
-import argparse
 import json
 import os
 import resource
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 from paper import FORMS
-from record import RESULTS, table, write
+from record import RESULTS, parser, read, table, write
+from timing import Timed
+from trained import count_weights, emulator_of
 
-from sk_payne import AbundanceRegressor, Observation, SpectrumEmulator, load
+from sk_payne import AbundanceRegressor, Observation, load
 from sk_payne.grids import open_grid
 from sk_payne.spectra import to_spectrum
 
@@ -53,9 +53,7 @@ def main():
     if arguments.stage:
         print(json.dumps(globals()[arguments.stage](arguments)))
         return
-    path = RESULTS / f"{arguments.name}.json"
-    record = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    rows = {row["form"]: row for row in record["rows"]}
+    rows = {row["form"]: row for row in read(arguments.name).get("rows", [])}
     facts = {name: getattr(arguments, name) for name in FACTS}
     for stage in STAGES:
         for form in arguments.form:
@@ -69,15 +67,15 @@ def main():
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="of the grid")
-    parser.add_argument("--form", nargs="+", default=list(FORMS), choices=FORMS)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--spectra", type=int, default=110)
-    parser.add_argument("--name", default="wide", help="of the record")
-    parser.add_argument("--without", nargs="+", default=[], choices=STAGES)
-    parser.add_argument("--stage", choices=STAGES, help="do not use")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("folder", type=Path, help="of the grid")
+    options.add_argument("--form", nargs="+", default=list(FORMS), choices=FORMS)
+    options.add_argument("--steps", type=int, default=20)
+    options.add_argument("--spectra", type=int, default=110)
+    options.add_argument("--name", default="wide", help="of the record")
+    options.add_argument("--without", nargs="+", default=[], choices=STAGES)
+    options.add_argument("--stage", choices=STAGES, help="do not use")
+    return options.parse_args()
 
 
 def in_a_child(arguments, form, stage):
@@ -93,11 +91,10 @@ def in_a_child(arguments, form, stage):
 
 def measured(stage, function):
     """Result of a function, its core seconds, and the largest memory of the process."""
-    start = time.process_time()
-    result = function()
-    seconds = time.process_time() - start
+    with Timed() as took:
+        result = function()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-9
-    return result, {f"{stage} s": seconds, f"{stage} GB": peak}
+    return result, {f"{stage} s": took.cpu, f"{stage} GB": peak}
 
 
 # Stages --------------------------------------------------------------------------
@@ -107,13 +104,10 @@ def fit(arguments):
     grid = open_grid(arguments.folder)
     arch, arch_params = FORMS[arguments.form[0]]
     rows = slice(arguments.spectra)
-    emulator = SpectrumEmulator(
+    emulator = emulator_of(
+        grid,
         arch=arch,
         arch_params=arch_params,
-        wavelength=grid.wavelength,
-        medium=grid.medium,
-        label_names=grid.label_names,
-        label_units=grid.label_units,
         max_steps=arguments.steps,
         random_state=0,
         device="cpu",
@@ -121,8 +115,7 @@ def fit(arguments):
     flux = np.array(grid.target[rows])
     _, row = measured("fit", lambda: emulator.fit(grid.data[rows], flux))
     emulator.save(path_of(arguments))
-    weights = sum(w.numel() for w in emulator.to_torch().parameters())
-    return {"weights": weights, **row}
+    return {"weights": count_weights(emulator), **row}
 
 
 def save(arguments):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import sk_payne
@@ -55,6 +56,7 @@ def test_source_archive_holds_what_its_tests_need(built):
     for path in PROJECT["tool"]["pytest"]["ini_options"]["testpaths"]:
         assert any(name == path or name.startswith(f"{path}/") for name in names), path
     assert {"pyproject.toml", "CITATION.cff", "constraints-lowest.txt"} <= names
+    assert "requirements-hashes.txt" in names
 
 
 def test_citation_is_of_this_version():
@@ -73,6 +75,30 @@ def test_lowest_constraints_are_the_lower_bounds_of_the_project():
     for extra in TESTED:
         wanted += project["optional-dependencies"][extra]
     assert pinned == dict(map(bound, wanted))
+
+
+def test_files_with_hashes_are_of_the_versions_of_the_constraints():
+    text = (ROOT / "requirements-hashes.txt").read_text(encoding="utf-8")
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tried = dict(bound(line) for line in constraints if not line.startswith("#"))
+    tried = {canonicalize_name(name): version for name, version in tried.items()}
+    found = {}
+    for entry in text.replace("\\\n", "").splitlines():
+        if entry.startswith("#"):
+            continue
+        requirement, *hashes = entry.split(" --hash=sha256:")
+        assert hashes, requirement
+        assert all(len(one.strip()) == 64 for one in hashes), requirement
+        name, version = bound(requirement)
+        found[name] = version
+        # what one system needs, as CUDA, no test ran with
+        if Requirement(requirement).marker is None:
+            assert version == tried[name], name
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"]]
+    wanted += PROJECT["project"]["optional-dependencies"]["plot"]
+    assert {Requirement(one).name for one in wanted} <= set(found)
+    for one in map(Requirement, wanted):
+        assert found[one.name] in one.specifier, one.name
 
 
 def bound(requirement):
