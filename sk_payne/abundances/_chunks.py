@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from sk_payne.abundances._chunk_reading import failure_of, is_row, read_ahead
 from sk_payne.abundances._table import stack
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.resumable import digest
-from sk_payne.spectra import SpectrumSet, as_spectra, group_arms
+from sk_payne.spectra import SpectrumSet, group_arms
 
 __all__ = [
     "Chunk",
@@ -180,7 +181,7 @@ def count_stars(item):
     n_stars : int
         Number of stars; 1 for objects of unknown kind.
     """
-    if _is_row(item):
+    if is_row(item):
         return 1
     if isinstance(item, list | tuple):
         return sum(1 for _ in group_arms(item))
@@ -189,11 +190,6 @@ def count_stars(item):
     if hasattr(item, "flux") and hasattr(item, "spectral_axis"):
         return item.flux.size // item.spectral_axis.size
     return 1
-
-
-def _is_row(item):
-    """Check whether an item is an array of flux of one star."""
-    return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype != object
 
 
 def _content(item):
@@ -238,21 +234,10 @@ def measure_chunk(measuring, chunk):
         `item`, `row` and `error` of each item that could not be read, with None for
         `row`, and of each star that could not be measured.
     """
-    block, n_held = [], 0  # spectra with their origins, and number of their stars
     measured, failures = [], []
-    for number, item in chunk.items.items():
-        try:
-            spectra, names = _unpack(measuring, item)
-        except Exception as error:
-            failures.append(_failure(number, None, error))
-            continue
-        origins = [(number, row, name) for row, name in enumerate(names)]
-        block.append((spectra, origins))
-        n_held += len(origins)
-        if n_held >= measuring.chunk_size:
-            measured += _measure_block(measuring, block, failures)
-            block, n_held = [], 0
-    measured += _measure_block(measuring, block, failures)
+    for block, unread in read_ahead(measuring, chunk.items):
+        failures += unread
+        measured += _measure_block(measuring, block, failures)
     failures.sort(key=lambda failure: (failure["item"], failure["row"] or 0))
     return _joined(measured, measuring.blank), failures
 
@@ -282,44 +267,6 @@ def measure_on_worker(measuring, chunk):
         torch.set_num_threads(n_threads)
 
 
-def _unpack(measuring, item):
-    """Spectra with errors, and names of the stars, of an item."""
-    if measuring.reader is not None:
-        item = measuring.reader(item)
-    if _is_row(item):
-        item = item[None]
-    if isinstance(item, list | tuple):
-        item = list(group_arms(item))
-    regressor = measuring.regressor
-    spectra = as_spectra(item, medium=regressor.medium, snr=regressor.snr)
-    return spectra, _names(measuring.names, item, len(spectra))
-
-
-def _names(names, item, n_stars):
-    """Names of the stars of an item, on one line each."""
-    name = names if callable(names) else lambda star: _from_meta(star, names)
-    result = [name(star) for star in item] if isinstance(item, list) else name(item)
-    if isinstance(result, str) or not hasattr(result, "__len__"):
-        result = [result] * n_stars
-    if len(result) != n_stars:
-        raise ValueError(
-            f"`names` must give a name for each of the {n_stars} stars of an item; got "
-            f"{len(result)}."
-        )
-    return ["" if one is None else " ".join(str(one).split()) for one in result]
-
-
-def _from_meta(star, key):
-    """Entry of the meta of a spectrum, of its rows, or of the first arm that has it."""
-    if isinstance(star, list | tuple):
-        stated = (_from_meta(arm, key) for arm in star)
-        return next((name for name in stated if name is not None), None)
-    meta = getattr(star, "meta", None) or {}
-    if isinstance(meta, list | tuple):
-        return [(one or {}).get(key) for one in meta]
-    return meta.get(key)
-
-
 def _measure_block(measuring, block, failures):
     """Tables and origins of stars; neighbours of one kind are measured together."""
     measured = []
@@ -346,7 +293,7 @@ def _measure(measuring, spectra, origins, failures):
     except Exception as error:
         if len(origins) == 1:
             item, row, _ = origins[0]
-            failures.append(_failure(item, row, error))
+            failures.append(failure_of(item, row, error))
             return []
         half = len(origins) // 2
         return [
@@ -355,11 +302,6 @@ def _measure(measuring, spectra, origins, failures):
             for part in _measure(measuring, spectra[rows], origins[rows], failures)
         ]
     return [(table, origins)]
-
-
-def _failure(item, row, error):
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return {"item": item, "row": row, "error": message}
 
 
 def _joined(measured, blank):
