@@ -5,6 +5,7 @@ A chunk becomes one part of a catalogue; memory holds only the stars being measu
 
 import os
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "Measuring",
     "count_stars",
     "gather",
+    "kind_of_spectra",
     "measure_chunk",
     "measure_on_worker",
 ]
@@ -125,6 +127,21 @@ class Measuring:
     names: Any
     combinations: Any
     chunk_size: int
+
+    def starting_from(self, posterior):
+        """Return the same with a posterior from which fits start.
+
+        Parameters
+        ----------
+        posterior : NeuralPosterior
+            Fitted posterior.
+
+        Returns
+        -------
+        measuring : Measuring
+            With another regressor.
+        """
+        return replace(self, regressor=copy(self.regressor).set_params(start=posterior))
 
 
 # Gather --------------------------------------------------------------------------
@@ -270,14 +287,26 @@ def measure_on_worker(measuring, chunk):
 def _measure_block(measuring, block, failures):
     """Tables and origins of stars; neighbours of one kind are measured together."""
     measured = []
-    for _, run in groupby(block, key=lambda pair: _kind(pair[0])):
+    for _, run in groupby(block, key=lambda pair: kind_of_spectra(pair[0])):
         sets, origins = zip(*run, strict=True)
         spectra = SpectrumSet.concatenate(sets)
         measured += _measure(measuring, spectra, list(chain(*origins)), failures)
     return measured
 
 
-def _kind(spectra):
+def kind_of_spectra(spectra):
+    """Return a value that is equal for sets of spectra that can be joined.
+
+    Parameters
+    ----------
+    spectra : SpectrumSet
+        Spectra of an item.
+
+    Returns
+    -------
+    kind : tuple
+        Medium, and number of pixels without wavelengths.
+    """
     return spectra.medium, spectra.wavelength is None and spectra.shape[1]
 
 
