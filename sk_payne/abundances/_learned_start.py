@@ -94,8 +94,10 @@ class LearnedStart:
             If stars of the catalogue were measured from another posterior.
         """
         if self._stars is not None:
+            if verbose:
+                self._tell_cost()
             with Claims(folder.path / _LOCK).alone():
-                if not self._file.exists():  # by another process, just now
+                if not self._file.exists():  # by another process meanwhile
                     self._train(verbose)
         posterior = copy(self._posterior).load(self._file)
         digest = posterior.digest_
@@ -104,15 +106,16 @@ class LearnedStart:
         refuse_other(folder.path, "catalogue", difference(used, digest, _FILE))
         return posterior
 
+    def _tell_cost(self):
+        tqdm.write(
+            "A neural posterior is trained, once for this catalogue, on "
+            f"{self._cost['n_spectra']} mock spectra; '{self._file}' will have about "
+            f"{self._cost['n_bytes'] / 1e6:.1f} MB. After Ctrl-C the same call "
+            "continues the training.",
+            file=sys.stderr,
+        )
+
     def _train(self, verbose):
-        if verbose:
-            tqdm.write(
-                "Training a neural posterior, once for this catalogue, on "
-                f"{self._cost['n_spectra']} mock spectra; '{self._file}' will have "
-                f"about {self._cost['n_bytes'] / 1e6:.1f} MB. After Ctrl-C the same "
-                "call continues.",
-                file=sys.stderr,
-            )
         posterior = copy(self._posterior).set_params(verbose=verbose)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TrainingInterruptedWarning)
