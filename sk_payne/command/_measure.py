@@ -69,8 +69,8 @@ Exit codes:
     "--learn-start",
     is_flag=True,
     help="Train a neural posterior for these files once, and start all fits from it; "
-    "needs the extra `neural`. The size of the training is printed before it begins. "
-    "Worth its minutes for ten thousands of stars.",
+    "needs the extra `neural`. The size of the training is printed before it begins; "
+    "it is repaid after tens of thousands of stars.",
 )
 @click.option(
     "--workers",
