@@ -26,6 +26,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from copy import copy
@@ -59,6 +60,7 @@ def main():
     torch.set_num_threads(1)
     survey = Survey(arguments)
     if arguments.measure:
+        threading.Thread(target=end_with_parent, daemon=True).start()
         survey.measure()
         return
     survey.make_files()
@@ -222,6 +224,14 @@ def timed(function, folder, name):
         return result
 
     return call
+
+
+def end_with_parent():
+    """End this process when the one that has started it ends."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def write_time(parts):

@@ -135,8 +135,6 @@ def measure_catalogue(
     the emulator, `combinations`, `chunk_size`, `names`, `learn_start` and the version
     of the package. Arrays are compared by their content.
 
-    While stars are fitted, a thread of the process reads the next stars of the chunk.
-
     A part is measured again if its spectra or the names of its files change, an item if
     its file has a new size or time of modification.
     Spectra may be added at the end. If there are fewer than before, the parts of the

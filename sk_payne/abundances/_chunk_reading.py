@@ -1,73 +1,10 @@
-"""Reading of the items of a chunk, in a thread that is ahead of the fits.
-
-Stars are read in blocks. While a block is fitted, the next one is read.
-"""
-
-import contextvars
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+"""Reading of the items of a chunk: spectra with errors, and names of the stars."""
 
 import numpy as np
 
 from sk_payne.spectra import as_spectra, group_arms
 
-__all__ = ["failure_of", "is_row", "read_ahead", "read_item"]
-
-# Number of stars of the first block. Each further block has twice as many stars, up to
-# `chunk_size`: fits begin soon, and blocks are few.
-_FIRST = 8
-
-
-def read_ahead(measuring, items):
-    """Read items in a thread, one block of stars ahead of the caller.
-
-    Parameters
-    ----------
-    measuring : Measuring
-        Reader, names, and properties of the spectra.
-    items : dict of int to object
-        Items by number.
-
-    Yields
-    ------
-    block : list of (SpectrumSet, list of tuple)
-        Spectra of each item, and the origin of each star: number of the item, row in
-        it, and name.
-    failures : list of dict
-        Items among those of the block that could not be read.
-    """
-    stopped = Event()
-    blocks = _blocks(measuring, items, stopped)
-    # context of the caller, with settings of numpy
-    run = contextvars.copy_context().run
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            following = thread.submit(run, next, blocks, None)
-            while (block := following.result()) is not None:
-                following = thread.submit(run, next, blocks, None)
-                yield block
-        finally:
-            stopped.set()
-
-
-def _blocks(measuring, items, stopped):
-    """Yield blocks and failures; end after the present item if stopped."""
-    block, failures, n_held, size = [], [], 0, _FIRST
-    for number, item in items.items():
-        if stopped.is_set():
-            return
-        try:
-            spectra, names = read_item(measuring, item)
-        except Exception as error:
-            failures.append(failure_of(number, None, error))
-            continue
-        origins = [(number, row, name) for row, name in enumerate(names)]
-        block.append((spectra, origins))
-        n_held += len(origins)
-        if n_held >= min(size, measuring.chunk_size):
-            yield block, failures
-            block, failures, n_held, size = [], [], 0, 2 * size
-    yield block, failures
+__all__ = ["failure_of", "is_row", "read_item"]
 
 
 def read_item(measuring, item):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sk_payne.abundances._chunk_reading import failure_of, is_row, read_ahead
+from sk_payne.abundances._chunk_reading import failure_of, is_row, read_item
 from sk_payne.abundances._table import stack
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.resumable import digest
@@ -251,10 +251,21 @@ def measure_chunk(measuring, chunk):
         `item`, `row` and `error` of each item that could not be read, with None for
         `row`, and of each star that could not be measured.
     """
+    block, n_held = [], 0  # spectra with their origins, and number of their stars
     measured, failures = [], []
-    for block, unread in read_ahead(measuring, chunk.items):
-        failures += unread
-        measured += _measure_block(measuring, block, failures)
+    for number, item in chunk.items.items():
+        try:
+            spectra, names = read_item(measuring, item)
+        except Exception as error:
+            failures.append(failure_of(number, None, error))
+            continue
+        origins = [(number, row, name) for row, name in enumerate(names)]
+        block.append((spectra, origins))
+        n_held += len(origins)
+        if n_held >= measuring.chunk_size:
+            measured += _measure_block(measuring, block, failures)
+            block, n_held = [], 0
+    measured += _measure_block(measuring, block, failures)
     failures.sort(key=lambda failure: (failure["item"], failure["row"] or 0))
     return _joined(measured, measuring.blank), failures
 

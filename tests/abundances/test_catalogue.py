@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import weakref
-from threading import Event
 
 import numpy as np
 import pytest
@@ -251,44 +250,6 @@ def test_finished_parts_are_neither_measured_nor_read_again(
     assert contents(run()) == before
     assert seen == [6, 7, 8]
     assert count_measured == [1, 3]
-
-
-def test_next_stars_are_read_while_those_before_are_fitted(
-    regressor, stars, expected, tmp_path, monkeypatch
-):
-    read, all_read, plain = [], Event(), AbundanceRegressor.measure
-
-    def reader(i):
-        read.append(i)
-        if i == N_STARS - 1:
-            all_read.set()
-        return stars[i]
-
-    def measured(self, X, **options):
-        # the first fits end when the last star has been read
-        assert not read or all_read.wait(60)
-        return plain(self, X, **options)
-
-    monkeypatch.setattr(AbundanceRegressor, "measure", measured)
-    path = measure(
-        regressor, range(N_STARS), tmp_path / "x", reader=reader, chunk_size=N_STARS
-    )
-    assert read == list(range(N_STARS))
-    assert_same(read_catalogue(path), read_catalogue(expected), rtol=1e-6)
-
-
-def test_interrupted_reader_reads_no_further(regressor, stars, tmp_path):
-    read = []
-
-    def reader(i):
-        read.append(i)
-        if i == 4:
-            raise KeyboardInterrupt
-        return stars[i]
-
-    with pytest.raises(KeyboardInterrupt):
-        measure(regressor, range(N_STARS), tmp_path / "x", reader=reader)
-    assert read == list(range(5))
 
 
 # Kills its own process while the eighth star is read.
