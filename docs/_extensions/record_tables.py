@@ -244,6 +244,8 @@ def _entry(recipe, name):
 
 
 def _get(record, row, entry):
+    if entry in row:  # such as "stars/s"
+        return row[entry]
     try:
         if entry.startswith("/"):
             return dig(record, entry[1:].format(**row))

@@ -9,6 +9,7 @@ import warnings
 from copy import copy
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import joblib
@@ -25,6 +26,7 @@ from sk_payne.abundances._chunks import (
     measure_on_worker,
 )
 from sk_payne.abundances._fitted_emulator import fitted_emulator_of
+from sk_payne.abundances._learned_start import LearnedStart
 from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._parts import Parts, part_name, read_part
 from sk_payne.abundances._table import stack
@@ -45,6 +47,7 @@ def measure_catalogue(
     combinations=None,
     chunk_size=1000,
     retry_failed="changed",
+    learn_start=None,
     client=None,
     verbose=1,
 ):
@@ -86,12 +89,18 @@ def measure_catalogue(
         Items that failed in an earlier call and are tried again: those whose file has
         a new size or time of modification, all, or none. Other stars of the part are
         kept.
+    learn_start : NeuralPosterior, default=None
+        Unfitted posterior, such as ``NeuralPosterior.of(regressor)``, from which fits
+        start. It is trained once, before the first star is measured, on mock spectra
+        with the pixels and relative errors of up to 64 stars of the first part. The
+        folder keeps it as ``start.safetensors`` for later calls. One process trains,
+        and the others wait. None trains nothing.
     client : dask.distributed.Client, default=None
         Client whose workers measure chunks, each thread on one core; the emulator is
         sent to every worker once. This process writes the parts, and measures them if
         `client` is None.
     verbose : int, default=1
-        0 shows no progress bar.
+        1 shows a progress bar, and tells the cost of a training before it begins.
 
     Returns
     -------
@@ -100,6 +109,8 @@ def measure_catalogue(
 
     Raises
     ------
+    ImportError
+        If there is a `learn_start`, but zuko is not installed.
     NotFittedError
         If the emulator is not fitted.
     TypeError
@@ -121,8 +132,8 @@ def measure_catalogue(
     Notes
     -----
     ``catalogue.json`` identifies a catalogue: parameters of the regressor, weights of
-    the emulator, `combinations`, `chunk_size`, `names` and the version of the package.
-    Arrays are compared by their content.
+    the emulator, `combinations`, `chunk_size`, `names`, `learn_start` and the version
+    of the package. Arrays are compared by their content.
 
     A part is measured again if its spectra or the names of its files change, an item if
     its file has a new size or time of modification.
@@ -163,10 +174,20 @@ def measure_catalogue(
     no_data = SpectrumSet(*np.zeros((2, 1, fitted.n_pixels)))
     blank = regressor.measure(no_data, combinations=combinations)
     identity = _identity(regressor, fitted, combinations, chunk_size, names)
-    folder = Folder(path, "catalogue", identity, {"n_parts": 0})
     measuring = Measuring(regressor, blank, reader, names, combinations, chunk_size)
+    chunks = gather(spectra, chunk_size, reader)
+    if learn_start is None:
+        folder = Folder(path, "catalogue", identity, {"n_parts": 0})
+    else:
+        first = next(chunks)
+        chunks = chain([first], chunks)
+        start = LearnedStart(learn_start, measuring, Path(path), first)
+        del first  # parts in work are in memory, and no others
+        identity["learn_start"] = start.identity
+        folder = Folder(path, "catalogue", identity, {"n_parts": 0, "start": None})
+        measuring = measuring.starting_from(start.learned(folder, verbose))
 
-    chunks = ((chunk.number, chunk) for chunk in gather(spectra, chunk_size, reader))
+    chunks = ((chunk.number, chunk) for chunk in chunks)
     with tqdm(total=_total(spectra, reader), unit="star", disable=not verbose) as bar:
         parts = Parts(folder, measuring.blank, retry_failed, bar)
         settle(

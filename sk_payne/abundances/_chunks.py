@@ -5,6 +5,7 @@ A chunk becomes one part of a catalogue; memory holds only the stars being measu
 
 import os
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from sk_payne.abundances._chunk_reading import failure_of, is_row, read_item
 from sk_payne.abundances._table import stack
 from sk_payne.exceptions import WavelengthMismatchError
 from sk_payne.resumable import digest
-from sk_payne.spectra import SpectrumSet, as_spectra, group_arms
+from sk_payne.spectra import SpectrumSet, group_arms
 
 __all__ = [
     "Chunk",
     "Measuring",
     "count_stars",
     "gather",
+    "kind_of_spectra",
     "measure_chunk",
     "measure_on_worker",
 ]
@@ -125,6 +128,21 @@ class Measuring:
     combinations: Any
     chunk_size: int
 
+    def starting_from(self, posterior):
+        """Return the same with a posterior from which fits start.
+
+        Parameters
+        ----------
+        posterior : NeuralPosterior
+            Fitted posterior.
+
+        Returns
+        -------
+        measuring : Measuring
+            With another regressor.
+        """
+        return replace(self, regressor=copy(self.regressor).set_params(start=posterior))
+
 
 # Gather --------------------------------------------------------------------------
 
@@ -180,7 +198,7 @@ def count_stars(item):
     n_stars : int
         Number of stars; 1 for objects of unknown kind.
     """
-    if _is_row(item):
+    if is_row(item):
         return 1
     if isinstance(item, list | tuple):
         return sum(1 for _ in group_arms(item))
@@ -189,11 +207,6 @@ def count_stars(item):
     if hasattr(item, "flux") and hasattr(item, "spectral_axis"):
         return item.flux.size // item.spectral_axis.size
     return 1
-
-
-def _is_row(item):
-    """Check whether an item is an array of flux of one star."""
-    return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype != object
 
 
 def _content(item):
@@ -242,9 +255,9 @@ def measure_chunk(measuring, chunk):
     measured, failures = [], []
     for number, item in chunk.items.items():
         try:
-            spectra, names = _unpack(measuring, item)
+            spectra, names = read_item(measuring, item)
         except Exception as error:
-            failures.append(_failure(number, None, error))
+            failures.append(failure_of(number, None, error))
             continue
         origins = [(number, row, name) for row, name in enumerate(names)]
         block.append((spectra, origins))
@@ -282,55 +295,29 @@ def measure_on_worker(measuring, chunk):
         torch.set_num_threads(n_threads)
 
 
-def _unpack(measuring, item):
-    """Spectra with errors, and names of the stars, of an item."""
-    if measuring.reader is not None:
-        item = measuring.reader(item)
-    if _is_row(item):
-        item = item[None]
-    if isinstance(item, list | tuple):
-        item = list(group_arms(item))
-    regressor = measuring.regressor
-    spectra = as_spectra(item, medium=regressor.medium, snr=regressor.snr)
-    return spectra, _names(measuring.names, item, len(spectra))
-
-
-def _names(names, item, n_stars):
-    """Names of the stars of an item, on one line each."""
-    name = names if callable(names) else lambda star: _from_meta(star, names)
-    result = [name(star) for star in item] if isinstance(item, list) else name(item)
-    if isinstance(result, str) or not hasattr(result, "__len__"):
-        result = [result] * n_stars
-    if len(result) != n_stars:
-        raise ValueError(
-            f"`names` must give a name for each of the {n_stars} stars of an item; got "
-            f"{len(result)}."
-        )
-    return ["" if one is None else " ".join(str(one).split()) for one in result]
-
-
-def _from_meta(star, key):
-    """Entry of the meta of a spectrum, of its rows, or of the first arm that has it."""
-    if isinstance(star, list | tuple):
-        stated = (_from_meta(arm, key) for arm in star)
-        return next((name for name in stated if name is not None), None)
-    meta = getattr(star, "meta", None) or {}
-    if isinstance(meta, list | tuple):
-        return [(one or {}).get(key) for one in meta]
-    return meta.get(key)
-
-
 def _measure_block(measuring, block, failures):
     """Tables and origins of stars; neighbours of one kind are measured together."""
     measured = []
-    for _, run in groupby(block, key=lambda pair: _kind(pair[0])):
+    for _, run in groupby(block, key=lambda pair: kind_of_spectra(pair[0])):
         sets, origins = zip(*run, strict=True)
         spectra = SpectrumSet.concatenate(sets)
         measured += _measure(measuring, spectra, list(chain(*origins)), failures)
     return measured
 
 
-def _kind(spectra):
+def kind_of_spectra(spectra):
+    """Return a value that is equal for sets of spectra that can be joined.
+
+    Parameters
+    ----------
+    spectra : SpectrumSet
+        Spectra of an item.
+
+    Returns
+    -------
+    kind : tuple
+        Medium, and number of pixels without wavelengths.
+    """
     return spectra.medium, spectra.wavelength is None and spectra.shape[1]
 
 
@@ -346,7 +333,7 @@ def _measure(measuring, spectra, origins, failures):
     except Exception as error:
         if len(origins) == 1:
             item, row, _ = origins[0]
-            failures.append(_failure(item, row, error))
+            failures.append(failure_of(item, row, error))
             return []
         half = len(origins) // 2
         return [
@@ -355,11 +342,6 @@ def _measure(measuring, spectra, origins, failures):
             for part in _measure(measuring, spectra[rows], origins[rows], failures)
         ]
     return [(table, origins)]
-
-
-def _failure(item, row, error):
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return {"item": item, "row": row, "error": message}
 
 
 def _joined(measured, blank):

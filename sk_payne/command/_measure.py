@@ -66,6 +66,13 @@ Exit codes:
     "errors from the covariance.",
 )
 @click.option(
+    "--learn-start",
+    is_flag=True,
+    help="Train a neural posterior for these files once, and start all fits from it; "
+    "needs the extra `neural`. The size of the training is printed before it begins; "
+    "it is repaid after tens of thousands of stars.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1),
     default=1,
@@ -154,6 +161,7 @@ def _measured(regressor, reader, paths, kept, values, output):
         "combinations": values["combinations"],
         "chunk_size": values["chunk_size"],
         "retry_failed": True if values["retry_failed"] else "changed",
+        "learn_start": _untrained(regressor) if values["learn_start"] else None,
         "verbose": int(output.shows_progress),
     }
     dask = values["dask"]
@@ -183,6 +191,12 @@ def _measured(regressor, reader, paths, kept, values, output):
         regressor,
         values["combinations"],
     )
+
+
+def _untrained(regressor):
+    from sk_payne.neural_posterior import NeuralPosterior
+
+    return NeuralPosterior.of(regressor, random_state=0)
 
 
 def _tell(table, failed, out, seconds, output):

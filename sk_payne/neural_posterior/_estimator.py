@@ -3,14 +3,20 @@
 from sklearn.base import BaseEstimator
 
 from sk_payne.abundances import Observation
+from sk_payne.neural_posterior._agreement import read_training
 from sk_payne.neural_posterior._answers import Answers
+from sk_payne.neural_posterior._arguments import check_arguments
+from sk_payne.neural_posterior._cost import training_cost
 from sk_payne.neural_posterior._files import KEPT, save_posterior
 from sk_payne.neural_posterior._run import run_training
 from sk_payne.neural_posterior._views import FittedViews
-from sk_payne.resumable import describe
+from sk_payne.resumable import describe, difference
 from sk_payne.spectra import as_spectra
 
 __all__ = ["NeuralPosterior"]
+
+# Arguments that a posterior has in common with the regressor whose fits start from it.
+_OF_REGRESSOR = ("medium", "bounds", "priors", "fixed")
 
 
 class NeuralPosterior(Answers, FittedViews, BaseEstimator):
@@ -179,6 +185,58 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @classmethod
+    def of(cls, regressor, **options):
+        """Make the posterior from which the fits of a regressor can start.
+
+        Parameters
+        ----------
+        regressor : AbundanceRegressor
+            Regressor with a fitted emulator; not changed.
+        **options : dict
+            Further arguments, such as `max_steps`.
+
+        Returns
+        -------
+        posterior : NeuralPosterior
+            Unfitted posterior with emulator, observation, medium, bounds, priors and
+            fixed values of the regressor.
+
+        Examples
+        --------
+        >>> from sk_payne import AbundanceRegressor, load
+        >>> from sk_payne.neural_posterior import NeuralPosterior
+        >>> regressor = AbundanceRegressor(load("dwarfs-4500-4600"))
+        >>> posterior = NeuralPosterior.of(regressor, max_steps=1000)
+        >>> posterior.emulator is regressor.emulator, posterior.max_steps
+        (True, 1000)
+        """
+        emulator = getattr(regressor, "emulator_", regressor.emulator)
+        shared = {name: getattr(regressor, name) for name in _OF_REGRESSOR}
+        return cls(emulator, regressor.observation, **shared, **options)
+
+    def cost(self, X=None):
+        """Compute the cost of the training, and check its arguments.
+
+        Parameters
+        ----------
+        X : spectra, default=None
+            The same spectra as in :meth:`fit`.
+
+        Returns
+        -------
+        cost : dict of str to int
+            "n_spectra", the number of mock spectra of all training steps, and
+            "n_bytes", the size of the file that :meth:`save` writes, up to a few
+            percent.
+
+        Raises
+        ------
+        ImportError, NotFittedError, ValueError
+            As in :meth:`fit`.
+        """
+        return training_cost(self, self._read_training(X))
+
     def fit(self, X=None, y=None):
         """Train on mock spectra.
 
@@ -266,9 +324,48 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         FileNotFoundError
             If the folder of `path` does not exist.
         """
-        kept = {name: getattr(self, name) for name in (*KEPT, "medium")}
+        save_posterior(self._trained(), path, self._described())
+
+    def load(self, path):
+        """Read the training from a file that :meth:`save` wrote, instead of `fit`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file.
+
+        Returns
+        -------
+        self : NeuralPosterior
+            The fitted estimator.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        FileFormatError
+            If the file is damaged, of another kind or of a newer format.
+        ValueError
+            If an argument differs from that of the training.
+        """
+        trained, arguments = read_training(path, self.emulator, self.observation)
+        found = difference(
+            arguments | {"snr": list(trained.snr)},
+            self._described() | {"snr": list(check_arguments(self))},
+        )
+        if found is not None:
+            raise ValueError(
+                f"The posterior in '{path}' was trained with another {found}. Use "
+                "load_posterior, which sets the arguments to those of the training."
+            )
+        self.trained_ = trained
+        return self
+
+    def _described(self):
+        """Arguments that a file stores, as values that JSON can represent."""
+        kept = {name: getattr(self, name) for name in (*KEPT, *_OF_REGRESSOR)}
         kept["observation"] = self.observation or Observation()
-        save_posterior(self._trained(), path, describe(kept))
+        return describe(kept)
 
     def _read_training(self, X):
         if X is None:

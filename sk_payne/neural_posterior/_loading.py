@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from sk_payne.abundances import ForwardModel, Observation
-from sk_payne.neural_posterior._arguments import digest_of_emulator
+from sk_payne.neural_posterior._agreement import read_training
 from sk_payne.neural_posterior._estimator import NeuralPosterior
-from sk_payne.neural_posterior._files import KEPT, read_posterior
-from sk_payne.resumable import describe
+from sk_payne.neural_posterior._files import KEPT
 
 __all__ = ["load_posterior"]
 
@@ -46,13 +44,7 @@ def load_posterior(path, emulator, observation=None):
     Traceback (most recent call last):
     FileNotFoundError: `path` must be a file or folder that `save` wrote; ...
     """
-    trained, arguments = read_posterior(path)
-    described = describe(Observation() if observation is None else observation)
-    if arguments["observation"] != described:
-        raise ValueError(
-            "`observation` must be that of the training; its parameters are "
-            f"{arguments['observation']}, not {described}."
-        )
+    trained, arguments = read_training(path, emulator, observation)
     posterior = NeuralPosterior(
         emulator,
         observation,
@@ -61,12 +53,6 @@ def load_posterior(path, emulator, observation=None):
         **{name: arguments[name] for name in KEPT},
         **_known(trained),
     )
-    fitted = ForwardModel(emulator, posterior.observation).plan.emulator
-    if digest_of_emulator(fitted) != trained.emulator:
-        raise ValueError(
-            f"`emulator` must be the one that the posterior in '{path}' was trained "
-            "with; got another."
-        )
     posterior.trained_ = trained
     return posterior
 

@@ -11,7 +11,6 @@ from sk_payne.neural_posterior._arguments import (
     identity_of,
     random_seed,
 )
-from sk_payne.neural_posterior._network import import_zuko
 from sk_payne.neural_posterior._setup import first_network, prepare
 from sk_payne.neural_posterior._trained import TrainedPosterior
 from sk_payne.neural_posterior._training import train_network
@@ -41,17 +40,9 @@ def run_training(posterior, spectra, state=None):
     ValueError
         If an argument is invalid, or differs from that of the earlier training.
     """
-    import_zuko()
     snr = check_arguments(posterior)
     device = resolve_device(posterior.device)
-    setup = prepare(
-        posterior.emulator,
-        posterior.observation,
-        spectra,
-        bounds=posterior.bounds,
-        fixed=posterior.fixed,
-        priors=posterior.priors,
-    )
+    setup = prepare(posterior, spectra)
     emulator = digest_of_emulator(setup.forward.plan.emulator)
     start = _begin(posterior, identity_of(posterior, emulator, spectra), state)
     rng = np.random.default_rng(start["seed"])

@@ -7,12 +7,12 @@ from sk_payne.abundances import ForwardModel, Observation
 from sk_payne.networks import RANDOM_STATE
 from sk_payne.neural_posterior._bins import Bins
 from sk_payne.neural_posterior._coordinates import Coordinates
-from sk_payne.neural_posterior._network import PosteriorNetwork
+from sk_payne.neural_posterior._network import PosteriorNetwork, import_zuko
 from sk_payne.neural_posterior._representation import Representation
 from sk_payne.neural_posterior._simulation import Simulation
 from sk_payne.spectra import C_KMS, SpectrumSet, velocity_sigma
 
-__all__ = ["Setup", "first_network", "prepare"]
+__all__ = ["RATIOS", "Setup", "first_network", "prepare"]
 
 # Number of model spectra for principal components; half of them are for mean and
 # templates.
@@ -25,8 +25,8 @@ _N_STARS = 64
 # Edges of the bins of rotation velocity in km/s; a template is the mean of one bin.
 _WIDTHS = (0.0, 8.0, 25.0, np.inf)
 
-# Signal-to-noise ratios of the regressions whose vectors are initial directions.
-_RATIOS = (30.0, 100.0, 300.0)
+RATIOS = (30.0, 100.0, 300.0)
+"""Signal-to-noise ratios of the regressions whose vectors are initial directions."""
 
 # Signal-to-noise ratio of practically noiseless spectra.
 _NOISELESS = 1e5
@@ -82,6 +82,13 @@ class Setup:
         self._reach = max(model.reach for model in models)
         self._bins = bins
         self.with_velocity = has_velocity
+
+    @property
+    def n_bins(self):
+        """Number of bins of a spectrum."""
+        if self._bins is not None:
+            return self._bins.n
+        return self.forward.plan.emulator.n_pixels
 
     def represent(self, rng):
         """Create the preprocessing, with mean and templates of new model spectra."""
@@ -173,19 +180,15 @@ class Setup:
         return C_KMS / (_FWHM * np.hypot(own, width))
 
 
-def prepare(emulator, observation, spectra, *, bounds, fixed, priors):
+def prepare(posterior, spectra):
     """Prepare a training.
 
     Parameters
     ----------
-    emulator : estimator
-        Fitted emulator.
-    observation : Observation or None
-        Motion, broadening, instrument and continuum of the stars.
+    posterior : NeuralPosterior
+        The estimator.
     spectra : SpectrumSet or None
         Observed stars; None for the grid of the emulator.
-    bounds, fixed, priors
-        Arguments of :class:`NeuralPosterior`.
 
     Returns
     -------
@@ -194,11 +197,19 @@ def prepare(emulator, observation, spectra, *, bounds, fixed, priors):
 
     Raises
     ------
+    ImportError
+        If zuko is not installed.
     ValueError
         If no parameter is free, or no star has usable pixels.
     """
+    import_zuko()
     forward = ForwardModel(
-        emulator, observation, spectra, bounds=bounds, fixed=fixed, priors=priors
+        posterior.emulator,
+        posterior.observation,
+        spectra,
+        bounds=posterior.bounds,
+        fixed=posterior.fixed,
+        priors=posterior.priors,
     )
     n = len(forward.plan.spectra)
     rows = np.unique(np.linspace(0, n - 1, min(n, _N_STARS)).round().astype(np.intp))
@@ -253,7 +264,7 @@ def first_network(setup, representation, snr, rng, seed, options):
     principal = principal[: options["n_directions"]]
     vectors = [principal]
     n_used = float((clean.spectra.variance > 0).sum(1).double().mean())
-    for ratio in _RATIOS:
+    for ratio in RATIOS:
         ridge = n_used * (representation.unit / ratio) ** 2 / 2
         ridge = ridge + 1e-9 * kernel.trace()
         ridged = kernel.clone()

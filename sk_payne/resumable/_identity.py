@@ -151,7 +151,7 @@ def difference(stored, requested, name=""):
     '`fit.snr`: 50, not 80'
     """
     if isinstance(stored, dict) and isinstance(requested, dict):
-        for key in [*requested, *(stored.keys() - requested.keys())]:
+        for key in [*requested, *sorted(stored.keys() - requested.keys())]:
             # "provenance" is an entry of the file, not an argument
             inner = f"{name}.{key}".removeprefix(".").removeprefix("provenance.")
             inner = difference(stored.get(key), requested.get(key), inner)

@@ -389,6 +389,51 @@ def test_fits_start_from_a_saved_posterior(measured, night, emulator_file):
         assert "--start must name a neural posterior" in done.err
 
 
+@pytest.fixture
+def tiny_training(monkeypatch):
+    """Make trainings short, whatever the command asks for."""
+    pytest.importorskip("zuko")
+    of = NeuralPosterior.of
+    short = {"n_directions": 8, "n_hidden": 8, "max_steps": 3, "n_held_out": 100}
+
+    def made(regressor, **options):
+        return of(regressor, **options, **short)
+
+    monkeypatch.setattr(NeuralPosterior, "of", made)
+
+
+def test_a_start_is_learned_once_and_told(measured, night, tiny_training):
+    options = (*SHARP, *NEAR, "--learn-start")
+    first = measured(*options, files=["a.txt", "b.ecsv"])
+    assert first.status == 0, first.err
+    assert "trained, once for this catalogue, on 1536 mock spectra" in first.err
+    kept = night / "stars.parts" / "catalogue" / "start.safetensors"
+    content = kept.read_bytes()
+    done = measured(*options)
+    assert done.status == 0, done.err
+    assert "mock spectra" not in done.err
+    assert kept.read_bytes() == content
+    plain = measured(*SHARP, *NEAR, out="plain.ecsv")
+    assert (done.table["chi2"] < plain.table["chi2"] + 0.1).all()
+    assert "mock spectra" not in plain.err
+    done = measured(*SHARP, *NEAR)
+    assert done.status == 1
+    assert "Or pass --restart to discard it." in done.err
+
+
+def test_learning_a_start_without_zuko_tells_how_to_get_it(
+    measured, night, tiny_training, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    done = measured(*SHARP, *NEAR, "--learn-start")
+    assert done.status == 1
+    assert "pip install 'sk_payne[neural]'" in done.err
+    monkeypatch.undo()
+    monkeypatch.chdir(night)
+    # nothing stands in the way of a run without
+    assert measured(*SHARP, *NEAR).status == 0
+
+
 def test_a_telluric_template_is_a_stage(measured, night, star):
     wavelength = star().wavelength
     transmission = 1 - 0.1 * np.exp(-(((wavelength - wavelength[30]) / 0.1) ** 2))
