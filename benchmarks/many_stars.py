@@ -28,22 +28,18 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from copy import copy
 from pathlib import Path
 
 import numpy as np
 import torch
-from record import RESULTS, machine, table, write
+from record import RESULTS, Rows, machine, parser, table
 from trained import trained
 
 from sk_payne import AbundanceRegressor, Observation
 from sk_payne.abundances import ForwardModel, measure_catalogue, read_catalogue
-from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.neural_posterior import NeuralPosterior
 from sk_payne.spectra import SpectrumSet, doppler_factor
-
-warnings.simplefilter("ignore", ExtrapolationWarning)
 
 SNR, TILT, N_SAMPLED, N_PROCESSES = 100.0, 0.1, 200, 2
 MARGIN = 200.0  # km/s from the ends of the emulator, without data
@@ -67,23 +63,22 @@ def main():
     state = Run(survey, arguments).finish()
     row = survey.row() | state
     row["plan"] = plan(row)
-    path = RESULTS / "many_stars.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    key = ("free", "start")
-    rows = [one for one in rows if [one[k] for k in key] != [row[k] for k in key]]
-    write("many_stars", {"rows": [*rows, {**row, "machine": machine()}]})
-    table([{k: v for k, v in row.items() if not isinstance(v, dict | list)}])
+    rows = Rows("many_stars")
+    rows.drop({name: row[name] for name in ("free", "start")})
+    rows.append({**row, "machine": machine()})
+    rows.save()
+    table(rows)
 
 
 def parsed():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stars", type=int, default=100_000)
-    parser.add_argument("--per-file", type=int, default=1000, help="stars of a file")
-    parser.add_argument("--everything", action="store_true", help="is free")
-    parser.add_argument("--learn-start", action="store_true")
-    parser.add_argument("--steps", type=int, default=2500, help="of the training")
-    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--stars", type=int, default=100_000)
+    options.add_argument("--per-file", type=int, default=1000, help="stars of a file")
+    options.add_argument("--everything", action="store_true", help="is free")
+    options.add_argument("--learn-start", action="store_true")
+    options.add_argument("--steps", type=int, default=2500, help="of the training")
+    options.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    return options.parse_args()
 
 
 class Survey:
