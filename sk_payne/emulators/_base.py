@@ -41,8 +41,8 @@ class BaseEmulator(
         ----------
         X : array-like or table of shape (n_spectra, n_labels), or StoredGrid
             Stellar parameters P. Columns of a table (a DataFrame of pandas or polars,
-            a Table or QTable of astropy, an xarray) are found by name, and their units
-            converted, where `label_names` and `label_units` are given. A grid that
+            a Table or QTable of astropy, an xarray) are found by name if `label_names`
+            are given, and converted to `label_units` if these are given. A grid that
             :func:`sk_payne.grids.open_grid` opened brings the flux, the wavelengths
             and the labels, too.
         y : array-like of shape (n_spectra, n_wavelengths)

@@ -1,5 +1,6 @@
 """TrainingSet: checked labels and flux, with names, units and wavelengths."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,9 +85,12 @@ def read_training_set(emulator, X, y, uncertainty=None, mask=None):
         X, y = X.data, X.target
     names = None if columns["label_names"] is None else list(columns["label_names"])
     units = columns["label_units"]
-    if names is not None and units is not None:
-        units = resolve_label_units(units, names)
-    table = read_labels(X, names=names, units=units if names else None)
+    table = read_labels(X, names=names)
+    titles = names or table.names
+    if units is not None and titles is not None:
+        units = resolve_label_units(units, titles)
+    if not isinstance(units, Mapping):  # else the names are not known yet
+        table = read_labels(X, names=names, units=units)
     labels, flux = _read_arrays(emulator, table.values, y, uncertainty, mask)
     has_names = names is None and table.names is not None
     return TrainingSet(

@@ -137,6 +137,27 @@ def test_names_and_units_of_a_table_are_learned_where_none_were_given(
     )
 
 
+@pytest.mark.parametrize("units", [["K", *["dex"] * 4], {"teff": "K"}])
+def test_units_that_are_asked_for_convert_a_table_that_brings_its_names(
+    make_tiny, tiny_grid, units
+):
+    P, F = tiny_grid.data[:23], tiny_grid.target[:23]
+    table = QTable(with_units(dict(zip(NAMES, P.T, strict=True)), u.kK))
+    emulator = make_tiny(max_steps=2, label_names=None, label_units=units)
+    emulator.fit(table, F)
+    assert emulator.label_names_ == NAMES
+    assert emulator.label_units_[0] == "K"
+    np.testing.assert_allclose(emulator.label_low_, P.min(axis=0))
+    assert set(emulator.domain(table)) == {"inside"}
+
+
+def test_units_that_are_asked_for_convert_an_array_with_a_unit(make_tiny, tiny_grid):
+    P, F = tiny_grid.data[:23, :1], tiny_grid.target[:23]
+    emulator = make_tiny(max_steps=2, label_names=None, label_units=["K"])
+    emulator.fit((P * u.K).to(u.kK), F)
+    assert emulator.label_low_[0] == pytest.approx(P.min())
+
+
 def test_plain_arrays_go_by_position(fitted, tiny_grid):
     P = tiny_grid.data[:3]
     frame = pd.DataFrame(P)  # whose names are numbers
