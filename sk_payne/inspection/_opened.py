@@ -7,7 +7,13 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from sk_payne.inputs import is_table, read_labels
 from sk_payne.networks import TransformerPayne, float64_device
 
-__all__ = ["open_emulator", "require_transformer", "varied_labels", "wavelength_axis"]
+__all__ = [
+    "label_array",
+    "open_emulator",
+    "require_transformer",
+    "varied_labels",
+    "wavelength_axis",
+]
 
 
 def open_emulator(emulator, P):
@@ -46,6 +52,32 @@ def open_emulator(emulator, P):
     module = emulator.to_torch(dtype=torch.float64, device=device)
     labels = module.scaling.scale_labels(P)
     return module, torch.from_numpy(labels).to(module.label_center)
+
+
+def label_array(emulator, P):
+    """Stellar parameters in the order and the units of an emulator.
+
+    Parameters
+    ----------
+    emulator : SpectrumEmulator
+        Fitted emulator.
+    P : array-like or table of shape (n_spectra, n_labels)
+        Stellar parameters; columns of a table are taken by name.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_spectra, n_labels), float64
+        The same stellar parameters.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or its unit does not convert.
+    """
+    table = read_labels(
+        P, argument="P", names=emulator.label_names_, units=emulator.label_units_
+    )
+    return np.asarray(table.values, dtype=np.float64)
 
 
 def require_transformer(module, function):

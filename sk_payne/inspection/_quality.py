@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
-from sk_payne.inspection._opened import varied_labels, wavelength_axis
+from sk_payne.inspection._opened import label_array, varied_labels, wavelength_axis
 
 __all__ = ["emulation_quality"]
 
@@ -16,8 +16,8 @@ def emulation_quality(emulator, P, F, lines=None, *, half_width=0.1, n_bins=6):
     ----------
     emulator : SpectrumEmulator
         Fitted.
-    P : array-like of shape (n_spectra, n_labels)
-        Stellar parameters.
+    P : array-like or table of shape (n_spectra, n_labels)
+        Stellar parameters; columns of a table are taken by name.
     F : array-like of shape (n_spectra, n_wavelengths)
         True flux.
     lines : mapping of str to array-like of float, default=None
@@ -144,7 +144,7 @@ def emulation_quality(emulator, P, F, lines=None, *, half_width=0.1, n_bins=6):
         worst=worst,
         worst_flux=F[worst],
         worst_predicted=predicted[worst],
-        **_by_label(emulator, np.asarray(P, dtype=float), spectrum_mae, n_bins),
+        **_by_label(emulator, label_array(emulator, P), spectrum_mae, n_bins),
         **_by_line(wavelength, F, residual, lines or {}, half_width),
     )
 

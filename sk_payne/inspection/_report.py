@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_payne.inspection._axes import segments_of, with_unit
 from sk_payne.inspection._cramer_rao import CramerRaoDisplay, bound_of
+from sk_payne.inspection._opened import label_array
 from sk_payne.inspection._page import heading, page, picture, table_of, text
 from sk_payne.inspection._quality import emulation_quality
 from sk_payne.inspection._quality_display import EmulationQualityDisplay
@@ -38,8 +39,8 @@ def emulator_report(
     ----------
     emulator : SpectrumEmulator
         Fitted or loaded emulator.
-    P : array-like of shape (n_spectra, n_labels)
-        Stellar parameters of test spectra.
+    P : array-like or table of shape (n_spectra, n_labels)
+        Stellar parameters of test spectra; columns of a table are taken by name.
     F : array-like of shape (n_spectra, n_wavelengths)
         True flux of the test spectra.
     path : str or path-like
@@ -92,7 +93,7 @@ def emulator_report(
     """
     check_is_fitted(emulator)
     quality = emulation_quality(emulator, P, F, lines)
-    P = np.asarray(P, dtype=float)
+    P = label_array(emulator, P)
     with warnings.catch_warnings():
         # names of columns were checked above; arrays have no names
         warnings.filterwarnings("ignore", "X does not have valid feature names")

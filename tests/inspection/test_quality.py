@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from astropy import units as u
+from astropy.table import QTable
 
 import sk_payne
 from sk_payne.inspection import (
@@ -86,6 +88,29 @@ def test_distance_to_the_edge_is_one_in_the_middle_and_zero_at_a_face(
         emulator, [middle, at_face, halfway], tiny_grid.target[:3], n_bins=2
     )
     np.testing.assert_allclose(quality.edge_distance, [1, 0, 0.5], atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["DataFrame", "QTable"])
+def test_columns_of_a_table_go_by_name_and_unit(quality, fitted, tiny_grid, kind):
+    columns = dict(zip(tiny_grid.label_names, tiny_grid.data.T, strict=True))
+    table = pd.DataFrame(columns)[tiny_grid.label_names[::-1]]
+    if kind == "QTable":
+        table = QTable.from_pandas(table)
+        table["teff"] = (table["teff"] * u.K).to(u.kK)
+    found = emulation_quality(fitted["payne"], table, tiny_grid.target)
+    np.testing.assert_allclose(found.label_edges, quality.label_edges)
+    np.testing.assert_allclose(found.label_mae, quality.label_mae, atol=1e-6)
+
+
+def test_report_of_a_table_is_that_of_the_array(fitted, tiny_grid, tmp_path, pyplot):
+    frame = pd.DataFrame(tiny_grid.data[:31], columns=tiny_grid.label_names)
+    pages = [
+        emulator_report(fitted["payne"], P, tiny_grid.target[:31], tmp_path / name)
+        for P, name in [(frame.to_numpy(), "a.html"), (frame.iloc[:, ::-1], "b.html")]
+    ]
+    tables = [re.findall(r"<td.*?</td>", p.read_text(encoding="utf-8")) for p in pages]
+    assert tables[0]
+    assert tables[0] == tables[1]
 
 
 def test_lines_count_the_pixels_around_them(quality, residual, tiny_grid):
