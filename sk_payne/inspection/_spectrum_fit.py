@@ -83,8 +83,8 @@ class SpectrumFitDisplay(Display):
         regressor : AbundanceRegressor
             Fitted, or with a fitted emulator.
         spectrum : specutils.Spectrum
-            Spectrum of one star, with uncertainty. Pixels that the fit does not use are
-            masked in the display.
+            Spectrum of one star, with uncertainty, or its arms as ``[[arm, arm]]``.
+            Pixels that the fit does not use are masked in the display.
 
         Returns
         -------
@@ -113,7 +113,8 @@ class SpectrumFitDisplay(Display):
         )
         if len(stars) != 1:
             raise ValueError(
-                f"`spectrum` must be of one star; got {len(stars)}. Pass one of them."
+                f"`spectrum` must be of one star; got {len(stars)}. Pass one of them, "
+                "or [[arm, arm, ...]] if they are arms of one star."
             )
         table, model = regressor.measure(spectrum, return_model=True)
         names = [name for name in table.colnames if f"{name}_error" in table.colnames]
