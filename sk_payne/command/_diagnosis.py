@@ -6,6 +6,7 @@ Nothing is guessed: the option that states what is missing is named.
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.table import Table
 
 from sk_payne.command._star_facts import StarFacts
 from sk_payne.spectra import (
@@ -82,12 +83,15 @@ class Demands:
                 "--emulator must know its wavelengths to measure files; this one was "
                 "trained without. Train it with `wavelength=` and `medium=`."
             )
-        middle = (emulator.label_low_ + emulator.label_high_) / 2
+        middle = Table(
+            (emulator.label_low_ + emulator.label_high_)[None] / 2,
+            names=emulator.label_names_,
+        )
         velocities = observation.velocity_range
         return cls(
             wavelength=emulator.wavelength_,
             emulator_medium=emulator.medium_,
-            flux=emulator.predict(middle[None])[0],
+            flux=emulator.predict(middle)[0],
             medium=None if medium is None else check_medium(medium),
             needs_power=emulator.resolving_power_ is not None
             and observation.resolving_power is None,
@@ -168,7 +172,8 @@ def _unfit(found, flux, wavelength, demands):
             f"good pixels of the emulator, which knows "
             f"{describe_segments(demands.wavelength)}; the spectrum covers "
             f"{found['low']:.1f}-{found['high']:.1f} Å: no option helps, but another "
-            "--emulator"
+            "--emulator. `sk-payne info` lists the ready ones, `sk-payne train` makes "
+            "one of your grid"
         )
         return
     level = float(np.median(flux))

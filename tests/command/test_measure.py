@@ -139,6 +139,7 @@ def test_spectra_elsewhere_are_refused_with_both_ranges(measured, night):
     why = reasons(measured(files=["red.txt"]).table)["red.txt"]
     assert "the spectrum covers 8000.0-8100.0 Å" in why
     assert "another --emulator" in why
+    assert "`sk-payne train`" in why
 
 
 @pytest.mark.parametrize("suffix", ["fits", "fit", "ecsv", "vot", "xml", "csv"])
@@ -586,6 +587,17 @@ def test_a_dry_run_tells_what_files_are_and_lack(run, run_json, night, emulator_
     assert second["resolving_power"] is None
     assert "no format that is known" in third["missing"][0]
     assert not (night / "stars.parts").exists()
+
+
+def test_an_emulator_of_a_table_brings_no_note_of_column_names(
+    run, night, make_tiny, tiny_grid
+):
+    table = Table(tiny_grid.data, names=tiny_grid.label_names)
+    emulator = make_tiny(label_names=None, label_units=None, max_steps=3)
+    emulator.fit(table, tiny_grid.target).save("named.safetensors")
+    done = run("measure", "a.txt", "--emulator", "named.safetensors", "--dry-run")
+    assert done.status == 0
+    assert "feature names" not in done.err
 
 
 def test_a_dry_run_gives_no_signal_to_noise_ratio_where_there_are_no_pixels(
