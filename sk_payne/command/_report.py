@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from astropy.table import QTable
 
 from sk_payne.abundances import read_catalogue
 from sk_payne.command._grid import grid_options, named_grid
@@ -101,7 +102,7 @@ def _table(path):
 def _report_emulator(emulator, out, title, name, rows, values):
     grid = named_grid(name, values["medium"], values["drop_bad"], split="test")
     part = _slice(rows)
-    labels, flux = grid.data[part], grid.target[part]
+    labels, flux = _labels(grid, emulator)[part], grid.target[part]
     if not len(labels):
         raise ValueError(f"--rows must be among the {len(grid.data)} of '{name}'.")
     ends = emulator.wavelength_[[0, -1]]
@@ -114,6 +115,15 @@ def _report_emulator(emulator, out, title, name, rows, values):
         snr=values["snr"],
         **({} if title is None else {"title": title}),
     )
+
+
+def _labels(grid, emulator):
+    """Return labels with names and units, unless grid or emulator have no names."""
+    names = grid.label_names
+    for given, first in ((names, 1), (emulator.label_names_, 0)):
+        if given == [f"label_{i}" for i in range(first, first + len(given))]:
+            return grid.data
+    return QTable(grid.data, names=names, units=grid.label_units)
 
 
 def _slice(text):

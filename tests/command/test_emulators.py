@@ -1,5 +1,6 @@
 """Tests of the commands about emulators: train, check and report."""
 
+import re
 import tomllib
 
 import numpy as np
@@ -154,6 +155,27 @@ def test_report_of_an_emulator(run, run_json, emulator_file, grid_file, line_lis
     assert "Errors at spectral lines" in text
     options = ("--grid", "grid.npz", "--medium", "air", "--drop-bad", "--out", "f.html")
     assert run_json("report", emulator_file, *options).found["kind"] == "emulator"
+
+
+def test_report_finds_labels_of_a_grid_by_name(run, emulator_file, grid_file):
+    stored = dict(np.load(grid_file))
+    turned = stored | {
+        "labels": stored["labels"][:, ::-1],
+        "label_names": stored["label_names"][::-1],
+        "label_units": stored["label_units"][::-1],
+    }
+    np.savez(grid_file.parent / "turned.npz", **turned)
+    tables = []
+    for grid in ("grid.npz", "turned.npz"):
+        done = run(
+            *("report", emulator_file, "--grid", grid, "--medium", "air"),
+            *("--out", "e.html"),
+        )
+        assert done.status == 0, done.err
+        text = (grid_file.parent / "e.html").read_text(encoding="utf-8")
+        tables.append(re.findall("<td.*?</td>", text))
+    assert tables[0]
+    assert tables[0] == tables[1]
 
 
 @pytest.mark.parametrize(
