@@ -337,7 +337,8 @@ class _Stars:
 def _log_density(displacement, covariance, freedom):
     """Return the log density (multivariate t) of each star, up to a constant."""
     n = displacement.shape[1]
-    root = torch.linalg.cholesky(covariance + _LEAST * torch.eye(n).to(covariance))
+    unit = displacement.new_ones(n).diag()
+    root = torch.linalg.cholesky(covariance + _LEAST * unit)
     white = torch.linalg.solve_triangular(root, displacement[..., None], upper=False)
     distance = (white**2).sum((1, 2))
     log_size = root.diagonal(dim1=1, dim2=2).log().sum(1)
