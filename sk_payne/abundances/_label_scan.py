@@ -56,9 +56,8 @@ def scan_labels(problem, fit, row, positions):
 def _scan(problem, fit, row, label, positions):
     """Fit one star with one label held at values over its range."""
     best, bounds = fit.parameters[row], (problem.low[row], problem.high[row])
-    position = best.new_tensor(positions)
-    value = (bounds[0] + bounds[1] + position[:, None] * (bounds[1] - bounds[0])) / 2
-    value = value[:, label]
+    lowest, highest = (bound[label] for bound in bounds)
+    value = (lowest + highest + best.new_tensor(positions) * (highest - lowest)) / 2
     moving = (bounds[0] < best) & (best < bounds[1])
     moving[label] = True
     covariance = free_covariance(fit.normal_matrix[row, None], moving[None])[0, label]
@@ -67,15 +66,15 @@ def _scan(problem, fit, row, label, positions):
     low, high = (bound.repeat(len(value), 1) for bound in bounds)
     start[:, label] = low[:, label] = high[:, label] = value
     rise, fall = value - torch.inf, value + torch.inf
-    if bounds[0][label] == bounds[1][label]:
+    if lowest == highest:
         # a known label
         return start, fall
     held = {"model": _OneStar(problem.model, row), "low": low, "high": high}
     for name in ("flux", "ivar"):
         held[name] = getattr(problem, name)[row].expand(len(value), -1)
     held["prior"] = tuple(part[row].repeat(len(value), 1) for part in problem.prior)
-    for n_steps, highest in _ROUNDS:
-        rows = torch.nonzero(rise < (_FALLS * fall).clip(max=highest))[:, 0]
+    for n_steps, most in _ROUNDS:
+        rows = torch.nonzero(rise < (_FALLS * fall).clip(max=most))[:, 0]
         if not len(rows):
             break
         again = problem.fit(start, rows=rows, max_iterations=n_steps, **held)

@@ -232,10 +232,14 @@ def _explore(problem, weights, fit, start, row):
 
 
 def _fit_from_scans(problem, fit, weights, error):
-    """Fit all stars from the lowest points of scans of their labels."""
+    """Fit all stars from the lowest points of scans of their labels.
+
+    Only stars whose fit was replaced are scanned again.
+    """
+    rows = problem.every
     for _ in range(_N_SCANS):
         before = fit.parameters.clone()
-        for row in problem.every.tolist():
+        for row in rows.tolist():
             parameters, rise = scan_labels(problem, fit, row, _POSITIONS)
             lowest, position = rise.min(1)
             for label in lowest.argsort()[:_N_LABELS].tolist():
@@ -243,7 +247,8 @@ def _fit_from_scans(problem, fit, weights, error):
                     start = parameters[label, position[label]]
                     start = start.expand_as(fit.parameters)
                     _take_better(problem, weights, fit, start, problem.every[[row]])
-        if torch.equal(fit.parameters, before):
+        rows = rows[(fit.parameters != before)[rows].any(1)]
+        if not len(rows):
             break
         problem, fit, weights = error.settle(problem, fit, weights)
     return problem, fit, weights

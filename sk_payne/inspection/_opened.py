@@ -41,13 +41,11 @@ def open_emulator(emulator, P):
         If the stellar parameters do not fit the emulator.
     """
     check_is_fitted(emulator)
-    table = read_labels(
-        P, argument="P", names=emulator.label_names_, units=emulator.label_units_
-    )
+    values = _label_values(emulator, P)
     if is_table(P):
-        P = check_array(table.values, dtype=np.float64, input_name="P")
+        P = check_array(values, dtype=np.float64, input_name="P")
     else:
-        P = validate_data(emulator, table.values, reset=False, dtype=np.float64)
+        P = validate_data(emulator, values, reset=False, dtype=np.float64)
     device = float64_device(emulator.device_)
     module = emulator.to_torch(dtype=torch.float64, device=device)
     labels = module.scaling.scale_labels(P)
@@ -74,10 +72,12 @@ def label_array(emulator, P):
     ValueError
         If a column is missing, or its unit does not convert.
     """
-    table = read_labels(
-        P, argument="P", names=emulator.label_names_, units=emulator.label_units_
-    )
-    return np.asarray(table.values, dtype=np.float64)
+    return np.asarray(_label_values(emulator, P), dtype=np.float64)
+
+
+def _label_values(emulator, P):
+    names, units = emulator.label_names_, emulator.label_units_
+    return read_labels(P, argument="P", names=names, units=units).values
 
 
 def require_transformer(module, function):
