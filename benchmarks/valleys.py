@@ -7,11 +7,11 @@ values over its range, and all other parameters are fitted again, see `scan_labe
 star counts as wrong if chi2 is lower anywhere by more than 4. A thorough search scans
 labels as well, at other values than these.
 
-Writes results/valleys.json, one row for each search, architecture and S/N; rows that
-are there are kept.
+Writes results/valleys.json, one row for each search, architecture, S/N and seed; rows
+that are there are kept.
 
     python benchmarks/valleys.py [--arch payne bigpayne opacity] [--stars 334]
-        [--search quick thorough]
+        [--search quick thorough] [--seed 5]
 """
 
 import itertools
@@ -41,18 +41,20 @@ def main():
     options.add_argument("--stars", type=int, default=334, help="of each S/N")
     options.add_argument("--search", nargs="+", default=["quick", "thorough"])
     options.add_argument("--spectra", type=int, default=300, help="of the test split")
+    options.add_argument("--seed", type=int, default=5, help="of mock stars")
     arguments, rows = options.parse_args(), Rows("valleys")
     for search, arch in itertools.product(arguments.search, arguments.arch):
         emulator = trained(arch)
         for name, flux, snr in stars_of(emulator, arguments):
             key = {"search": search, "arch": arch, "stars": name}
-            rows.add(key, judge, emulator, flux, snr, search)
+            key["seed"] = arguments.seed
+            rows.add(key, judge, emulator, flux, snr, search, arguments.seed)
     table(rows)
 
 
 def stars_of(emulator, arguments):
     """Give names, flux and S/N of all kinds of stars."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(arguments.seed)
     for snr in (50, 100, 300) if arguments.stars else ():
         flux = emulator.predict(draw(emulator, rng, arguments.stars))
         yield f"mocks, S/N {snr}", flux, snr
@@ -60,9 +62,9 @@ def stars_of(emulator, arguments):
         yield "test spectra, S/N 100", spectra_of_grid(arguments.spectra)[1], 100
 
 
-def judge(emulator, flux, snr, search):
+def judge(emulator, flux, snr, search, seed):
     """Measure stars and look for lower chi2."""
-    flux = noisy(flux, snr, np.random.default_rng(6))
+    flux = noisy(flux, snr, np.random.default_rng(seed + 1))
     spectra = observed(emulator, flux, snr, VELOCITY)
     observation = Observation(
         velocity_range=(-100, 100), resolving_power="emulator", emulator_error=True

@@ -1,10 +1,11 @@
 """Stellar parameters and abundances of stars, from spectra and any emulator."""
 
 from sk_payne.abundances._catalogue import measure_catalogue, read_catalogue
-from sk_payne.abundances._fitted_emulator import fitted_emulator_of
+from sk_payne.abundances._fitted_emulator import emulator_of, fitted_emulator_of
 from sk_payne.abundances._flags import FLAGS
 from sk_payne.abundances._forward_model import ForwardModel, continuum_polynomials
 from sk_payne.abundances._joint_probability import joint_probability, t_scale
+from sk_payne.abundances._label_bounds import read_true_labels
 from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._parameters import VELOCITY, Parameter
 from sk_payne.abundances._plan import width_limits
@@ -25,11 +26,13 @@ __all__ = [
     "Stage",
     "Telluric",
     "continuum_polynomials",
+    "emulator_of",
     "fitted_emulator_of",
     "instrument_width",
     "joint_probability",
     "measure_catalogue",
     "read_catalogue",
+    "read_true_labels",
     "t_scale",
     "width_limits",
 ]

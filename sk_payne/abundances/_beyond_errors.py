@@ -2,17 +2,16 @@
 
 from numbers import Integral
 
-import numpy as np
 from sklearn.utils import check_random_state
 
 from sk_payne.abundances._joint_probability import joint_probability
+from sk_payne.abundances._label_bounds import read_true_labels
 from sk_payne.abundances._likelihood_ratio import rises_of_chi2
 from sk_payne.abundances._limits import profile_limits
 from sk_payne.abundances._measure import measure_stars
 from sk_payne.abundances._posterior import sample_posterior, weigh_posterior
 from sk_payne.abundances._table import make_limits_table
 from sk_payne.exceptions import did_you_mean
-from sk_payne.inputs import read_labels
 
 __all__ = ["BeyondErrors"]
 
@@ -176,7 +175,11 @@ class BeyondErrors:
 
         plan = self._plan(X, uncertainty, mask, estimate="mode")
         _check_supported(plan, "likelihood_ratio")
-        labels = _checked_labels(labels, plan)
+        names, units = plan.emulator.label_names, plan.emulator.label_units
+        bounds = (
+            end[: len(names)] for end in (plan.parameters.low, plan.parameters.high)
+        )
+        labels = read_true_labels(labels, names, units, *bounds, len(plan.spectra))
         best = measure_stars(plan, verbose=self.verbose)
         rise, n_free = rises_of_chi2(plan, best, labels)
         probability = joint_probability(rise.clip(0), n_free, best.error_dof)
@@ -301,31 +304,6 @@ class BeyondErrors:
         if sampler == "importance":
             return weigh_posterior(plan, best, **options)
         return sample_posterior(plan, best, n_steps=n_steps, **options)
-
-
-def _checked_labels(labels, plan):
-    """Return labels of all stars of a plan, of shape (n_stars, n_labels)."""
-    names, units = plan.emulator.label_names, plan.emulator.label_units
-    table = read_labels(labels, argument="labels", names=names, units=units)
-    labels = np.array(table.values, dtype=np.float64)
-    shape = len(plan.spectra), len(names)
-    if labels.shape != shape:
-        raise ValueError(
-            f"`labels` must have one row for each of the {shape[0]} stars and one "
-            f"column for each of {names}; got an array of shape {labels.shape}."
-        )
-    low, high = (
-        end[: len(names)] for end in (plan.parameters.low, plan.parameters.high)
-    )
-    outside = ~((labels >= low) & (labels <= high))
-    if outside.any():
-        star, i = np.argwhere(outside)[0]
-        raise ValueError(
-            f"`labels` must be finite and within the bounds; got {names[i]} = "
-            f"{labels[star, i]} of star {star}, not in {low[i]} to {high[i]}. Leave "
-            "out such stars, or widen `bounds`."
-        )
-    return labels
 
 
 def _check_supported(plan, method):

@@ -24,6 +24,7 @@ __all__ = [
     "FittedEmulator",
     "TrainingRecord",
     "as_fitted_emulator",
+    "emulator_of",
     "fitted_emulator_of",
     "is_fitted",
 ]
@@ -237,9 +238,32 @@ def fitted_emulator_of(regressor):
     >>> list(fitted.label_names)[:2]
     ['teff', 'logg']
     """
-    emulator = getattr(regressor, "emulator_", regressor.emulator)
     trained = getattr(regressor, "_trained", None)
-    return as_fitted_emulator(emulator, regressor.bounds, trained=trained)
+    return as_fitted_emulator(emulator_of(regressor), regressor.bounds, trained=trained)
+
+
+def emulator_of(regressor):
+    """Return the emulator that a regressor measures with.
+
+    Parameters
+    ----------
+    regressor : AbundanceRegressor
+        Fitted, or around a fitted emulator.
+
+    Returns
+    -------
+    emulator : estimator
+        `emulator_` of a fitted regressor, `emulator` otherwise.
+
+    Examples
+    --------
+    >>> from sk_payne import AbundanceRegressor, load
+    >>> from sk_payne.abundances import emulator_of
+    >>> emulator = load("dwarfs-4500-4600")
+    >>> emulator_of(AbundanceRegressor(emulator)) is emulator
+    True
+    """
+    return getattr(regressor, "emulator_", regressor.emulator)
 
 
 def as_fitted_emulator(emulator, bounds=None, *, trained=None):

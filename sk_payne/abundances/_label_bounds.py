@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from sk_payne.exceptions import ExtrapolationWarning
-from sk_payne.inputs import is_table, read_mapping, to_floats
+from sk_payne.inputs import is_table, read_labels, read_mapping, to_floats
 
-__all__ = ["label_bounds"]
+__all__ = ["label_bounds", "read_true_labels"]
 
 
 def label_bounds(bounds, trained, names, units):
@@ -53,6 +53,58 @@ def label_bounds(bounds, trained, names, units):
     if bounds is not None and trained is not None:
         _warn_far(box, trained, names, units)
     return box.T
+
+
+def read_true_labels(labels, names, units, low, high, n_stars=None):
+    """Read labels of stars, which must lie within the bounds of a fit.
+
+    Parameters
+    ----------
+    labels : array-like or table of shape (n_stars, n_labels)
+        Labels of each star; columns of a table are found by name.
+    names, units : list of str
+        Names and units of the labels.
+    low, high : ndarray of shape (n_labels,)
+        Bounds.
+    n_stars : int, default=None
+        Number of stars; any number of at least one if None.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_stars, n_labels), float64
+        Labels in `units`.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, or a label is not finite or outside the bounds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_payne.abundances import read_true_labels
+    >>> low, high = np.array([4000.0, -2.0]), np.array([6000.0, 1.0])
+    >>> read_true_labels([[5000, 0]], ["teff", "Fe_H"], ["K", "dex"], low, high)
+    array([[5000.,    0.]])
+    """
+    table = read_labels(labels, argument="labels", names=names, units=units)
+    labels = np.array(table.values, dtype=np.float64)
+    n = len(labels) if n_stars is None else n_stars
+    if labels.shape != (n, len(names)) or not n:
+        stars = "star" if n_stars is None else f"of the {n_stars} stars"
+        raise ValueError(
+            f"`labels` must have one row for each {stars} and one column for each of "
+            f"{names}; got an array of shape {labels.shape}."
+        )
+    outside = ~((labels >= low) & (labels <= high))
+    if outside.any():
+        star, i = np.argwhere(outside)[0]
+        raise ValueError(
+            f"`labels` must be finite and within the bounds; got {names[i]} = "
+            f"{labels[star, i]} of star {star}, not in {low[i]} to {high[i]}. Leave "
+            "out such stars, or widen `bounds`."
+        )
+    return labels
 
 
 def _listed_bounds(bounds, units):

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from sk_payne.abundances._chunk_reading import read_item
 from sk_payne.abundances._chunks import kind_of_spectra
+from sk_payne.abundances._fitted_emulator import emulator_of
 from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.resumable import Claims, describe, difference, refuse_other
 from sk_payne.spectra import SpectrumSet
@@ -140,7 +141,7 @@ def _check(posterior, regressor):
                 "`learn_start` must have the arguments of the regressor; it has "
                 f"another {found}. Pass NeuralPosterior.of(regressor)."
             )
-    if posterior.emulator is not getattr(regressor, "emulator_", regressor.emulator):
+    if posterior.emulator is not emulator_of(regressor):
         raise ValueError(
             "`learn_start` must have the emulator of the regressor; got "
             f"{posterior.emulator!r}. Pass NeuralPosterior.of(regressor)."

@@ -15,6 +15,7 @@ from sk_payne.grids._grid_arrays import SHORTEST
 from sk_payne.grids._store import FAILED, MISSING, open_grid
 from sk_payne.grids._store_writer import StoreWriter
 from sk_payne.grids._synthesis import describe_engine, synthesise
+from sk_payne.inputs import plain_wavelengths
 from sk_payne.resumable import settle
 
 __all__ = ["build_grid"]
@@ -217,12 +218,7 @@ def _check_arguments(n, wavelength, medium, random_state):
             f"`medium` must be 'air' or 'vacuum'; got {medium!r}. They differ by "
             "80 km/s."
         )
-    if hasattr(wavelength, "unit"):
-        raise TypeError(
-            "`wavelength` must be plain numbers in Å, got a quantity in "
-            f"{wavelength.unit}; pass wavelength.to_value('angstrom')."
-        )
-    wavelength = np.array(wavelength, dtype=np.float64)
+    wavelength = plain_wavelengths(wavelength)
     if wavelength.ndim != 1 or len(wavelength) == 0:
         raise ValueError(
             f"`wavelength` must be a 1-D array; got the shape {wavelength.shape}."

@@ -8,13 +8,20 @@ from sk_payne.inputs._columns import is_table
 from sk_payne.inputs._flux import FluxTable, read_flux
 from sk_payne.inputs._labels import LabelTable, read_labels
 from sk_payne.inputs._mapping import read_mapping
-from sk_payne.inputs._numbers import list_rows, to_float, to_floats, without_unit
+from sk_payne.inputs._numbers import (
+    list_rows,
+    plain_wavelengths,
+    to_float,
+    to_floats,
+    without_unit,
+)
 
 __all__ = [
     "FluxTable",
     "LabelTable",
     "is_table",
     "list_rows",
+    "plain_wavelengths",
     "read_flux",
     "read_labels",
     "read_mapping",

@@ -12,6 +12,7 @@ __all__ = [
     "as_real",
     "carries_more",
     "list_rows",
+    "plain_wavelengths",
     "take_apart",
     "to_float",
     "to_floats",
@@ -293,6 +294,38 @@ def without_unit(value, *, argument, unit=""):
         return tuple(numbers.tolist())
     is_plain = numbers.ndim == 0 or isinstance(value, list)
     return numbers.tolist() if is_plain else numbers
+
+
+def plain_wavelengths(wavelength):
+    """Copy wavelengths in Å; refuse quantities, whose unit a model does not keep.
+
+    Parameters
+    ----------
+    wavelength : array-like
+        Plain numbers.
+
+    Returns
+    -------
+    wavelength : ndarray, float64
+        A copy.
+
+    Raises
+    ------
+    TypeError
+        If the wavelengths have a unit.
+
+    Examples
+    --------
+    >>> from sk_payne.inputs import plain_wavelengths
+    >>> plain_wavelengths([4500, 4501])
+    array([4500., 4501.])
+    """
+    if hasattr(wavelength, "unit"):
+        raise TypeError(
+            "`wavelength` must be plain numbers in Å, got a quantity in "
+            f"{wavelength.unit}; pass wavelength.to_value('angstrom')."
+        )
+    return np.array(wavelength, dtype=np.float64)
 
 
 def list_rows(mask):

@@ -2,7 +2,7 @@
 
 from sklearn.base import BaseEstimator
 
-from sk_payne.abundances import Observation
+from sk_payne.abundances import Observation, emulator_of
 from sk_payne.neural_posterior._agreement import read_training
 from sk_payne.neural_posterior._answers import Answers
 from sk_payne.neural_posterior._arguments import check_arguments
@@ -211,9 +211,9 @@ class NeuralPosterior(Answers, FittedViews, BaseEstimator):
         >>> posterior.emulator is regressor.emulator, posterior.max_steps
         (True, 1000)
         """
-        emulator = getattr(regressor, "emulator_", regressor.emulator)
         shared = {name: getattr(regressor, name) for name in _OF_REGRESSOR}
-        return cls(emulator, regressor.observation, **shared, **options)
+        observation = regressor.observation
+        return cls(emulator_of(regressor), observation, **shared, **options)
 
     def cost(self, X=None):
         """Compute the cost of the training, and check its arguments.

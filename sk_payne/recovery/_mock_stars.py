@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sk_payne.abundances import VELOCITY
-from sk_payne.inputs import read_flux, read_labels, to_floats
+from sk_payne.abundances import VELOCITY, read_true_labels
+from sk_payne.inputs import read_flux, to_floats
 from sk_payne.recovery._mock_spectra import (
     MockObserver,
     continua,
@@ -226,22 +226,7 @@ def _labels(rng, labels, n_stars, fitted):
         unit = _INNER * rng.uniform(-0.5, 0.5, (n_stars, len(low)))
         return (low + high) / 2 + unit * (high - low)
     names, units = fitted.label_names, fitted.label_units
-    table = read_labels(labels, argument="labels", names=names, units=units)
-    labels = np.array(table.values, dtype=np.float64)
-    if labels.ndim != 2 or labels.shape[1] != len(low) or not len(labels):
-        raise ValueError(
-            f"`labels` must have the shape (n_stars, {len(low)}), one column for each "
-            f"of {fitted.label_names}; got {labels.shape}."
-        )
-    outside = ~((labels >= low) & (labels <= high))
-    if outside.any():
-        star, i = np.argwhere(outside)[0]
-        raise ValueError(
-            "`labels` must lie within the bounds of the regressor; got "
-            f"{fitted.label_names[i]} = {labels[star, i]} of star {star}, beyond "
-            f"{low[i]} to {high[i]}. Leave out such stars, or clip them."
-        )
-    return labels
+    return read_true_labels(labels, names, units, low, high)
 
 
 def _checked_flux(flux, n_stars, n_pixels):

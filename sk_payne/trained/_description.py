@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from sk_payne.exceptions import did_you_mean
+from sk_payne.inputs import plain_wavelengths
 from sk_payne.spectra import check_covered, check_medium
 
 __all__ = [
@@ -262,7 +263,7 @@ def check_grid(wavelength, medium, n_wavelengths):
         if medium is not None:
             check_medium(medium)
         return None, medium
-    wavelength = _as_floats(wavelength)
+    wavelength = plain_wavelengths(wavelength)
     if wavelength.shape != (n_wavelengths,):
         raise ValueError(
             f"`wavelength` must have one value for each of the {n_wavelengths} columns "
@@ -321,7 +322,7 @@ def check_query(wavelength, grid):
             "`wavelength` cannot be chosen: the emulator was trained without "
             "wavelengths; pass `wavelength=` and `medium=` to SpectrumEmulator."
         )
-    wavelength = _as_floats(wavelength)
+    wavelength = plain_wavelengths(wavelength)
     if wavelength.ndim != 1 or not np.all(np.isfinite(wavelength)):
         raise ValueError(
             "`wavelength` must be a 1-D array of finite numbers; got shape "
@@ -329,15 +330,6 @@ def check_query(wavelength, grid):
         )
     check_covered(wavelength, grid)
     return wavelength
-
-
-def _as_floats(wavelength):
-    if hasattr(wavelength, "unit"):
-        raise TypeError(
-            "`wavelength` must be plain numbers in Å, got a quantity in "
-            f"{wavelength.unit}; pass wavelength.to_value('angstrom')."
-        )
-    return np.array(wavelength, dtype=np.float64)
 
 
 def _first_fault(wavelength):
