@@ -75,12 +75,15 @@ class Samples:
         return (start + along * (end - start))[:, 0]
 
     def displaced(self, displacements, low, high):
-        """Add a further error to samples, within bounds.
+        """Add a further error to samples, reflected at bounds.
+
+        Reflection keeps a label uniform between its bounds if the spectrum says nothing
+        of it.
 
         Parameters
         ----------
         displacements : Tensor of shape (B, n, K)
-            Draws of the error. Their mean is removed: means do not change.
+            Draws of the error; their mean is removed.
         low, high : Tensor of shape (B, K)
             Bounds.
 
@@ -91,7 +94,12 @@ class Samples:
         """
         mean = (self.weight[..., None] * displacements).sum(1, keepdim=True)
         moved = self.samples + displacements - mean
-        moved = torch.minimum(torch.maximum(moved, low[:, None]), high[:, None])
+        low, high = low[:, None], high[:, None]
+        # along a path from one bound to the other and back, in widths of the box
+        path = ((moved - low) / (high - low)).remainder(2)
+        reflected = low + (high - low) * (1 - (path - 1).abs())
+        outside = ((moved < low) | (moved > high)) & (low < high)
+        moved = torch.where(outside, torch.minimum(reflected, high), moved)
         return Samples(moved, self.weight)
 
     def draw(self, n, uniform):

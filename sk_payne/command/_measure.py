@@ -33,6 +33,9 @@ __all__ = ["measure"]
 
 _SHOWN = 5
 
+# Learned start in the folder of a catalogue, see `measure_catalogue`.
+_START = "start.safetensors"
+
 _EXAMPLES = """\b
 Examples:
   sk-payne measure *.fits --emulator dwarfs-4500-4600 --out stars.ecsv
@@ -133,11 +136,14 @@ def measure(ctx, files, emulator, out, output, **values):
         raise click.UsageError("--out is needed, unless there is --dry-run.")
     check_table_path(out)
     start = time.monotonic()
-    table = _measured(regressor, reader, paths, Kept(out), values, output)
+    kept = Kept(out)
+    table = _measured(regressor, reader, paths, kept, values, output)
     write_table(table, out)
     failed = table[table["error"] != ""]
     _tell(table, failed, out, time.monotonic() - start, output)
     if values["plots"] is not None:
+        if values["learn_start"]:
+            regressor.start = _untrained(regressor).load(kept.catalogue / _START)
         plot_fits(regressor, reader, table, values["plots"], output)
     if len(failed):
         ctx.exit(SOME_FAILED)

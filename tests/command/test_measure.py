@@ -16,7 +16,8 @@ from astropy.table import QTable, Table
 from sk_payne import load
 from sk_payne.abundances import AbundanceRegressor, Observation
 from sk_payne.command._measure import measure
-from sk_payne.neural_posterior import NeuralPosterior
+from sk_payne.inspection import SpectrumFitDisplay
+from sk_payne.neural_posterior import NeuralPosterior, load_posterior
 
 SHARP = ("--resolving-power", "emulator")
 REST = ("--velocity-range", "none")
@@ -420,6 +421,25 @@ def test_a_start_is_learned_once_and_told(measured, night, tiny_training):
     done = measured(*SHARP, *NEAR)
     assert done.status == 1
     assert "Or pass --restart to discard it." in done.err
+
+
+def test_plotted_fits_start_where_those_of_the_table_did(
+    measured, night, tiny_training, monkeypatch
+):
+    starts, draw = [], SpectrumFitDisplay.from_regressor
+
+    def drawn(regressor, stars):
+        starts.append(regressor.start)
+        return draw(regressor, stars)
+
+    monkeypatch.setattr(SpectrumFitDisplay, "from_regressor", drawn)
+    options = (*SHARP, *NEAR, "--learn-start", "--plots", "fits")
+    done = measured(*options, files=["a.txt"])
+    assert done.status == 0, done.err
+    kept = night / "stars.parts" / "catalogue" / "start.safetensors"
+    [start] = starts
+    expected = load_posterior(kept, start.emulator, start.observation)
+    assert start.digest_ == expected.digest_
 
 
 def test_learning_a_start_without_zuko_tells_how_to_get_it(
