@@ -242,6 +242,24 @@ def test_two_samples_give_the_straight_line():
     torch.testing.assert_close(interpolate.evaluate(coefficients, u), 1 + 2 * u)
 
 
+@pytest.mark.parametrize("leading", [(), (1,), (3,), (2, 3)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_functions_interpolated_together_are_those_of_evaluate(leading, dtype):
+    grid = np.delete(GRIDS["log"], np.arange(80, 120))  # with a gap
+    interpolate = GridInterpolator(grid)
+    assert len(interpolate.segments) == 2
+    values = torch.from_numpy(RNG.standard_normal((*leading, len(grid)))).to(dtype)
+    coefficients = interpolate.coefficients(values)
+    # also before the grid, in its gap, at its end and beyond
+    u = torch.tensor([-3.0, 0.0, 17.3, 79.0, 79.6, 80.2, len(grid) - 1.0, 300.0])
+    found = interpolate.evaluate_together(coefficients, u.double())
+    expected = interpolate.evaluate(coefficients, u.double())
+    assert found.dtype == dtype
+    assert found.shape == (*leading, len(u))
+    rtol = {torch.float32: 2e-6, torch.float64: 1e-13}[dtype]
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=rtol)
+
+
 def test_float32_values_stay_float32_with_indices_in_float64():
     interpolate = GridInterpolator(GRIDS["log"])
     values = RNG.uniform(0.5, 1.0, (3, P))
