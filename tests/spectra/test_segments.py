@@ -13,6 +13,7 @@ from sk_payne.spectra import (
     is_covered,
     is_gap,
     resolve_resolving_power,
+    touches_grid,
 )
 
 # Steps of 0.05, 0.05 and 0.1 Å.
@@ -81,6 +82,20 @@ def test_ranges_are_covered_within_one_segment_only():
     covered = is_covered(low, high, ARMS)
 
     assert covered.tolist() == [True, False, False, False, False, False]
+
+
+def test_ranges_touch_a_grid_where_they_reach_a_segment():
+    parts = [ARMS[part] for part in grid_segments(ARMS)]
+    ends = np.concatenate([part[[0, -1]] for part in parts])
+    # at, before and behind every end of a segment, and in every gap
+    places = np.sort(np.concatenate([ends, ends - 0.01, ends + 0.01, [4800, 5500]]))
+    first, second = (axis.ravel() for axis in np.meshgrid(places, places))
+    lowest, highest = np.minimum(first, second), np.maximum(first, second)
+    expected = np.any(
+        [(part[0] <= highest) & (part[-1] >= lowest) for part in parts], axis=0
+    )
+    assert not expected.all()
+    np.testing.assert_array_equal(touches_grid(lowest, highest, ARMS), expected)
 
 
 def test_wavelengths_at_the_ends_of_segments_pass_to_the_last_bit():
