@@ -37,6 +37,13 @@ def test_zero_with_a_tiny_error_is_padding():
     assert found(with_value(0.0, [7]), error) == [7]
 
 
+def test_zeros_with_a_tiny_error_are_padding_also_where_they_are_most_pixels():
+    is_zero = np.arange(101) % 3 > 0  # in pairs
+    flux, error = np.where(is_zero, 0.0, FLUX), np.where(is_zero, 1e-4, ERROR)
+    assert found(flux, error) == np.flatnonzero(is_zero).tolist()
+    assert found(flux, ERROR) == []
+
+
 @pytest.mark.parametrize("value", [1.0, -999.0, 1e-30])
 @pytest.mark.parametrize("pixels", [slice(10), slice(91, 101)])
 def test_end_of_one_value_is_padding(value, pixels):

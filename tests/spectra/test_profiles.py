@@ -60,6 +60,23 @@ def test_transform_of_rotation_and_its_slope_are_bessel_functions(limb_darkening
     np.testing.assert_allclose(slopes, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("limb_darkening", [0.0, 1.0])
+def test_transform_of_a_slow_rotation_and_its_slope_are_as_exact_as_bessel_functions(
+    limb_darkening,
+):
+    k = np.geomspace(1e-4, 4.9e-3, 31)  # where torch's functions would not do
+    s = 10 * k
+    values, slopes = rotation_transfer(tensor(k), tensor(10.0), limb_darkening)
+    # without limb darkening of the disk alone, with 1 of the darkened part alone
+    factor, (first, second) = (
+        (3, (special.spherical_jn(n, s) for n in (1, 2)))
+        if limb_darkening
+        else (2, (special.jv(n, s) for n in (1, 2)))
+    )
+    np.testing.assert_allclose(values, factor * first / s, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(slopes, -factor * k * second / s, rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     "transfer", [rotation_transfer, macroturbulence_transfer, gaussian_transfer]
 )
@@ -78,3 +95,17 @@ def test_instrument_transfer_is_that_of_the_gaussian_between_two_resolving_power
     torch.testing.assert_close(transfer, gaussian_transfer(k, sigma)[0])
     up, down = (instrument_transfer(k, power[:2] + s, 5e4)[0] for s in (1, -1))
     torch.testing.assert_close(slope[:2], (up - down) / 2, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("arguments", [(0.0,), (-1.0, 5e4), (2e4, 0.0), ([2e4, 0.0],)])
+def test_resolving_power_that_is_not_positive_is_refused(arguments):
+    with pytest.raises(ValueError, match="`resolving_power` must be positive; got"):
+        velocity_sigma(*arguments)
+
+
+def test_width_of_an_instrument_is_that_of_gaussians_folded_with_each_other():
+    for wanted, has in ((0.5, 0.8), (2e4, 5e4)):
+        of_both = velocity_sigma(np.array([wanted, has]))
+        expected = np.sqrt(of_both[0] ** 2 - of_both[1] ** 2)
+        assert velocity_sigma(wanted, has) == pytest.approx(expected, rel=1e-12)
+        assert of_both[1] * has == pytest.approx(299792.458 / np.sqrt(8 * np.log(2)))
