@@ -54,3 +54,8 @@ def test_rest_wavelength_slope_is_the_gradient_of_torch():
     torch.testing.assert_close(
         rest_wavelength_slope(velocity.detach()), velocity.grad, rtol=1e-12, atol=0
     )
+
+
+def test_doppler_factor_names_the_first_velocity_that_it_refuses():
+    with pytest.raises(ValueError, match=r"got 300000\.0\. Pass"):
+        doppler_factor([10.0, 3e5, 4e5])
