@@ -75,15 +75,12 @@ class Samples:
         return (start + along * (end - start))[:, 0]
 
     def displaced(self, displacements, low, high):
-        """Add a further error to samples, reflected at bounds.
-
-        Reflection keeps a label uniform between its bounds if the spectrum says nothing
-        of it.
+        """Add a further error to samples, within bounds.
 
         Parameters
         ----------
         displacements : Tensor of shape (B, n, K)
-            Draws of the error; their mean is removed.
+            Draws of the error. Their mean is removed: means do not change.
         low, high : Tensor of shape (B, K)
             Bounds.
 
@@ -94,12 +91,7 @@ class Samples:
         """
         mean = (self.weight[..., None] * displacements).sum(1, keepdim=True)
         moved = self.samples + displacements - mean
-        low, high = low[:, None], high[:, None]
-        # along a path from one bound to the other and back, in widths of the box
-        path = ((moved - low) / (high - low)).remainder(2)
-        reflected = low + (high - low) * (1 - (path - 1).abs())
-        outside = ((moved < low) | (moved > high)) & (low < high)
-        moved = torch.where(outside, torch.minimum(reflected, high), moved)
+        moved = torch.minimum(torch.maximum(moved, low[:, None]), high[:, None])
         return Samples(moved, self.weight)
 
     def draw(self, n, uniform):

@@ -204,36 +204,6 @@ def test_weighted_quantiles_are_those_of_repeated_samples():
     assert drawn.tolist() == [1.0, 2.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize("scatter", [0.1, 1.0, 5.0])
-def test_label_that_is_uniform_between_its_bounds_stays_so_with_a_further_error(
-    scatter,
-):
-    rng = np.random.default_rng(0)
-    low = torch.tensor([[-1.0, 3.0]], dtype=torch.float64)
-    high = torch.tensor([[1.0, 3.0]], dtype=torch.float64)
-    samples = np.stack([rng.uniform(-1, 1, 4000), np.full(4000, 3.0)], axis=1)
-    weight = torch.full((1, 4000), 1 / 4000, dtype=torch.float64)
-    displacements = rng.normal(0, [scatter, 0.0], (4000, 2))
-    found = Samples(torch.from_numpy(samples)[None], weight).displaced(
-        torch.from_numpy(displacements)[None], low, high
-    )
-    first, second = found.samples[0].T.numpy()
-    assert kstest(first, "uniform", (-1, 2)).pvalue > 1e-3
-    assert (second == 3.0).all()
-
-
-def test_label_at_its_bound_spreads_inside_with_a_further_error():
-    displacements = np.random.default_rng(0).normal(0, 0.1, 4000)
-    samples = torch.full((1, 4000, 1), -1.0, dtype=torch.float64)
-    low, high = box(1, 1)
-    weight = torch.full((1, 4000), 1 / 4000, dtype=torch.float64)
-    found = Samples(samples, weight).displaced(
-        torch.from_numpy(displacements)[None, :, None], low, high
-    )
-    away = found.samples[0, :, 0].numpy() + 1
-    assert kstest(away / 0.1, "halfnorm").pvalue > 1e-3
-
-
 # AbundanceRegressor
 
 
