@@ -277,6 +277,7 @@ def test_fit_on_a_device_keeps_no_flux_there(device, make, tiny_grid):
     ("device", "arch", "changes"),
     [
         ("cuda", "payne", {}),
+        ("cuda", "opacity", {}),
         ("cuda", "transformer", {"arch_params": ONE_LAYER}),
         # on the CPU, as "mps" has no float64: one network shows how it comes there
         ("mps", "payne", {}),

@@ -65,7 +65,7 @@ def test_rise_is_the_squared_mahalanobis_distance_if_the_model_is_linear():
 
 def test_region_of_the_rise_holds_the_truth_where_an_ellipsoid_does_not():
     model = fitted_polynomial(2, bent_flux)
-    labels, flux = stars_of(model, 60)
+    labels, flux = stars_of(model, 300)
     regressor = regressor_of(model)
     level = regressor.likelihood_ratio(flux, labels)["probability"]
     assert stats.kstest(level, "uniform").pvalue > RARE
