@@ -46,9 +46,9 @@ def main():
     for search, arch in itertools.product(arguments.search, arguments.arch):
         emulator = trained(arch)
         for name, flux, snr in stars_of(emulator, arguments):
-            key = {"search": search, "arch": arch, "stars": name}
-            key["seed"] = arguments.seed
-            rows.add(key, judge, emulator, flux, snr, search, arguments.seed)
+            seed = arguments.seed
+            key = {"search": search, "arch": arch, "stars": name, "seed": seed}
+            rows.add(key, judge, emulator, flux, snr, search, seed)
     table(rows)
 
 

@@ -5,7 +5,8 @@ from sk_payne.abundances._fitted_emulator import emulator_of, fitted_emulator_of
 from sk_payne.abundances._flags import FLAGS
 from sk_payne.abundances._forward_model import ForwardModel, continuum_polynomials
 from sk_payne.abundances._joint_probability import joint_probability, t_scale
-from sk_payne.abundances._label_bounds import read_true_labels
+from sk_payne.abundances._label_bounds import labels_within_bounds
+from sk_payne.abundances._learned_start import LEARNED_START
 from sk_payne.abundances._observation import Observation
 from sk_payne.abundances._parameters import VELOCITY, Parameter
 from sk_payne.abundances._plan import width_limits
@@ -17,6 +18,7 @@ from sk_payne.abundances._telluric import Telluric
 
 __all__ = [
     "FLAGS",
+    "LEARNED_START",
     "VELOCITY",
     "AbundanceRegressor",
     "ForwardModel",
@@ -30,9 +32,9 @@ __all__ = [
     "fitted_emulator_of",
     "instrument_width",
     "joint_probability",
+    "labels_within_bounds",
     "measure_catalogue",
     "read_catalogue",
-    "read_true_labels",
     "t_scale",
     "width_limits",
 ]

@@ -5,7 +5,7 @@ from numbers import Integral
 from sklearn.utils import check_random_state
 
 from sk_payne.abundances._joint_probability import joint_probability
-from sk_payne.abundances._label_bounds import read_true_labels
+from sk_payne.abundances._label_bounds import labels_within_bounds
 from sk_payne.abundances._likelihood_ratio import rises_of_chi2
 from sk_payne.abundances._limits import profile_limits
 from sk_payne.abundances._measure import measure_stars
@@ -179,7 +179,7 @@ class BeyondErrors:
         bounds = (
             end[: len(names)] for end in (plan.parameters.low, plan.parameters.high)
         )
-        labels = read_true_labels(labels, names, units, *bounds, len(plan.spectra))
+        labels = labels_within_bounds(labels, names, units, *bounds, len(plan.spectra))
         best = measure_stars(plan, verbose=self.verbose)
         rise, n_free = rises_of_chi2(plan, best, labels)
         probability = joint_probability(rise.clip(0), n_free, best.error_dof)

@@ -8,7 +8,7 @@ import numpy as np
 from sk_payne.exceptions import ExtrapolationWarning
 from sk_payne.inputs import is_table, read_labels, read_mapping, to_floats
 
-__all__ = ["label_bounds", "read_true_labels"]
+__all__ = ["label_bounds", "labels_within_bounds"]
 
 
 def label_bounds(bounds, trained, names, units):
@@ -55,7 +55,7 @@ def label_bounds(bounds, trained, names, units):
     return box.T
 
 
-def read_true_labels(labels, names, units, low, high, n_stars=None):
+def labels_within_bounds(labels, names, units, low, high, n_stars=None):
     """Read labels of stars, which must lie within the bounds of a fit.
 
     Parameters
@@ -82,9 +82,9 @@ def read_true_labels(labels, names, units, low, high, n_stars=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_payne.abundances import read_true_labels
+    >>> from sk_payne.abundances import labels_within_bounds
     >>> low, high = np.array([4000.0, -2.0]), np.array([6000.0, 1.0])
-    >>> read_true_labels([[5000, 0]], ["teff", "Fe_H"], ["K", "dex"], low, high)
+    >>> labels_within_bounds([[5000, 0]], ["teff", "Fe_H"], ["K", "dex"], low, high)
     array([[5000.,    0.]])
     """
     table = read_labels(labels, argument="labels", names=names, units=units)

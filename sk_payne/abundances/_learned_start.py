@@ -18,9 +18,11 @@ from sk_payne.exceptions import TrainingInterruptedWarning
 from sk_payne.resumable import Claims, describe, difference, refuse_other
 from sk_payne.spectra import SpectrumSet
 
-__all__ = ["LearnedStart"]
+__all__ = ["LEARNED_START", "LearnedStart"]
 
-_FILE, _STATE, _LOCK = "start.safetensors", "start.state", "start.lock"
+# Files in the folder of a catalogue.
+LEARNED_START = "start.safetensors"
+_STATE, _LOCK = "start.state", "start.lock"
 
 # Number of stars whose pixels and relative errors the training spectra have.
 _N_STARS = 64
@@ -57,7 +59,7 @@ class LearnedStart:
 
     def __init__(self, posterior, measuring, path, chunk):
         _check(posterior, measuring.regressor)
-        self._file = path / _FILE
+        self._file = path / LEARNED_START
         self._posterior = copy(posterior).set_params(checkpoint=path / _STATE)
         self._stars = self._cost = None
         if not self._file.exists():
@@ -104,7 +106,7 @@ class LearnedStart:
         digest = posterior.digest_
         folder.note(lambda notes: {"start": notes["start"] or digest})
         used = folder.manifest()["start"]
-        refuse_other(folder.path, "catalogue", difference(used, digest, _FILE))
+        refuse_other(folder.path, "catalogue", difference(used, digest, LEARNED_START))
         return posterior
 
     def _tell_cost(self):

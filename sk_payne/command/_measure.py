@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sk_payne.abundances import measure_catalogue, read_catalogue
+from sk_payne.abundances import LEARNED_START, measure_catalogue, read_catalogue
 from sk_payne.command._clients import dask_client
 from sk_payne.command._config import (
     config_option,
@@ -32,9 +32,6 @@ from sk_payne.emulators import load
 __all__ = ["measure"]
 
 _SHOWN = 5
-
-# Learned start in the folder of a catalogue, see `measure_catalogue`.
-_START = "start.safetensors"
 
 _EXAMPLES = """\b
 Examples:
@@ -143,7 +140,7 @@ def measure(ctx, files, emulator, out, output, **values):
     _tell(table, failed, out, time.monotonic() - start, output)
     if values["plots"] is not None:
         if values["learn_start"]:
-            regressor.start = _untrained(regressor).load(kept.catalogue / _START)
+            regressor.start = _untrained(regressor).load(kept.catalogue / LEARNED_START)
         plot_fits(regressor, reader, table, values["plots"], output)
     if len(failed):
         ctx.exit(SOME_FAILED)

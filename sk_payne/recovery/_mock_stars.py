@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sk_payne.abundances import VELOCITY, read_true_labels
+from sk_payne.abundances import VELOCITY, labels_within_bounds
 from sk_payne.inputs import read_flux, to_floats
 from sk_payne.recovery._mock_spectra import (
     MockObserver,
@@ -226,7 +226,7 @@ def _labels(rng, labels, n_stars, fitted):
         unit = _INNER * rng.uniform(-0.5, 0.5, (n_stars, len(low)))
         return (low + high) / 2 + unit * (high - low)
     names, units = fitted.label_names, fitted.label_units
-    return read_true_labels(labels, names, units, low, high)
+    return labels_within_bounds(labels, names, units, low, high)
 
 
 def _checked_flux(flux, n_stars, n_pixels):
